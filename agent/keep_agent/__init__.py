@@ -1,0 +1,1 @@
+"""The DIDComm agent: who talks, and what they say."""

@@ -1,0 +1,100 @@
+"""Everything that can go wrong, in one picture.
+
+KeepError
+  PeerError              the other side broke a rule; they get a problem report
+    BadEnvelopeError     not openable: nobody can be told, it is counted and dropped
+    BadMessageError      not parseable as the type it claims
+    UnknownTypeError     a protocol or message type that we do not speak
+    OutOfTurnError       a legal message at the wrong moment
+    RefusedError         understood, and refused by one of our checks
+  LocalError             our caller broke a rule; they get a 4xx
+    BadCommandError      400: the command does not fit its type
+    NotFoundError        404: no such thing in this tenant
+    NotNowError          409: not allowed in the state it is in
+  UnavailableError       nobody's fault; the same call may succeed later (503)
+  ConflictError          a commit lost a race; dispatch decides again on the fresh state
+"""
+
+from __future__ import annotations
+
+
+class KeepError(Exception):
+    """Base of every error that this project raises on purpose."""
+
+
+class PeerError(KeepError):
+    """The other agent broke a rule.
+
+    Attributes:
+        code: the problem-report code to answer with (Aries RFC 0035).
+    """
+
+    code = "e.p.msg"
+
+
+class BadEnvelopeError(PeerError):
+    """The bytes are no envelope for us (Aries RFC 0019)."""
+
+    code = "e.p.msg.envelope"
+
+
+class BadMessageError(PeerError):
+    """The body does not parse as the message type that it claims to be."""
+
+    code = "e.p.msg.bad"
+
+
+class UnknownTypeError(BadMessageError):
+    """Nobody here speaks this message type."""
+
+    code = "e.p.msg.unsupported"
+
+
+class OutOfTurnError(PeerError):
+    """A well-formed message arrived in a state that does not expect it."""
+
+    code = "e.p.msg.out-of-turn"
+
+
+class RefusedError(PeerError):
+    """One of our checks refused what the message asks or shows."""
+
+    code = "e.p.refused"
+
+    def __init__(self, message: str, code: str = code) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class LocalError(KeepError):
+    """Our own caller asked for something that is not possible.
+
+    Attributes:
+        status: the HTTP status that the admin API answers with.
+    """
+
+    status = 400
+
+
+class BadCommandError(LocalError):
+    """The command does not fit its type."""
+
+
+class NotFoundError(LocalError):
+    """No such thing in this tenant."""
+
+    status = 404
+
+
+class NotNowError(LocalError):
+    """The exchange is in a state that does not allow this command."""
+
+    status = 409
+
+
+class UnavailableError(KeepError):
+    """A dependency did not answer; the same call may succeed later."""
+
+
+class ConflictError(KeepError):
+    """Somebody else committed first; read again and decide again."""

@@ -1,0 +1,284 @@
+"""Messages as they travel: types, decorators, ack, problem report (Aries RFC 0003, 0008, 0017, 0044)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import math
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Self
+from uuid import uuid4
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from keep_agent.errors import BadMessageError
+
+PREFIX = "https://didcomm.org/"
+OLD_PREFIX = "did:sov:BzCbsNYhMrjHiqZDTUASHg;spec/"
+MAX_DEPTH = 64
+MAX_DIGITS = 100
+
+Json = dict[str, Any]
+Id = Annotated[
+    str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")
+]
+"""A message or thread id: any short printable text (RFC 0008)."""
+
+_TYPE = re.compile(
+    r"([a-z][a-z0-9_.-]{0,62})/([0-9]{1,4})\.([0-9]{1,4})/([A-Za-z][A-Za-z0-9_.-]{0,62})"
+)
+_WIRE_NAMES = {
+    "id": "@id",
+    "thread": "~thread",
+    "please_ack": "~please_ack",
+    "timing": "~timing",
+    "transport": "~transport",
+    "service": "~service",
+    "l10n": "~l10n",
+    "mime_type": "mime-type",
+    "fix_hint": "fix-hint-ltxt",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """An unpacked message and what its envelope proves.
+
+    Attributes:
+        body: the plaintext, parsed by `read_json`; nothing else of it is checked yet.
+        sender: base58 Ed25519 key that authcrypted it; None for anoncrypt: anybody wrote it.
+        recipient: base58 Ed25519 key of ours that opened it.
+    """
+
+    body: Json
+    sender: str | None
+    recipient: str
+
+
+@dataclass(frozen=True, slots=True)
+class TypeUri:
+    """A message type taken apart: `https://didcomm.org/{family}/{major}.{minor}/{name}`."""
+
+    family: str
+    major: int
+    minor: int
+    name: str
+
+    @classmethod
+    def parse(cls, text: object) -> Self:
+        """Read a type URI with today's or the old prefix (RFC 0003, 0348).
+
+        Raises:
+            BadMessageError: it is no message type URI of the known prefixes.
+        """
+        if isinstance(text, str):
+            for prefix in (PREFIX, OLD_PREFIX):
+                match = text.startswith(prefix) and _TYPE.fullmatch(text, len(prefix))
+                if match:
+                    return cls(match[1], int(match[2]), int(match[3]), match[4])
+        raise BadMessageError("@type is no message type URI")
+
+    @property
+    def protocol(self) -> str:
+        """`family/major`: what must match to speak the same protocol (RFC 0003)."""
+        return f"{self.family}/{self.major}"
+
+
+def new_id() -> str:
+    """Return a fresh message id."""
+    return str(uuid4())
+
+
+def wire_name(name: str) -> str:
+    """Return the JSON key of a field: `offers__attach` is `offers~attach`."""
+    return _WIRE_NAMES.get(name) or name.replace("__", "~")
+
+
+class Wire(BaseModel):
+    """Base of everything inside a message: frozen, and unknown fields are ignored (RFC 0044)."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="ignore", populate_by_name=True, alias_generator=wire_name
+    )
+
+
+class Thread(Wire):
+    """The `~thread` decorator (RFC 0008)."""
+
+    thid: Id | None = None
+    pthid: Id | None = None
+
+
+class AttachmentData(Wire):
+    """Where the content of an attachment is: exactly what we read of RFC 0017."""
+
+    base64: str | None = None
+    json_: Any = Field(default=None, alias="json")
+    jws: Json | None = None
+
+    @model_validator(mode="after")
+    def _one_content(self) -> Self:
+        if (self.base64 is None) == (self.json_ is None):
+            raise ValueError("data needs exactly one of base64 and json")
+        return self
+
+
+class Attachment(Wire):
+    """An attached object, inline (RFC 0017); links are never fetched."""
+
+    id: Id = Field(default_factory=new_id)
+    mime_type: str | None = None
+    data: AttachmentData
+
+    @classmethod
+    def of(cls, content: object, *, id: str | None = None) -> Self:  # noqa: A002 - RFC's word
+        """Attach a JSON value as base64, the form that every peer reads."""
+        raw = json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode()
+        data = AttachmentData(base64=base64.b64encode(raw).decode())
+        return cls(id=id or new_id(), mime_type="application/json", data=data)
+
+    @property
+    def raw(self) -> bytes:
+        """The attached bytes; base64 and base64url, padded or not, occur in the field.
+
+        Raises:
+            BadMessageError: it is no base64.
+        """
+        if self.data.base64 is None:
+            return json.dumps(
+                self.data.json_, separators=(",", ":"), ensure_ascii=False
+            ).encode()
+        return read_base64(self.data.base64)
+
+    @property
+    def content(self) -> Any:
+        """The attached JSON value.
+
+        Raises:
+            BadMessageError: it is no strict JSON (see `read_json`).
+        """
+        return read_json(self.raw) if self.data.base64 is not None else self.data.json_
+
+
+class Message(Wire):
+    """Base of every DIDComm v1 message; a subclass names its `TYPE`."""
+
+    TYPE: ClassVar[str]
+
+    id: Id = Field(default_factory=new_id)
+    thread: Thread = Thread()
+    please_ack: Json | None = None
+    service: Json | None = None
+
+    @property
+    def thid(self) -> str:
+        """The thread that this message belongs to; a message with no thread starts its own."""
+        return self.thread.thid or self.id
+
+    def wire(self, minor: int | None = None) -> Json:
+        """Return the JSON object to pack; `minor` is the minor version that the peer speaks."""
+        uri = self.TYPE
+        if minor is not None:
+            head, version, name = uri.rsplit("/", 2)
+            uri = f"{head}/{version.split('.')[0]}.{minor}/{name}"
+        body = self.model_dump(by_alias=True, exclude_none=True, mode="json")
+        if not body["~thread"]:
+            del body["~thread"]
+        return {"@type": uri, **body}
+
+
+class Ack(Message):
+    """It arrived and was good (RFC 0015); protocols adopt it under their own type."""
+
+    status: str = "OK"
+
+
+class Description(Wire):
+    """What went wrong, for people (`en`) and programs (`code`)."""
+
+    en: str | None = None
+    code: str | None = None
+
+
+class ProblemReport(Message):
+    """Something went wrong (RFC 0035); protocols adopt it under their own type."""
+
+    TYPE: ClassVar[str] = f"{PREFIX}notification/1.0/problem-report"
+    description: Description = Description()
+    explain: str | None = None  # what older agents send instead of a description
+
+    @property
+    def code(self) -> str:
+        """The code, or the words where the peer gave no code."""
+        return self.description.code or self.description.en or self.explain or "unknown"
+
+
+def read_base64(text: str) -> bytes:
+    """Decode base64 or base64url, padded or not.
+
+    Raises:
+        BadMessageError: it is neither.
+    """
+    try:
+        plain = text.rstrip("=").replace("-", "+").replace("_", "/")
+        return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise BadMessageError("attachment is no base64") from error
+
+
+def read_json(raw: bytes) -> Any:
+    """Parse JSON strictly: UTF-8, no duplicate keys, no NaN, no deep nesting, no huge numbers.
+
+    Raises:
+        BadMessageError: it breaks one of those rules.
+    """
+    try:
+        value = json.loads(
+            raw.decode("utf-8"),
+            object_pairs_hook=_no_duplicates,
+            parse_constant=_no_constant,
+            parse_int=_short_int,
+            parse_float=_finite,
+        )
+        if b"\\u" in raw:  # only an escape can smuggle a lone surrogate past the decoder
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except (ValueError, RecursionError) as error:
+        raise BadMessageError("body is no JSON") from error
+    if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH:
+        _limit_depth(value, MAX_DEPTH)
+    return value
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> Json:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise BadMessageError("JSON object names a key twice")
+    return found
+
+
+def _no_constant(name: str) -> float:
+    raise BadMessageError(f"{name} is no JSON")
+
+
+def _short_int(digits: str) -> int:
+    if len(digits) > MAX_DIGITS:
+        raise BadMessageError("JSON number is too long")
+    return int(digits)
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise BadMessageError("JSON number is too large")
+    return number
+
+
+def _limit_depth(value: Any, left: int) -> None:
+    if not isinstance(value, dict | list):
+        return
+    if left == 0:
+        raise BadMessageError("JSON nests too deep")
+    for inner in value.values() if isinstance(value, dict) else value:
+        _limit_depth(inner, left - 1)

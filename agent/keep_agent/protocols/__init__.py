@@ -1,0 +1,1 @@
+"""One file per DIDComm protocol, all with the same seven parts."""

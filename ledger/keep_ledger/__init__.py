@@ -1,0 +1,1 @@
+"""The verifiable data registry as a plugin."""

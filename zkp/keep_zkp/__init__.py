@@ -1,0 +1,1 @@
+"""AnonCreds: requests, issuer, holder, verifier, and the verdict."""
