@@ -280,5 +280,6 @@ def _limit_depth(value: Any, left: int) -> None:
         return
     if left == 0:
         raise BadMessageError("JSON nests too deep")
-    for inner in value.values() if isinstance(value, dict) else value:
+    inners: list[Any] = list(value.values()) if isinstance(value, dict) else value
+    for inner in inners:
         _limit_depth(inner, left - 1)
