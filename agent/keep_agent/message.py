@@ -8,7 +8,7 @@ import json
 import math
 import re
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self, cast
 from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
@@ -275,11 +275,11 @@ def _finite(digits: str) -> float:
     return number
 
 
-def _limit_depth(value: Any, left: int) -> None:
+def _limit_depth(value: object, left: int) -> None:
     if not isinstance(value, dict | list):
         return
     if left == 0:
         raise BadMessageError("JSON nests too deep")
-    inners: list[Any] = list(value.values()) if isinstance(value, dict) else value
-    for inner in inners:
+    whole = cast("dict[str, object] | list[object]", value)
+    for inner in whole.values() if isinstance(whole, dict) else whole:
         _limit_depth(inner, left - 1)
