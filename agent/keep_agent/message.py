@@ -177,16 +177,12 @@ class Message(Wire):
         """The thread that this message belongs to; a message with no thread starts its own."""
         return self.thread.thid or self.id
 
-    def wire(self, minor: int | None = None) -> Json:
-        """Return the JSON object to pack; `minor` is the minor version that the peer speaks."""
-        uri = self.TYPE
-        if minor is not None:
-            head, version, name = uri.rsplit("/", 2)
-            uri = f"{head}/{version.split('.')[0]}.{minor}/{name}"
+    def wire(self, uri: str | None = None) -> Json:
+        """Return the JSON object to pack; `uri` is the type in the version that the peer speaks."""
         body = self.model_dump(by_alias=True, exclude_none=True, mode="json")
         if not body["~thread"]:
             del body["~thread"]
-        return {"@type": uri, **body}
+        return {"@type": uri or self.TYPE, **body}
 
 
 class Ack(Message):
@@ -208,6 +204,11 @@ class ProblemReport(Message):
     TYPE: ClassVar[str] = f"{PREFIX}notification/1.0/problem-report"
     description: Description = Description()
     explain: str | None = None  # what older agents send instead of a description
+
+    @classmethod
+    def of(cls, code: str, words: str | None = None) -> Self:
+        """Report a problem by its code, and in words for people."""
+        return cls(description=Description(code=code, en=words or code))
 
     @property
     def code(self) -> str:
