@@ -1,0 +1,1 @@
+"""Bytes in and out: the inbound HTTP server and the one client for everything outbound."""
