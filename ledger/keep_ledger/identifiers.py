@@ -1,0 +1,260 @@
+"""Ids of Indy objects in both forms, and how they correspond.
+
+did:indy method specification: `did:indy:<namespace>:<id>` and, below it,
+`/anoncreds/v0/SCHEMA/<name>/<version>` and `/anoncreds/v0/CLAIM_DEF/<schema seqNo>/<tag>`. The older,
+unqualified forms name no network: `<id>` (or `did:sov:<id>`), `<id>:2:<name>:<version>`,
+`<id>:3:CL:<schema seqNo>:<tag>`. Names, versions and tags are taken as they stand: nothing is
+percent-decoded, as in the field. Those that would read differently in the two forms (they hold
+`:` or `/`) or are cut off by a URL (`?`, `#`) are refused.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import Self
+
+import base58
+
+from keep_ledger.errors import BadIdError
+
+_NAMESPACE = re.compile(r"[a-z][a-z0-9_-]{0,62}(:[a-z0-9][a-z0-9_-]{0,62})?")
+_BASE58 = re.compile(r"[1-9A-HJ-NP-Za-km-z]{16,44}")
+_PART = re.compile(r"[^\x00-\x1f\x7f-\x9f:/?#]{1,256}")
+_SEQ_NO = re.compile(r"[1-9][0-9]{0,9}")
+_OBJECTS = "/anoncreds/v0/"
+_DID_BYTES = 16
+_VERKEY_BYTES = 32
+_MAX_SEQ_NO = 2**31 - 1
+
+
+def _bytes(text: str, size: int) -> bytes | None:
+    """Base58 text of exactly `size` bytes, else None."""
+    if not _BASE58.fullmatch(text):
+        return None
+    raw = base58.b58decode(text)
+    return raw if len(raw) == size else None
+
+
+def check_namespace(text: str) -> str:
+    """Give back the name of a network, as `sovrin` or `bcovrin:test`.
+
+    Raises:
+        BadIdError: it is none.
+    """
+    if not _NAMESPACE.fullmatch(text):
+        raise BadIdError(f"{text[:80]!r} is no did:indy namespace")
+    return text
+
+
+def check_part(text: str, what: str) -> str:
+    """Give back a schema name, a version or a tag that reads alike in both forms of an id.
+
+    Raises:
+        BadIdError: empty, longer than 256, or with one of `: / ? #` or a control character.
+    """
+    if not _PART.fullmatch(text) or text != text.strip():
+        raise BadIdError(
+            f"{text[:80]!r} cannot stand as {what} in an id (no ':', '/', '?', '#')"
+        )
+    return text
+
+
+def full_verkey(verkey: str, did: str) -> str:
+    """Give the 32-byte key in base58; an abbreviated one (`~...`) completes the DID.
+
+    Args:
+        verkey: whole or abbreviated.
+        did: the bare id that the abbreviation belongs to.
+
+    Raises:
+        BadIdError: not a key of 32 bytes.
+    """
+    if verkey.startswith("~"):
+        tail = _bytes(verkey[1:], _VERKEY_BYTES - _DID_BYTES)
+        if tail is not None:
+            return base58.b58encode(base58.b58decode(did) + tail).decode()
+    elif _bytes(verkey, _VERKEY_BYTES) is not None:
+        return verkey
+    raise BadIdError(f"{verkey[:80]!r} is no Ed25519 verification key")
+
+
+@dataclass(frozen=True, slots=True)
+class Did:
+    """A DID on an Indy ledger.
+
+    Attributes:
+        id: base58 of 16 bytes.
+        namespace: the network; None as long as the text did not name one.
+    """
+
+    id: str
+    namespace: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `did:indy:<namespace>:<id>`, `did:sov:<id>` or the bare id.
+
+        Raises:
+            BadIdError: it is none of the three.
+        """
+        namespace, bare = None, text
+        if text.startswith("did:indy:"):
+            namespace, _, bare = text.removeprefix("did:indy:").rpartition(":")
+            check_namespace(namespace)
+        elif text.startswith("did:sov:"):
+            bare = text.removeprefix("did:sov:")
+        if _bytes(bare, _DID_BYTES) is None:
+            raise BadIdError(f"{text[:120]!r} is no DID of an Indy ledger")
+        return cls(bare, namespace)
+
+    def at(self, namespace: str | None) -> Self:
+        """The same DID in that network; None takes the network away."""
+        return replace(self, namespace=namespace)
+
+    def __str__(self) -> str:
+        return f"did:indy:{self.namespace}:{self.id}" if self.namespace else self.id
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaId:
+    """The id of a schema: who wrote it, its name and its version."""
+
+    did: Did
+    name: str
+    version: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read either form.
+
+        Raises:
+            BadIdError: it is no schema id.
+        """
+        did, kind, parts = _split(text)
+        if kind not in ("SCHEMA", "2") or len(parts) != 2:  # noqa: PLR2004  name and version
+            raise BadIdError(f"{text[:300]!r} is no schema id")
+        return cls(did, check_part(parts[0], "name"), check_part(parts[1], "version"))
+
+    def at(self, namespace: str | None) -> Self:
+        """The same schema in that network; None gives the old form."""
+        return replace(self, did=self.did.at(namespace))
+
+    def __str__(self) -> str:
+        if self.did.namespace:
+            return f"{self.did}{_OBJECTS}SCHEMA/{self.name}/{self.version}"
+        return f"{self.did}:2:{self.name}:{self.version}"
+
+
+@dataclass(frozen=True, slots=True)
+class CredDefId:
+    """The id of a credential definition.
+
+    Attributes:
+        schema_seq_no: where the schema stands in the domain ledger, from 1.
+    """
+
+    did: Did
+    schema_seq_no: int
+    tag: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read either form.
+
+        Raises:
+            BadIdError: it is no credential definition id, or one of the oldest form, which holds
+                a whole schema id in the place of its sequence number.
+        """
+        did, kind, parts = _split(text)
+        if kind == "3" and parts[:1] == ["CL"]:
+            kind, parts = "CLAIM_DEF", parts[1:]
+        if kind != "CLAIM_DEF" or len(parts) != 2 or not _SEQ_NO.fullmatch(parts[0]):  # noqa: PLR2004
+            raise BadIdError(f"{text[:300]!r} is no credential definition id")
+        if int(parts[0]) > _MAX_SEQ_NO:
+            raise BadIdError(f"{text[:300]!r} has an impossible sequence number")
+        return cls(did, int(parts[0]), check_part(parts[1], "tag"))
+
+    def at(self, namespace: str | None) -> Self:
+        """The same definition in that network; None gives the old form."""
+        return replace(self, did=self.did.at(namespace))
+
+    def __str__(self) -> str:
+        if self.did.namespace:
+            return f"{self.did}{_OBJECTS}CLAIM_DEF/{self.schema_seq_no}/{self.tag}"
+        return f"{self.did}:3:CL:{self.schema_seq_no}:{self.tag}"
+
+
+Identifier = Did | SchemaId | CredDefId
+
+
+def local(did: Did, namespace: str) -> Did:
+    """The DID in that network.
+
+    Raises:
+        BadIdError: it names another network.
+    """
+    if did.namespace not in (None, namespace):
+        raise BadIdError(f"{did} is not of the network {namespace}")
+    return did.at(namespace)
+
+
+def _split(text: str) -> tuple[Did, str, list[str]]:
+    """The DID, the kind of object and the rest of an object id in either form."""
+    if text.startswith("did:indy:"):
+        did, mark, path = text.partition(_OBJECTS)
+        kind, _, rest = path.partition("/")
+        parts = rest.split("/") if mark else []
+    else:
+        did, *parts = text.split(":")
+        kind = parts.pop(0) if parts else ""
+    return Did.parse(did), kind, parts
+
+
+def parse(text: str) -> Identifier:
+    """Read the id of a DID, schema or credential definition in any of its forms.
+
+    Raises:
+        BadIdError: it is none.
+    """
+    if "/SCHEMA/" in text or ":2:" in text:
+        return SchemaId.parse(text)
+    if "/CLAIM_DEF/" in text or ":3:" in text:
+        return CredDefId.parse(text)
+    return Did.parse(text)
+
+
+def qualify(text: str, namespace: str) -> str:
+    """Write an id in its did:indy form; one that names a network already stays as it is.
+
+    Raises:
+        BadIdError: no id of Indy.
+    """
+    found = parse(text)
+    did = found if isinstance(found, Did) else found.did
+    return str(found) if did.namespace else str(found.at(namespace))
+
+
+def unqualify(text: str) -> str:
+    """Write an id in its old form, which names no network.
+
+    Raises:
+        BadIdError: no id of Indy.
+    """
+    return str(parse(text).at(None))
+
+
+def same(one: str, other: str) -> bool:
+    """Whether two ids name one object: equal in all parts; an unnamed network fits every one.
+
+    Raises:
+        BadIdError: one of them is no id of Indy.
+    """
+    a, b = parse(one), parse(other)
+    if None in (_namespace(a), _namespace(b)):
+        a, b = a.at(None), b.at(None)
+    return a == b
+
+
+def _namespace(found: Identifier) -> str | None:
+    return found.namespace if isinstance(found, Did) else found.did.namespace

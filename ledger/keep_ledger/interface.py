@@ -1,0 +1,350 @@
+"""The verifiable data registry as a port: what is read, what is written, and how it may end.
+
+A write takes four steps, so that it survives a crash between any two: `find` (is it there already?),
+`prepare` (fix the exact bytes), sign and store them, `submit`, `confirm`. Keys stay with the caller:
+a registry sees DIDs and signatures only. Ids are accepted in both forms (`identifiers`), and an answer
+speaks the form of its question, because AnonCreds objects refer to each other by text.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Protocol, Self
+
+from keep_ledger.writes import Role, Write, write_from_json, write_to_json
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Nym:
+    """A DID as the ledger has it.
+
+    Attributes:
+        verkey: base58 of 32 bytes, never abbreviated; None when the ledger has none (retired).
+        seq_no: the last transaction on it. Whoever may change nothing may still be its author.
+    """
+
+    did: str
+    verkey: str | None
+    role: Role | None
+    seq_no: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """A schema as written; immutable.
+
+    Attributes:
+        seq_no: its place in the domain ledger, from 1; part of credential definition ids.
+    """
+
+    id: str
+    issuer_id: str
+    name: str
+    version: str
+    attr_names: tuple[str, ...]
+    seq_no: int
+
+    @property
+    def anoncreds(self) -> str:
+        """The JSON text that an AnonCreds library takes (AnonCreds specification, Schema)."""
+        body = {"issuerId": self.issuer_id, "name": self.name, "version": self.version}
+        return json.dumps(body | {"attrNames": list(self.attr_names)})
+
+
+@dataclass(frozen=True, slots=True)
+class CredDef:
+    """A credential definition as written; taken as immutable.
+
+    Attributes:
+        schema_id: in the same form as `id`.
+        value: JSON text of the public keys: an object with `primary` and perhaps `revocation`.
+    """
+
+    id: str
+    issuer_id: str
+    schema_id: str
+    tag: str
+    value: str
+    seq_no: int
+
+    @property
+    def anoncreds(self) -> str:
+        """The JSON text that an AnonCreds library takes (AnonCreds specification, CredDef)."""
+        head = {"issuerId": self.issuer_id, "schemaId": self.schema_id}
+        text = json.dumps(head | {"type": "CL", "tag": self.tag})
+        return f'{text[:-1]}, "value": {self.value}}}'
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """What a minimal DID document needs.
+
+    Attributes:
+        endpoint: the agent's URL, from the ATTRIB named `endpoint`.
+    """
+
+    did: str
+    verkey: str
+    endpoint: str | None
+    routing_keys: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Taa:
+    """The transaction author agreement in force.
+
+    Attributes:
+        digest: hex SHA-256 of version and text.
+        mechanisms: the ways to accept it, label to explanation (the ledger's AML).
+    """
+
+    text: str
+    version: str
+    digest: str
+    mechanisms: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class TaaAcceptance:
+    """That somebody accepted an agreement; it becomes part of what is signed.
+
+    Attributes:
+        day: when, as Unix seconds of a midnight UTC: the ledger refuses anything finer.
+    """
+
+    digest: str
+    mechanism: str
+    day: int
+
+    @classmethod
+    def of(cls, taa: Taa, mechanism: str, at: datetime) -> Self:
+        """Accept `taa` at that time (rounded down to the day).
+
+        Raises:
+            ValueError: the ledger does not list the mechanism, or `at` has no time zone.
+        """
+        if mechanism not in taa.mechanisms:
+            raise ValueError(f"{mechanism!r} is not one of {', '.join(taa.mechanisms)}")
+        if at.tzinfo is None:
+            raise ValueError("the time of acceptance needs a time zone")
+        midnight = at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        return cls(taa.digest, mechanism, int(midnight.timestamp()))
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A request ready to be signed; store it with the signatures and resubmit exactly this.
+
+    Attributes:
+        namespace: the network that it is for.
+        submitter: bare id of the author, who must sign.
+        endorser: bare id of the DID that must sign too, or None.
+        request: the JSON text that will be sent, without signatures.
+        signing_input: the bytes that each signer signs with Ed25519.
+    """
+
+    write: Write
+    namespace: str
+    submitter: str
+    endorser: str | None
+    request: str
+    signing_input: bytes
+
+    def to_json(self) -> Json:
+        """Write it as an object of plain JSON values."""
+        return {
+            "write": write_to_json(self.write),
+            "namespace": self.namespace,
+            "submitter": self.submitter,
+            "endorser": self.endorser,
+            "request": self.request,
+            "signing_input": base64.b64encode(self.signing_input).decode(),
+        }
+
+    @classmethod
+    def from_json(cls, body: Json) -> Self:
+        """Read back what `to_json` wrote.
+
+        Raises:
+            BadWriteError: the write in it does not parse.
+            KeyError: a member is missing.
+        """
+        return cls(
+            write_from_json(body["write"]),
+            body["namespace"],
+            body["submitter"],
+            body["endorser"],
+            body["request"],
+            base64.b64decode(body["signing_input"], validate=True),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The write is on the ledger.
+
+    Attributes:
+        id: of the object, in the form in which the write named its DID.
+        seq_no: of its transaction in the domain ledger.
+    """
+
+    id: str
+    seq_no: int | None
+
+
+class Why(StrEnum):
+    """Why a write failed, as far as a program acts on it."""
+
+    CONFLICT = "conflict"
+    """Something else is on the ledger under this id: repeating cannot help."""
+    REFUSED = "refused"
+    """The ledger's rules forbid it: somebody must change roles or rules."""
+    AGREEMENT = "agreement"
+    """The author agreement is not, wrongly or no longer accepted: accept, prepare, sign anew."""
+    MALFORMED = "malformed"
+    """The ledger does not understand the request or a signature on it does not verify."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The write is not on the ledger, and sending it again would not change that.
+
+    Attributes:
+        reason: a sentence for people, with the ledger's own words where there are any.
+    """
+
+    why: Why
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class NeedsSignatures:
+    """The write is good, but more or other DIDs must sign it.
+
+    Attributes:
+        reason: says in words what is missing.
+        signers: bare ids known to be missing; empty when only their role is known.
+    """
+
+    reason: str
+    signers: tuple[str, ...]
+
+
+Result = Finished | Failed | NeedsSignatures
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerStatus:
+    """How a ledger did when it was last asked.
+
+    Attributes:
+        answers: None as long as nothing was asked.
+        nodes: validators known; 0 before the first contact.
+        since: when `answers` became what it is.
+        last_error: the last trouble, in words; stays after a recovery.
+    """
+
+    namespace: str
+    answers: bool | None
+    nodes: int
+    since: datetime | None
+    last_error: str | None
+
+
+class Registry(Protocol):
+    """One ledger. Every method may raise LedgerUnavailableError, within a bounded time."""
+
+    @property
+    def namespace(self) -> str:
+        """Its did:indy namespace."""
+        ...
+
+    async def get_nym(self, did: str) -> Nym | None:
+        """Read a DID; None if the ledger proves that it has none."""
+        ...
+
+    async def get_attrib(self, did: str, name: str) -> Json | None:
+        """Read the raw attribute `name`: the whole object, `{name: ...}`."""
+        ...
+
+    async def get_schema(self, schema_id: str) -> Schema | None:
+        """Read a schema; what was found once is remembered, what was absent never."""
+        ...
+
+    async def get_cred_def(self, cred_def_id: str) -> CredDef | None:
+        """Read a credential definition, with the schema that its id names by number."""
+        ...
+
+    async def resolve(self, did: str) -> Resolved | None:
+        """Read what a DID document of this DID needs; None without a NYM or a key."""
+        ...
+
+    async def get_taa(self) -> Taa | None:
+        """Read the agreement in force; None if the network has none."""
+        ...
+
+    async def prepare(
+        self,
+        write: Write,
+        submitter: str,
+        *,
+        endorser: str | None = None,
+        taa: TaaAcceptance | None = None,
+    ) -> Prepared:
+        """Fix the bytes of a request.
+
+        Args:
+            write: it may name its DIDs in either form.
+            submitter: the DID that is its author and thereby the owner of what it creates.
+            endorser: a DID with role ENDORSER that signs too, for an author without a role.
+            taa: needed where the network has an agreement (`get_taa`).
+
+        Raises:
+            BadWriteError: it refers to a schema that is not there, or names another network.
+        """
+        ...
+
+    async def submit(self, prepared: Prepared, signatures: Mapping[str, bytes]) -> Result:
+        """Send it with these signatures (DID to 64 bytes of Ed25519 over `signing_input`).
+
+        Sending the same again is harmless. A credential definition is looked for first, since a
+        ledger would let its owner overwrite it.
+
+        Raises:
+            LedgerUnavailableError: no answer in time. It may land later: `find` first.
+        """
+        ...
+
+    async def find(self, write: Write) -> Finished | Failed | None:
+        """Look whether this write is on the ledger: Finished to adopt it, None if it is not.
+
+        Failed means that something else stands under the same id.
+        """
+        ...
+
+    async def confirm(self, write: Write) -> Finished | Failed:
+        """Read until the write shows, since another node may be a little behind.
+
+        Raises:
+            LedgerUnavailableError: it did not show in time.
+        """
+        ...
+
+    def status(self) -> LedgerStatus:
+        """Say how it did when it was last asked; asks nothing."""
+        ...
+
+    async def refresh(self) -> LedgerStatus:
+        """Ask the ledger for its validators now; never raises for a ledger that is down."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections; a second call does nothing."""
+        ...

@@ -1,0 +1,181 @@
+"""Several ledgers at once: opened by entry point (`indykeep.ledgers`), chosen by DID namespace."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Protocol, Self, TypeVar
+
+from keep_ledger.errors import BadIdError, LedgerError
+from keep_ledger.identifiers import Did, check_namespace, parse
+from keep_ledger.interface import (
+    CredDef,
+    Failed,
+    Finished,
+    Json,
+    LedgerStatus,
+    Nym,
+    Prepared,
+    Registry,
+    Resolved,
+    Result,
+    Schema,
+    TaaAcceptance,
+)
+from keep_ledger.writes import Write, target
+
+GROUP = "indykeep.ledgers"
+
+Fetch = Callable[[str], Awaitable[bytes]]
+"""Get a URL whole. Given by the caller, who guards what goes out; raises OSError when it cannot."""
+
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerConfig:
+    """One network, as configured.
+
+    Attributes:
+        plugin: name of the entry point, as `indy`.
+        namespace: its did:indy namespace, as `bcovrin:test`.
+        genesis: path or URL of the pool's genesis transactions; None where none is needed.
+        cache: folder for what may be kept (it is made); None keeps nothing.
+    """
+
+    plugin: str
+    namespace: str
+    genesis: str | None = None
+    cache: Path | None = None
+
+    def __post_init__(self) -> None:
+        check_namespace(self.namespace)
+
+
+class OpenLedger(Protocol):
+    """What an entry point of `indykeep.ledgers` must be: it opens, it does not connect yet."""
+
+    def __call__(self, config: LedgerConfig, fetch: Fetch) -> Registry:
+        """Make a registry; what it has to fetch, it gets with `fetch`."""
+        ...
+
+
+class Ledgers:
+    """The configured networks, in order.
+
+    An id that names its network goes there. One that does not is read from each in turn until it
+    is found; a network that does not answer ends the search, since it may be the one. An unqualified
+    write goes to the first.
+    """
+
+    def __init__(self, registries: Sequence[Registry]) -> None:
+        if len({registry.namespace for registry in registries}) != len(registries):
+            raise LedgerError("two ledgers are configured under one namespace")
+        self._registries = tuple(registries)
+
+    @classmethod
+    def open(cls, configs: Sequence[LedgerConfig], fetch: Fetch) -> Self:
+        """Open every configured network; none of them is contacted yet.
+
+        Raises:
+            LedgerError: no such plugin, or a namespace twice.
+        """
+        plugins = {entry.name: entry for entry in entry_points(group=GROUP)}
+        opened: list[Registry] = []
+        for config in configs:
+            if config.plugin not in plugins:
+                known = ", ".join(sorted(plugins)) or "none"
+                raise LedgerError(f"no ledger plugin {config.plugin!r}; there are: {known}")
+            opener: OpenLedger = plugins[config.plugin].load()
+            opened.append(opener(config, fetch))
+        return cls(opened)
+
+    def of(self, identifier: str) -> tuple[Registry, ...]:
+        """The networks in which this id may be, in order; never empty.
+
+        Raises:
+            BadIdError: no id of Indy, or of a network that is not configured.
+        """
+        found = parse(identifier)
+        namespace = found.namespace if isinstance(found, Did) else found.did.namespace
+        fitting = tuple(r for r in self._registries if namespace in (None, r.namespace))
+        if not fitting:
+            raise BadIdError(f"{identifier} is of no configured network")
+        return fitting
+
+    async def _first(
+        self, identifier: str, read: Callable[[Registry], Awaitable[Found | None]]
+    ) -> Found | None:
+        for registry in self.of(identifier):
+            found = await read(registry)
+            if found is not None:
+                return found
+        return None
+
+    async def get_nym(self, did: str) -> Nym | None:
+        """See `Registry`."""
+        return await self._first(did, lambda registry: registry.get_nym(did))
+
+    async def get_attrib(self, did: str, name: str) -> Json | None:
+        """See `Registry`."""
+        return await self._first(did, lambda registry: registry.get_attrib(did, name))
+
+    async def get_schema(self, schema_id: str) -> Schema | None:
+        """See `Registry`."""
+        return await self._first(schema_id, lambda registry: registry.get_schema(schema_id))
+
+    async def get_cred_def(self, cred_def_id: str) -> CredDef | None:
+        """See `Registry`."""
+        return await self._first(
+            cred_def_id, lambda registry: registry.get_cred_def(cred_def_id)
+        )
+
+    async def resolve(self, did: str) -> Resolved | None:
+        """See `Registry`."""
+        return await self._first(did, lambda registry: registry.resolve(did))
+
+    async def prepare(
+        self,
+        write: Write,
+        submitter: str,
+        *,
+        endorser: str | None = None,
+        taa: TaaAcceptance | None = None,
+    ) -> Prepared:
+        """See `Registry`."""
+        registry = self.of(target(write))[0]
+        return await registry.prepare(write, submitter, endorser=endorser, taa=taa)
+
+    async def submit(self, prepared: Prepared, signatures: Mapping[str, bytes]) -> Result:
+        """See `Registry`; goes to the network for which it was prepared."""
+        return await self.network(prepared.namespace).submit(prepared, signatures)
+
+    async def find(self, write: Write) -> Finished | Failed | None:
+        """See `Registry`."""
+        return await self.of(target(write))[0].find(write)
+
+    async def confirm(self, write: Write) -> Finished | Failed:
+        """See `Registry`."""
+        return await self.of(target(write))[0].confirm(write)
+
+    def network(self, namespace: str) -> Registry:
+        """The network of that name: for its agreement, its status.
+
+        Raises:
+            BadIdError: it is not configured.
+        """
+        for registry in self._registries:
+            if registry.namespace == namespace:
+                return registry
+        raise BadIdError(f"the network {namespace} is not configured")
+
+    def status(self) -> tuple[LedgerStatus, ...]:
+        """How each did when it was last asked, in the configured order."""
+        return tuple(registry.status() for registry in self._registries)
+
+    async def close(self) -> None:
+        """Close every one."""
+        for registry in self._registries:
+            await registry.close()

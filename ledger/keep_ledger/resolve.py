@@ -1,0 +1,33 @@
+"""The facts of a DID document, out of NYM and the attribute `endpoint` (did:indy; Aries RFC 0067)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from keep_ledger.interface import Json, Registry, Resolved
+
+
+async def resolved(registry: Registry, did: str) -> Resolved | None:
+    """What `Registry.resolve` promises, told by the registry's own reads.
+
+    Raises:
+        LedgerUnavailableError: a read got no trustworthy answer.
+    """
+    nym = await registry.get_nym(did)
+    if nym is None or nym.verkey is None:
+        return None
+    url, routing_keys = _endpoint(await registry.get_attrib(did, "endpoint"))
+    return Resolved(did, nym.verkey, url, routing_keys)
+
+
+def _endpoint(attrib: Json | None) -> tuple[str | None, tuple[str, ...]]:
+    """Anybody may have written anything here: what does not fit counts as absent."""
+    found: Any = (attrib or {}).get("endpoint")
+    if not isinstance(found, dict):
+        return None, ()
+    value: Json = found
+    url, keys = value.get("endpoint") or value.get("agent"), value.get("routingKeys")
+    if not isinstance(url, str):
+        return None, ()
+    listed: list[Any] = keys if isinstance(keys, list) else []
+    return url, tuple(key for key in listed if isinstance(key, str))

@@ -1,0 +1,244 @@
+"""What can be written to an Indy ledger: a closed union, checked when made, with a JSON round trip.
+
+Limits are those of indy-node's request validation, checked here so that a bad write costs no
+signature; free text refuses `|`, and attribute names `,` too, since Indy's signing input joins with
+them and two different requests would share one signature.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Self, cast
+from urllib.parse import urlsplit
+
+from keep_ledger.errors import BadIdError, BadWriteError
+from keep_ledger.identifiers import Did, SchemaId, check_part, full_verkey
+
+_VERSION = re.compile(r"[0-9]{1,10}(\.[0-9]{1,10}){1,2}")
+_MAX_ATTRIBUTES = 125
+_MAX_NAME = 256
+_MAX_RAW = 5 * 1024
+
+
+class Role(StrEnum):
+    """A role on the ledger; the value is the code in a NYM transaction. No role is None."""
+
+    TRUSTEE = "0"
+    STEWARD = "2"
+    ENDORSER = "101"
+    NETWORK_MONITOR = "201"
+
+
+def _check_did(did: str) -> Did:
+    try:
+        return Did.parse(did)
+    except BadIdError as error:
+        raise BadWriteError(str(error)) from error
+
+
+def _check_key(verkey: str, did: str) -> None:
+    try:
+        full = full_verkey(verkey, _check_did(did).id)
+    except BadIdError as error:
+        raise BadWriteError(str(error)) from error
+    if full != verkey:
+        raise BadWriteError("give the whole verkey, not its abbreviation")
+
+
+def _check_part(text: str, what: str) -> None:
+    try:
+        check_part(text, what)
+    except BadIdError as error:
+        raise BadWriteError(str(error)) from error
+    if "|" in text:
+        raise BadWriteError(f"{what} {text!r} holds '|', which Indy's signing input joins with")
+
+
+@dataclass(frozen=True, slots=True)
+class WriteNym:
+    """NYM: register a DID, or give it a role.
+
+    Attributes:
+        alias: a name for people; not in the state, so it cannot be read back with a proof.
+    """
+
+    did: str
+    verkey: str
+    role: Role | None = None
+    alias: str | None = None
+
+    def __post_init__(self) -> None:
+        _check_key(self.verkey, self.did)
+        if self.alias is not None and (
+            not 0 < len(self.alias) <= _MAX_NAME or "|" in self.alias
+        ):
+            raise BadWriteError(f"{self.alias[:80]!r} cannot be an alias (no '|')")
+
+
+@dataclass(frozen=True, slots=True)
+class WriteVerkey:
+    """NYM of a DID that is there: change its key. Signed with the old key."""
+
+    did: str
+    verkey: str
+
+    def __post_init__(self) -> None:
+        _check_key(self.verkey, self.did)
+
+
+@dataclass(frozen=True, slots=True)
+class WriteAttrib:
+    """ATTRIB: attach public data to a DID.
+
+    Attributes:
+        raw: JSON text of an object with one member, whose name is the attribute's; at most 5 KiB.
+    """
+
+    did: str
+    raw: str
+
+    def __post_init__(self) -> None:
+        _check_did(self.did)
+        try:
+            body: Any = json.loads(self.raw)
+        except ValueError as error:
+            raise BadWriteError("an attribute must be JSON text") from error
+        if not isinstance(body, dict) or len(cast("dict[str, Any]", body)) != 1:
+            raise BadWriteError("an attribute must be an object with exactly one member")
+        if len(self.raw.encode()) > _MAX_RAW:
+            raise BadWriteError(f"an attribute may have at most {_MAX_RAW} bytes")
+
+    @property
+    def name(self) -> str:
+        """The attribute's name, by which it is read."""
+        (name,) = json.loads(self.raw)
+        return str(name)
+
+    @classmethod
+    def endpoint(cls, did: str, url: str, routing_keys: tuple[str, ...] = ()) -> Self:
+        """The attribute that tells where the agent of this DID is reached.
+
+        Raises:
+            BadWriteError: `url` is no absolute URL.
+        """
+        if not urlsplit(url).scheme or not urlsplit(url).netloc:
+            raise BadWriteError(f"{url[:200]!r} is no absolute URL")
+        value: dict[str, Any] = {"endpoint": url}
+        if routing_keys:
+            value["routingKeys"] = list(routing_keys)
+        return cls(did, json.dumps({"endpoint": value}))
+
+
+@dataclass(frozen=True, slots=True)
+class WriteSchema:
+    """SCHEMA: fix the attribute names of a kind of credential, for ever."""
+
+    issuer_id: str
+    name: str
+    version: str
+    attr_names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        _check_did(self.issuer_id)
+        _check_part(self.name, "name")
+        if not _VERSION.fullmatch(self.version):
+            raise BadWriteError(f"{self.version!r} is no version like 1.0 or 1.0.2")
+        if not 0 < len(self.attr_names) <= _MAX_ATTRIBUTES:
+            raise BadWriteError(f"a schema has 1 to {_MAX_ATTRIBUTES} attributes")
+        if len(set(self.attr_names)) != len(self.attr_names):
+            raise BadWriteError("an attribute is named twice")
+        for name in self.attr_names:
+            if not name.strip() or len(name) > _MAX_NAME or "," in name or "|" in name:
+                raise BadWriteError(f"{name[:80]!r} cannot be an attribute name (no ',', '|')")
+
+    @property
+    def id(self) -> str:
+        """The id that it will have, in the form of `issuer_id`."""
+        return str(SchemaId(_check_did(self.issuer_id), self.name, self.version))
+
+
+@dataclass(frozen=True, slots=True)
+class WriteCredDef:
+    """CRED_DEF: publish an issuer's keys for one schema.
+
+    Attributes:
+        value: JSON text of the public keys, as `value` in AnonCreds' credential definition.
+    """
+
+    issuer_id: str
+    schema_id: str
+    tag: str
+    value: str
+
+    def __post_init__(self) -> None:
+        _check_did(self.issuer_id)
+        _check_part(self.tag, "tag")
+        try:
+            SchemaId.parse(self.schema_id)
+            body: Any = json.loads(self.value)
+        except ValueError as error:
+            raise BadWriteError(f"schema_id or value: {error}") from error
+        if not isinstance(body, dict) or "primary" not in body:
+            raise BadWriteError("the value of a credential definition has a primary key")
+
+    @classmethod
+    def from_anoncreds(cls, body: dict[str, Any]) -> Self:
+        """Take the object that an AnonCreds library made.
+
+        Raises:
+            BadWriteError: it is no credential definition of type CL.
+        """
+        try:
+            if body["type"] != "CL":
+                raise BadWriteError("only credential definitions of type CL can be written")
+            keys = {name: key for name, key in body["value"].items() if key is not None}
+            value = json.dumps(keys)
+            return cls(body["issuerId"], body["schemaId"], body["tag"], value)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise BadWriteError(f"no credential definition: {error}") from error
+
+
+Write = WriteNym | WriteVerkey | WriteAttrib | WriteSchema | WriteCredDef
+
+_KINDS: dict[str, type[Write]] = {
+    "nym": WriteNym,
+    "verkey": WriteVerkey,
+    "attrib": WriteAttrib,
+    "schema": WriteSchema,
+    "cred_def": WriteCredDef,
+}
+_NAMES = {kind: name for name, kind in _KINDS.items()}
+
+
+def target(write: Write) -> str:
+    """The DID that the write is about: it decides which network it belongs to."""
+    return write.issuer_id if isinstance(write, WriteSchema | WriteCredDef) else write.did
+
+
+def write_to_json(write: Write) -> dict[str, Any]:
+    """Write it as an object of plain JSON values, with its `kind`."""
+    return {"kind": _NAMES[type(write)]} | dataclasses.asdict(write)
+
+
+def write_from_json(body: dict[str, Any]) -> Write:
+    """Read back what `write_to_json` wrote.
+
+    Raises:
+        BadWriteError: it is none, or breaks a limit.
+    """
+    members = dict(body)
+    try:
+        kind = _KINDS[members.pop("kind")]
+        if "attr_names" in members:
+            members["attr_names"] = tuple(members["attr_names"])
+        if members.get("role") is not None:
+            members["role"] = Role(members["role"])
+        return kind(**members)
+    except BadWriteError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BadWriteError(f"no write: {error}") from error
