@@ -1,0 +1,249 @@
+"""What the verbs of `manage` do to a network: prepare, start, stop, remove, look at."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from keep_network import genesis, ledger, ports, processes, record
+from keep_network.errors import BadInputError, NetworkError
+from keep_network.processes import Identity, NodeProcess
+from keep_network.record import Network
+
+NETWORKS = Path(__file__).parents[2] / ".indykeep" / "networks"
+FIRST_WRITE_S = 120.0
+_ROOM_BYTES = 100 << 20
+_OURS = (*genesis.MADE, "etc", "log", "backup", "plugins", "cli", "clinet")
+_OUR_FILES = (record.FILE, processes.FILE, "lock")
+_INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a user asks of a network; None where an existing network keeps what it has.
+
+    Attributes:
+        first_port: Node1's first port; None: 9701 for a new network, or any range (`auto`).
+        separate: one process per node.
+        die_with: the nodes end when this process is gone.
+    """
+
+    nodes: int | None
+    first_port: int | None
+    auto: bool
+    separate: bool = False
+    die_with: Identity | None = None
+
+
+def start(folder: Path, name: str, wish: Wish, say: Say) -> Network:
+    """Start a network, or the dead nodes of one that runs; return when it has taken a write.
+
+    Raises:
+        NetworkError: it could not be started; nothing that this call started is left running.
+    """
+    begun = time.monotonic()
+    with _prepared(folder, name, wish) as network:
+        running = processes.load(folder)
+        groups = _missing(network, running, wish)
+        ports.check([port for group in groups for n in group for port in _ports(network, n)])
+        started: list[NodeProcess] = []
+        try:
+            _launch(network, groups, running, started=started, wish=wish, say=say)
+            say("waiting for the first write")
+            watch = _watcher(folder, started)
+            asyncio.run(ledger.first_write(network, watch, FIRST_WRITE_S))
+        except BaseException:
+            with _undisturbed():
+                processes.end(started)
+            raise
+    say(f"{name} takes writes, {time.monotonic() - begun:.1f} s after the start")
+    return record.load(folder)
+
+
+def make_genesis(folder: Path, name: str, wish: Wish, say: Say) -> Network:
+    """Make keys and genesis of a network without starting it; one that has them keeps them."""
+    with _prepared(folder, name, wish) as network:
+        if not network.made:
+            _make(network, say)
+    return record.load(folder)
+
+
+def stop(folder: Path) -> list[NodeProcess]:
+    """End all processes of a network and return which; the data stays."""
+    record.load(folder)
+    with record.held(folder):
+        running = processes.load(folder)
+        processes.end(running)
+        processes.save(folder, [])
+    return running
+
+
+def down(folder: Path) -> None:
+    """End all processes of a network and delete its data; what is not ours stays."""
+    stop(folder)
+    for name in _OURS:
+        shutil.rmtree(folder / name, ignore_errors=True)
+    for name in _OUR_FILES:
+        (folder / name).unlink(missing_ok=True)
+    if not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def describe(network: Network) -> dict[str, Any]:
+    """Say what a network is and which of its nodes run; no seed and no key is in there."""
+    pids = {n: one.who.pid for one in processes.load(network.folder) for n in one.nodes}
+    names = {n: f"Node{n}" for n in network.numbers}
+    return {
+        "name": network.name,
+        "dir": str(network.folder),
+        "genesis": str(network.genesis),
+        "ports": {name: list(_ports(network, n)) for n, name in names.items()},
+        "pids": {name: pids[n] for n, name in names.items() if n in pids},
+    }
+
+
+def find(folder: Path) -> Network:
+    """Return the network in a folder.
+
+    Raises:
+        NetworkError: there is none; it names those that exist beside it.
+    """
+    try:
+        return record.load(folder)
+    except NetworkError as error:
+        known = sorted(path.parent.name for path in folder.parent.glob(f"*/{record.FILE}"))
+        hint = f"; there are: {', '.join(known)}" if known else ""
+        raise NetworkError(f"{error}{hint}") from error
+
+
+@contextmanager
+def _prepared(folder: Path, name: str, wish: Wish) -> Iterator[Network]:
+    """Yield the network of a folder, new or known, and keep other commands off meanwhile."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if shutil.disk_usage(folder).free < _ROOM_BYTES:
+        raise NetworkError(f"less than {_ROOM_BYTES >> 20} MB are free in {folder}")
+    if not (folder / record.FILE).exists() and {p.name for p in folder.iterdir()} - {"lock"}:
+        raise BadInputError(f"{folder} has other things in it; give a new or empty folder")
+    with record.held(folder):
+        known = record.load(folder) if (folder / record.FILE).exists() else None
+        if known is not None and known.made:
+            _refuse_change(known, wish)
+            yield known
+            return
+        first = None if wish.auto else wish.first_port or ports.FIRST
+        nodes = wish.nodes or 4
+        with ports.claimed(first, 2 * nodes, _neighbours(folder)) as first_port:
+            network = Network(folder, name, nodes, first_port)
+            record.save(network)
+            yield network
+
+
+def _neighbours(folder: Path) -> set[int]:
+    """The ports of the networks beside this one, running or not."""
+    found: set[int] = set()
+    for path in folder.parent.glob(f"*/{record.FILE}"):
+        if path.parent != folder:
+            found.update(record.load(path.parent).ports)
+    return found
+
+
+def _refuse_change(network: Network, wish: Wish) -> None:
+    if wish.nodes not in {None, network.nodes}:
+        raise BadInputError(
+            f"{network.name} has {network.nodes} nodes; remove it first (down) to have another number"
+        )
+    if wish.first_port not in {None, network.first_port}:
+        raise BadInputError(
+            f"{network.name} is at port {network.first_port}, which is written on its ledger; "
+            "remove it first (down) to have another"
+        )
+
+
+def _missing(network: Network, running: list[NodeProcess], wish: Wish) -> list[list[int]]:
+    """Group the nodes that do not run by the process that each will run in."""
+    if wish.separate and any(len(one.nodes) > 1 for one in running):
+        raise BadInputError(f"{network.name} runs in one process; stop it first")
+    alive = {number for one in running for number in one.nodes}
+    dead = [number for number in network.numbers if number not in alive]
+    if wish.separate or running:
+        return [[number] for number in dead]
+    return [dead]
+
+
+def _launch(
+    network: Network,
+    groups: list[list[int]],
+    running: list[NodeProcess],
+    *,
+    started: list[NodeProcess],
+    wish: Wish,
+    say: Say,
+) -> None:
+    genesis_too = not network.made
+    if genesis_too and len(groups) > 1:
+        _make(network, say)
+        genesis_too = False
+    if groups:
+        say(f"starting {sum(map(len, groups))} nodes in {len(groups)} process(es)")
+    for group in groups:
+        with _undisturbed():
+            started.append(
+                processes.spawn(
+                    network.folder, group, genesis=genesis_too, die_with=wish.die_with
+                )
+            )
+            processes.save(network.folder, [*running, *started])
+
+
+def _make(network: Network, say: Say) -> None:
+    say("making keys and genesis")
+    with _undisturbed():
+        maker = processes.spawn(network.folder, [], genesis=True, die_with=None)
+    try:
+        while maker.who.alive():
+            time.sleep(0.05)
+    except BaseException:
+        with _undisturbed():
+            processes.end([maker])
+        raise
+    if not record.load(network.folder).made:
+        raise NetworkError(f"keys and genesis could not be made: {_last_words(network, maker)}")
+
+
+def _watcher(folder: Path, started: list[NodeProcess]) -> Callable[[], None]:
+    def watch() -> None:
+        for one in started:
+            if not one.who.alive():
+                network = record.load(folder)
+                raise NetworkError(f"a node ended at once: {_last_words(network, one)}")
+
+    return watch
+
+
+def _last_words(network: Network, one: NodeProcess) -> str:
+    file = processes.output(network.folder, one.nodes)
+    lines = file.read_text(errors="replace").strip().splitlines() or ["it said nothing"]
+    return f"{lines[-1]} ({file})"
+
+
+def _ports(network: Network, number: int) -> tuple[int, int]:
+    return network.node_port(number), network.client_port(number)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Let SIGINT and SIGTERM wait; a child that starts meanwhile lets them in again itself."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _INTERRUPTS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -1,0 +1,46 @@
+"""Keys and genesis files: the same seeds, names and DIDs as the classic von-network."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import shutil
+from pathlib import Path
+
+from keep_network import settings
+
+HOST = "127.0.0.1"
+MADE = ("data", "keys", "genesis", "info")
+
+
+def create(folder: Path, nodes: int, first_port: int) -> None:
+    """Write the keys of all nodes and both genesis files; what an earlier try left goes.
+
+    Trustee `000...Trustee1`, stewards `000...Steward1` and so on, nodes `000...Node1` and so
+    on: 32 characters, padded with zeros in front. Node i listens for nodes on
+    `first_port + 2i - 2` and for clients on the port after that.
+    """
+    for name in MADE:
+        shutil.rmtree(folder / name, ignore_errors=True)
+    config = settings.load(folder)
+    helpers = importlib.import_module("indy_common.config_helper")
+    fields = importlib.import_module("indy_common.txn_util").getTxnOrderedFields()
+    setup = importlib.import_module("plenum.common.test_network_setup").TestNetworkSetup
+    stewards, members = setup.gen_defs([HOST] * nodes, nodes, first_port - 1)
+    with contextlib.redirect_stdout(io.StringIO()):  # plenum prints the seeds
+        setup.bootstrapTestNodesCore(
+            config,
+            settings.POOL,
+            appendToLedgers=False,
+            domainTxnFieldOrder=fields,
+            trustee_def=setup.gen_trustee_def(1),
+            steward_defs=stewards,
+            node_defs=members,
+            client_defs=[],
+            localNodes=range(1, nodes + 1),
+            nodeParamsFileName="indy.env",
+            config_helper_class=helpers.ConfigHelper,
+            node_config_helper_class=helpers.NodeConfigHelper,
+            chroot=None,
+        )

@@ -1,0 +1,175 @@
+"""The network as a client sees it (indy-vdr): the first write, and registering DIDs."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import base58
+import indy_vdr
+from indy_vdr import VdrError, ledger
+
+from keep_network import ports
+from keep_network.compat import sodium
+from keep_network.errors import BadInputError, NetworkError
+from keep_network.record import Network
+
+TRUSTEE_DID = "V4SGRU86Z58d6TV7PBUe6f"
+_TRUSTEE_SEED = b"000000000000000000000000Trustee1"
+ROLES = {"ENDORSER": "101", "TRUSTEE": "0", "STEWARD": "2", "none": None}
+"""The roles that can be registered, and their numbers on the ledger."""
+
+_TRY_S = 5
+_EVERYWHERE_S = 15
+_DID_BYTES, _VERKEY_BYTES, _ALIAS_LENGTH = 16, 32, 256
+
+
+async def first_write(network: Network, watch: Callable[[], None], limit_s: float) -> None:
+    """Wait until every node has a write of ours: the trustee's own NYM, with nothing changed.
+
+    `watch` is called between tries; it raises when waiting makes no sense any more.
+
+    Raises:
+        NetworkError: it took longer than the limit.
+    """
+    deadline = time.monotonic() + limit_s
+    indy_vdr.set_config({"ack_timeout": _TRY_S, "reply_timeout": _TRY_S})
+    while time.monotonic() < deadline:
+        watch()
+        if not _listening(network):
+            await asyncio.sleep(0.05)
+            continue
+        try:
+            pool = await _open(network)
+            await _everywhere(network, pool, await _write(pool, TRUSTEE_DID))
+        except VdrError:  # nodes listen before they agree on who they are
+            await asyncio.sleep(0.1)
+        else:
+            return
+    raise NetworkError(f"the network has not taken a write within {limit_s:.0f} s")
+
+
+async def register(
+    network: Network, did: str, verkey: str, role: str, alias: str | None
+) -> dict[str, Any]:
+    """Write a DID as the local trustee, and wait until every live node has it.
+
+    A client believes a write when two nodes have answered, and a read may ask a third one
+    that is some milliseconds behind; therefore the waiting. A DID that is there already with
+    the same key and role is not written again.
+
+    Raises:
+        BadInputError: DID, verkey, role or alias is not well-formed, or the DID is registered
+            with something else.
+        NetworkError: the network does not answer, or refuses.
+    """
+    check(did, verkey, role, alias)
+    try:
+        pool = await _open(network)
+        number = await _known(pool, did, verkey, role)
+        if number is None:
+            number = await _write(pool, did, verkey, alias, None if role == "none" else role)
+        await _everywhere(network, pool, number)
+    except VdrError as error:
+        raise NetworkError(f"the network did not take it: {error}") from error
+    return {"did": did, "verkey": verkey, "role": role, "seqNo": number}
+
+
+def check(did: str, verkey: str, role: str, alias: str | None) -> None:
+    """Refuse what no ledger would take, before anything is opened.
+
+    Raises:
+        BadInputError: it says which argument, and what is expected.
+    """
+    if _length(did) != _DID_BYTES:
+        raise BadInputError("a DID is 16 bytes in base58 (21 or 22 letters), without prefix")
+    if _length(verkey) != _VERKEY_BYTES:
+        raise BadInputError("a verkey is 32 bytes in base58 (43 or 44 letters)")
+    if role not in ROLES:
+        raise BadInputError(f"a role is one of {', '.join(ROLES)}")
+    if alias is not None and not (0 < len(alias) <= _ALIAS_LENGTH and alias.isprintable()):
+        raise BadInputError(f"an alias is 1 to {_ALIAS_LENGTH} printable characters")
+
+
+def _length(text: str) -> int:
+    try:
+        return len(base58.b58decode(text)) if text.isascii() else 0
+    except ValueError:
+        return 0
+
+
+def _listening(network: Network) -> bool:
+    return all(ports.answers(network.client_port(number)) for number in network.numbers)
+
+
+async def _open(network: Network) -> Any:
+    return await indy_vdr.open_pool(transactions_path=str(network.genesis))
+
+
+async def _known(pool: Any, did: str, verkey: str, role: str) -> int | None:
+    """Return the number of the transaction that registered it, None if there is none."""
+    answer = await pool.submit_request(ledger.build_get_nym_request(None, did))
+    if not answer["data"]:
+        return None
+    there = json.loads(answer["data"])
+    if there["verkey"] != verkey or there["role"] != ROLES[role]:
+        raise BadInputError(f"{did} is registered already, with another verkey or role")
+    return int(answer["seqNo"])
+
+
+async def _write(
+    pool: Any,
+    did: str,
+    verkey: str | None = None,
+    alias: str | None = None,
+    role: str | None = None,
+) -> int:
+    """Write a NYM and return the number of its transaction."""
+    request = ledger.build_nym_request(TRUSTEE_DID, did, verkey, alias, role)
+    request.set_signature(_sign(request.signature_input))
+    answer = await pool.submit_request(request)
+    return int(answer["txnMetadata"]["seqNo"])
+
+
+def _sign(text: str | bytes) -> bytes:
+    sodium.patch()
+    nacl = importlib.import_module("libnacl")
+    _, key = nacl.crypto_sign_seed_keypair(_TRUSTEE_SEED)
+    message = text.encode() if isinstance(text, str) else text
+    return nacl.crypto_sign(message, key)[: nacl.crypto_sign_BYTES]
+
+
+async def _everywhere(network: Network, pool: Any, number: int) -> None:
+    live = [n for n in network.numbers if ports.answers(network.client_port(n))]
+    deadline = time.monotonic() + _EVERYWHERE_S
+    async with asyncio.TaskGroup() as tasks:
+        for node in live:
+            tasks.create_task(_until_node_has(pool, f"Node{node}", number, deadline))
+
+
+async def _until_node_has(pool: Any, node: str, number: int, deadline: float) -> None:
+    """Ask one node for a transaction until it has it; a node that says nothing is not live."""
+    heard = False
+    while time.monotonic() < deadline:
+        request = ledger.build_get_txn_request(None, 1, number)
+        answers = await pool.submit_action(request, node_aliases=[node], timeout=2)
+        reply = _reply(answers.get(node))
+        if reply is not None:
+            heard = True
+            if reply["result"]["data"]:
+                return
+        await asyncio.sleep(0.02)
+    if heard:
+        raise NetworkError(f"{node} has not caught up within {_EVERYWHERE_S} s")
+
+
+def _reply(answer: Any) -> Any:
+    try:
+        told = json.loads(answer)
+    except (TypeError, ValueError):  # "timeout"
+        return None
+    return told if isinstance(told, dict) and told.get("op") == "REPLY" else None
