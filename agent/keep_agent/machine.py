@@ -43,6 +43,10 @@ class Command(BaseModel):
         """Return the name on the API: `SendOffer` is `send-offer`."""
         return re.sub(r"(?<!^)(?=[A-Z])", "-", cls.__name__).lower()
 
+    def peer(self) -> str | None:
+        """Return whom a new exchange is with, where the command names it and not a connection."""
+        return None
+
 
 class Data(BaseModel):
     """Base of what a protocol remembers between two events; stored as JSON."""
@@ -294,6 +298,7 @@ class Protocol(Generic[S]):
         rules: the whole state machine; a triple (role, at, on) occurs once.
         port: name of what handlers ask of others, looked up by the composition root; None: nothing.
         problem_report: name of its problem report message.
+        strangers: somebody who holds an invitation of ours may start it, without a connection.
         in_order: messages of one connection are sent one after the other, across threads.
         expires_s: how long an exchange waits in a state that has an `Expired` row; None: for ever.
         keep_days: how long an exchange that can go no further is kept.
@@ -304,6 +309,7 @@ class Protocol(Generic[S]):
     rules: tuple[Rule[S], ...]
     port: str | None = None
     problem_report: str = "problem-report"
+    strangers: bool = False
     in_order: bool = False
     expires_s: float | None = None
     keep_days: int = 30

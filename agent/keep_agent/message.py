@@ -177,6 +177,20 @@ class Message(Wire):
         """The thread that this message belongs to; a message with no thread starts its own."""
         return self.thread.thid or self.id
 
+    @staticmethod
+    def thread_of(body: Json) -> str:
+        """Return the thread id of a message that is not parsed yet.
+
+        Raises:
+            BadMessageError: it has none, and no id.
+        """
+        thread = body.get("~thread")
+        named = cast("Json", thread).get("thid") if isinstance(thread, dict) else None
+        found = named or body.get("@id")
+        if not isinstance(found, str):
+            raise BadMessageError("the message has no @id")
+        return found
+
     def wire(self, uri: str | None = None) -> Json:
         """Return the JSON object to pack; `uri` is the type in the version that the peer speaks."""
         body = self.model_dump(by_alias=True, exclude_none=True, mode="json")

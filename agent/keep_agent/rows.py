@@ -58,15 +58,12 @@ class Commit:
 
     Attributes:
         after: the exchange as it is to be; its revision is that of the one it was decided on.
-        forget: `after` is not kept (state `gone`).
-        seen: name of a row that keeps a message id where no exchange does.
         waiting: a message to keep for later.
         handled: names of inbox rows that this decision settles.
         events: for the log, without number and time.
     """
 
     after: Exchange[Any] | None = None
-    seen: str | None = None
     waiting: Waiting | None = None
     handled: tuple[str, ...] = ()
     writes: tuple[Write, ...] = ()
@@ -82,8 +79,6 @@ def operations(tx: Session, commit: Commit) -> list[Awaitable[object]]:
     if after is not None and after.state != GONE:
         save = tx.insert if after.revision == 1 else tx.replace
         work.append(save("exchange", after.id, _exchange_row(after), _exchange_tags(after)))
-    if commit.seen is not None:
-        work.append(tx.insert("seen", commit.seen, b"1"))
     if commit.waiting is not None:
         row = asdict(commit.waiting)
         work.append(tx.insert("inbox", row.pop("name"), json.dumps(row)))

@@ -96,10 +96,14 @@ class Profile:
         """Return the exchange of this id, as last committed, or None."""
         return await self._cached("exchange", name, self._store.read_exchange)
 
+    def cached_exchange(self, name: str) -> Exchange[Any] | None:
+        """Return the exchange of this id if it is at hand; None says nothing about the store."""
+        return self._rows.get(("exchange", name))
+
     async def exchanges(
         self, tags: dict[str, str], *, offset: int = 0, limit: int = 1000
     ) -> list[Exchange[Any]]:
-        """Return exchanges by tags (`protocol`, `connection`, `then`, `sent`), newest first."""
+        """Return exchanges by tags (`protocol`, `peer`, `then`, `sent`), newest first."""
         rows = await self.page("exchange", tags, offset, limit)
         return [self._store.read_exchange(value) for _, value in rows]
 

@@ -1,0 +1,89 @@
+"""Trust ping 1.0: is anybody there? (Aries RFC 0048)."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import ClassVar
+
+from keep_agent.machine import (
+    GONE,
+    START,
+    Command,
+    Exchange,
+    Expired,
+    Nothing,
+    Protocol,
+    Role,
+    Step,
+    rule,
+)
+from keep_agent.message import Message
+
+URI = "https://didcomm.org/trust_ping/1.0"
+
+
+class Ping(Message):
+    """Are you there?"""
+
+    TYPE: ClassVar[str] = f"{URI}/ping"
+    response_requested: bool = True
+    comment: str | None = None
+
+
+class PingResponse(Message):
+    """I am."""
+
+    TYPE: ClassVar[str] = f"{URI}/ping_response"
+    comment: str | None = None
+
+
+class SendPing(Command):
+    """Ask the peer whether it is there."""
+
+    comment: str | None = None
+
+
+class Side(Role):
+    """Who we are in this exchange."""
+
+    SENDER = "sender"
+    RECEIVER = "receiver"
+
+
+class State(StrEnum):
+    """Where the sender stands; a receiver remembers nothing."""
+
+    WAITING = "waiting"
+    DONE = "done"
+    SILENT = "silent"
+
+
+async def send(_x: Exchange[Nothing], cmd: SendPing, _: None) -> Step[Nothing]:
+    """Ask."""
+    return Step(State.WAITING, send=(Ping(comment=cmd.comment),))
+
+
+async def answer(_x: Exchange[Nothing], ping: Ping, _: None) -> Step[Nothing]:
+    """Answer, if an answer is wanted."""
+    return Step(GONE, send=(PingResponse(),) if ping.response_requested else ())
+
+
+async def finish(_x: Exchange[Nothing], _msg: PingResponse, _: None) -> Step[Nothing]:
+    """Note that the peer is there."""
+    return Step(State.DONE)
+
+
+async def give_up(_x: Exchange[Nothing], _cmd: Expired, _: None) -> Step[Nothing]:
+    """Note that nobody answered."""
+    return Step(State.SILENT, error="no answer came in time")
+
+
+# fmt: off
+PROTOCOL: Protocol[None] = Protocol(uri=URI, expires_s=60, keep_days=1, rules=(
+    #    role           at             on            to             do
+    rule(Side.SENDER,   START,         SendPing,     State.WAITING, send),
+    rule(Side.SENDER,   State.WAITING, PingResponse, State.DONE,    finish),
+    rule(Side.SENDER,   State.WAITING, Expired,      State.SILENT,  give_up),
+    rule(Side.RECEIVER, START,         Ping,         GONE,          answer),
+))
+# fmt: on
