@@ -1,0 +1,80 @@
+"""Attribute names and values as AnonCreds signs them (AnonCreds specification 1.0, encoding).
+
+A value that is a decimal 32-bit integer is signed as that integer; everything else as the
+SHA-256 of its UTF-8 bytes, read as one big-endian integer. A predicate can only be proved over
+the former. The library also reads `+5`, `007` and `-0` as integers, so two texts can share one
+encoding: such a text is not canonical, and we neither issue nor accept it (SEC-P02, SEC-I03).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable
+
+from keep_zkp.errors import InvalidError
+
+INT32_MIN = -(2**31)
+INT32_MAX = 2**31 - 1
+_INTEGER = re.compile(r"[+-]?[0-9]{1,4096}")
+
+
+def encode(raw: str) -> str:
+    """Return the decimal integer that a signature holds for `raw`.
+
+    A lone surrogate, which is no text, encodes as a replacement that no library ever signs.
+    """
+    number = _int32(raw)
+    if number is not None:
+        return str(number)
+    raw_bytes = raw.encode(errors="surrogatepass")
+    return str(int.from_bytes(hashlib.sha256(raw_bytes).digest(), "big"))
+
+
+def is_canonical(raw: str) -> bool:
+    """`raw` is the only integer spelling of its encoding; text that is no integer always is."""
+    number = _int32(raw)
+    return number is None or str(number) == raw
+
+
+def int32(raw: str) -> int | None:
+    """Return the number that predicates can be proved over; None when `raw` is none."""
+    return _int32(raw) if is_canonical(raw) else None
+
+
+def common_name(name: str) -> str:
+    """Return the attribute name as it is signed: no spaces, lower case (SEC-P18)."""
+    return name.replace(" ", "").lower()
+
+
+def check_names(names: Iterable[str]) -> None:
+    """Refuse names of a schema that would be signed as one attribute (SEC-P18).
+
+    Raises:
+        InvalidError: an empty name, or two that differ only by case and spaces.
+    """
+    seen: dict[str, str] = {}
+    for name in names:
+        common = common_name(name)
+        if not common:
+            raise InvalidError("SEC-P18: an attribute has no name")
+        if common in seen:
+            raise InvalidError(f"SEC-P18: {seen[common]!r} and {name!r} are one attribute")
+        seen[common] = name
+
+
+def for_predicates(names: Iterable[str], also: Iterable[str]) -> frozenset[str]:
+    """Return which of `names` are meant for predicates, as common names.
+
+    Those that the issuer names (`also`), and every name that ends in `_dateint`: RFC 0441 gives
+    that ending to dates which are to be compared. Ledger objects carry no such marks.
+    """
+    dates = (name for name in map(common_name, names) if name.endswith("_dateint"))
+    return frozenset([*dates, *map(common_name, also)])
+
+
+def _int32(raw: str) -> int | None:
+    if _INTEGER.fullmatch(raw) is None:
+        return None
+    number = int(raw.lstrip("+-").lstrip("0")[:11] or "0") * (-1 if raw[0] == "-" else 1)
+    return number if INT32_MIN <= number <= INT32_MAX else None

@@ -1,0 +1,259 @@
+"""What a holder does: requests, credentials, presentations (AnonCreds specification 1.0).
+
+All JSON objects are those of the specification; ids are used exactly as they are given.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import cast
+
+import anoncreds
+import base58
+
+from keep_zkp.encode import common_name, encode
+from keep_zkp.errors import RefusedError
+from keep_zkp.issuer import signed_names
+from keep_zkp.native import Json, Scope, fresh, text
+from keep_zkp.requests import PresentationRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Requested:
+    """A credential request, and what the holder keeps to process the answer.
+
+    Attributes:
+        request: to send.
+        metadata: secret; blinds the link secret. One for each request.
+    """
+
+    request: Json
+    metadata: Json
+
+    def __repr__(self) -> str:
+        """Hide the blinding factors."""
+        return "Requested(...)"
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """One held credential and the referents of a request that it is to answer.
+
+    Attributes:
+        attributes: referents to reveal.
+        predicates: referents to prove.
+    """
+
+    credential: Json
+    attributes: tuple[str, ...]
+    predicates: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        """Hide the values."""
+        return f"Chosen(attributes={self.attributes}, predicates={self.predicates})"
+
+
+async def create_link_secret(scope: Scope) -> str:
+    """Make the secret that binds a holder's credentials to each other: a decimal number.
+
+    One per wallet, never per connection, never logged (SEC-I08).
+    """
+    return await scope.native.run(anoncreds.create_link_secret)
+
+
+async def create_request(
+    scope: Scope, *, offer: Json, cred_def_id: str, cred_def: Json, link_secret: str
+) -> Requested:
+    """Answer an offer.
+
+    Args:
+        scope: of the tenant that holds the link secret.
+        offer: as it came; its proof of the issuer's key is checked here (SEC-I05).
+        cred_def_id: the id under which the ledger gave `cred_def`.
+        cred_def: from the ledger, never from the message.
+        link_secret: from `create_link_secret`.
+
+    Raises:
+        RefusedError: the offer is for another credential definition or schema (SEC-I04).
+        BusyError: try again.
+        LibraryError: the key correctness proof is wrong, or an object is malformed.
+    """
+    text(link_secret, "link secret")
+    _check_offer(offer, text(cred_def_id, "cred def id"), cred_def)
+    # Peers of unqualified ids expect a DID here. A fresh one says nothing about the holder.
+    qualified = cred_def_id.startswith("did:")
+    entropy = secrets.token_hex(16) if qualified else None
+    prover_did = None if qualified else base58.b58encode(secrets.token_bytes(16)).decode()
+
+    def create() -> Requested:
+        request, metadata = anoncreds.CredentialRequest.create(
+            entropy,
+            prover_did,
+            scope.load(anoncreds.CredentialDefinition, cred_def),
+            link_secret,
+            "default",
+            fresh(anoncreds.CredentialOffer, offer),
+        )
+        return Requested(request.to_dict(), metadata.to_dict())
+
+    return await scope.native.run(create)
+
+
+async def process_credential(
+    scope: Scope,
+    *,
+    credential: Json,
+    metadata: Json,
+    offer: Json,
+    cred_def: Json,
+    link_secret: str,
+    accepted: Mapping[str, str],
+) -> Json:
+    """Check a credential that came and return it as it is to be stored.
+
+    Args:
+        scope: of the tenant that holds the link secret.
+        credential: as it came.
+        metadata: of the request that it answers.
+        offer: the one that the request answered.
+        cred_def: from the ledger.
+        link_secret: the one of the request.
+        accepted: the values of the preview that the holder agreed to, by attribute name.
+
+    Raises:
+        RefusedError: it is not what was accepted (SEC-I04); nothing may be stored.
+        BusyError: try again.
+        LibraryError: the issuer's signature is wrong (SEC-I05), or an object is malformed.
+    """
+    text(link_secret, "link secret")
+    check_credential(credential, offer=offer, cred_def=cred_def, accepted=accepted)
+
+    def process() -> Json:
+        parsed = fresh(anoncreds.Credential, credential)
+        return parsed.process(
+            fresh(anoncreds.CredentialRequestMetadata, metadata),
+            link_secret,
+            scope.load(anoncreds.CredentialDefinition, cred_def),
+        ).to_dict()
+
+    return await scope.native.run(process)
+
+
+def check_credential(
+    credential: Json, *, offer: Json, cred_def: Json, accepted: Mapping[str, str]
+) -> None:
+    """Refuse a credential that is not the one accepted (SEC-I04).
+
+    Raises:
+        RefusedError: another schema or credential definition than offered, other values than
+            accepted, or a value that is not the one signed.
+    """
+    for key in ("schema_id", "cred_def_id"):
+        if not isinstance(credential.get(key), str) or credential[key] != offer.get(key):
+            raise RefusedError("SEC-I04", f"{key} is not the offered one")
+    shown = _raw_values(credential)
+    agreed = {common_name(name): value for name, value in accepted.items()}
+    if shown != agreed or shown.keys() != signed_names(cred_def):
+        raise RefusedError("SEC-I04", "the values are not those accepted")
+
+
+async def create_presentation(
+    scope: Scope,
+    *,
+    request: PresentationRequest,
+    chosen: Iterable[Chosen],
+    self_attested: Mapping[str, str],
+    link_secret: str,
+    schemas: Mapping[str, Json],
+    cred_defs: Mapping[str, Json],
+) -> Json:
+    """Answer a presentation request.
+
+    Args:
+        scope: of the tenant that holds the link secret.
+        request: read by `read_request`.
+        chosen: which credential answers which referents; each referent once.
+        self_attested: our own word for referents without restrictions.
+        link_secret: the wallet's.
+        schemas: from the ledger, by the ids in the credentials.
+        cred_defs: likewise.
+
+    Raises:
+        RefusedError: a referent is answered twice, not at all, or was not asked.
+        BusyError: try again.
+        LibraryError: a predicate does not hold, or an object is malformed.
+    """
+    used = tuple(chosen)
+    _check_answers(request, used, self_attested)
+    text(link_secret, "link secret")
+    attested = {
+        text(key, "referent"): text(said, "value") for key, said in self_attested.items()
+    }
+
+    def create() -> Json:
+        credentials = anoncreds.PresentCredentials()
+        for each in used:
+            native = scope.load(anoncreds.Credential, each.credential)
+            credentials.add_attributes(native, *each.attributes)
+            credentials.add_predicates(native, *each.predicates)
+        return anoncreds.Presentation.create(
+            fresh(anoncreds.PresentationRequest, request.wire()),
+            credentials,
+            attested,
+            link_secret,
+            {
+                text(key, "schema id"): scope.load(anoncreds.Schema, schemas[key])
+                for key in schemas
+            },
+            {
+                text(key, "cred def id"): scope.load(
+                    anoncreds.CredentialDefinition, cred_defs[key]
+                )
+                for key in cred_defs
+            },
+        ).to_dict()
+
+    return await scope.native.run(create)
+
+
+def _check_offer(offer: Json, cred_def_id: str, cred_def: Json) -> None:
+    if offer.get("cred_def_id") != cred_def_id:
+        raise RefusedError("SEC-I04", "the offer is for another credential definition")
+    if not isinstance(offer.get("schema_id"), str):
+        raise RefusedError("SEC-I04", "the offer names no schema")
+    signed_names(cred_def)
+
+
+def _raw_values(credential: Json) -> dict[str, str]:
+    values = credential.get("values")
+    if not isinstance(values, dict):
+        raise RefusedError("SEC-I04", "the credential has no values")
+    pairs = cast("dict[str, object]", values).items()
+    found = {common_name(name): _raw_value(value) for name, value in pairs}
+    if len(found) != len(pairs):
+        raise RefusedError("SEC-I04", "two values for one attribute")
+    return found
+
+
+def _raw_value(value: object) -> str:
+    match value:
+        case {"raw": str(raw), "encoded": str(encoded)} if encode(raw) == encoded:
+            return raw
+        case _:
+            raise RefusedError("SEC-I04", "a value is not the one that is signed")
+
+
+def _check_answers(
+    request: PresentationRequest, chosen: tuple[Chosen, ...], self_attested: Mapping[str, str]
+) -> None:
+    attributes = [key for each in chosen for key in each.attributes] + list(self_attested)
+    predicates = [key for each in chosen for key in each.predicates]
+    if sorted(attributes) != sorted(request.requested_attributes):
+        raise RefusedError("SEC-P07", "not every attribute is answered exactly once")
+    if sorted(predicates) != sorted(request.requested_predicates):
+        raise RefusedError("SEC-P07", "not every predicate is answered exactly once")
+    for key in self_attested:
+        if request.requested_attributes[key].restrictions is not None:
+            raise RefusedError("SEC-P09", f"{key!r} has restrictions: our word does not count")

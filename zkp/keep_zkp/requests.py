@@ -1,0 +1,341 @@
+"""Presentation requests (AnonCreds specification 1.0): a closed model, and how we ask.
+
+Two ways in. `read_request` takes what a peer asks of us: generous in shape. `our_request`,
+`make_request` and `over_age` make what we ask: strict, because a request that binds nobody lets
+anybody answer (SEC-P08 to P11).
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping
+from datetime import date
+from typing import Annotated, Any, Literal, cast
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+
+from keep_zkp.encode import INT32_MAX, INT32_MIN, common_name
+from keep_zkp.errors import InvalidError, RefusedError
+from keep_zkp.restrictions import (
+    ISSUER_TAGS,
+    Is,
+    Query,
+    Restrictions,
+    binds_issuer,
+    leaves,
+    respell,
+)
+
+Json = dict[str, Any]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=r"^[^\x00]*$")]
+Referent = Name
+Int32 = Annotated[int, Field(strict=True, ge=INT32_MIN, le=INT32_MAX)]
+Seconds = Annotated[int, Field(strict=True, ge=0, le=2**53)]
+MAX_REFERENTS = 100
+NONCE_BITS = 80
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class Interval(_Frozen):
+    """When a credential must not have been revoked, in seconds of Unix time (RFC 0441).
+
+    Its place in the model; until revocation is built, `verdict` calls it not proven.
+    """
+
+    from_: Seconds | None = Field(default=None, alias="from")
+    to: Seconds | None = None
+
+
+class Asked(_Frozen):
+    """What an attribute and a predicate have in common."""
+
+    restrictions: Restrictions = None
+    non_revoked: Interval | None = None
+
+
+class Attribute(Asked):
+    """Attributes to reveal: one `name`, or `names` that must come from one credential."""
+
+    name: Name | None = None
+    names: Annotated[tuple[Name, ...], Field(min_length=1, max_length=MAX_REFERENTS)] | None = (
+        None
+    )
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Attribute:
+        if (self.name is None) == (self.names is None):
+            raise ValueError("exactly one of name and names")
+        common = [common_name(name) for name in self.all_names]
+        if len(set(common)) != len(common) or "" in common:
+            raise ValueError("a name occurs twice or is empty")
+        return self
+
+    @property
+    def all_names(self) -> tuple[str, ...]:
+        """The names asked for, in either form."""
+        return self.names if self.names is not None else (cast("str", self.name),)
+
+
+class Predicate(Asked):
+    """A comparison to prove without showing the number."""
+
+    name: Name
+    p_type: Literal[">=", ">", "<=", "<"]
+    p_value: Int32
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.p_type} {self.p_value}"
+
+    def holds(self, value: int) -> bool:
+        """Return whether `value` satisfies it."""
+        match self.p_type:
+            case ">=":
+                return value >= self.p_value
+            case ">":
+                return value > self.p_value
+            case "<=":
+                return value <= self.p_value
+            case "<":
+                return value < self.p_value
+
+
+class PresentationRequest(_Frozen):
+    """What a verifier asks, by referent. See `our_request` and `read_request`."""
+
+    name: Annotated[str, StringConstraints(max_length=1024, pattern=r"^[^\x00]*$")]
+    version: Annotated[str, StringConstraints(max_length=64, pattern=r"^[^\x00]*$")]
+    nonce: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,64}$")]
+    ver: Literal["1.0", "2.0"] | None = None
+    requested_attributes: Mapping[Referent, Attribute] = {}
+    requested_predicates: Mapping[Referent, Predicate] = {}
+    non_revoked: Interval | None = None
+
+    @model_validator(mode="after")
+    def _bounded(self) -> PresentationRequest:
+        if (
+            not 1
+            <= len(self.requested_attributes) + len(self.requested_predicates)
+            <= MAX_REFERENTS
+        ):
+            raise ValueError(f"between 1 and {MAX_REFERENTS} referents")
+        if self.requested_attributes.keys() & self.requested_predicates.keys():
+            raise ValueError("a referent names both an attribute and a predicate")
+        return self
+
+    @property
+    def asked(self) -> dict[str, Attribute | Predicate]:
+        """Every referent with what it asks for."""
+        return {**self.requested_attributes, **self.requested_predicates}
+
+    def interval(self, referent: str) -> Interval | None:
+        """Return the non-revocation interval that counts for `referent`: its own, else the request's."""
+        return self.asked[referent].non_revoked or self.non_revoked
+
+    def wire(self) -> Json:
+        """Return the JSON object to send and to keep."""
+        body = self.model_dump(by_alias=True, exclude_none=True, mode="json")
+        return {"requested_attributes": {}, "requested_predicates": {}, **body}
+
+    def respelled(self, spelling: Callable[[str], str]) -> PresentationRequest:
+        """Return the same question with every identifier in its restrictions written anew."""
+
+        def change(asked: Any) -> Any:
+            return asked.model_copy(
+                update={"restrictions": respell(asked.restrictions, spelling)}
+            )
+
+        return self.model_copy(
+            update={
+                "requested_attributes": {
+                    key: change(asked) for key, asked in self.requested_attributes.items()
+                },
+                "requested_predicates": {
+                    key: change(asked) for key, asked in self.requested_predicates.items()
+                },
+                "ver": "2.0",  # version 1 refuses qualified ids in restrictions
+            }
+        )
+
+
+def read_request(body: Json) -> PresentationRequest:
+    """Read what a peer asks of us.
+
+    Taken: unknown members outside restrictions, null for absent, a number as nonce, one restriction
+    object instead of a list, no name or version. Not taken: unknown restrictions (SEC-P08), a
+    threshold outside 32 bits (SEC-P21), more than a hundred referents.
+
+    Raises:
+        RefusedError: it is no presentation request.
+    """
+    try:
+        return PresentationRequest.model_validate(_tolerated(body))
+    except (ValidationError, AttributeError) as error:
+        raise RefusedError(
+            "SEC-P08", f"no presentation request: {_first_words(error)}"
+        ) from None
+
+
+def our_request(body: Json, *, accept_any_issuer: bool) -> PresentationRequest:
+    """Make a request of ours from its JSON form; whatever nonce it has is replaced (SEC-P14).
+
+    Raises:
+        InvalidError: an unknown member or restriction, or it binds no issuer.
+    """
+    try:
+        request = PresentationRequest.model_validate({**body, "nonce": new_nonce()})
+    except ValidationError as error:
+        raise InvalidError(f"SEC-P08: no presentation request: {_first_words(error)}") from None
+    check_binding(request, accept_any_issuer=accept_any_issuer)
+    return request
+
+
+def check_binding(request: PresentationRequest, *, accept_any_issuer: bool) -> None:
+    """Refuse a request that anybody can answer with a credential of his own making.
+
+    Args:
+        request: one that may be sent.
+        accept_any_issuer: ask so nevertheless; the verdict then says "issuer not pinned".
+
+    Raises:
+        InvalidError: a referent names no issuer (SEC-P09, SEC-P10), or two ways to name issuers
+            are mixed, which the library never verifies.
+    """
+    tags = {leaf.tag for asked in request.asked.values() for leaf in _leaves(asked)}
+    for old, new in (("issuer_did", "issuer_id"), ("schema_issuer_did", "schema_issuer_id")):
+        if {old, new} <= tags:
+            raise InvalidError(f"{old} and {new} cannot be mixed in one request")
+    open_ones = unbound(request)
+    if open_ones and not accept_any_issuer:
+        raise InvalidError(
+            f"SEC-P10: {open_ones[0]!r} names no issuer; restrict it by "
+            f"{', '.join(sorted(ISSUER_TAGS))}, or accept any issuer explicitly"
+        )
+
+
+def unbound(request: PresentationRequest) -> list[str]:
+    """Return the referents that a credential of any issuer could answer."""
+    return [key for key, asked in request.asked.items() if not binds_issuer(asked.restrictions)]
+
+
+def new_nonce() -> str:
+    """Return 80 random bits in decimal (SEC-P14)."""
+    return str(secrets.randbits(NONCE_BITS))
+
+
+def from_cred_def(cred_def_id: str) -> Query:
+    """Restrict to credentials of this credential definition."""
+    return Is("cred_def_id", (cred_def_id,))
+
+
+def from_issuer(issuer_id: str) -> Query:
+    """Restrict to credentials of this issuer, in the word that fits the form of its id."""
+    return Is("issuer_id" if issuer_id.startswith("did:") else "issuer_did", (issuer_id,))
+
+
+def reveal(*names: str, source: Query | None) -> Attribute:
+    """Ask to see attributes; several come from one credential (SEC-P11)."""
+    if len(names) == 1:
+        return Attribute(name=names[0], restrictions=source)
+    return Attribute(names=names, restrictions=source)
+
+
+def born_on_or_before(day: date, *, source: Query | None) -> Predicate:
+    """Ask to prove a birthday without showing it (RFC 0441: a date as the number YYYYMMDD)."""
+    value = day.year * 10_000 + day.month * 100 + day.day
+    return Predicate(name="birthdate_dateint", p_type="<=", p_value=value, restrictions=source)
+
+
+def years_before(day: date, years: int) -> date:
+    """Return the latest birthday of a person who is `years` old on `day`.
+
+    Born on 29 February counts from 1 March in a common year, and the day before 1 March of a
+    common year is the 28th: asked on 29 February, nobody born in March passes.
+    """
+    try:
+        return day.replace(year=day.year - years)
+    except ValueError:
+        return day.replace(year=day.year - years, day=28)
+
+
+def over_age(
+    years: int, *, today: date, source: Query, show: tuple[str, ...] = ()
+) -> PresentationRequest:
+    """Ask "at least `years` old today" as a predicate, and to see the attributes `show`.
+
+    `today` is the date where the question is asked, at the moment of asking; `source` says whose
+    credentials count (`from_cred_def`, `from_issuer`).
+    """
+    predicate = born_on_or_before(years_before(today, years), source=source)
+    return make_request(
+        f"over {years}",
+        attributes={"shown": reveal(*show, source=source)} if show else {},
+        predicates={f"over_{years}": predicate},
+        accept_any_issuer=False,
+    )
+
+
+def make_request(
+    name: str,
+    *,
+    attributes: Mapping[str, Attribute],
+    predicates: Mapping[str, Predicate],
+    accept_any_issuer: bool,
+) -> PresentationRequest:
+    """Make a request of ours with a fresh nonce; the rest as `our_request`."""
+    body: Json = {
+        "name": name,
+        "version": "1.0",
+        "requested_attributes": attributes,
+        "requested_predicates": predicates,
+    }
+    every = [
+        leaf
+        for asked in (*attributes.values(), *predicates.values())
+        for leaf in _leaves(asked)
+    ]
+    qualified = any(value.startswith("did:") for leaf in every for value in leaf.values)
+    return our_request(
+        {**body, "ver": "2.0"} if qualified else body, accept_any_issuer=accept_any_issuer
+    )
+
+
+def _leaves(asked: Asked) -> list[Is]:
+    return [] if asked.restrictions is None else list(leaves(asked.restrictions))
+
+
+def _tolerated(body: Json) -> Json:
+    kept: Json = {"name": "", "version": "1.0", **_known(PresentationRequest, body)}
+    if type(kept.get("nonce")) is int:
+        kept["nonce"] = str(kept["nonce"])
+    for section, model in (
+        ("requested_attributes", Attribute),
+        ("requested_predicates", Predicate),
+    ):
+        asked = cast("dict[str, Json]", kept.get(section, {}))
+        kept[section] = {key: _known(model, value) for key, value in asked.items()}
+    return kept
+
+
+def _known(model: type[BaseModel], value: Json) -> Json:
+    return {
+        key: inner
+        for key, inner in value.items()
+        if inner is not None and key in model.model_fields
+    }
+
+
+def _first_words(error: Exception) -> str:
+    if not isinstance(error, ValidationError):
+        return "wrong shape"
+    first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+    return f"{'.'.join(str(part)[:64] for part in first['loc'])}: {first['msg']}"

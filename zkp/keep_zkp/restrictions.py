@@ -1,0 +1,287 @@
+"""Which credentials may answer: the restriction language of a presentation request, closed.
+
+Known tags and operators only: `{...}` (all of), `[{...}, ...]` (any of), `$and`, `$or`, `$not`,
+`$in`, `$neq`. A misspelt tag would be ignored by one party and never match at another, so it is
+refused, at any depth (SEC-P08). Evaluation is three-valued: about a value that was not shown
+nothing is known, and neither a claim nor its negation holds (SEC-P04).
+
+Source: AnonCreds specification 1.0 (presentation request); WQL, Indy HIPE 0036.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeAlias, cast
+
+from pydantic import PlainSerializer, PlainValidator
+
+from keep_zkp.encode import common_name
+
+ISSUER_TAGS = frozenset({"cred_def_id", "issuer_id", "issuer_did"})
+"""Tags that say whose signature counts (SEC-P10)."""
+ID_TAGS = ISSUER_TAGS | {"schema_id", "schema_issuer_id", "schema_issuer_did"}
+TAGS = ID_TAGS | {"schema_name", "schema_version"}
+MAX_PARTS = 200
+MAX_NESTING = 8
+MAX_VALUE = 4096
+_ATTRIBUTE_TAG = re.compile(r"attr::([^:\x00]{1,256})::(value|marker)")
+
+
+@dataclass(frozen=True, slots=True)
+class Is:
+    """The tag has one of these values."""
+
+    tag: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AllOf:
+    """Every part holds."""
+
+    parts: tuple[Query, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AnyOf:
+    """At least one part holds."""
+
+    parts: tuple[Query, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """The part does not hold, and enough is known to say so."""
+
+    part: Query
+
+
+Query: TypeAlias = Is | AllOf | AnyOf | Not
+Same = Callable[[str, str], bool]
+"""Whether two identifiers name one ledger object (legacy and did:indy forms of it)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of the credential behind an answer; None or absent: not known.
+
+    Attributes:
+        attributes: common names of every attribute that the credential has.
+        values: raw values by common name: those shown (verifier) or all (holder).
+    """
+
+    cred_def_id: str
+    issuer_id: str
+    schema_id: str
+    attributes: frozenset[str]
+    values: Mapping[str, str]
+    schema_issuer_id: str | None = None
+    schema_name: str | None = None
+    schema_version: str | None = None
+
+
+def exactly(one: str, other: str) -> bool:
+    """Compare identifiers as texts: the `Same` of a network with one form of identifiers."""
+    return one == other
+
+
+def read(value: object) -> Query | None:
+    """Read restrictions from JSON; None where they restrict nothing.
+
+    Raises:
+        ValueError: an unknown tag or operator, a value that is no text, or too large.
+    """
+    if isinstance(value, Is | AllOf | AnyOf | Not) or value is None:
+        return value
+    found = (
+        _read_list(cast("list[object]", value))
+        if isinstance(value, list)
+        else _read_object(value, 0)
+    )
+    if found is not None and sum(1 for _ in leaves(found)) > MAX_PARTS:
+        raise ValueError("too many restrictions")
+    return found
+
+
+def written(query: Query | None) -> Any:
+    """Return restrictions as JSON: a list of plain objects where possible, which all peers read."""
+    match query:
+        case None:
+            return None
+        case AnyOf(parts) if (flat := [_flat(part) for part in parts]) and None not in flat:
+            return flat
+        case _:
+            plain = _flat(query)
+            return _object(query) if plain is None else [plain]
+
+
+def leaves(query: Query) -> Iterator[Is]:
+    """Yield every comparison in the query, negated ones too."""
+    match query:
+        case Is():
+            yield query
+        case Not(part):
+            yield from leaves(part)
+        case AllOf(parts) | AnyOf(parts):
+            for part in parts:
+                yield from leaves(part)
+
+
+def binds_issuer(query: Query | None) -> bool:
+    """Return whether nothing can satisfy the query without an issuer that it names (SEC-P10)."""
+    match query:
+        case Is(tag, _):
+            return tag in ISSUER_TAGS
+        case AllOf(parts):
+            return any(binds_issuer(part) for part in parts)
+        case AnyOf(parts):
+            return bool(parts) and all(binds_issuer(part) for part in parts)
+        case _:
+            return False
+
+
+def holds(query: Query | None, facts: Facts, same: Same) -> bool | None:
+    """Evaluate; None when a value that it needs was not shown (never to be taken as yes)."""
+    match query:
+        case None:
+            return True
+        case Is(tag, values):
+            return _is(tag, values, facts, same)
+        case Not(part):
+            inner = holds(part, facts, same)
+            return None if inner is None else not inner
+        case AllOf(parts):
+            return _all(holds(part, facts, same) for part in parts)
+        case AnyOf(parts):
+            none = _all(_negated(holds(part, facts, same)) for part in parts)
+            return _negated(none)
+
+
+def respell(query: Query | None, spelling: Callable[[str], str]) -> Query | None:
+    """Write every identifier as `spelling` does; `issuer_did` becomes `issuer_id`, its modern name."""
+    match query:
+        case Is(tag, values) if tag in ID_TAGS:
+            return Is(tag.replace("_did", "_id"), tuple(map(spelling, values)))
+        case Not(part):
+            return Not(cast("Query", respell(part, spelling)))
+        case AllOf(parts) | AnyOf(parts):
+            return type(query)(tuple(cast("Query", respell(part, spelling)) for part in parts))
+        case _:
+            return query
+
+
+def _is(tag: str, values: tuple[str, ...], facts: Facts, same: Same) -> bool | None:
+    if match := _ATTRIBUTE_TAG.fullmatch(tag):
+        name = common_name(match[1])
+        if match[2] == "marker":
+            return name in facts.attributes
+        shown = facts.values.get(name)
+        return None if shown is None else shown in values
+    known = cast("str | None", getattr(facts, tag.replace("_did", "_id")))
+    if known is None:
+        return None
+    return any(same(known, value) if tag in ID_TAGS else known == value for value in values)
+
+
+def _all(results: Iterable[bool | None]) -> bool | None:
+    found = list(results)
+    if False in found:
+        return False
+    return None if None in found else True
+
+
+def _negated(result: bool | None) -> bool | None:  # noqa: FBT001 - the third value is the point
+    return None if result is None else not result
+
+
+def _read_list(values: list[object]) -> Query | None:
+    parts = [part for value in values if (part := _read_object(value, 0)) is not None]
+    if len(parts) < len(values) and parts:
+        raise ValueError("an empty restriction beside others")
+    return _joined(AnyOf, parts)
+
+
+def _read_object(value: object, depth: int) -> Query | None:
+    if not isinstance(value, dict) or depth > MAX_NESTING:
+        raise ValueError("a restriction is no object, or nests too deep")
+    items = cast("dict[str, object]", value).items()
+    return _joined(
+        AllOf, [_read_item(key, inner, depth) for key, inner in items if inner is not None]
+    )
+
+
+def _read_item(key: str, value: object, depth: int) -> Query:
+    if key in {"$and", "$or"}:
+        return _read_operands(AllOf if key == "$and" else AnyOf, value, depth)
+    if key == "$not":
+        return Not(_present(_read_object(value, depth + 1)))
+    if key not in TAGS and _ATTRIBUTE_TAG.fullmatch(key) is None:
+        raise ValueError(f"unknown restriction {key[:64]!r}")
+    return _read_comparison(key, value)
+
+
+def _read_operands(kind: type[AllOf | AnyOf], value: object, depth: int) -> Query:
+    if not isinstance(value, list) or not value:
+        raise ValueError("$and and $or take a list that is not empty")
+    parts = [_present(_read_object(part, depth + 1)) for part in cast("list[object]", value)]
+    return kind(tuple(parts))
+
+
+def _read_comparison(tag: str, value: object) -> Query:
+    if isinstance(value, str):
+        return Is(tag, (_text(value),))
+    operators = cast("dict[str, object]", value) if isinstance(value, dict) else {}
+    other, several = operators.get("$neq"), operators.get("$in")
+    if len(operators) == 1 and isinstance(other, str):
+        return Not(Is(tag, (_text(other),)))
+    if len(operators) == 1 and isinstance(several, list) and several:
+        return Is(tag, tuple(map(_text, cast("list[object]", several))))
+    raise ValueError(f"{tag!r} takes a text, $in or $neq")
+
+
+def _present(query: Query | None) -> Query:
+    if query is None:
+        raise ValueError("an empty restriction")
+    return query
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or len(value) > MAX_VALUE or "\x00" in value:
+        raise ValueError("a restriction's value is no text")
+    return value
+
+
+def _joined(kind: type[AllOf | AnyOf], parts: list[Query]) -> Query | None:
+    if not parts:
+        return None
+    return parts[0] if len(parts) == 1 else kind(tuple(parts))
+
+
+def _flat(query: Query) -> dict[str, str] | None:
+    parts = query.parts if isinstance(query, AllOf) else (query,)
+    pairs = {
+        part.tag: part.values[0]
+        for part in parts
+        if isinstance(part, Is) and len(part.values) == 1
+    }
+    return pairs if len(pairs) == len(parts) else None
+
+
+def _object(query: Query) -> dict[str, Any]:
+    match query:
+        case Is(tag, (value,)):
+            return {tag: value}
+        case Is(tag, values):
+            return {tag: {"$in": list(values)}}
+        case Not(part):
+            return {"$not": _object(part)}
+        case AllOf(parts):
+            return {"$and": [_object(part) for part in parts]}
+        case AnyOf(parts):
+            return {"$or": [_object(part) for part in parts]}
+
+
+Restrictions = Annotated[Query | None, PlainValidator(read), PlainSerializer(written)]
+"""Restrictions as a field of a pydantic model."""
