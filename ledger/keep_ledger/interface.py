@@ -314,8 +314,9 @@ class Registry(Protocol):
     async def submit(self, prepared: Prepared, signatures: Mapping[str, bytes]) -> Result:
         """Send it with these signatures (DID to 64 bytes of Ed25519 over `signing_input`).
 
-        Sending the same again is harmless. A credential definition is looked for first, since a
-        ledger would let its owner overwrite it.
+        The write is looked for first: what is there already is Finished, and what conflicts with
+        it Failed, before anything is sent (an Indy ledger would let an issuer overwrite a
+        credential definition). Sending the same again is harmless.
 
         Raises:
             LedgerUnavailableError: no answer in time. It may land later: `find` first.

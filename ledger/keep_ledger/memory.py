@@ -157,15 +157,14 @@ class MemoryRegistry:
 
     async def submit(self, prepared: Prepared, signatures: Mapping[str, bytes]) -> Result:
         """See `Registry`."""
-        if isinstance(prepared.write, WriteSchema | WriteCredDef):
-            there = await self.find(prepared.write)
-            if there is not None:
-                return there
-        if prepared.request in self._state.done:
-            return self._state.done[prepared.request]
         signers = {self._bare(did): signature for did, signature in signatures.items()}
-        refusal = self._unsigned(prepared, signers) or self._unaccepted(prepared)
-        refusal = refusal or self._forbidden(prepared)
+        refusal = self._unsigned(prepared, signers)
+        if refusal is not None:
+            return refusal
+        there = await self.find(prepared.write) or self._state.done.get(prepared.request)
+        if there is not None:
+            return there
+        refusal = self._unaccepted(prepared) or self._forbidden(prepared)
         if refusal is not None:
             return refusal
         finished = await self._apply(prepared.write)
@@ -193,8 +192,6 @@ class MemoryRegistry:
                 f"the author agreement {self.taa.version if self.taa else ''} is not accepted"
             )
             return Failed(Why.AGREEMENT, text)
-        if accepted and not digest:
-            return Failed(Why.AGREEMENT, "the network has no author agreement to accept")
         return None
 
     def _role(self, did: str) -> Role | None:
@@ -206,10 +203,6 @@ class MemoryRegistry:
         there = self._state.nyms.get(self._bare(target(write)))
         match write:
             case WriteNym() if there is not None:
-                if there.verkey != write.verkey:
-                    return Failed(Why.REFUSED, "only the owner can change the verkey")
-                if there.role == write.role:
-                    return Failed(Why.REFUSED, "the transaction would change nothing")
                 return self._needs_role(prepared, _MAY_GIVE[write.role or Role.TRUSTEE])
             case WriteNym():
                 return self._needs_role(prepared, _MAY_GIVE[write.role])

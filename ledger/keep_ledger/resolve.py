@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from keep_ledger.interface import Json, Registry, Resolved
 
@@ -25,9 +25,9 @@ def _endpoint(attrib: Json | None) -> tuple[str | None, tuple[str, ...]]:
     found: Any = (attrib or {}).get("endpoint")
     if not isinstance(found, dict):
         return None, ()
-    value: Json = found
+    value = cast("Json", found)
     url, keys = value.get("endpoint") or value.get("agent"), value.get("routingKeys")
     if not isinstance(url, str):
         return None, ()
-    listed: list[Any] = keys if isinstance(keys, list) else []
+    listed = cast("list[object]", keys) if isinstance(keys, list) else []
     return url, tuple(key for key in listed if isinstance(key, str))

@@ -1,0 +1,222 @@
+"""The connection to the validators of one network: opened late, bounded in time, honest about its state."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import indy_vdr
+from indy_vdr import VdrError, VdrErrorCode
+from indy_vdr.ledger import build_custom_request
+
+from keep_ledger.errors import LedgerError, LedgerUnavailableError
+from keep_ledger.indy import replies, requests
+from keep_ledger.indy.files import read_text, write_text
+from keep_ledger.indy.genesis import Genesis, starts_with
+from keep_ledger.interface import LedgerStatus
+
+log = logging.getLogger(__name__)
+
+Json = dict[str, Any]
+Answer = TypeVar("Answer")
+
+_READ_S = 15.0
+_WRITE_S = 45.0
+_REFRESH_S = 10.0
+_SETTINGS = {
+    "freshness_threshold": replies.FRESH_S,
+    "ack_timeout": 5,
+    "reply_timeout": 30,
+}
+_TRANSACTIONS = "pool.jsonl"
+
+
+class RequestRefusedError(LedgerError):
+    """The validators refused a request; the text is a node's message, JSON."""
+
+
+@dataclass(slots=True)
+class _Health:
+    answers: bool | None = None
+    nodes: int = 0
+    since: datetime | None = None
+    last_error: str | None = None
+
+    def now(self, *, answers: bool) -> None:
+        if self.answers is not answers:
+            self.answers, self.since = answers, datetime.now(UTC)
+
+
+class Pool:
+    """The validators of one network.
+
+    Args:
+        namespace: its name, for the status.
+        genesis: gets the genesis transactions; called until it succeeds once.
+        folder: where newer pool transactions are kept, so that a changed set of validators is known
+            at the next start even if those of the genesis are gone; None keeps nothing.
+    """
+
+    def __init__(
+        self, namespace: str, genesis: Callable[[], Awaitable[Genesis]], folder: Path | None
+    ) -> None:
+        self._namespace = namespace
+        self._genesis = genesis
+        self._folder = folder
+        self._opening = asyncio.Lock()
+        self._pool: indy_vdr.Pool | None = None
+        self._refreshed = False
+        self._health = _Health()
+
+    def status(self) -> LedgerStatus:
+        """How it did when it was last asked."""
+        h = self._health
+        return LedgerStatus(self._namespace, h.answers, h.nodes, h.since, h.last_error)
+
+    async def ask(self, operation: Json, ledger_id: int) -> Json:
+        """Read: an answer to this question, with a fresh proof or of f + 1 nodes.
+
+        Raises:
+            LedgerUnavailableError: no such answer in time.
+        """
+        question = requests.request(operation)
+        text = json.dumps(question)
+        reply = await self._read(lambda pool: pool.submit_request(build_custom_request(text)))
+        replies.check_answers(question, reply)
+        if replies.proved(reply, ledger_id, time.time()):
+            return reply
+        texts = await self._read(lambda pool: pool.submit_action(build_custom_request(text)))
+        return replies.agreed(question, texts.values(), self._health.nodes)
+
+    async def hint(self, operation: Json) -> Json:
+        """Read something that the caller will not rely on.
+
+        Raises:
+            LedgerUnavailableError: no answer in time.
+        """
+        text = json.dumps(requests.request(operation))
+        return await self._read(lambda pool: pool.submit_request(build_custom_request(text)))
+
+    async def write(self, request: indy_vdr.Request) -> Json:
+        """Send a signed request; the reply is one that f + 1 nodes gave alike.
+
+        Raises:
+            RequestRefusedError: they refused it.
+            LedgerUnavailableError: no answer in time; it may land later.
+        """
+        return await self._call(lambda pool: pool.submit_request(request), _WRITE_S)
+
+    async def _read(self, call: Callable[[indy_vdr.Pool], Awaitable[Answer]]) -> Answer:
+        try:
+            return await self._call(call, _READ_S)
+        except RequestRefusedError as error:
+            raise LedgerUnavailableError(f"the nodes refuse to answer: {error}") from error
+
+    async def _call(
+        self, call: Callable[[indy_vdr.Pool], Awaitable[Answer]], seconds: float
+    ) -> Answer:
+        pool = await self._opened()
+        try:
+            async with asyncio.timeout(seconds):
+                answer = await call(pool)
+        except VdrError as error:
+            if error.code is VdrErrorCode.POOL_REQUEST_FAILED:
+                self._health.now(answers=True)
+                raise RequestRefusedError(error.extra or str(error)) from error
+            raise self._down(str(error)) from error
+        except TimeoutError as error:
+            raise self._down(f"no answer within {seconds:g} s") from error
+        self._health.now(answers=True)
+        return answer
+
+    def _down(self, reason: str) -> LedgerUnavailableError:
+        """Note the trouble; the validators are asked for anew before the next request."""
+        self._refreshed = False
+        self._health.now(answers=False)
+        self._health.last_error = reason
+        log.warning("ledger unavailable", extra={"ledger": self._namespace, "why": reason})
+        return LedgerUnavailableError(f"{self._namespace}: {reason}")
+
+    async def _opened(self) -> indy_vdr.Pool:
+        if self._pool is not None and self._refreshed:
+            return self._pool
+        async with self._opening:
+            if self._pool is None:
+                self._pool = await self._open()
+            if not self._refreshed:
+                await self._refresh(self._pool)
+            return self._pool
+
+    async def _open(self) -> indy_vdr.Pool:
+        try:
+            genesis = await self._genesis()
+            indy_vdr.set_config(_SETTINGS)  # of the process; read when a pool is made
+            kept = await asyncio.to_thread(self._kept, genesis)
+            return await indy_vdr.open_pool(transactions=kept or genesis.text, no_refresh=True)
+        except LedgerUnavailableError as error:
+            raise self._down(str(error)) from error
+        except VdrError as error:
+            raise self._down(f"the genesis is not usable: {error}") from error
+
+    def _kept(self, genesis: Genesis) -> str | None:
+        text = self._folder and read_text(self._folder / _TRANSACTIONS)
+        return text if text and starts_with(text, genesis) else None
+
+    async def _refresh(self, pool: indy_vdr.Pool) -> None:
+        try:
+            async with asyncio.timeout(_REFRESH_S):
+                status = await pool.refresh()
+                transactions = await pool.get_transactions()
+        except VdrError as error:
+            if error.code is not VdrErrorCode.POOL_TIMEOUT:
+                await self._forget()
+            raise self._down(str(error)) from error
+        except TimeoutError as error:
+            raise self._down(f"no validator answers within {_REFRESH_S:g} s") from error
+        self._refreshed = True
+        self._health.nodes = len(status["nodes"])
+        self._health.now(answers=True)
+        if self._folder:
+            await asyncio.to_thread(self._keep, self._folder, transactions)
+
+    def _keep(self, folder: Path, transactions: str) -> None:
+        path = folder / _TRANSACTIONS
+        if read_text(path) != transactions:
+            try:
+                write_text(path, transactions)
+            except OSError as error:
+                log.warning("pool transactions not kept", extra={"why": str(error)})
+
+    async def _forget(self) -> None:
+        """Start from the genesis next time: what was kept may be what is wrong."""
+        if self._folder:
+            path = self._folder / _TRANSACTIONS
+            await asyncio.to_thread(path.unlink, missing_ok=True)
+        self._close()
+
+    async def refresh(self) -> LedgerStatus:
+        """Ask for the validators now."""
+        self._refreshed = False
+        try:
+            await self._opened()
+        except LedgerUnavailableError:
+            log.debug("refresh failed", extra={"ledger": self._namespace})
+        return self.status()
+
+    def _close(self) -> None:
+        pool, self._pool = self._pool, None
+        self._refreshed = False
+        if pool is not None:
+            pool.close()
+
+    async def close(self) -> None:
+        """Let the validators go; the next request would open them again."""
+        async with self._opening:
+            self._close()

@@ -1,0 +1,278 @@
+"""Does a reply answer our question, and what does it say?
+
+indy-vdr 0.4 verifies that the *value* in a reply lies under the *key* of our request in a state whose
+root at least n - f validators signed with BLS. It does not compare the reply with the question in all
+else: parts of `data` are in no proof (the name and version of a schema), the transaction type that
+decides how the value is put together is the reply's own, and the root may be that of another ledger,
+in which every key of ours is provably absent. So one lying node could answer "not found", or with an
+old state. Everything that is used of a reply is therefore checked here against the question.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any, cast
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from keep_ledger.errors import BadIdError, LedgerUnavailableError
+from keep_ledger.identifiers import CredDefId, Did, SchemaId, check_part, full_verkey
+from keep_ledger.interface import CredDef, Nym, Schema
+from keep_ledger.writes import Role
+
+Json = dict[str, Any]
+
+FRESH_S = 300
+"""A proof may be this old: validators sign their state at least that often."""
+
+_AHEAD_S = 300
+_ECHOED = ("dest", "raw", "origin", "ref", "signature_type", "tag", "digest")
+
+
+class UntrustedReplyError(LedgerUnavailableError):
+    """A node's reply contradicts the question or itself."""
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(strict=True)
+    ledger_id: int
+    timestamp: int
+
+
+class _MultiSignature(BaseModel):
+    model_config = ConfigDict(strict=True)
+    value: _Value
+
+
+class _Proof(BaseModel):
+    model_config = ConfigDict(strict=True)
+    multi_signature: _MultiSignature
+
+
+class _Nym(BaseModel):
+    model_config = ConfigDict(strict=True)
+    dest: str
+    verkey: str | None
+    role: str | None
+
+
+class _SchemaData(BaseModel):
+    model_config = ConfigDict(strict=True)
+    name: str
+    version: str
+    attr_names: list[str] = Field(min_length=1, max_length=1000)
+
+
+class _Taa(BaseModel):
+    model_config = ConfigDict(strict=True)
+    text: str
+    version: str
+    digest: str
+
+
+class _Aml(BaseModel):
+    model_config = ConfigDict(strict=True)
+    aml: dict[str, Any]
+
+
+_SEQ_NO = TypeAdapter[int](int, config=ConfigDict(strict=True))
+
+
+def check_answers(question: Json, reply: Json) -> None:
+    """Hold a reply against the request that it claims to answer.
+
+    Raises:
+        UntrustedReplyError: another type, number or subject than asked.
+    """
+    operation: Json = question["operation"]
+    if reply.get("type") != operation["type"] or reply.get("reqId") != question["reqId"]:
+        raise UntrustedReplyError("a node answered another question")
+    for name in _ECHOED:
+        if name in operation and reply.get(name) != operation[name]:
+            raise UntrustedReplyError(f"a node answered for another {name}")
+
+
+def proved(reply: Json, ledger_id: int, now: float) -> bool:
+    """Whether its state proof, which indy-vdr has verified, is about that ledger and fresh.
+
+    False asks for the agreement of several nodes instead: of the empty state there is no proof.
+    """
+    try:
+        value = _Proof.model_validate(reply.get("state_proof")).multi_signature.value
+    except ValidationError:
+        return False
+    age = now - value.timestamp
+    return value.ledger_id == ledger_id and -_AHEAD_S <= age <= FRESH_S
+
+
+def agreed(question: Json, replies: Iterable[str], nodes: int) -> Json:
+    """The answer that more than f of n nodes give, f being the faulty ones that n can bear.
+
+    Args:
+        question: the request, sent to every node.
+        replies: one text per node, as it came; what is no reply does not count.
+        nodes: n.
+
+    Raises:
+        UntrustedReplyError: no such answer.
+    """
+    counted = Counter(text for reply in replies if (text := _comparable(question, reply)))
+    for text, count in counted.most_common(1):
+        if count > (nodes - 1) // 3:
+            return cast("Json", json.loads(text))
+    raise UntrustedReplyError("the nodes do not agree on an answer")
+
+
+def _comparable(question: Json, reply: str) -> str | None:
+    """One spelling of the result without its proof; None if it is no answer."""
+    try:
+        result: Any = json.loads(reply)["result"]
+        check_answers(question, result)
+    except (ValueError, KeyError, TypeError, AttributeError, UntrustedReplyError):
+        return None
+    return json.dumps({k: v for k, v in result.items() if k != "state_proof"}, sort_keys=True)
+
+
+def _seq_no(reply: Json) -> int:
+    return _SEQ_NO.validate_python(reply.get("seqNo"))
+
+
+class _Written(BaseModel):
+    model_config = ConfigDict(strict=True)
+    seq_no: int = Field(alias="seqNo")
+
+
+def written_at(reply: Json) -> int | None:
+    """The sequence number in the reply to a write; None if there is none."""
+    try:
+        return _Written.model_validate(reply.get("txnMetadata")).seq_no
+    except ValidationError:
+        return None
+
+
+def nym(did: Did, asked: str, reply: Json) -> Nym | None:
+    """Read the answer to GET_NYM.
+
+    Args:
+        did: the DID asked for.
+        asked: how the caller wrote it.
+        reply: a trusted reply.
+
+    Raises:
+        UntrustedReplyError: it does not parse, or is about another DID.
+    """
+    if reply.get("data") is None:
+        return None
+    try:
+        data = _Nym.model_validate_json(reply["data"])
+        if data.dest != did.id:
+            raise UntrustedReplyError("a node answered for another DID")
+        key = None if data.verkey is None else full_verkey(data.verkey, did.id)
+        role = None if data.role is None else Role(data.role)
+        return Nym(asked, key, role, _seq_no(reply))
+    except (ValidationError, BadIdError, ValueError) as error:
+        raise UntrustedReplyError(f"no NYM: {error}") from error
+
+
+def attrib(name: str, reply: Json) -> Json | None:
+    """Read the answer to GET_ATTR.
+
+    Raises:
+        UntrustedReplyError: it is no object with the one member asked for.
+    """
+    if reply.get("data") is None:
+        return None
+    try:
+        data: Any = json.loads(reply["data"])
+    except (ValueError, TypeError) as error:
+        raise UntrustedReplyError("an attribute that is no JSON") from error
+    if not isinstance(data, dict) or list(cast("Json", data)) != [name]:
+        raise UntrustedReplyError("a node answered for another attribute")
+    return cast("Json", data)
+
+
+def schema(asked: SchemaId, reply: Json) -> Schema | None:
+    """Read the answer to GET_SCHEMA; `asked` names its network.
+
+    Raises:
+        UntrustedReplyError: it does not parse, or has another name or version.
+    """
+    data: Any = reply.get("data")
+    if not isinstance(data, dict) or "attr_names" not in data:
+        return None
+    try:
+        found = _SchemaData.model_validate(data)
+        seq_no = _seq_no(reply)
+    except ValidationError as error:
+        raise UntrustedReplyError("no schema") from error
+    if (found.name, found.version) != (asked.name, asked.version):
+        raise UntrustedReplyError("a node answered for another schema")
+    names = tuple(found.attr_names)
+    return Schema(str(asked), str(asked.did), found.name, found.version, names, seq_no)
+
+
+def cred_def(asked: CredDefId, schema_id: SchemaId, reply: Json) -> CredDef | None:
+    """Read the answer to GET_CRED_DEF; the ids name their network.
+
+    Raises:
+        UntrustedReplyError: it holds no keys.
+    """
+    data: Any = reply.get("data")
+    if data is None:
+        return None
+    if not isinstance(data, dict) or "primary" not in data:
+        raise UntrustedReplyError("a credential definition without keys")
+    try:
+        seq_no = _seq_no(reply)
+    except ValidationError as error:
+        raise UntrustedReplyError("no credential definition") from error
+    value = json.dumps(data)
+    schema_text = str(schema_id)
+    return CredDef(str(asked), str(asked.did), schema_text, asked.tag, value, seq_no)
+
+
+def schema_hint(namespace: str, reply: Json) -> SchemaId | None:
+    """Which schema a GET_TXN reply shows; a hint only, for a read with proof to confirm."""
+    try:
+        txn = reply["data"]["txn"]
+        if txn["type"] != "101":
+            return None
+        did = Did.parse(txn["metadata"]["from"]).at(namespace)
+        data = txn["data"]["data"]
+        name, version = check_part(data["name"], "name"), check_part(data["version"], "version")
+        return SchemaId(did, name, version)
+    except (KeyError, TypeError, BadIdError, AttributeError):
+        return None
+
+
+def taa(reply: Json) -> tuple[str, str, str] | None:
+    """Text, version and digest out of the answer to GET_TXN_AUTHR_AGRMT.
+
+    Raises:
+        UntrustedReplyError: it does not parse, or the digest is not that of version and text.
+    """
+    if reply.get("data") is None:
+        return None
+    try:
+        data = _Taa.model_validate(reply["data"])
+    except ValidationError as error:
+        raise UntrustedReplyError("no author agreement") from error
+    if hashlib.sha256((data.version + data.text).encode()).hexdigest() != data.digest:
+        raise UntrustedReplyError("an author agreement with a wrong digest")
+    return data.text, data.version, data.digest
+
+
+def aml(reply: Json) -> dict[str, str]:
+    """Ways to accept an agreement, label to explanation.
+
+    Raises:
+        UntrustedReplyError: it does not parse.
+    """
+    try:
+        data = _Aml.model_validate(reply.get("data"))
+    except ValidationError as error:
+        raise UntrustedReplyError("no list of acceptance mechanisms") from error
+    return {label: str(text) for label, text in data.aml.items()}

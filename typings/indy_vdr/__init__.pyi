@@ -1,0 +1,56 @@
+# What this project uses of indy-vdr 0.4.2, read off its sources.
+# `Pool.submit_request` and `submit_action` consume the request: read `body` before.
+
+from collections.abc import Mapping, Sequence
+from enum import IntEnum
+from typing import Any
+
+class VdrErrorCode(IntEnum):
+    SUCCESS = 0
+    CONFIG = 1
+    CONNECTION = 2
+    FILESYSTEM = 3
+    INPUT = 4
+    RESOURCE = 5
+    UNAVAILABLE = 6
+    UNEXPECTED = 7
+    RESOLVER = 9
+    POOL_NO_CONSENSUS = 30
+    POOL_REQUEST_FAILED = 31
+    POOL_TIMEOUT = 32
+    WRAPPER = 99
+
+class VdrError(Exception):
+    code: VdrErrorCode
+    extra: str | None
+    def __init__(self, code: VdrErrorCode, message: str, extra: str | None = None) -> None: ...
+
+class Request:
+    @property
+    def body(self) -> str: ...
+    @property
+    def signature_input(self) -> bytes: ...
+    def set_signature(self, signature: bytes) -> None: ...
+    def set_multi_signature(self, identifier: str, signature: bytes) -> None: ...
+
+class Pool:
+    last_status: dict[str, Any] | None
+    def close(self) -> None: ...
+    async def refresh(self) -> dict[str, Any]: ...
+    async def get_transactions(self) -> str: ...
+    async def submit_request(self, request: Request) -> dict[str, Any]: ...
+    async def submit_action(
+        self,
+        request: Request,
+        node_aliases: Sequence[str] | None = None,
+        timeout: int | None = None,
+    ) -> dict[str, str]: ...
+
+def set_config(config: Mapping[str, int]) -> None: ...
+async def open_pool(
+    transactions_path: str | None = None,
+    transactions: str | None = None,
+    node_weights: Mapping[str, float] | None = None,
+    no_refresh: bool = False,
+    socks_proxy: str | None = None,
+) -> Pool: ...

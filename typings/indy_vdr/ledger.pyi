@@ -1,0 +1,3 @@
+from indy_vdr import Request
+
+def build_custom_request(body: str | bytes) -> Request: ...
