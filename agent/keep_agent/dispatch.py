@@ -94,11 +94,14 @@ class Dispatcher:
 
     # -- messages --------------------------------------------------------------------------------
 
-    async def receive(self, received: Received, waited: Waiting | None = None) -> None:
+    async def receive(
+        self, received: Received, waited: Waiting | None = None, *, final: bool = False
+    ) -> None:
         """Handle one opened message; when this returns, its outcome is committed.
 
         Args:
-            waited: the inbox row that it waited in; it is not put back there.
+            waited: the inbox row that it waited in.
+            final: it has waited long enough: what it waits for counts as missing.
 
         Raises:
             BadEnvelopeError: its sender may not speak here; nothing is changed or answered.
@@ -108,8 +111,14 @@ class Dispatcher:
         peer = await identify(received, self.tenant.metadata, self.profile)
         try:
             await self._message(peer, received, waited)
-        except EarlyError:
-            await self._keep_early(peer, received)
+        except EarlyError as error:
+            if final:
+                late = OutOfTurnError("what this message builds on never came")
+                await self._refuse(peer, received.body, late, waited)
+            elif waited is not None:
+                self.early[waited.name] = (waited, peer)
+            else:
+                await self._keep_early(peer, received, error)
         except PeerError as error:
             await self._refuse(peer, received.body, error, waited)
 
@@ -365,10 +374,10 @@ class Dispatcher:
 
     # -- what goes wrong -------------------------------------------------------------------------
 
-    async def _keep_early(self, peer: Peer, received: Received) -> None:
+    async def _keep_early(self, peer: Peer, received: Received, why: EarlyError) -> None:
         mine = sum(1 for _, other in self.early.values() if other.ids == peer.ids)
         if len(self.early) >= EARLY_MOST or mine >= EARLY_MOST_OF_A_PEER:
-            raise OutOfTurnError("too many messages came too early")
+            raise UnavailableError("too many messages came too early") from why
         waiting = Waiting(
             name=body_digest(received.body),
             body=received.body,

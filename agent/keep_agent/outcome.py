@@ -132,7 +132,14 @@ def _seen_apart(x: Exchange[Any], event: Event) -> tuple[Write, ...]:
     """Keep the id of a message whose exchange is not kept."""
     if x.state != GONE or not isinstance(event.what, Message):
         return ()
-    return (Put(SEEN, seen_name(x, event.what.id), {"digest": event.digest}, new=True),)
+    return (
+        Put(
+            SEEN,
+            seen_name(x, event.what.id),
+            {"digest": event.digest, "at": x.created},
+            new=True,
+        ),
+    )
 
 
 def _left(x: Exchange[Any], event: Event) -> tuple[Json, ...]:

@@ -83,11 +83,17 @@ class Profile:
         return [(name, json.loads(value)) for name, value in entries]
 
     async def page(
-        self, category: str, tags: dict[str, str] | None, offset: int, limit: int
+        self,
+        category: str,
+        tags: dict[str, str] | None,
+        offset: int,
+        limit: int,
+        *,
+        oldest_first: bool = False,
     ) -> list[tuple[str, bytes]]:
-        """Return some rows, newest first."""
+        """Return some rows in the order in which they were made."""
         scan = self._store.askar.scan(
-            category, tags, offset, limit, self.name, order_by="id", descending=True
+            category, tags, offset, limit, self.name, order_by="id", descending=not oldest_first
         )
         async with self._store.reading:
             return [(row.name, row.value) for row in await scan.fetch_all()]
@@ -95,6 +101,10 @@ class Profile:
     async def exchange(self, name: str) -> Exchange[Any] | None:
         """Return the exchange of this id, as last committed, or None."""
         return await self._cached("exchange", name, self._store.read_exchange)
+
+    def read_exchange(self, value: bytes) -> Exchange[Any]:
+        """Read a row of the exchanges as `page` returns it."""
+        return self._store.read_exchange(value)
 
     def cached_exchange(self, name: str) -> Exchange[Any] | None:
         """Return the exchange of this id if it is at hand; None says nothing about the store."""

@@ -1,0 +1,201 @@
+"""From committed to delivered: lanes, backoff, dead letters, and replies that come back.
+
+Messages of one lane leave one after the other; lanes do not wait for each other. Every message is
+delivered at least once under an @id that never changes. Delivered ones are forgotten in batches, so a
+crash may send the last few again, which peers that keep message ids drop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import random
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Protocol as Port
+
+from keep_agent.connections import CONNECTION, Connection
+from keep_agent.envelope import seal
+from keep_agent.errors import KeepError
+from keep_agent.keys import Keys
+from keep_agent.machine import Put, Target
+from keep_agent.rows import Commit, Outgoing
+from keep_agent.store import Profile
+from keep_agent.transport.egress import (
+    Blocked,
+    Delivered,
+    Delivery,
+    Perhaps,
+    Refused,
+    Retry,
+)
+
+log = logging.getLogger(__name__)
+
+AT_ONCE = 32
+FIRST_PAUSE_S = 0.5
+LONGEST_PAUSE_S = 60.0
+GIVE_UP_AFTER_S = 3 * 24 * 3600.0
+SILENCE_S = 60.0
+PERHAPS_TRIES = 3
+CONTENT_TYPE = "application/ssi-agent-wire"
+DEAD = "dead-letter"
+
+
+class Carrier(Port):
+    """Takes packed bytes to a URL; see `transport.egress`."""
+
+    async def post(self, url: str, body: bytes, content_type: str) -> Delivery:
+        """Deliver one packed message; every outcome is a value."""
+        ...
+
+
+@dataclass(slots=True)
+class _Lane:
+    rows: deque[Outgoing] = field(default_factory=deque[Outgoing])
+    running: bool = False
+
+
+class Outbox:
+    """Delivers what one tenant has committed."""
+
+    def __init__(
+        self,
+        profile: Profile,
+        keys: Keys,
+        carrier: Carrier,
+        take_reply: Callable[[bytes], Awaitable[object]],
+    ) -> None:
+        self._profile = profile
+        self._keys = keys
+        self._carrier = carrier
+        self._take_reply = take_reply
+        self._lanes: dict[str, _Lane] = {}
+        self._at_once = asyncio.Semaphore(AT_ONCE)
+        self._tasks: asyncio.TaskGroup | None = None
+        self._heard: dict[str, float] = {}
+
+    async def run(self) -> None:
+        """Deliver until cancelled, first of all what an earlier process left."""
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            self.take(await self._profile.outbox())
+            await asyncio.Event().wait()
+
+    @property
+    def waiting(self) -> int:
+        """How many messages are not delivered yet."""
+        return sum(len(lane.rows) for lane in self._lanes.values())
+
+    def take(self, rows: Iterable[Outgoing]) -> None:
+        """Send these, committed just now; their lanes start at once."""
+        if self._tasks is None:
+            return  # `run` reads them from the store
+        for row in rows:
+            lane = self._lanes.setdefault(row.lane, _Lane())
+            lane.rows.append(row)
+            if not lane.running:
+                lane.running = True
+                self._tasks.create_task(self._drain(row.lane, lane), name=f"lane {row.lane}")
+
+    def heard(self, thid: str) -> None:
+        """Note that something came in on a thread: what was perhaps delivered was."""
+        if thid in self._heard:
+            self._heard[thid] = time.monotonic()
+
+    async def _drain(self, name: str, lane: _Lane) -> None:
+        while lane.rows:
+            await self._deliver(lane.rows[0])
+            lane.rows.popleft()
+        lane.running = False
+        self._lanes.pop(name, None)
+
+    async def _deliver(self, row: Outgoing) -> None:
+        """Send one message until it is delivered, refused, or too old."""
+        pause, started = FIRST_PAUSE_S, time.monotonic()
+        while True:
+            try:
+                outcome = await self._try(row)
+                if not isinstance(outcome, Retry):
+                    return await self._settle(row, outcome)
+                if time.monotonic() - started > GIVE_UP_AFTER_S:
+                    return await self._bury(row, f"not reachable for long: {outcome.reason}")
+            except Exception:  # the top of the pump: this message is tried again, others go on
+                log.exception("delivery failed", extra={"thid": row.thid})
+                outcome = Retry("our own side failed", None)
+            log.warning("not delivered yet", extra={"thid": row.thid, "reason": outcome.reason})
+            await asyncio.sleep(max(outcome.after or 0.0, pause * random.uniform(0.5, 1.0)))  # noqa: S311
+            pause = min(2 * pause, LONGEST_PAUSE_S)
+
+    async def _settle(
+        self, row: Outgoing, outcome: Delivered | Perhaps | Refused | Blocked
+    ) -> None:
+        match outcome:
+            case Delivered(reply=reply):
+                self._profile.discard([row.name])
+                if reply is not None:
+                    await self._reply(reply)
+            case Perhaps():
+                self._doubt(row)
+            case Refused(status=status):
+                await self._bury(row, f"the peer answered {status}")
+            case Blocked(reason=reason):
+                await self._bury(row, reason)
+
+    async def _try(self, row: Outgoing) -> Delivery:
+        target = await self._target(row)
+        if target is None:
+            return Retry("the peer has no endpoint; its messages wait for it", LONGEST_PAUSE_S)
+        sender = await self._keys.load(target.sender)
+        if sender is None:
+            return Blocked("the key that must seal it is gone")
+        body = json.dumps(row.body, separators=(",", ":"), ensure_ascii=False).encode()
+        try:
+            packed = seal(body, target.recipients, sender, target.routing)
+        except KeepError as error:
+            return Blocked(str(error))
+        async with self._at_once:
+            return await self._carrier.post(target.endpoint, packed, CONTENT_TYPE)
+
+    async def _target(self, row: Outgoing) -> Target | None:
+        if row.connection is None:
+            return row.target
+        record = await self._profile.fetch(CONNECTION, row.connection)
+        return Connection.model_validate(record).target if record else row.target
+
+    async def _reply(self, packed: bytes) -> None:
+        try:
+            await self._take_reply(packed)
+        except KeepError as error:
+            log.warning("reply on our own request refused", extra={"reason": str(error)})
+
+    def _doubt(self, row: Outgoing) -> None:
+        """Perhaps delivered: the lane goes on, and silence on the thread sends it again."""
+        assert self._tasks is not None
+        self._heard[row.thid] = 0.0
+        self._tasks.create_task(self._again_after_silence(row), name=f"doubt {row.name}")
+
+    async def _again_after_silence(self, row: Outgoing) -> None:
+        for _ in range(PERHAPS_TRIES):
+            await asyncio.sleep(SILENCE_S)
+            if self._heard.get(row.thid) or isinstance(await self._try(row), Delivered):
+                break
+        self._heard.pop(row.thid, None)
+        self._profile.discard([row.name])
+
+    async def _bury(self, row: Outgoing, reason: str) -> None:
+        """Keep what cannot be delivered as a dead letter, with an event that says why."""
+        log.warning("message is undeliverable", extra={"thid": row.thid, "reason": reason})
+        kind = str(row.body.get("@type"))
+        letter = {"message": row.body, "connection": row.connection, "reason": reason}
+        event = {"type": DEAD, "thid": row.thid, "message": kind, "reason": reason}
+        await self._profile.commit(
+            Commit(
+                delivered=(row.name,),
+                writes=(Put(DEAD, row.name, letter),),
+                events=(event,),
+            )
+        )
