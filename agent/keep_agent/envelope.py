@@ -10,7 +10,7 @@ from typing import Any, cast
 from aries_askar import AskarError, Key, KeyAlg, crypto_box
 
 from keep_agent.errors import BadEnvelopeError, BadMessageError
-from keep_agent.keys import LocalKey, exchange_key, raw_key, to_verkey
+from keep_agent.keys import LocalKey, exchange_key, looks_like_key, to_verkey
 from keep_agent.message import (
     PREFIX,
     Json,
@@ -182,9 +182,10 @@ def _by_kid(recipients: list[object]) -> dict[str, Json]:
 def _kid(recipient: object) -> str:
     try:
         kid = cast("Any", recipient)["header"]["kid"]
-        raw_key(kid)
-    except (KeyError, TypeError, IndexError, BadMessageError) as error:
+    except (KeyError, TypeError, IndexError) as error:
         raise BadEnvelopeError("a recipient has no key") from error
+    if not looks_like_key(kid):
+        raise BadEnvelopeError("a recipient is no key")
     return cast("str", kid)
 
 

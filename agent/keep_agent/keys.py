@@ -141,6 +141,11 @@ def base58_key(raw: bytes) -> str:
     return base58.b58encode(raw).decode()
 
 
+def looks_like_key(text: object) -> bool:
+    """Whether it has the letters and length of a base58 key: enough to look one up."""
+    return isinstance(text, str) and _BASE58.fullmatch(text) is not None
+
+
 def raw_key(verkey: object) -> bytes:
     """Return the 32 bytes of a base58 public key.
 
