@@ -63,7 +63,7 @@ class EarlyError(Exception):
 
 
 @dataclass(slots=True)
-class Tenant:
+class Context:
     """All that dispatch needs to know of one tenant.
 
     Attributes:
@@ -83,9 +83,9 @@ class Tenant:
 class Dispatcher:
     """Drives every protocol of one tenant; knows none of them."""
 
-    def __init__(self, tenant: Tenant) -> None:
-        self.tenant = tenant
-        self.profile = tenant.profile
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.profile = context.profile
         self.on_change: Callable[[Exchange[Any]], None] = lambda _: None
         self.early: dict[str, tuple[Waiting, Peer]] = {}
         self._threads: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -108,7 +108,7 @@ class Dispatcher:
             PeerError: it breaks a rule, and there is nobody whom a problem report would reach.
             UnavailableError: it cannot be handled now; the sender should send it again.
         """
-        peer = await identify(received, self.tenant.metadata, self.profile)
+        peer = await identify(received, self.context.metadata, self.profile)
         try:
             await self._message(peer, received, waited)
         except EarlyError as error:
@@ -150,7 +150,7 @@ class Dispatcher:
         self, peer: Peer, uri: TypeUri, body: Json, *, fresh: bool
     ) -> tuple[Protocol[Any], Message, Exchange[Any]]:
         """Parse a message and find the exchange that it belongs to, or the one that it starts."""
-        protocol = self.tenant.protocols.get(uri.protocol)
+        protocol = self.context.protocols.get(uri.protocol)
         if protocol is None and uri.family not in GENERIC:
             raise UnknownTypeError(f"we do not speak {uri.protocol}")
         if protocol is None:
@@ -164,7 +164,7 @@ class Dispatcher:
     async def _find_any(
         self, peer: Peer, uri: TypeUri, body: Json
     ) -> tuple[Protocol[Any], Message, Exchange[Any]]:
-        for protocol in self.tenant.protocols.values():
+        for protocol in self.context.protocols.values():
             if protocol.message(uri.name) is None:
                 continue
             message = _read(protocol, uri, body)
@@ -248,7 +248,7 @@ class Dispatcher:
             LocalError: the command starts nothing here, or its protocol refuses it.
             UnavailableError: nothing was changed; try again.
         """
-        spoken = self.tenant.protocols[protocol]
+        spoken = self.context.protocols[protocol]
         role = spoken.starts(type(command))
         if role is None:
             raise BadCommandError(f"{command.title()} does not start {protocol}")
@@ -297,7 +297,7 @@ class Dispatcher:
                     return done
             left = deadline - time.monotonic()
             if left <= 0 or (x is not None and not self._may_come(x, command)):
-                raise not_now(self.tenant.protocols, name, x, command)
+                raise not_now(self.context.protocols, name, x, command)
             try:
                 async with asyncio.timeout(left):
                     await changed.wait()
@@ -309,7 +309,7 @@ class Dispatcher:
             x = await self.profile.exchange(name)
             if x is None or (ran is not None and ran not in x.then):
                 return x
-            protocol = self.tenant.protocols[x.protocol]
+            protocol = self.context.protocols[x.protocol]
             if (x.role, x.state, type(command)) not in protocol.cells:
                 return None
             try:
@@ -319,7 +319,7 @@ class Dispatcher:
         raise UnavailableError("this exchange is too busy; try again")
 
     def _may_come(self, x: Exchange[Any], command: Command) -> bool:
-        return self.tenant.protocols[x.protocol].may_come(x.role, x.state, type(command))
+        return self.context.protocols[x.protocol].may_come(x.role, x.state, type(command))
 
     def changed(self, name: str) -> asyncio.Event:
         """Return what is set when this exchange is committed next."""
@@ -346,14 +346,14 @@ class Dispatcher:
     async def _decide(
         self, protocol: Protocol[Any], x: Exchange[Any], event: Event
     ) -> Exchange[Any]:
-        port = self.tenant.ports[protocol.port] if protocol.port else None
+        port = self.context.ports[protocol.port] if protocol.port else None
         try:
             after, step = await protocol.step(x, event.what, port)
         except OutOfTurnError:
             raise
         except PeerError as error:
             after, step = abandoned(protocol, x, error)
-        auto = self.tenant.auto(after) if after.state != x.state else ()
+        auto = self.context.auto(after) if after.state != x.state else ()
         commit = outcome(protocol, x, after, step, event, auto)
         committed = await self._commit(commit)
         assert committed.after is not None
@@ -399,7 +399,7 @@ class Dispatcher:
             extra={"code": error.code, "reason": str(error), "connection": peer.connection},
         )
         handled = (waited.name,) if waited else ()
-        answer = report(self.tenant.protocols, peer, body, error)
+        answer = report(self.context.protocols, peer, body, error)
         if (
             answer is not None
             and not self._allowances.setdefault(peer.ids[0], Allowance()).take()

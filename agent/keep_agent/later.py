@@ -33,7 +33,7 @@ class Later:
     def __init__(self, dispatcher: Dispatcher) -> None:
         self._dispatcher = dispatcher
         self._profile = dispatcher.profile
-        self._protocols = dispatcher.tenant.protocols
+        self._protocols = dispatcher.context.protocols
         self._at_once = asyncio.Semaphore(AT_ONCE)
         self._tasks: asyncio.TaskGroup | None = None
         self._deadlines: list[tuple[float, str, int]] = []

@@ -1,0 +1,214 @@
+"""Composition root: builds everything, owns every task, shuts down in reverse."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import os
+import signal
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from keep_agent.errors import KeepError, NotFoundError, UnavailableError
+from keep_agent.machine import Data, Protocol
+from keep_agent.settings import Keys, Settings, open_keys
+from keep_agent.store import Store
+from keep_agent.tenant import Surroundings, Tenant
+from keep_agent.transport.egress import Egress
+from keep_agent.transport.guard import Guard
+from keep_agent.transport.http import Limits, inbound_app, listening
+from keep_ledger.plugins import LedgerConfig, Ledgers
+from keep_zkp.native import Native
+
+log = logging.getLogger(__name__)
+
+GROUP = "indykeep.protocols"
+MAIN = "main"
+"""The tenant that every agent has."""
+
+NATIVE_ROOM = 512
+NATIVE_DEADLINE_S = 60.0
+GENESIS_MAX = 1 << 20
+GENESIS_TYPES = ("text/plain", "application/json", "application/octet-stream")
+PARENT_CHECK_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """An agent that answers.
+
+    Attributes:
+        port, admin_port: as bound, where the settings said 0.
+    """
+
+    tenants: Mapping[str, Tenant]
+    port: int
+    admin_port: int
+    endpoint: str
+    admin_url: str
+
+
+def load_protocols() -> dict[str, Protocol[Any]]:
+    """Load every protocol that this installation offers, by the name of its entry point."""
+    return {entry.name: entry.load() for entry in entry_points(group=GROUP)}
+
+
+@asynccontextmanager
+async def running(settings: Settings, admin: AdminApp) -> AsyncGenerator[Running, None]:
+    """Run an agent until the block ends; what fails for good ends the block.
+
+    Args:
+        admin: builds the admin API; given, so that this module need not know it.
+
+    Raises:
+        UnavailableError: the store is held or does not open, or a port is taken.
+        BadCommandError: the settings contradict what is on disk.
+    """
+    keys = open_keys(settings)
+    for path in keys.made:
+        log.info("made a key file; keep a copy of it", extra={"path": str(path)})
+    routes = load_protocols()
+    async with AsyncExitStack() as stack:
+        store = await Store.open(
+            _store_path(settings), keys.store.get_secret_value(), _models(routes)
+        )
+        stack.push_async_callback(store.close)
+        tasks = await stack.enter_async_context(asyncio.TaskGroup())
+        writer = tasks.create_task(store.run(), name="store writer")
+        stack.push_async_callback(_end, [writer])
+        native = Native(
+            threads=settings.native_threads, room=NATIVE_ROOM, deadline_s=NATIVE_DEADLINE_S
+        )
+        stack.callback(native.close)
+        guard = Guard(allow_private=settings.allow_private_egress, own_ports=frozenset())
+        egress = await stack.enter_async_context(
+            Egress(guard, timeout_s=settings.send_timeout_s)
+        )
+        ledgers = Ledgers.open(_ledger_configs(settings), _genesis_fetch(egress))
+        stack.push_async_callback(ledgers.close)
+        tenants: dict[str, Tenant] = {}
+
+        async def receive(name: str, packed: bytes) -> bytes | None:
+            if name not in tenants:
+                raise NotFoundError("no such tenant")
+            await tenants[name].receive(packed)
+            return None
+
+        limits = Limits()
+        port = await stack.enter_async_context(
+            _bound(inbound_app(receive, limits), settings.host, settings.port, limits)
+        )
+        around = Surroundings(
+            protocols={protocol.name: protocol for protocol in routes.values()},
+            ledgers=ledgers,
+            native=native,
+            carrier=egress,
+            endpoint=settings.public_endpoint(port),
+            label=settings.label,
+            seen_days=settings.seen_days,
+        )
+        tenants[MAIN] = await Tenant.open(await store.profile(MAIN), around)
+        api = admin(settings, keys, routes, tenants)
+        admin_port = await stack.enter_async_context(
+            _bound(api, settings.admin_host, settings.admin_port, limits)
+        )
+        work = [tasks.create_task(t.run(), name=t.name) for t in tenants.values()]
+        if settings.die_with is not None:
+            work.append(tasks.create_task(_die_with(settings.die_with), name="die with"))
+        stack.push_async_callback(_end, work)
+        yield Running(
+            tenants=tenants,
+            port=port,
+            admin_port=admin_port,
+            endpoint=around.endpoint,
+            admin_url=f"http://{settings.admin_host}:{admin_port}",
+        )
+
+
+AdminApp = Callable[
+    [Settings, Keys, Mapping[str, Protocol[Any]], Mapping[str, Tenant]], web.Application
+]
+"""Builds the admin API from settings, keys, protocols by route name, and tenants by name."""
+
+
+@asynccontextmanager
+async def _bound(
+    app: web.Application, host: str, port: int, limits: Limits
+) -> AsyncGenerator[int, None]:
+    try:
+        async with listening(app, host, port, limits) as got:
+            yield got
+    except OSError as error:
+        if error.errno not in {errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES}:
+            raise
+        raise UnavailableError(f"cannot listen on {host}:{port}: {error.strerror}") from error
+
+
+async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _die_with(pid: int) -> None:
+    """Ask this process to end once that one is gone."""
+    while _alive(pid):  # noqa: ASYNC110 - another process sets no event of ours
+        await asyncio.sleep(PARENT_CHECK_S)
+    log.warning("the process we live for is gone", extra={"pid": pid})
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _models(routes: Mapping[str, Protocol[Any]]) -> dict[str, type[Data]]:
+    return {protocol.name: protocol.data for protocol in routes.values()}
+
+
+def _store_path(settings: Settings) -> Path:
+    prefix = "sqlite://"
+    if not settings.store.startswith(prefix):
+        raise UnavailableError("only SQLite stores are supported so far")
+    return Path(settings.store.removeprefix(prefix))
+
+
+def _ledger_configs(settings: Settings) -> list[LedgerConfig]:
+    return [
+        LedgerConfig(
+            plugin=ledger.plugin,
+            namespace=ledger.namespace,
+            genesis=ledger.genesis or None,
+            cache=settings.data_dir / "ledgers" / ledger.namespace.replace(":", "_"),
+        )
+        for ledger in settings.ledgers
+    ]
+
+
+def _genesis_fetch(egress: Egress) -> Callable[[str], Awaitable[bytes]]:
+    async def fetch(url: str) -> bytes:
+        try:
+            return await egress.get(
+                url,
+                max_bytes=GENESIS_MAX,
+                content_types=GENESIS_TYPES,
+                redirects=1,
+                https_only=False,
+            )
+        except KeepError as error:
+            raise OSError(str(error)) from error
+
+    return fetch
