@@ -19,7 +19,7 @@ from typing import Self
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, AbstractStreamWriter, ResolveResult
-from aiohttp.payload import BytesPayload
+from aiohttp.payload import Payload
 from yarl import URL
 
 from keep_agent.errors import RefusedError, UnavailableError
@@ -133,7 +133,7 @@ class Egress:
             body: the packed message.
             content_type: one of `ENVELOPE_TYPES`, as that peer knows it.
         """
-        outgoing = _Outgoing(body, content_type=content_type)
+        outgoing = _Outgoing(body, content_type)
         try:
             async with self._session.post(
                 self._guard.url(url), data=outgoing, allow_redirects=False
@@ -228,15 +228,21 @@ class _GuardedResolver(AbstractResolver):
         await self._inner.close()
 
 
-class _Outgoing(BytesPayload):
+class _Outgoing(Payload):
     """A body that knows whether all of it was handed to the connection."""
 
     sent = False
 
-    async def write_with_length(
-        self, writer: AbstractStreamWriter, content_length: int | None
-    ) -> None:
-        await super().write_with_length(writer, content_length)
+    def __init__(self, body: bytes, content_type: str) -> None:
+        super().__init__(body, content_type=content_type)
+        self._body = body
+        self._size = len(body)
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        return self._body.decode(encoding, errors)
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        await writer.write(self._body)
         self.sent = True
 
 

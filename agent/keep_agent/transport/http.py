@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -62,7 +62,7 @@ def inbound_app(receive: Receive, limits: Limits) -> web.Application:
 @asynccontextmanager
 async def listening(
     app: web.Application, host: str, port: int, limits: Limits
-) -> AsyncIterator[int]:
+) -> AsyncGenerator[int, None]:
     """Serve `app` until the block ends, then let requests under way finish; yields the port.
 
     Raises:

@@ -1,0 +1,332 @@
+"""Everything that an operator may decide, in one frozen model, from environment and TOML."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import logging
+import os
+import secrets
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, get_args
+
+import base58
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import ErrorDetails
+
+from keep_agent.errors import BadCommandError
+
+log = logging.getLogger(__name__)
+
+PREFIX = "INDYKEEP_"
+STORE_FILE = "agent.db"
+STORE_KEY_FILE = "store.key"
+ADMIN_KEY_FILE = "admin.key"
+
+_ADMIN_KEY_CHARS = 16
+_STORE_KEY_BYTES = 32
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, hide_input_in_errors=True
+    )
+
+
+class Ledger(_Frozen):
+    """One network that the agent reads and writes: a table `[[ledgers]]`."""
+
+    plugin: str = Field(min_length=1)
+    """Entry point of the group `indykeep.ledgers`: `indy`, `memory`, or a plugin's."""
+
+    namespace: str = Field(pattern=r"^[a-z0-9][a-z0-9_:-]{0,62}$")
+    """What follows `did:indy:` in the network's DIDs, as `sovrin:staging`."""
+
+    genesis: str = ""
+    """Genesis transactions: a file or an http(s) URL; empty where the plugin needs none."""
+
+
+class Settings(_Frozen):
+    """The agent's settings; each can be given as `INDYKEEP_<NAME>` or in a TOML file."""
+
+    data_dir: Path = Path("indykeep-data")
+    """Folder that everything lives in: store, key files, caches."""
+
+    store_uri: str = Field(default="", pattern=r"^(|sqlite://.+|postgres(ql)?://.+)$")
+    """Where the encrypted store is; `agent.db` in `data_dir` where empty."""
+
+    store_key: SecretStr | None = None
+    """Raw key of the store: 32 bytes in base58."""
+
+    store_key_file: Path | None = None
+    """File that holds the store key."""
+
+    label: str = Field(default="Indykeep agent", min_length=1, max_length=100)
+    """What we call ourselves in invitations."""
+
+    host: str = Field(default="127.0.0.1", min_length=1)
+    """Address that the DIDComm server listens on."""
+
+    port: Port = 8020
+    """Port of the DIDComm server; 0 takes a free one."""
+
+    endpoint: str = Field(default="", pattern=r"^(|https?://[^\s/?#@]+(/[^\s?#]*)?)$")
+    """Where peers reach us, without a trailing `/d/...`; `http://host:port` where empty."""
+
+    admin_host: str = Field(default="127.0.0.1", min_length=1)
+    """Address that the admin API listens on: loopback, unless `allow_remote_admin`."""
+
+    admin_port: Port = 8021
+    """Port of the admin API; 0 takes a free one."""
+
+    allow_remote_admin: bool = False
+    """Let the admin API listen on other than loopback; put TLS in front of it."""
+
+    admin_key: SecretStr | None = None
+    """What callers of the admin API show: at least 16 characters."""
+
+    admin_key_file: Path | None = None
+    """File that holds the admin key."""
+
+    ledgers: tuple[Ledger, ...] = ()
+    """Networks, in the order in which unqualified ids are looked up (JSON in the environment)."""
+
+    allow_private_egress: bool = False
+    """Let peers' endpoints be on loopback and private networks: local networks only."""
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """How much is logged."""
+
+    log_format: Literal["text", "json"] = "text"
+    """Log lines for people or for programs."""
+
+    native_threads: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, le=64)
+    """Threads for cryptography; as many as there are cores."""
+
+    send_timeout_s: float = Field(default=30.0, gt=10, le=300)
+    """Seconds for one delivery; common agents answer only when they have handled it."""
+
+    command_wait_s: float = Field(default=10.0, ge=0, le=60)
+    """Seconds that a command which comes early waits for the state it needs."""
+
+    seen_days: int = Field(default=30, ge=1, le=3650)
+    """Days that the ids of handled messages are kept, so that replays are known."""
+
+    die_with: int | None = Field(default=None, ge=2)
+    """A process id: end when that process is gone."""
+
+    @classmethod
+    def load(cls, env: Mapping[str, str], toml_path: Path | None) -> Self:
+        """Read the settings; the environment wins over the file.
+
+        Args:
+            env: all variables; only those named `INDYKEEP_...` are looked at.
+            toml_path: a file with the same names in small letters, or None.
+
+        Raises:
+            BadCommandError: one line per mistake, in words; values of secrets are not shown.
+        """
+        names = {key.removeprefix(PREFIX).lower(): key for key in env if key.startswith(PREFIX)}
+        given = {**_read_toml(toml_path), **{name: env[key] for name, key in names.items()}}
+        try:
+            return cls.model_validate(given)
+        except ValidationError as error:
+            lines = [_in_words(detail, names) for detail in error.errors()]
+        raise BadCommandError("\n".join(lines))  # not chained: pydantic's error holds secrets
+
+    @property
+    def store(self) -> str:
+        """URI of the store, as Askar wants it."""
+        return self.store_uri or f"sqlite://{(self.data_dir / STORE_FILE).absolute()}"
+
+    def public_endpoint(self, port: int) -> str:
+        """Where peers reach us, when the DIDComm server got this port."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return self.endpoint.rstrip("/") or f"http://{host}:{port}"
+
+    @field_validator("ledgers", mode="before")
+    @classmethod
+    def _from_json(cls, value: object) -> object:
+        return json.loads(value) if isinstance(value, str) else value
+
+    @field_validator("ledgers")
+    @classmethod
+    def _one_ledger_each(cls, value: tuple[Ledger, ...]) -> tuple[Ledger, ...]:
+        if len({ledger.namespace for ledger in value}) != len(value):
+            raise ValueError("must name each namespace once")
+        return value
+
+    @field_validator("store_key")
+    @classmethod
+    def _raw_key(cls, value: SecretStr | None) -> SecretStr | None:
+        return value if value is None else _store_key(value)
+
+    @field_validator("admin_key")
+    @classmethod
+    def _long_key(cls, value: SecretStr | None) -> SecretStr | None:
+        return value if value is None else _admin_key(value)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if not self.allow_remote_admin and not _is_loopback(self.admin_host):
+            raise ValueError("admin_host must be loopback unless allow_remote_admin is set")
+        for name in ("store_key", "admin_key"):
+            if getattr(self, name) is not None and getattr(self, f"{name}_file") is not None:
+                raise ValueError(f"{name} and {name}_file exclude each other")
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The two secrets of an agent, opened.
+
+    Attributes:
+        store: raw key of the store, base58.
+        admin: what callers of the admin API show.
+        made: files that were made just now; tell the operator.
+    """
+
+    store: SecretStr
+    admin: SecretStr
+    made: tuple[Path, ...]
+
+
+def open_keys(settings: Settings) -> Keys:
+    """Read both keys; those that nobody gave are made and kept in `data_dir`, mode 0600.
+
+    Raises:
+        BadCommandError: a key file is not there, not readable or no key; or the store is there
+            and its key is not: a new key would not open it.
+    """
+    made: list[Path] = []
+    store = settings.store_key
+    if store is None:
+        path = settings.store_key_file or settings.data_dir / STORE_KEY_FILE
+        if (settings.data_dir / STORE_FILE).exists() and not path.exists():
+            raise BadCommandError(f"the store is there but its key is not: {path}")
+        make = None if settings.store_key_file else _new_store_key
+        store = _key_in(path, make, _store_key, made)
+    admin = settings.admin_key
+    if admin is None:
+        path = settings.admin_key_file or settings.data_dir / ADMIN_KEY_FILE
+        make = None if settings.admin_key_file else secrets.token_urlsafe
+        admin = _key_in(path, make, _admin_key, made)
+    return Keys(store, admin, tuple(made))
+
+
+def _new_store_key() -> str:
+    return base58.b58encode(secrets.token_bytes(_STORE_KEY_BYTES)).decode()
+
+
+def _key_in(
+    path: Path,
+    make: Callable[[], str] | None,
+    check: Callable[[SecretStr], SecretStr],
+    made: list[Path],
+) -> SecretStr:
+    try:
+        if make is not None and not path.exists():
+            _write_private(path, make())
+            made.append(path)
+        if path.stat().st_mode & 0o077:
+            log.warning("key file is open to other users", extra={"path": str(path)})
+        text = path.read_bytes().decode("ascii", "replace")
+    except OSError as error:
+        raise BadCommandError(f"key file {path}: {error.strerror}") from error
+    try:
+        return check(SecretStr(text.strip()))
+    except ValueError as error:
+        raise BadCommandError(f"key file {path}: {error}") from error
+
+
+def _write_private(path: Path, text: str) -> None:
+    """Write a file that is whole or not there, and never anybody else's to read."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = path.with_name(f"{path.name}.{os.getpid()}")
+    draft.unlink(missing_ok=True)
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+
+
+def _store_key(key: SecretStr) -> SecretStr:
+    try:
+        raw = base58.b58decode(key.get_secret_value())
+    except ValueError:
+        raw = b""
+    if len(raw) != _STORE_KEY_BYTES:
+        raise ValueError("must be 32 bytes in base58")
+    return key
+
+
+def _admin_key(key: SecretStr) -> SecretStr:
+    if len(key.get_secret_value()) < _ADMIN_KEY_CHARS:
+        raise ValueError(f"must have at least {_ADMIN_KEY_CHARS} characters")
+    return key
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _read_toml(path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise BadCommandError(f"{path}: {error}") from error
+
+
+def _in_words(detail: ErrorDetails, names: Mapping[str, str]) -> str:
+    """Say one mistake: which setting, under the name it was given by, and what it must be."""
+    place = [str(part) for part in detail["loc"]]
+    model = Ledger if len(place) > 1 else Settings
+    name = ".".join([names.get(place[0], place[0]), *place[1:]]) if place else "settings"
+    if detail["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(place[-1], model.model_fields, n=1)
+        upper = place[0] in names and len(place) == 1
+        meant = [PREFIX + key.upper() if upper else key for key in near]
+        return f"{name}: no such setting" + (f"; did you mean {meant[0]}?" if meant else "")
+    wanted = _wanted(model, place[-1] if place else "") or _plain(detail)
+    shown = detail["input"]
+    if not place or "key" in place[-1] or isinstance(shown, dict | list | tuple):
+        return f"{name}: {wanted}"
+    return f"{name}: {wanted}, is {shown!r}"
+
+
+def _wanted(model: type[BaseModel], name: str) -> str | None:
+    field = model.model_fields.get(name)
+    if field is None:
+        return None
+    if choices := get_args(field.annotation):
+        texts = [choice for choice in choices if isinstance(choice, str)]
+        if texts:
+            return f"must be one of {', '.join(texts)}"
+    low = [limit.ge for limit in field.metadata if hasattr(limit, "ge")]
+    high = [limit.le for limit in field.metadata if hasattr(limit, "le")]
+    return f"must be {low[0]}..{high[0]}" if low and high else None
+
+
+def _plain(detail: ErrorDetails) -> str:
+    words = detail["msg"].removeprefix("Value error, ")
+    return words.replace("Input should", "must").replace("String should", "must")
