@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import errno
 import json
 import re
 import signal
@@ -23,14 +22,6 @@ from keep_network.processes import Identity
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 _SIZES = (4, 7)
 _PORTS = range(1024, 65520)
-_SENTENCES = {
-    errno.ENOSPC: "no space left for",
-    errno.EDQUOT: "no space left (quota) for",
-    errno.EACCES: "may not write to",
-    errno.EPERM: "may not write to",
-    errno.EROFS: "read-only:",
-    errno.ENOTDIR: "not a folder on the way to",
-}
 
 
 def main() -> int:
@@ -39,6 +30,7 @@ def main() -> int:
     args = _parser().parse_args()
     try:
         args.verb(args)
+        sys.stdout.flush()
     except KeyboardInterrupt:
         return _fail("interrupted; everything that was started is ended", 130)
     except BadInputError as error:
@@ -46,12 +38,9 @@ def main() -> int:
     except NetworkError as error:
         return _fail(str(error), 1)
     except BrokenPipeError:  # `manage status | head`
-        sys.stderr.close()
         return 1
     except OSError as error:
-        if error.errno not in _SENTENCES:
-            raise
-        return _fail(f"{_SENTENCES[error.errno]} {error.filename or _folder(args)}", 1)
+        return _fail(f"{error.filename or _folder(args)}: {error.strerror}", 1)
     return 0
 
 

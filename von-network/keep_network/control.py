@@ -19,7 +19,7 @@ from keep_network.record import Network
 
 NETWORKS = Path(__file__).parents[2] / ".indykeep" / "networks"
 FIRST_WRITE_S = 120.0
-_ROOM_BYTES = 100 << 20
+_ROOM_BYTES = 50 << 20
 _OURS = (*genesis.MADE, "etc", "log", "backup", "plugins", "cli", "clinet")
 _OUR_FILES = (record.FILE, processes.FILE, "lock")
 _INTERRUPTS = (signal.SIGINT, signal.SIGTERM)

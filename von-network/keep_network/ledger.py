@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import json
+import shutil
 import time
 from collections.abc import Callable
 from typing import Any
@@ -24,6 +25,7 @@ ROLES = {"ENDORSER": "101", "TRUSTEE": "0", "STEWARD": "2", "none": None}
 """The roles that can be registered, and their numbers on the ledger."""
 
 _TRY_S = 5
+_FULL_BYTES = 5 << 20
 _EVERYWHERE_S = 15
 _DID_BYTES, _VERKEY_BYTES, _ALIAS_LENGTH = 16, 32, 256
 
@@ -75,7 +77,9 @@ async def register(
             number = await _write(pool, did, verkey, alias, None if role == "none" else role)
         await _everywhere(network, pool, number)
     except VdrError as error:
-        raise NetworkError(f"the network did not take it: {error}") from error
+        full = shutil.disk_usage(network.folder).free < _FULL_BYTES
+        why = f"the disk of {network.folder} is full" if full else str(error)
+        raise NetworkError(f"the network did not take it: {why}") from error
     return {"did": did, "verkey": verkey, "role": role, "seqNo": number}
 
 

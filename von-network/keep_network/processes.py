@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -117,18 +119,20 @@ def output(folder: Path, nodes: Iterable[int]) -> Path:
 
 def end(running: Iterable[NodeProcess]) -> None:
     """End processes: SIGTERM, then SIGKILL for what is left after 10 s; wait for all."""
-    found = [one.who.process() for one in running]
-    processes = [one for one in found if one is not None]
-    for process in processes:
-        _signal(process.terminate)
-    _, stubborn = psutil.wait_procs(processes, timeout=PATIENCE_S)
-    for process in stubborn:
-        _signal(process.kill)
-    psutil.wait_procs(stubborn, timeout=PATIENCE_S)
+    left = list(running)
+    for send in (psutil.Process.terminate, psutil.Process.kill):
+        for one in left:
+            process = one.who.process()
+            if process is not None:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    send(process)
+        left = _left(left)
 
 
-def _signal(send: object) -> None:
-    try:
-        send()  # type: ignore[operator]
-    except psutil.NoSuchProcess:
-        return
+def _left(running: list[NodeProcess]) -> list[NodeProcess]:
+    """Wait for processes to end, not for somebody to reap them, and return the stubborn ones."""
+    deadline = time.monotonic() + PATIENCE_S
+    while running and time.monotonic() < deadline:
+        time.sleep(0.02)
+        running = [one for one in running if one.who.alive()]
+    return running

@@ -141,7 +141,8 @@ class DB:
 
     def close(self) -> None:
         """Release the folder; plenum calls it more than once."""
-        self.rows.close()
+        with contextlib.suppress(rocksdict.DbClosedError):
+            self.rows.close()
 
     def __del__(self) -> None:
         # plenum drops databases without closing them, and opens the same folder again

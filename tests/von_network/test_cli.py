@@ -1,0 +1,169 @@
+"""Bad input and missing things: one clear sentence, the right exit status, nothing changed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+from pool import MANAGE, manage
+
+DID = "LibindyDid111111111111"
+VERKEY = "GJ1SzoWzavQYfNL9XkaJdrQejfztN4XqdsiV4ct3LXKL"
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("made") / "net"
+    result = manage("generate-genesis", "--dir", folder, "--port-base", "auto")
+    assert result.returncode == 0, result.stderr
+    return folder
+
+
+@pytest.fixture
+def prepared(made: Path, tmp_path: Path) -> Path:
+    """A network that was never started."""
+    return Path(shutil.copytree(made, tmp_path / "net"))
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--nodes", "1"], "one node never leaves catch-up"),
+        (["--nodes", "5"], "a network has 4 or 7 nodes"),
+        (["--nodes", "four"], "a network has 4 or 7 nodes"),
+        (["--port-base", "80"], "a port is 1024 to 65520, or auto"),
+        (["--port-base", "65530"], "a port is 1024 to 65520, or auto"),
+        (["--port-base", "any"], "a port is 1024 to 65520, or auto"),
+        (["--die-with", "999999999"], "there is no process 999999999"),
+        (["--name", "../up"], "a name is 1 to 40 of a-z, 0-9, _ and -"),
+    ],
+)
+def test_a_start_that_cannot_be_is_refused(
+    words: list[str], sentence: str, tmp_path: Path
+) -> None:
+    refused = manage("start", "--dir", tmp_path / "net", *words)
+    assert refused.returncode == 2
+    assert sentence in refused.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({"--did": "did:sov:" + DID}, "a DID is 16 bytes in base58"),
+        ({"--did": VERKEY}, "a DID is 16 bytes in base58"),
+        ({"--did": DID[:-1] + "0"}, "a DID is 16 bytes in base58"),
+        ({"--did": "é" * 22}, "a DID is 16 bytes in base58"),
+        ({"--did": ""}, "a DID is 16 bytes in base58"),
+        ({"--verkey": DID}, "a verkey is 32 bytes in base58"),
+        ({"--verkey": "~" + DID}, "a verkey is 32 bytes in base58"),
+        ({"--role": "KING"}, "a role is one of ENDORSER, TRUSTEE, STEWARD, none"),
+        ({"--role": "endorser"}, "a role is one of ENDORSER, TRUSTEE, STEWARD, none"),
+        ({"--alias": ""}, "an alias is 1 to 256 printable characters"),
+        ({"--alias": "a\nb"}, "an alias is 1 to 256 printable characters"),
+        ({"--alias": "a" * 257}, "an alias is 1 to 256 printable characters"),
+    ],
+)
+def test_a_registration_that_no_ledger_takes_is_refused(
+    changed: dict[str, str], sentence: str
+) -> None:
+    options = {"--did": DID, "--verkey": VERKEY} | changed
+    refused = manage("register", *(f"{name}={value}" for name, value in options.items()))
+    assert refused.returncode == 2
+    assert sentence in refused.stderr
+
+
+@pytest.mark.parametrize("verb", ["status", "stop", "down", "register"])
+def test_an_unknown_network_is_named_beside_those_that_exist(verb: str, prepared: Path) -> None:
+    words = ("--did", DID, "--verkey", VERKEY) if verb == "register" else ()
+    refused = manage(verb, "--dir", prepared.parent / "other", *words)
+    assert refused.returncode == 1
+    assert f"there is no network in {prepared.parent / 'other'}" in refused.stderr
+    assert "there are: net" in refused.stderr
+
+
+def test_a_did_is_not_registered_where_nothing_runs(prepared: Path) -> None:
+    refused = manage("register", "--dir", prepared, "--did", DID, "--verkey", VERKEY)
+    assert refused.returncode == 1
+    assert "net does not run; start it first" in refused.stderr
+
+
+def test_the_genesis_is_that_of_the_classic_network(prepared: Path) -> None:
+    text = manage("generate-genesis", "--dir", prepared).stdout
+    nodes = [json.loads(line)["txn"]["data"] for line in text.splitlines()]
+    assert [node["data"]["alias"] for node in nodes] == ["Node1", "Node2", "Node3", "Node4"]
+    assert nodes[0]["dest"] == "Gw6pDLhcBcoQesN72qfotTgFa7cbuqZpkX3Xo6pLhPhv"
+    assert {node["data"]["node_ip"] for node in nodes} == {"127.0.0.1"}
+    told = json.loads(manage("status", "--dir", prepared, "--json").stdout)
+    assert told["pids"] == {}
+    assert [[node["data"]["node_port"], node["data"]["client_port"]] for node in nodes] == list(
+        told["ports"].values()
+    )
+
+
+def test_ports_of_a_stopped_neighbour_are_not_given_away(prepared: Path) -> None:
+    manage("generate-genesis", "--dir", prepared.parent / "other", "--port-base", "auto")
+    told = [
+        json.loads(manage("status", "--dir", prepared.parent / name, "--json").stdout)
+        for name in ("net", "other")
+    ]
+    ports = [port for one in told for pair in one["ports"].values() for port in pair]
+    assert len(set(ports)) == 16
+
+
+def test_a_port_that_another_program_holds_is_named_with_it(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        words = ("--dir", tmp_path / "net", "--port-base", str(min(port, 65520)))
+        refused = manage("start", *words)
+    assert refused.returncode == 1
+    assert f"port {port} is taken by process {os.getpid()}" in refused.stderr
+    assert "--port-base auto" in refused.stderr
+    assert not (tmp_path / "net" / "network.json").exists()
+
+
+def test_a_folder_with_other_things_in_it_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    refused = manage("start", "--dir", tmp_path)
+    assert refused.returncode == 2
+    assert "has other things in it" in refused.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_down_deletes_the_network_and_not_what_others_put_beside_it(prepared: Path) -> None:
+    (prepared / "notes.txt").write_text("mine")
+    assert manage("down", "--dir", prepared).returncode == 0
+    assert [path.name for path in prepared.iterdir()] == ["notes.txt"]
+
+
+def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    refused = manage("start", "--dir", tmp_path / "file" / "net")
+    assert refused.returncode == 1
+    assert refused.stderr.strip() == f"manage: {tmp_path}/file/net: Not a directory"
+
+
+def test_a_damaged_record_is_said_and_not_overwritten(prepared: Path) -> None:
+    record = prepared / "network.json"
+    record.write_text('{"name": "net"')
+    refused = manage("start", "--dir", prepared)
+    assert refused.returncode == 1
+    assert "network.json is damaged" in refused.stderr
+    assert record.read_text() == '{"name": "net"'
+
+
+def test_without_the_node_venv_the_command_that_makes_it_is_named(tmp_path: Path) -> None:
+    result = subprocess.run(
+        [str(MANAGE), "status"],
+        env=os.environ | {"INDYKEEP_NODE_VENV": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 1
+    assert "make it with: ./manage fetch" in result.stderr

@@ -1,0 +1,276 @@
+"""The stand-ins, each against what plenum needs of it, in the node venv where they live."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+ROOM = Path(__file__).parents[2] / "von-network"
+VENV = Path(os.environ.get("INDYKEEP_NODE_VENV") or ROOM.parent / ".indykeep" / "node-venv")
+
+
+def run(script: str, *words: str) -> str:
+    """Run Python in the node venv with everything installed; its asserts are ours."""
+    prelude = "import sys\nfrom keep_network import compat\ncompat.install()\n"
+    result = subprocess.run(
+        [str(VENV / "bin" / "python"), "-P", "-W", "ignore", "-c", prelude + script, *words],
+        env=os.environ | {"PYTHONPATH": str(ROOM)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_ujson_refuses_sort_keys_so_that_state_roots_are_those_of_real_nodes() -> None:
+    run("""
+import ujson
+for write in ujson.dumps, ujson.encode:
+    try:
+        write({}, sort_keys=True)
+    except TypeError:
+        continue
+    raise AssertionError("sort_keys was accepted")
+from common.serializers.json_serializer import JsonSerializer
+assert JsonSerializer.dumps({"b": 1, "a": "é"}) == '{"a":"é","b":1}'.encode()
+""")
+
+
+def test_ujson_writes_nested_messages_as_objects() -> None:
+    run("""
+import ujson
+class Named:
+    def __iter__(self): return iter("xy")
+    def _asdict(self): return {"a": 1}
+class Told(Named):
+    def toDict(self): return {"b": [Named()]}
+class Plain:
+    def __init__(self): self.shown, self._hidden = 1, 2
+assert ujson.dumps({"m": Told()}) == '{"m":{"b":[{"a":1}]}}'
+assert ujson.dumps([b"x", {1}, (2,), Plain()]) == '["x",[1],[2],{"shown":1}]'
+assert ujson.dumps("é") == '"\\\\u00e9"' and ujson.dumps("é", ensure_ascii=False) == '"é"'
+assert ujson.loads(ujson.dumps({"a": [None, True, 1.5]})) == {"a": [None, True, 1.5]}
+""")
+
+
+def test_rlp_gives_the_bytes_of_the_yellow_paper_and_reads_them_back() -> None:
+    run("""
+import random, rlp
+known = [
+    (b"dog", "83646f67"), (b"", "80"), (b"\\0", "00"), (b"\\x7f", "7f"), (b"\\x80", "8180"),
+    ([b"cat", b"dog"], "c88363617483646f67"), ([], "c0"), (0, "80"), (15, "0f"), (1024, "820400"),
+    ([[], [[]], [[], [[]]]], "c7c0c1c0c3c0c1c0"), (b"a" * 55, "b7" + "61" * 55),
+    (b"a" * 56, "b838" + "61" * 56), ([b"a"] * 56, "f838" + "61" * 56), ("é", "82c3a9"),
+]
+for item, code in known:
+    assert rlp.encode(item).hex() == code, item
+def some(depth):
+    if depth and random.random() < 0.5:
+        return [some(depth - 1) for _ in range(random.randrange(5))]
+    return random.randbytes(random.choice([0, 1, 2, 55, 56, 300]))
+for seed in range(2000):
+    random.seed(seed)
+    item = some(4)
+    assert rlp.decode(rlp.encode(item)) == item, seed
+""")
+
+
+def test_rlp_refuses_what_is_not_canonical() -> None:
+    run("""
+import rlp
+bad = {
+    "": "nothing", "83646f": "cut short", "83646f6700": "bytes left over",
+    "8100": "a single byte as a string", "b80161": "long form of a short length",
+    "b900386161": "a length that starts with zero", "c883636174": "a list cut short",
+    "c283646f67": "an item longer than its list", "b8": "no length where one must be",
+}
+for code, why in bad.items():
+    try:
+        found = rlp.decode(bytes.fromhex(code))
+    except rlp.DecodingError:
+        continue
+    raise AssertionError((why, found))
+""")
+
+
+def test_rlp_refuses_to_encode_what_has_no_form() -> None:
+    run("""
+import rlp
+for item in (-1, 1.5, None, {"a": 1}, [b"", object()]):
+    try:
+        rlp.encode(item)
+    except rlp.EncodingError:
+        continue
+    raise AssertionError(item)
+""")
+
+
+def test_an_ordered_set_keeps_order_and_pops_from_both_ends() -> None:
+    run("""
+from orderedset import OrderedSet
+queue = OrderedSet([3, 1, 2, 1])
+assert list(queue) == [3, 1, 2] and list(reversed(queue)) == [2, 1, 3] and len(queue) == 3
+queue.add(3)
+assert queue.pop(last=False) == 3 and queue.pop() == 2 and list(queue) == [1]
+queue.discard(7)
+queue.update([5, 4], [1])
+assert list(queue) == [1, 5, 4] and queue[0] == 1 and queue[-1] == 4 and queue.index(5) == 1
+assert queue[1:] == OrderedSet([5, 4]) != OrderedSet([4, 5]) and queue == {4, 5, 1}
+assert list(queue.union([9])) == [1, 5, 4, 9] and list(queue | OrderedSet([0])) == [1, 5, 4, 0]
+assert list(queue - {5}) == [1, 4] == list(queue.difference([5]))
+assert queue.intersection([4, 5]) == OrderedSet([5, 4])
+assert queue.issuperset([1]) and OrderedSet([1]).issubset(queue) and not queue.issubset([1])
+copy = queue.copy()
+copy.difference_update(copy)
+assert not copy and len(queue) == 3
+for wrong, error in ((copy.pop, KeyError), (lambda: queue.index(77), ValueError)):
+    try:
+        wrong()
+    except error:
+        continue
+    raise AssertionError(wrong)
+""")
+
+
+def test_the_transaction_log_is_read_back_in_the_order_of_its_numbers(tmp_path: Path) -> None:
+    run(
+        """
+from storage.kv_store_rocksdb_int_keys import KeyValueStorageRocksdbIntKeys as Store
+store = Store(sys.argv[1], "log")
+numbers = [9, 10, 1, 255, 256, 70000, 2**40, 2]
+store.setBatch([(str(n), str(n)) for n in numbers])
+assert [int(key) for key in store.iterator(include_value=False)] == sorted(numbers)
+store.remove("255")
+store.close()
+store = Store(sys.argv[1], "log")
+assert [int(value) for _, value in store.iterator(start="9")] == [9, 10, 256, 70000, 2**40]
+assert int(store.get_last_key()) == 2**40
+assert bytes(store.get("70000")) == b"70000" and store.has_key("10") and not store.has_key("255")
+assert store.get_equal_or_prev("200") == b"10"
+""",
+        str(tmp_path),
+    )
+
+
+def test_integer_keys_sort_as_numbers_whatever_their_size_and_sign() -> None:
+    run("""
+import random
+from keep_network.compat.rocksdb import _int_key, _int_text
+numbers = [0, 1, -1, 127, 128, -128, -129, 255, 256, -255, -256, 2**64, -(2**64)]
+numbers += [random.Random(1).randrange(-(2**70), 2**70) for _ in range(2000)]
+texts = [str(number).encode() for number in numbers]
+assert [_int_text(_int_key(text)) for text in texts] == texts
+assert sorted(numbers) == [int(text) for text in sorted(texts, key=_int_key)]
+""")
+
+
+def test_a_batch_is_written_whole_and_a_closed_store_opens_again(tmp_path: Path) -> None:
+    run(
+        """
+import rocksdb
+options = rocksdb.Options()
+options.create_if_missing = True
+options.db_log_dir = "/dev/null"
+options.table_factory = rocksdb.BlockBasedTableFactory(
+    block_size=4096, block_cache=rocksdb.LRUCache(1 << 20))
+batch = rocksdb.WriteBatch()
+batch.put(b"a", b"1"); batch.put(b"b", b"2"); batch.delete(b"a"); batch.put(b"c", b"3")
+db = rocksdb.DB(sys.argv[1] + "/db", options)
+db.write(batch, sync=True)
+try:
+    rocksdb.DB(sys.argv[1] + "/db", options)
+except Exception:
+    pass
+else:
+    raise AssertionError("two writers on one store")
+db.close(); db.close()
+db = rocksdb.DB(sys.argv[1] + "/db", options, read_only=True)
+cursor = db.iteritems(); cursor.seek_to_first()
+assert list(cursor) == [(b"b", b"2"), (b"c", b"3")]
+cursor = db.iterkeys(); cursor.seek_for_prev(b"bb")
+assert next(cursor) == b"b"
+cursor = db.itervalues(); cursor.seek(b"bb")
+assert list(cursor) == [b"3"]
+assert db.key_may_exist(b"a") == (False, None) and db.get(b"b") == b"2"
+""",
+        str(tmp_path),
+    )
+
+
+def test_bls_signs_and_aggregates_without_the_library_talking_to_python() -> None:
+    run("""
+from ursa.bls import Bls, Generator, MultiSignature, SignKey, VerKey
+from ursa.indy_error import IndyCryptoError
+import indy_bls.lib
+assert issubclass(IndyCryptoError, Exception)
+assert indy_bls.lib._set_logger.__module__ == "keep_network.compat.ursa_bls"
+generator = Generator.new()
+keys = [SignKey.new(bytes([n]) * 32) for n in range(3)]
+vers = [VerKey.new(generator, key) for key in keys]
+signatures = [Bls.sign(b"root", key) for key in keys]
+both = MultiSignature.new(signatures)
+assert Bls.verify_multi_sig(both, b"root", vers, generator)
+assert not Bls.verify_multi_sig(both, b"rooT", vers, generator)
+assert not Bls.verify_multi_sig(both, b"root", vers[:2], generator)
+""")
+
+
+def test_stored_data_with_integer_keys_can_be_read_back() -> None:
+    run("""
+import msgpack
+assert msgpack.unpackb(msgpack.packb({1: "a"})) == {1: "a"}
+""")
+
+
+def test_base58_is_remembered_and_its_errors_are_not() -> None:
+    run("""
+import base58
+assert base58.b58decode("2g") == base58.b58decode(b"2g") == base58.b58decode(bytearray(b"2g")) == b"a"
+for _ in range(2):
+    try:
+        base58.b58decode("0")
+    except ValueError:
+        continue
+    raise AssertionError("0 is no base58 letter")
+""")
+
+
+def test_libsodium_comes_with_a_wheel_where_the_system_has_none() -> None:
+    run("""
+import ctypes.util, libnacl
+from keep_network.compat import sodium
+assert any(str(path) == libnacl.nacl._name for path in sodium._candidates())
+assert ctypes.util.find_library.__module__ == "ctypes.util"
+""")
+
+
+def test_every_module_of_a_node_can_be_imported() -> None:
+    run("""
+import importlib
+for name in ("indy_node.server.node", "plenum.common.test_network_setup", "keep_network.looper"):
+    importlib.import_module(name)
+""")
+
+
+def test_idle_nodes_are_waited_for_and_not_polled() -> None:
+    """The loop asks the node's timer and sockets; a due timer makes it wait almost nothing."""
+    run("""
+from types import SimpleNamespace as Some
+from plenum.common.timer import QueueTimer
+from keep_network import looper
+clock = [100.0]
+timer = QueueTimer(lambda: clock[0])
+stack = Some(listener=None, remotes={})
+node = Some(timer=timer, nodestack=stack, clientstack=stack)
+assert looper._until_timer(node) == looper.LONGEST_WAIT_S and looper._sockets(node) == []
+timer.schedule(0.01, print)
+assert 0.009 < looper._until_timer(node) < 0.011
+timer.schedule(-1, print)
+assert looper._until_timer(node) < 0
+live, closed = Some(closed=False), Some(closed=True)
+remotes = {1: Some(socket=closed), 2: Some(socket=None), 3: Some(socket=live)}
+node = Some(nodestack=Some(listener=live, remotes=remotes), clientstack=stack)
+assert looper._sockets(node) == [live, live]
+""")

@@ -1,0 +1,165 @@
+"""A real network: it starts, remembers, loses nodes, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import secrets
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import base58
+import pytest
+from pool import MANAGE, Network, manage
+
+pytestmark = pytest.mark.pool
+NODES = {"Node1", "Node2", "Node3", "Node4"}
+
+
+@pytest.fixture
+def own(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Network]:
+    network = Network(tmp_path / "own", processes=getattr(request, "param", False))
+    yield network
+    assert manage("down", "--dir", network.folder).returncode == 0
+
+
+def runs(pid: int) -> bool:
+    """A zombie does not run: it waits for whoever is process 1 here."""
+    told = subprocess.run(
+        ["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False
+    ).stdout.strip()
+    return told != "" and not told.startswith("Z")
+
+
+def new_did() -> tuple[str, str]:
+    key = secrets.token_bytes(32)
+    return base58.b58encode(key[:16]).decode(), base58.b58encode(key).decode()
+
+
+async def read(genesis: Path, did: str) -> Any:
+    """Read a NYM as any client does: indy-vdr itself refuses an answer without a good proof."""
+    vdr = importlib.import_module("indy_vdr")
+    ledger = importlib.import_module("indy_vdr.ledger")
+    pool = await vdr.open_pool(transactions_path=str(genesis))
+    try:
+        return await pool.submit_request(ledger.build_get_nym_request(None, did))
+    finally:
+        pool.close()
+
+
+async def test_what_was_registered_is_still_there_after_a_restart(own: Network) -> None:
+    did, verkey = new_did()
+    await own.register(did, verkey)
+    pids = own.pids
+    assert set(pids) == NODES
+
+    answer = await read(own.genesis, did)
+    assert json.loads(answer["data"])["verkey"] == verkey
+    assert len(answer["state_proof"]["multi_signature"]["participants"]) >= 3
+
+    own.stop()
+    assert own.pids == {}
+    assert not any(map(runs, pids.values()))
+
+    own.start()
+    assert json.loads((await read(own.genesis, did))["data"])["verkey"] == verkey
+    await own.register(*new_did())
+
+
+async def test_a_did_is_readable_from_every_node_once_registered(network: Network) -> None:
+    for _ in range(5):
+        did, verkey = new_did()
+        await network.register(did, verkey, "none")
+        assert json.loads((await read(network.genesis, did))["data"])["verkey"] == verkey
+
+
+async def test_a_did_cannot_be_registered_again_with_another_key(network: Network) -> None:
+    did, verkey = new_did()
+    await network.register(did, verkey)
+    await network.register(did, verkey)  # the same again is no change and no error
+    words = ("--dir", network.folder, "--did", did, "--verkey", new_did()[1])
+    refused = manage("register", *words)
+    assert refused.returncode == 2
+    assert "registered already, with another verkey or role" in refused.stderr
+    assert json.loads((await read(network.genesis, did))["data"])["verkey"] == verkey
+
+
+@pytest.mark.parametrize("own", [True], indirect=True)
+async def test_a_killed_node_is_started_again_and_catches_up(own: Network) -> None:
+    before = own.pids
+    assert len(set(before.values())) == 4
+    own.kill(1)  # the primary
+    did, verkey = new_did()
+    await own.register(did, verkey)
+    assert set(own.pids) == NODES - {"Node1"}
+
+    own.start()
+    after = own.pids
+    assert set(after) == NODES
+    assert {name for name in NODES if after[name] != before[name]} == {"Node1"}
+    own.kill(2)
+    own.kill(3)
+    assert json.loads((await read(own.genesis, did))["data"])["verkey"] == verkey
+
+
+def test_two_networks_side_by_side_share_no_port(network: Network, own: Network) -> None:
+    def ports(one: Network) -> set[int]:
+        told = json.loads(manage("status", "--json", "--dir", one.folder).stdout)
+        return {port for pair in told["ports"].values() for port in pair}
+
+    assert len(ports(own) | ports(network)) == 16
+
+
+def test_a_taken_port_is_named_with_its_holder(network: Network, tmp_path: Path) -> None:
+    told = json.loads(manage("status", "--json", "--dir", network.folder).stdout)
+    first = told["ports"]["Node1"][0]
+    refused = manage("start", "--dir", tmp_path / "new", "--port-base", str(first))
+    assert refused.returncode == 1
+    assert f"port {first} is taken by process {told['pids']['Node1']}" in refused.stderr
+    assert "--port-base auto" in refused.stderr
+
+
+def test_a_running_network_refuses_another_shape(network: Network) -> None:
+    for words in (("--nodes", "7"), ("--port-base", "9701"), ("--processes",)):
+        assert manage("start", "--dir", network.folder, *words).returncode == 2
+    assert set(network.pids) == NODES
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_start_leaves_no_process(tmp_path: Path, number: int) -> None:
+    folder = tmp_path / "own"
+    command = [str(MANAGE), "start", "--dir", str(folder), "--port-base", "auto"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as start:
+        assert start.stderr is not None
+        while "waiting for the first write" not in start.stderr.readline():
+            assert start.poll() is None
+        told = json.loads((folder / "processes.json").read_text())
+        start.send_signal(number)
+        assert "everything that was started is ended" in start.stderr.read()
+    assert start.returncode == 130
+    assert not any(runs(one["who"]["pid"]) for one in told)
+
+
+def test_nodes_end_when_the_process_that_they_belong_to_is_gone(tmp_path: Path) -> None:
+    words = ("--port-base", "auto", "--json", "--die-with")
+    with subprocess.Popen(["sleep", "600"]) as owner:
+        start = manage("start", "--dir", tmp_path / "own", *words, str(owner.pid))
+        told = json.loads(start.stdout)
+        owner.kill()
+    deadline = time.monotonic() + 30
+    while runs(told["pids"]["Node1"]):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_no_seed_and_no_key_is_in_what_a_start_prints_or_logs(network: Network) -> None:
+    seeds = [b"00000Trustee1", b"00000Steward", b"00000Node"]
+    written = [
+        path.read_bytes() for path in (network.folder / "log").rglob("*") if path.is_file()
+    ]
+    assert written
+    assert not [seed for seed in seeds for text in written if seed in text]
