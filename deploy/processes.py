@@ -10,11 +10,11 @@ import socket
 import subprocess
 import time
 from collections.abc import (
-    AsyncIterator,
+    AsyncGenerator,
     Awaitable,
     Callable,
     Coroutine,
-    Iterator,
+    Generator,
     Mapping,
     Sequence,
 )
@@ -30,7 +30,7 @@ PROBE_S = 2.0
 PORTS = range(20_000, 30_000)  # below what systems hand out to outgoing connections
 
 # Outlives us for a moment: end of file on its stdin means that we are gone without a goodbye.
-_WATCH = """read line || { kill -TERM -- "-$1"; sleep 3; kill -KILL -- "-$1"; }"""
+_WATCH = """read line || { kill -s TERM -- "-$1"; sleep 3; kill -s KILL -- "-$1"; }"""
 
 
 class StartError(Exception):
@@ -89,7 +89,7 @@ async def running(
     *,
     log: Path,
     env: Mapping[str, str] | None = None,
-) -> AsyncIterator[Child]:
+) -> AsyncGenerator[Child]:
     """Start a program and end it, with all that it started in its group, on the way out.
 
     It is ended too when we are killed: a tiny watcher waits at the other end of a pipe.
@@ -168,7 +168,7 @@ def tail(log: Path, lines: int = 5) -> str:
 
 
 @contextmanager
-def free_ports(count: int) -> Iterator[range]:
+def free_ports(count: int) -> Generator[range]:
     """Claim neighbouring TCP ports of 127.0.0.1 until the end of the block.
 
     A claim is the UDP port of the same number: the system frees it when we die, and whoever
@@ -216,7 +216,7 @@ def run(main: Coroutine[object, object, int]) -> int:
 
 
 @contextmanager
-def _watched(group: int) -> Iterator[None]:
+def _watched(group: int) -> Generator[None]:
     with subprocess.Popen(
         ["/bin/sh", "-c", _WATCH, "watch", str(group)],
         stdin=subprocess.PIPE,

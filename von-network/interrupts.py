@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
 
@@ -38,7 +38,7 @@ def catch_signals() -> None:
 @contextmanager
 def child_process(
     command: Sequence[str], env: Mapping[str, str], keep: int
-) -> Iterator[subprocess.Popen[str]]:
+) -> Generator[subprocess.Popen[str]]:
     """Start a child in a process group of its own and end the group whatever happens.
 
     Args:

@@ -16,7 +16,7 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -163,10 +163,10 @@ def exit_code(job: Callable[[], int]) -> int:
     try:
         return job()
     except SetupError as error:
-        _say(f"\nmanage: {error}")
+        _say(f"{_fresh_line()}manage: {error}")
         return 1
     except Interrupted as stop:
-        _say("\nmanage: stopped; the same command goes on where it was")
+        _say(f"{_fresh_line()}manage: stopped; the same command goes on where it was")
         return stop.code
 
 
@@ -342,7 +342,7 @@ class _Progress:
 
 
 @contextmanager
-def _workshop(home: Path) -> Iterator[_Workshop]:
+def _workshop(home: Path) -> Generator[_Workshop]:
     """Hold the folder, with a temporary one inside; what a killed run left is swept."""
     try:
         home.mkdir(parents=True, exist_ok=True)
@@ -421,6 +421,10 @@ def _read(path: Path) -> str | None:
         return path.read_text(encoding="utf-8")
     except OSError:
         return None
+
+
+def _fresh_line() -> str:
+    return "\n" if sys.stderr.isatty() else ""  # progress may stand on the line
 
 
 def _say(text: str, end: str = "\n") -> None:

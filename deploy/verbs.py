@@ -1,0 +1,212 @@
+"""The verbs of `./manage`: what each one needs set up, and what it starts."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from venvs import (
+    HOME,
+    NODE,
+    PIP_MB,
+    SetupError,
+    Venv,
+    ensure_venvs,
+    fetch_wheels,
+)
+
+ROOT = Path(__file__).resolve().parent.parent
+LOCK, TEST_LOCK = (
+    ROOT / "deploy" / "requirements.txt",
+    ROOT / "deploy" / "requirements-test.txt",
+)
+AGENT = Venv("agents", HOME / "venv", (LOCK,), download_mb=18, disk_mb=60, project=ROOT)
+TEST = Venv(
+    "tests and checks",
+    HOME / "test-venv",
+    (LOCK, TEST_LOCK),
+    download_mb=120,
+    disk_mb=440,
+    project=ROOT,
+)
+ROOMS = ("agent", "ledger", "zkp", "von-network", "deploy", "tests")
+USAGE = """\
+usage: ./manage VERB [arguments] [--offline]
+
+{rows}
+
+What a verb needs is set up on its first use, in .indykeep/ (pip keeps its usual cache):
+  demo  {demo}
+  test  {test}
+--offline takes packages only from .indykeep/wheels, as ./manage fetch leaves them.
+INDYKEEP_PYTHON names the Python to use (now {python})."""
+CHECKS = (
+    ("ruff", "format", "--check"),
+    ("ruff", "check"),
+    ("mypy",),
+    ("pyright",),
+    ("lint-imports",),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """A row of the help and what to do for it.
+
+    Attributes:
+        takes: arguments, as the help shows them.
+        does: one line of help.
+        act: gets the arguments after the verb, returns the exit status.
+    """
+
+    takes: str
+    does: str
+    act: Callable[[list[str]], int]
+
+
+def demo(args: list[str]) -> int:
+    """Tell the story "over 18" on a real local network."""
+    ensure_venvs(AGENT, NODE)
+    return become(AGENT.python, str(ROOT / "deploy" / "demo.py"), *args)
+
+
+def test(args: list[str]) -> int:
+    """Run the tests; arguments are pytest's."""
+    ensure_venvs(TEST, NODE)
+    return become(TEST.python, "-m", "pytest", *args)
+
+
+def bench(args: list[str]) -> int:
+    """Measure this machine."""
+    ensure_venvs(TEST, NODE)
+    os.environ["PYTHONPATH"] = os.pathsep.join((str(ROOT / "deploy"), str(ROOT / "tests")))
+    return become(TEST.python, str(ROOT / "tests" / "bench" / "main.py"), *args)
+
+
+def network(args: list[str]) -> int:
+    """Hand over to von-network/manage, its venv ready."""
+    ensure_venvs(NODE)
+    return become(str(ROOT / "von-network" / "manage"), *args)
+
+
+def check(args: list[str]) -> int:
+    """Run formatter, linter, both type checkers and the import rules; all, even after a failure."""
+    refuse(args)
+    ensure_venvs(TEST)
+    tools = TEST.python.parent
+    os.environ["PATH"] = f"{tools}{os.pathsep}{os.environ['PATH']}"
+    os.environ["PYRIGHT_PYTHON_IGNORE_WARNINGS"] = "1"  # no look for a newer one
+    failed: list[str] = []
+    for command in CHECKS:
+        print(f"== {' '.join(command)}", flush=True)
+        if subprocess.run(
+            [str(tools / command[0]), *command[1:]], cwd=ROOT, check=False
+        ).returncode:
+            failed.append(command[0])
+    print_sizes()
+    print(f"failed: {', '.join(failed)}" if failed else "all checks passed")
+    return 1 if failed else 0
+
+
+def fetch(args: list[str]) -> int:
+    """Download every wheel that any verb needs."""
+    refuse(args)
+    folder = fetch_wheels(TEST, NODE)
+    wheels = list(folder.glob("*.whl"))
+    size = sum(wheel.stat().st_size for wheel in wheels) // 10**6
+    print(f"{len(wheels)} wheels, {size} MB, in {folder}")
+    print(
+        "Without network: copy that folder to the same place there, then ./manage demo --offline"
+    )
+    return 0
+
+
+def clean(args: list[str]) -> int:
+    """Remove everything that was set up or recorded, but keep the wheels."""
+    refuse(args)
+    for entry in HOME.iterdir() if HOME.exists() else ():
+        if entry.is_dir() and entry.name != "wheels":
+            shutil.rmtree(entry)
+        elif entry.is_file():
+            entry.unlink()
+    print(f"{HOME} is empty but for the wheels")
+    return 0
+
+
+VERBS = {
+    "demo": Verb("[--keep]", '"over 18" proved on a real Indy network; 30 s', demo),
+    "test": Verb("[pytest arguments]", "all tests; 3 min", test),
+    "check": Verb("", "format, lint, types, import rules; 1 min", check),
+    "bench": Verb("[--json FILE]", "what this machine can do", bench),
+    "network": Verb(
+        "[verb ...]", "a local Indy network of your own: von-network/manage", network
+    ),
+    "fetch": Verb("", "download all wheels, for machines without network", fetch),
+    "clean": Verb("", "remove all that was set up, except downloaded wheels", clean),
+}
+
+
+def become(program: str | Path, *args: str) -> int:
+    """Turn into another program: its status, terminal and signals need no go-between."""
+    os.environ["INDYKEEP_NODE_VENV"] = str(NODE.path)
+    os.chdir(ROOT)
+    os.execv(program, [str(program), *args])  # noqa: S606 - no shell is wanted
+
+
+def refuse(args: list[str]) -> None:
+    """Raise SetupError when there are arguments: this verb takes none."""
+    if args:
+        raise SetupError(
+            f"this takes no arguments: {' '.join(args)}; ./manage shows what there is"
+        )
+
+
+def print_sizes() -> None:
+    """Print lines of Python per room and the largest file."""
+    lines = {
+        path: len(path.read_text(encoding="utf-8").splitlines())
+        for room in ROOMS
+        for path in (ROOT / room).rglob("*.py")
+    }
+    for room in ROOMS:
+        print(
+            f"{room:<12} {sum(n for p, n in lines.items() if ROOT / room in p.parents):>6} lines"
+        )
+    largest = max(lines, key=lines.__getitem__)
+    print(f"largest file {lines[largest]:>6} lines  {largest.relative_to(ROOT)}")
+
+
+def usage() -> str:
+    """Return the page that teaches."""
+    rows = (f"  {f'{name} {verb.takes}':<26} {verb.does}" for name, verb in VERBS.items())
+    return USAGE.format(
+        rows="\n".join(rows),
+        demo=setup_cost(AGENT, NODE),
+        test=setup_cost(TEST, NODE),
+        python=f"{sys.executable}, {sys.version.split()[0]}",
+    )
+
+
+def setup_cost(*venvs: Venv) -> str:
+    """Return what the first use costs, in words."""
+    download = sum(venv.download_mb for venv in venvs)
+    disk = PIP_MB + download + sum(venv.disk_mb for venv in venvs)
+    return f"{download} MB to download, {disk} MB of disk"
+
+
+def main(args: list[str]) -> int:
+    """Read the command line; `--offline` may stand anywhere."""
+    if "--offline" in args:
+        args = [arg for arg in args if arg != "--offline"]
+        os.environ["INDYKEEP_OFFLINE"] = "1"
+    if not args or args[0] in ("help", "-h", "--help"):
+        print(usage())
+        return 0
+    if args[0] not in VERBS:
+        raise SetupError(f"no verb {args[0]}; there are: {', '.join(VERBS)}")
+    return VERBS[args[0]].act(args[1:])
