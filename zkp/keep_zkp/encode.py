@@ -2,8 +2,8 @@
 
 A value that is a decimal 32-bit integer is signed as that integer; everything else as the
 SHA-256 of its UTF-8 bytes, read as one big-endian integer. A predicate can only be proved over
-the former. The library also reads `+5`, `007` and `-0` as integers, so two texts can share one
-encoding: such a text is not canonical, and we neither issue nor accept it (SEC-P02, SEC-I03).
+the former. Each encoding has one canonical text: another spelling of an integer (`+5`, `007`,
+`-0`) is neither issued nor accepted (SEC-P02, SEC-I03).
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from keep_zkp.errors import InvalidError
 
 INT32_MIN = -(2**31)
 INT32_MAX = 2**31 - 1
-_INTEGER = re.compile(r"[+-]?[0-9]{1,4096}")
+_INTEGER = re.compile(r"[+-]?[0-9]+")
 
 
 def encode(raw: str) -> str:
     """Return the decimal integer that a signature holds for `raw`.
 
-    A lone surrogate, which is no text, encodes as a replacement that no library ever signs.
+    A lone surrogate, which is no text, encodes as something that no text does.
     """
     number = _int32(raw)
     if number is not None:

@@ -4,7 +4,7 @@ ZkpError
   RefusedError   what somebody else sent breaks one of our rules; `rule` names it (SEC-I04)
   InvalidError   what our own caller gave cannot work
   BusyError      no room or no time now; the same call may succeed later
-  LibraryError   the AnonCreds library refused; only its code is kept, its words may hold values
+  LibraryError   the AnonCreds library refused; only its code is kept, its words are dropped
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ class BusyError(ZkpError):
 class LibraryError(ZkpError):
     """The AnonCreds library refused.
 
-    Its own words are dropped: they can contain attribute values, and the library keeps one last
-    error per process, so they can be those of another thread, that is of another tenant.
+    Its own words are dropped: an error shown or logged must hold nothing of a credential, and
+    nothing of another tenant.
 
     Attributes:
-        code: the library's error code in words (`PROOF_REJECTED`); a hint, for the same reason.
+        code: the library's error code in words (`PROOF_REJECTED`); a hint.
     """
 
     def __init__(self, code: str) -> None:

@@ -1,8 +1,8 @@
 """Where the native library runs: threads of our own, bounded queues, checked arguments.
 
-The library releases the GIL, so a thread per core uses every core. A wrong-typed argument can
-kill the process (a number where text is expected is taken for an address) and text is cut at
-its first NUL, so nothing reaches the library but through the checks of this file (SEC-P12).
+The library releases the GIL, so a thread per core uses every core. Native code knows no Python
+types: nothing reaches it but text without NUL and bounded JSON objects, and only through the
+checks of this file (SEC-P12).
 """
 
 from __future__ import annotations

@@ -42,8 +42,14 @@ MAX_REFERENTS = 100
 NONCE_BITS = 80
 
 
+def _wire_name(name: str) -> str:
+    return name.rstrip("_")  # `from` is a word of the language
+
+
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", populate_by_name=True, alias_generator=_wire_name
+    )
 
 
 class Interval(_Frozen):
@@ -52,7 +58,7 @@ class Interval(_Frozen):
     Its place in the model; until revocation is built, `verdict` calls it not proven.
     """
 
-    from_: Seconds | None = Field(default=None, alias="from")
+    from_: Seconds | None = None
     to: Seconds | None = None
 
 
@@ -207,13 +213,15 @@ def check_binding(request: PresentationRequest, *, accept_any_issuer: bool) -> N
         accept_any_issuer: ask so nevertheless; the verdict then says "issuer not pinned".
 
     Raises:
-        InvalidError: a referent names no issuer (SEC-P09, SEC-P10), or two ways to name issuers
-            are mixed, which the library never verifies.
+        InvalidError: a referent names no issuer (SEC-P09, SEC-P10), two ways to name issuers are
+            mixed (one request has one form of ids), or one attribute of one kind of credential
+            is asked as a value and as a predicate, which nobody can answer (SEC-P22).
     """
     tags = {leaf.tag for asked in request.asked.values() for leaf in _leaves(asked)}
     for old, new in (("issuer_did", "issuer_id"), ("schema_issuer_did", "schema_issuer_id")):
         if {old, new} <= tags:
             raise InvalidError(f"{old} and {new} cannot be mixed in one request")
+    _check_overlap(request)
     open_ones = unbound(request)
     if open_ones and not accept_any_issuer:
         raise InvalidError(
@@ -307,6 +315,19 @@ def make_request(
     return our_request(
         {**body, "ver": "2.0"} if qualified else body, accept_any_issuer=accept_any_issuer
     )
+
+
+def _check_overlap(request: PresentationRequest) -> None:
+    shown = [
+        (common_name(name), asked.restrictions)
+        for asked in request.requested_attributes.values()
+        for name in asked.all_names
+    ]
+    for asked in request.requested_predicates.values():
+        if (common_name(asked.name), asked.restrictions) in shown:
+            raise InvalidError(
+                f"SEC-P22: {asked.name!r} is asked as a value and as a predicate"
+            )
 
 
 def _leaves(asked: Asked) -> list[Is]:

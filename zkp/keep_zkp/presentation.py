@@ -1,0 +1,185 @@
+"""What a presentation looks like: a closed model of its JSON, bounded in every direction.
+
+Nothing here is believed; `verdict` compares it with the request. A member that is not in the
+model, a number in another spelling, or one list more than was asked for is refused before any
+cryptography runs (SEC-P30).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from keep_zkp.errors import InvalidError, RefusedError
+from keep_zkp.native import Json, json_text
+from keep_zkp.requests import Int32, Name, PresentationRequest, Referent
+
+Number = Annotated[str, StringConstraints(pattern=r"^(0|-?[1-9][0-9]{0,1299})$")]
+"""A big integer in decimal, in its only spelling; an honest one has up to 940 digits."""
+Natural = Annotated[str, StringConstraints(pattern=r"^(0|[1-9][0-9]{0,1299})$")]
+"""One that is an element of a group, or a hash."""
+Value = Annotated[str, StringConstraints(max_length=1 << 19, pattern=r"^[^\x00]*$")]
+LedgerId = Annotated[
+    str, StringConstraints(min_length=1, max_length=1024, pattern=r"^[^\x00]*$")
+]
+Index = Annotated[int, Field(ge=0, lt=100)]
+Byte = Annotated[int, Field(ge=0, le=255)]
+Square = Literal["0", "1", "2", "3"]
+MAX_NAMES = 130
+
+
+class _Closed(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Compared(_Closed):
+    """A predicate as the proof states it."""
+
+    attr_name: Name
+    p_type: Literal["GE", "LE", "GT", "LT"]
+    value: Int32
+
+
+class PredicateProof(_Closed):
+    """That one hidden attribute satisfies one predicate; numbers named as in the CL paper."""
+
+    u: dict[Square, Number]
+    r: dict[Literal["0", "1", "2", "3", "DELTA"], Number]
+    mj: Number
+    alpha: Number
+    t: dict[Literal["0", "1", "2", "3", "DELTA"], Natural]
+    predicate: Compared
+
+
+class EqualityProof(_Closed):
+    """That the issuer signed the revealed and the hidden attributes."""
+
+    revealed_attrs: Annotated[dict[Name, Number], Field(max_length=MAX_NAMES)]
+    a_prime: Natural
+    e: Number
+    v: Number
+    m: Annotated[dict[Name, Number], Field(max_length=MAX_NAMES)]
+    m2: Number
+
+
+class PrimaryProof(_Closed):
+    """The proof about one credential."""
+
+    eq_proof: EqualityProof
+    ge_proofs: Annotated[tuple[PredicateProof, ...], Field(max_length=100)]
+
+
+class SubProof(_Closed):
+    """One credential's part; a proof of non-revocation has no place until we can check it."""
+
+    primary_proof: PrimaryProof
+    non_revoc_proof: None
+
+
+class Challenge(_Closed):
+    """What ties the sub-proofs together: the hash and the commitments that went into it."""
+
+    c_hash: Natural
+    c_list: Annotated[
+        tuple[Annotated[tuple[Byte, ...], Field(max_length=600)], ...], Field(max_length=1000)
+    ]
+
+
+class Proof(_Closed):
+    """The cryptographic part."""
+
+    proofs: Annotated[tuple[SubProof, ...], Field(max_length=100)]
+    aggregated_proof: Challenge
+
+
+class RawEncoded(_Closed):
+    """A value for people, and the number that was signed."""
+
+    raw: Value
+    encoded: Number
+
+
+class Reference(_Closed):
+    """Which sub-proof is said to answer."""
+
+    sub_proof_index: Index
+
+
+class Revealed(Reference, RawEncoded):
+    """A revealed attribute."""
+
+
+class RevealedGroup(Reference):
+    """Attributes revealed together."""
+
+    values: Annotated[dict[Name, RawEncoded], Field(max_length=MAX_NAMES)]
+
+
+class RequestedProof(_Closed):
+    """What the holder says answers which referent."""
+
+    revealed_attrs: dict[Referent, Revealed]
+    revealed_attr_groups: dict[Referent, RevealedGroup] = {}
+    self_attested_attrs: dict[Referent, Value] = {}
+    unrevealed_attrs: dict[Referent, Reference] = {}
+    predicates: dict[Referent, Reference] = {}
+
+    @property
+    def sections(self) -> tuple[frozenset[str], ...]:
+        """The referents of each of the five sections, in the order of the fields."""
+        return (
+            frozenset(self.revealed_attrs),
+            frozenset(self.revealed_attr_groups),
+            frozenset(self.self_attested_attrs),
+            frozenset(self.unrevealed_attrs),
+            frozenset(self.predicates),
+        )
+
+    def references(self) -> Iterator[tuple[str, int]]:
+        """Yield every referent that is said to be answered by a credential, and its index."""
+        for section in (
+            self.revealed_attrs,
+            self.revealed_attr_groups,
+            self.unrevealed_attrs,
+            self.predicates,
+        ):
+            for referent, answer in section.items():
+                yield referent, answer.sub_proof_index
+
+
+class Identifier(_Closed):
+    """Which ledger objects a sub-proof is said to belong to."""
+
+    schema_id: LedgerId
+    cred_def_id: LedgerId
+    rev_reg_id: LedgerId | None = None
+    timestamp: Annotated[int, Field(ge=0, le=2**53)] | None = None
+
+
+class Presentation(_Closed):
+    """A presentation whose shape is right; its content is not checked."""
+
+    proof: Proof
+    requested_proof: RequestedProof
+    identifiers: Annotated[tuple[Identifier, ...], Field(max_length=100)]
+
+
+def read_presentation(body: Json, request: PresentationRequest) -> Presentation:
+    """Check size and shape.
+
+    Raises:
+        RefusedError: too large, more parts than `request` has referents, or another shape.
+    """
+    found = body.get("identifiers") if isinstance(body, dict) else None  # pyright: ignore[reportUnnecessaryIsInstance] - it comes from outside
+    if not isinstance(found, list) or len(found) > len(request.asked):  # pyright: ignore[reportUnknownArgumentType]
+        raise RefusedError("SEC-P30", "more credentials than referents, or none")
+    try:
+        return Presentation.model_validate_json(json_text(body))
+    except InvalidError as error:
+        raise RefusedError("SEC-P30", str(error)) from None
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+        where = ".".join(str(part)[:40] for part in first["loc"])
+        raise RefusedError("SEC-P30", f"{where}: {first['type']}") from None

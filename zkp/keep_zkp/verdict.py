@@ -1,0 +1,442 @@
+"""The verdict: does this presentation answer the question that was asked?
+
+The cryptography proves statements. That they are the statements we asked for, about the values
+we are shown, from the issuers we named, is checked here, line by line, before it is asked; it is
+one more voice: `ok` is an AND.
+
+Rules are named as in the project's table of security checks (SEC-P01 ...).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import chain
+from typing import Any, cast
+
+from keep_zkp.encode import common_name, encode, is_canonical
+from keep_zkp.errors import InvalidError
+from keep_zkp.issuer import signed_names
+from keep_zkp.native import Json
+from keep_zkp.presentation import Presentation, RawEncoded, RequestedProof
+from keep_zkp.proof_checks import check_commitments, check_hidden, check_one_holder
+from keep_zkp.requests import Attribute, Predicate, PresentationRequest, unbound
+from keep_zkp.restrictions import Facts, Same, holds
+
+
+class How(StrEnum):
+    """In which way a referent was answered."""
+
+    REVEALED = "revealed"
+    PROVEN = "proven"
+    SELF_ATTESTED = "self-attested"
+    UNREVEALED = "unrevealed"
+    MISSING = "missing"
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One rule and what was found; never contains a value that was shown."""
+
+    rule: str
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where an answer comes from, as the ledger knows it.
+
+    Attributes:
+        credential: which of the presented credentials, counted from 0.
+    """
+
+    credential: int
+    cred_def_id: str
+    schema_id: str
+    issuer_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came for one referent of the request.
+
+    Attributes:
+        names: as asked for.
+        values: raw values by name; only when revealed.
+        said: the holder's own word; proves nothing (SEC-P09).
+        predicate: as asked for, and proved when `how` says so.
+        source: None when nothing is proved.
+    """
+
+    referent: str
+    names: tuple[str, ...]
+    how: How
+    values: Mapping[str, str]
+    said: str | None
+    predicate: str | None
+    source: Source | None
+
+    def __repr__(self) -> str:
+        """Hide the values."""
+        return f"Answer({self.referent!r}, {self.how.value})"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The one result of a verification; everything shown to people comes from here (SEC-P28).
+
+    Attributes:
+        proved: the library found the proof valid.
+        reasons: each rule that it breaks; one is enough.
+        notices: what a person should know even when it is right.
+        answers: one for each referent; without values unless the verdict is `ok`.
+    """
+
+    proved: bool
+    reasons: tuple[Reason, ...]
+    notices: tuple[Reason, ...]
+    answers: tuple[Answer, ...]
+
+    @property
+    def ok(self) -> bool:
+        """The question that was asked is answered and proved."""
+        given = all(each.how not in {How.UNREVEALED, How.MISSING} for each in self.answers)
+        return self.proved and not self.reasons and given and bool(self.answers)
+
+    def wire(self) -> Json:
+        """Return it as JSON, for API and web."""
+        return {
+            "ok": self.ok,
+            "reasons": [_plain(each) for each in self.reasons],
+            "notices": [_plain(each) for each in self.notices],
+            "answers": [_plain_answer(each) for each in self.answers],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """Ledger objects by the ids that the presentation names; from the ledger, never from it."""
+
+    schemas: Mapping[str, Json]
+    cred_defs: Mapping[str, Json]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """All that the checks compare: what was asked, what came, what the ledger says."""
+
+    request: PresentationRequest
+    shown: Presentation
+    resolved: Resolved
+    same: Same
+    accept_any_issuer: bool
+
+
+def refused(request: PresentationRequest, *reasons: Reason) -> Verdict:
+    """Return the verdict on something that is no answer at all."""
+    answers = tuple(_nothing(request, key) for key in request.asked)
+    return Verdict(proved=False, reasons=reasons, notices=(), answers=answers)
+
+
+def judge(question: Question, reasons: tuple[Reason, ...], *, proved: bool) -> Verdict:
+    """Fold what `find_reasons` found and the library's answer into one verdict."""
+    if not proved:
+        reasons = reasons or (Reason("SEC-P29", "the proof is not valid"),)
+    if reasons:
+        return refused(question.request, *reasons)
+    answers = tuple(_answer(question, key) for key in question.request.asked)
+    return Verdict(proved, reasons, tuple(_notices(question, answers)), answers)
+
+
+def find_reasons(question: Question) -> tuple[Reason, ...]:
+    """Return every rule that the presentation breaks; empty when only the library is left to ask.
+
+    Checks are in storeys: a later one relies on what the earlier ones found right.
+    """
+    for storey in (_form, _ledger, _content, _binding):
+        if found := tuple(storey(question)):
+            return found
+    return ()
+
+
+def _form(question: Question) -> Iterator[Reason]:
+    yield from _pinned(question)
+    yield from _sections(question.request, question.shown)
+
+
+def _content(question: Question) -> Iterator[Reason]:
+    yield from _values(question.request, question.shown)
+    yield from _revealed(question.request, question.shown)
+
+
+def _binding(question: Question) -> Iterator[Reason]:
+    yield from _predicates(question.request, question.shown)
+    yield from _cryptography(question)
+    yield from _restrictions(question)
+    yield from _revocation(question)
+
+
+def _pinned(question: Question) -> Iterator[Reason]:
+    if not question.accept_any_issuer:
+        for referent in unbound(question.request):
+            yield Reason("SEC-P10", f"{referent!r} was asked without naming an issuer")
+
+
+def _sections(request: PresentationRequest, shown: Presentation) -> Iterator[Reason]:
+    """P07: each referent once, in the section that fits, by a sub-proof that is there."""
+    sections = shown.requested_proof.sections
+    if sorted(chain.from_iterable(sections)) != sorted(request.asked):
+        yield Reason("SEC-P07", "the answers are not exactly the referents asked, each once")
+        return
+    for referent, asked in request.requested_attributes.items():
+        yield from _section(referent, asked, shown.requested_proof)
+    if set(shown.requested_proof.predicates) != set(request.requested_predicates):
+        yield Reason("SEC-P01", "a predicate is answered in another section")
+    used = {index for _, index in shown.requested_proof.references()}
+    if used != set(range(len(shown.identifiers))) or len(used) != len(shown.proof.proofs):
+        yield Reason("SEC-P07", "answers, identifiers and proofs do not fit each other")
+
+
+def _section(referent: str, asked: Attribute, proof: RequestedProof) -> Iterator[Reason]:
+    if referent in proof.unrevealed_attrs:
+        yield Reason("SEC-P24", f"{referent!r} was not revealed")
+    elif referent in proof.self_attested_attrs:
+        if asked.restrictions is not None or asked.name is None:
+            yield Reason("SEC-P09", f"{referent!r} is only the holder's own word")
+    elif referent not in (proof.revealed_attr_groups if asked.names else proof.revealed_attrs):
+        yield Reason("SEC-P11", f"{referent!r} is answered in another form than asked")
+
+
+def _ledger(question: Question) -> Iterator[Reason]:
+    """P17: the objects were resolved by exactly these ids, and belong to each other."""
+    for identifier in question.shown.identifiers:
+        schema = question.resolved.schemas.get(identifier.schema_id)
+        cred_def = question.resolved.cred_defs.get(identifier.cred_def_id)
+        if schema is None or cred_def is None:
+            yield Reason(
+                "SEC-P17", f"the ledger knows no {identifier.cred_def_id!r} or its schema"
+            )
+        elif not _belongs(
+            identifier.schema_id, identifier.cred_def_id, schema, cred_def, question
+        ):
+            yield Reason(
+                "SEC-P17", f"{identifier.cred_def_id!r} does not fit its schema or issuer"
+            )
+
+
+def _belongs(
+    schema_id: str, cred_def_id: str, schema: Json, cred_def: Json, question: Question
+) -> bool:
+    names, issuer, of_schema = (
+        schema.get("attrNames"),
+        cred_def.get("issuerId"),
+        schema.get("issuerId"),
+    )
+    if (
+        not isinstance(names, list)
+        or not isinstance(issuer, str)
+        or not isinstance(of_schema, str)
+    ):
+        return False
+    try:
+        signed = signed_names(cred_def)
+    except InvalidError:
+        return False
+    common = frozenset(common_name(str(name)) for name in cast("list[object]", names))
+    return (
+        common == signed
+        and len(common) == len(cast("list[object]", names))
+        and question.same(str(cred_def.get("schemaId")), schema_id)
+        and question.same(issuer, _issuer_of(cred_def_id) or issuer)
+        and question.same(of_schema, _issuer_of(schema_id) or of_schema)
+    )
+
+
+def _issuer_of(ledger_id: str) -> str | None:
+    """Return the DID that an id names: `did:.../...` or the legacy `DID:2:...`, `DID:3:CL:...`."""
+    if ledger_id.startswith("did:"):
+        return ledger_id.split("/", 1)[0] if "/" in ledger_id else None
+    head, mark, _ = ledger_id.partition(":")
+    return head if mark else None
+
+
+def _shown_values(
+    request: PresentationRequest, shown: Presentation
+) -> Iterator[tuple[int, str, RawEncoded]]:
+    """Yield (sub-proof, name as asked, value) of everything that is said to be revealed."""
+    proof = shown.requested_proof
+    for referent, value in proof.revealed_attrs.items():
+        yield value.sub_proof_index, request.requested_attributes[referent].all_names[0], value
+    for group in proof.revealed_attr_groups.values():
+        for name, inner in group.values.items():
+            yield group.sub_proof_index, name, inner
+
+
+def _values(request: PresentationRequest, shown: Presentation) -> Iterator[Reason]:
+    """P02: what people read is what was signed. P11: a group has exactly the names asked."""
+    for referent, group in shown.requested_proof.revealed_attr_groups.items():
+        if set(group.values) != set(request.requested_attributes[referent].all_names):
+            yield Reason("SEC-P11", f"{referent!r} shows other names than asked")
+    for _, name, value in _shown_values(request, shown):
+        if encode(value.raw) != value.encoded or not is_canonical(value.raw):
+            yield Reason("SEC-P02", f"the value of {name!r} is not the one signed")
+
+
+def _revealed(request: PresentationRequest, shown: Presentation) -> Iterator[Reason]:
+    """P01 for values: each sub-proof reveals exactly what is shown from it."""
+    for index, sub_proof in enumerate(shown.proof.proofs):
+        said = [
+            (common_name(name), value.encoded)
+            for where, name, value in _shown_values(request, shown)
+            if where == index
+        ]
+        if dict(said) != sub_proof.primary_proof.eq_proof.revealed_attrs or len(
+            set(said)
+        ) != len(dict(said)):
+            yield Reason("SEC-P02", f"credential {index} reveals something else than is shown")
+
+
+def _predicates(request: PresentationRequest, shown: Presentation) -> Iterator[Reason]:
+    """P01: each sub-proof proves exactly the predicates asked of it, no other and none twice."""
+    words = {">=": "GE", "<=": "LE", ">": "GT", "<": "LT"}
+    for index, sub_proof in enumerate(shown.proof.proofs):
+        asked = {
+            (common_name(predicate.name), words[predicate.p_type], predicate.p_value)
+            for referent, predicate in request.requested_predicates.items()
+            if shown.requested_proof.predicates[referent].sub_proof_index == index
+        }
+        stated = [each.predicate for each in sub_proof.primary_proof.ge_proofs]
+        proved = {(each.attr_name, each.p_type, each.value) for each in stated}
+        if proved != asked or len(stated) != len(asked):
+            yield Reason("SEC-P01", f"credential {index} does not prove the predicates asked")
+
+
+def _cryptography(question: Question) -> Iterator[Reason]:
+    proof = question.shown.proof
+    for index, identifier in enumerate(question.shown.identifiers):
+        cred_def = question.resolved.cred_defs[identifier.cred_def_id]
+        for words in check_hidden(proof.proofs[index], cred_def):
+            yield Reason("SEC-P31", f"credential {index}: {words}")
+    for words in check_commitments(proof):
+        yield Reason("SEC-P31", words)
+    if not check_one_holder(proof):
+        yield Reason("SEC-P26", "the credentials do not belong to one holder")
+
+
+def _restrictions(question: Question) -> Iterator[Reason]:
+    """P03, P04, P10: evaluated by us, on checked values only; "not known" is no."""
+    for referent, index in question.shown.requested_proof.references():
+        query = question.request.asked[referent].restrictions
+        if holds(query, _facts(question, index), question.same) is not True:
+            yield Reason(
+                "SEC-P03", f"{referent!r} comes from a credential that was not asked for"
+            )
+
+
+def _facts(question: Question, index: int) -> Facts:
+    identifier = question.shown.identifiers[index]
+    schema = question.resolved.schemas[identifier.schema_id]
+    cred_def = question.resolved.cred_defs[identifier.cred_def_id]
+    values = _shown_values(question.request, question.shown)
+    return Facts(
+        cred_def_id=identifier.cred_def_id,
+        issuer_id=cred_def["issuerId"],
+        schema_id=identifier.schema_id,
+        attributes=signed_names(cred_def),
+        values={
+            common_name(name): value.raw for where, name, value in values if where == index
+        },
+        schema_issuer_id=schema["issuerId"],
+        schema_name=schema.get("name"),
+        schema_version=schema.get("version"),
+    )
+
+
+def _revocation(question: Question) -> Iterator[Reason]:
+    """P05: until revocation is built, non-revocation that was asked for is not proven."""
+    for referent, index in question.shown.requested_proof.references():
+        if question.request.interval(referent) is not None and _revocable(question, index):
+            yield Reason("SEC-P05", f"that {referent!r} is not revoked is not proven")
+    for index, identifier in enumerate(question.shown.identifiers):
+        if identifier.timestamp is not None:
+            yield Reason("SEC-P23", f"credential {index} names a time that nobody asked for")
+        if identifier.rev_reg_id is not None and not _revocable(question, index):
+            yield Reason(
+                "SEC-P05", f"credential {index} names a registry and cannot be revoked"
+            )
+
+
+def _revocable(question: Question, index: int) -> bool:
+    identifier = question.shown.identifiers[index]
+    return bool(question.resolved.cred_defs[identifier.cred_def_id]["value"].get("revocation"))
+
+
+def _answer(question: Question, referent: str) -> Answer:
+    asked, proof = question.request.asked[referent], question.shown.requested_proof
+    if isinstance(asked, Predicate):
+        source = _source(question, proof.predicates[referent].sub_proof_index)
+        return Answer(referent, (asked.name,), How.PROVEN, {}, None, str(asked), source)
+    if referent in proof.self_attested_attrs:
+        said = proof.self_attested_attrs[referent]
+        return Answer(referent, asked.all_names, How.SELF_ATTESTED, {}, said, None, None)
+    one, group = proof.revealed_attrs.get(referent), proof.revealed_attr_groups.get(referent)
+    index = one.sub_proof_index if one else cast("Any", group).sub_proof_index
+    values = (
+        {asked.all_names[0]: one.raw}
+        if one
+        else {name: value.raw for name, value in cast("Any", group).values.items()}
+    )
+    return Answer(
+        referent, asked.all_names, How.REVEALED, values, None, None, _source(question, index)
+    )
+
+
+def _source(question: Question, index: int) -> Source:
+    facts = _facts(question, index)
+    return Source(index, facts.cred_def_id, facts.schema_id, facts.issuer_id)
+
+
+def _nothing(request: PresentationRequest, referent: str) -> Answer:
+    asked = request.asked[referent]
+    names = asked.all_names if isinstance(asked, Attribute) else (asked.name,)
+    predicate = str(asked) if isinstance(asked, Predicate) else None
+    return Answer(referent, names, How.MISSING, {}, None, predicate, None)
+
+
+def _notices(question: Question, answers: tuple[Answer, ...]) -> Iterator[Reason]:
+    open_ones = set(unbound(question.request))
+    for answer in answers:
+        if answer.how is How.SELF_ATTESTED:
+            yield Reason("SEC-P09", f"{answer.referent!r} is only the holder's own word")
+        elif answer.referent in open_ones and answer.source is not None:
+            issuer = answer.source.issuer_id
+            yield Reason(
+                "SEC-P10", f"issuer not pinned: {answer.referent!r} comes from {issuer}"
+            )
+    ids = [identifier.cred_def_id for identifier in question.shown.identifiers]
+    if len(set(ids)) != len(ids):
+        yield Reason("SEC-P11", "answers come from several credentials of one kind")
+
+
+def _plain(reason: Reason) -> Json:
+    return {"rule": reason.rule, "words": reason.words}
+
+
+def _plain_answer(answer: Answer) -> Json:
+    source = answer.source
+    return {
+        "referent": answer.referent,
+        "names": list(answer.names),
+        "how": answer.how.value,
+        "values": dict(answer.values),
+        "said": answer.said,
+        "predicate": answer.predicate,
+        "source": source
+        and {
+            "credential": source.credential,
+            "cred_def_id": source.cred_def_id,
+            "schema_id": source.schema_id,
+            "issuer_id": source.issuer_id,
+        },
+    }
