@@ -119,11 +119,6 @@ class Method(_Part):
     public_key_jwk: Json | None = None
 
     @property
-    def fragment(self) -> str:
-        """The name within the document."""
-        return self.id.rpartition("#")[2]
-
-    @property
     def verkey(self) -> str:
         """The base58 Ed25519 key.
 
@@ -177,11 +172,6 @@ class Entry(_Part):
         accept = self.accept or self.service_endpoint.accept
         return not accept or not _V1.isdisjoint(accept)
 
-    @property
-    def rank(self) -> tuple[bool, int]:
-        """Smallest first: what was made for v1, then by priority (RFC 0067)."""
-        return self.type == _DIDCOMM[-1], self.priority
-
 
 def _only_didcomm(value: object) -> list[Json]:
     return [item for item in _objects(value) if item.get("type") in _DIDCOMM]
@@ -212,15 +202,15 @@ class DidDocument(_Part):
 
     @property
     def didcomm(self) -> Service:
-        """How to reach the subject by DIDComm v1.
+        """How to reach the subject by DIDComm v1: lowest priority first (RFC 0067).
 
         Raises:
             BadMessageError: the document has no such service, or keys that do not fit it.
         """
-        entries = sorted((e for e in self.service if e.speaks_v1), key=lambda e: e.rank)
+        entries = [entry for entry in self.service if entry.speaks_v1]
         if not entries:
             raise BadMessageError("DID document has no service for DIDComm v1")
-        return self._service(entries[0])
+        return self._service(min(entries, key=lambda e: (e.type == _DIDCOMM[-1], e.priority)))
 
     def verkey(self, reference: str) -> str:
         """Return the base58 Ed25519 key that a key reference means.
@@ -233,7 +223,7 @@ class DidDocument(_Part):
             return to_verkey(reference)
         if subject in ("", self.id, *self.also_known_as):
             for method in self.methods:
-                if method.fragment == fragment:
+                if method.id.rpartition("#")[2] == fragment:
                     return method.verkey
         raise BadMessageError("a key reference leads nowhere")
 
@@ -286,7 +276,7 @@ def inline_service(value: object) -> Service:
 
 
 def create_peer2(verkey: str, endpoint: str, routing_keys: Sequence[str] = ()) -> Did:
-    """Make a did:peer:2 of a key of ours and how to reach it."""
+    """Make a did:peer:2 of a key of ours and how to reach it (see `create_peer4`)."""
     entry = {
         "s": endpoint,
         "t": "did-communication",
@@ -300,7 +290,13 @@ def create_peer2(verkey: str, endpoint: str, routing_keys: Sequence[str] = ()) -
 
 
 def create_peer4(verkey: str, endpoint: str, routing_keys: Sequence[str] = ()) -> Did:
-    """Make a did:peer:4, in its long form, of a key of ours and how to reach it."""
+    """Make a did:peer:4, in its long form, of a key of ours and how to reach it.
+
+    Args:
+        verkey: base58 Ed25519 key; its X25519 form is shown too.
+        endpoint: URL, or `didcomm:transport/queue` when only a return route reaches us.
+        routing_keys: base58 keys of mediators, the one next to us first (RFC 0067).
+    """
     signing, exchange = _key_pair(verkey)
     document = {
         "@context": ["https://www.w3.org/ns/did/v1", "https://w3id.org/security/multikey/v1"],
@@ -340,17 +336,13 @@ def _read_peer2(did: Did) -> DidDocument:
     services: list[Json] = []
     for element in did.removeprefix("did:peer:2.").split("."):
         if element[0] == "S":
-            services += _peer2_services(element[1:])
+            held = _as_list(read_json(read_base64(element[1:])))
+            services += [_spelt_out(service) for service in held]
         else:
-            read_multikey(element[1:])
             key = {"type": "Multikey", "publicKeyMultibase": element[1:]}
             methods.append({"id": f"#key-{len(methods) + 1}", **key})
     document = {"id": did, "verificationMethod": methods, "service": services}
     return read_document(document | {"alsoKnownAs": [short_form(did)]})
-
-
-def _peer2_services(packed: str) -> list[Json]:
-    return [_spelt_out(service) for service in _as_list(read_json(read_base64(packed)))]
 
 
 def _spelt_out(service: object) -> Json:
@@ -420,10 +412,8 @@ class Resolver:
 
 def _read_within(did: Did) -> DidDocument | None:
     """Read the document that a DID carries; None when it carries none."""
-    if did.startswith("did:key:"):
-        return _read_key(did, did.removeprefix("did:key:"))
-    if did.startswith("did:peer:0"):
-        return _read_key(did, did.removeprefix("did:peer:0"))
+    if did.startswith(("did:key:", "did:peer:0")):
+        return _read_key(did, did.removeprefix("did:key:").removeprefix("did:peer:0"))
     if did.startswith("did:peer:2"):
         return _read_peer2(did)
     if did.startswith("did:peer:4") and did != short_form(did):

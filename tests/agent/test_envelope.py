@@ -376,8 +376,9 @@ def test_a_forward_of_another_major_version_is_a_message_like_any_other() -> Non
     assert opened(packed, MEDIATOR).body["msg"] == {}
 
 
-def test_sec_e05_a_forward_to_an_unknown_key_is_told_apart() -> None:
-    packed = forward(ALICE.verkey, json.loads(pack(PLAIN, [ALICE.verkey], None)))
+@pytest.mark.parametrize("inner", [ALICE, MEDIATOR])
+def test_sec_e05_a_forward_to_an_unknown_key_is_told_apart(inner: LocalKey) -> None:
+    packed = forward(ALICE.verkey, json.loads(pack(PLAIN, [inner.verkey], None)))
     with pytest.raises(NotForUsError):
         opened(packed, MEDIATOR)
 
@@ -411,7 +412,7 @@ def test_sec_e05_forwards_to_ourselves_end() -> None:
 def test_sec_e06_too_large_is_refused_before_and_after_decryption() -> None:
     ring = Ring(FABER)
     with pytest.raises(BadEnvelopeError):
-        run(unpack(b" " * (MAX_PACKED + 1), ring.find))
+        run(unpack(dump(craft()) + b" " * MAX_PACKED, ring.find))
     assert ring.asked == 0
     room = MAX_PLAIN - len(b'{"x":""}')
     assert len(opened(pack(dump_text(room), [FABER.verkey], None)).body["x"]) == room
@@ -509,6 +510,12 @@ def test_any_changed_byte_is_refused_or_without_meaning(
 @given(st.sampled_from(PACKED), st.data())
 def test_any_cut_envelope_is_refused(packed: bytes, data: st.DataObject) -> None:
     refused(packed[: data.draw(st.integers(0, len(packed) - 1))])
+
+
+@pytest.mark.parametrize("size", [11, 13, 24])
+def test_sec_e04_a_nonce_of_another_length_never_reaches_the_cipher(size: int) -> None:
+    with pytest.raises(BadEnvelopeError, match="wrong length"):
+        opened(dump(craft() | {"iv": encode(bytes(size))}))
 
 
 @given(st.sampled_from(["protected", "iv", "ciphertext", "tag"]), JSON)

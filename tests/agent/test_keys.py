@@ -19,6 +19,7 @@ from keep_agent.keys import (
     exchange_key,
     multikey,
     raw_key,
+    read_multibase,
     read_multikey,
     to_verkey,
     verify,
@@ -238,3 +239,9 @@ def test_a_multikey_says_what_kind_of_key_it_is() -> None:
 def test_what_is_no_multibase_is_no_multikey(text: str) -> None:
     with pytest.raises(BadMessageError):
         read_multikey(text)
+
+
+def test_sec_e14_a_swollen_multibase_is_refused_undecoded() -> None:
+    assert read_multibase("z" + "1" * 4000) == bytes(4000)
+    with pytest.raises(BadMessageError):
+        read_multibase("z" + "1" * 5000)
