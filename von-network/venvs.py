@@ -114,8 +114,8 @@ NODE = Venv(
     title="Indy node",
     path=HOME / "node-venv",
     locks=(ROOT / "von-network" / "requirements.txt",),
-    download_mb=11,
-    disk_mb=55,
+    download_mb=18,
+    disk_mb=85,
 )
 
 

@@ -69,10 +69,14 @@ async def test_a_child_and_its_children_end_with_the_block(tmp_path: Path) -> No
 
 async def test_a_child_ends_when_the_block_fails(tmp_path: Path) -> None:
     children: list[Child] = []
-    with pytest.raises(ZeroDivisionError):
+
+    async def fail() -> None:
         async with running("sleeper", ("sleep", "300"), log=tmp_path / "log") as child:
             children.append(child)
             raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fail()
     assert children[0].process.returncode == -signal.SIGTERM
 
 
