@@ -12,7 +12,7 @@ import re
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -49,9 +49,19 @@ class Command(BaseModel):
 
 
 class Data(BaseModel):
-    """Base of what a protocol remembers between two events; stored as JSON."""
+    """Base of what a protocol remembers between two events; stored as JSON.
+
+    Attributes:
+        HIDDEN: fields that never leave the store: secrets, and material of the next step.
+    """
+
+    HIDDEN: ClassVar[frozenset[str]] = frozenset()
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def shown(self) -> Json:
+        """Return what the API and the log may show."""
+        return self.model_dump(mode="json", exclude=set(self.HIDDEN), exclude_defaults=True)
 
     def but(self, **changes: object) -> Self:
         """Return a copy with these fields changed, validated again."""
@@ -222,6 +232,7 @@ class Step(Generic[D]):
         connection: binds the exchange to this connection from now on.
         target: where `send` goes when the exchange has no connection.
         deliver: a message that came attached, to be handled as if this connection had sent it.
+        minor: the minor version to speak from now on, where the peer asked for an older one.
         error: kept with the exchange, for people.
     """
 
@@ -233,6 +244,7 @@ class Step(Generic[D]):
     connection: str | None = None
     target: Target | None = None
     deliver: Json | None = None
+    minor: int | None = None
     error: str | None = None
 
 
@@ -421,6 +433,7 @@ class Protocol(Generic[S]):
             state=step.to,
             data=x.data if step.data is None else step.data,
             connection=step.connection or x.connection,
+            minor=x.minor if step.minor is None else step.minor,
             error=step.error,
             then=(),
         )
