@@ -324,8 +324,7 @@ def create_peer4(verkey: str, endpoint: str, routing_keys: Sequence[str] = ()) -
 def short_form(did: Did) -> Did:
     """Return the name that stays when the document is known: did:peer:4 cut, did:peer:3 of 2."""
     if did.startswith("did:peer:4"):
-        name, _, _ = did.removeprefix("did:peer:").partition(":")
-        return Did(f"did:peer:{name}")
+        return Did(":".join(did.split(":")[:3]))
     if did.startswith("did:peer:2"):
         return Did("did:peer:3" + _digest(did.removeprefix("did:peer:2")))
     return did
@@ -367,9 +366,8 @@ def _read_peer4(did: Did) -> DidDocument:
     document = read_json(raw.removeprefix(_JSON)) if raw.startswith(_JSON) else None
     if not isinstance(document, dict) or "id" in document:
         raise BadMessageError("did:peer:4 holds no document without id")
-    return read_document(
-        cast("Json", document) | {"id": did, "alsoKnownAs": [short_form(did)]}, did
-    )
+    context = {"id": did, "alsoKnownAs": [short_form(did)]}
+    return read_document(cast("Json", document) | context)
 
 
 # resolving
@@ -427,9 +425,6 @@ def _read_key(did: Did, key: str) -> DidDocument:
     return read_document({"id": did, "verificationMethod": [method]})
 
 
-# keys and hashes as text
-
-
 def _key_pair(verkey: str) -> tuple[str, str]:
     """Return a key and its X25519 form as multikeys."""
     exchange = exchange_key(verkey).get_public_bytes()
@@ -438,10 +433,8 @@ def _key_pair(verkey: str) -> tuple[str, str]:
 
 def _jwk_verkey(jwk: Json) -> str:
     x = jwk.get("x")
-    if jwk.get("kty") != "OKP" or jwk.get("crv") != "Ed25519" or not isinstance(x, str):
-        raise BadMessageError("a JWK is no Ed25519 key")
-    raw = read_base64(x)
-    if len(raw) != KEY_BYTES:
+    raw = read_base64(x) if isinstance(x, str) else b""
+    if (jwk.get("kty"), jwk.get("crv"), len(raw)) != ("OKP", "Ed25519", KEY_BYTES):
         raise BadMessageError("a JWK is no Ed25519 key")
     return base58_key(raw)
 
