@@ -205,6 +205,9 @@ from ursa.bls import Bls, Generator, MultiSignature, SignKey, VerKey
 from ursa.indy_error import IndyCryptoError
 import indy_bls.lib
 assert issubclass(IndyCryptoError, Exception)
+import io, logging
+logged = io.StringIO()
+logging.basicConfig(level=0, stream=logged, force=True)
 assert indy_bls.lib._set_logger.__module__ == "keep_network.compat.ursa_bls"
 generator = Generator.new()
 keys = [SignKey.new(bytes([n]) * 32) for n in range(3)]
@@ -214,6 +217,7 @@ both = MultiSignature.new(signatures)
 assert Bls.verify_multi_sig(both, b"root", vers, generator)
 assert not Bls.verify_multi_sig(both, b"rooT", vers, generator)
 assert not Bls.verify_multi_sig(both, b"root", vers[:2], generator)
+assert keys[0].as_bytes() and logged.getvalue() == ""
 """)
 
 
@@ -264,7 +268,7 @@ clock = [100.0]
 timer = QueueTimer(lambda: clock[0])
 stack = Some(listener=None, remotes={})
 node = Some(timer=timer, nodestack=stack, clientstack=stack)
-assert looper._until_timer(node) == looper.LONGEST_WAIT_S and looper._sockets(node) == []
+assert looper._until_timer(node) == looper.IDLE_WAIT_S and looper._sockets(node) == []
 timer.schedule(0.01, print)
 assert 0.009 < looper._until_timer(node) < 0.011
 timer.schedule(-1, print)

@@ -144,7 +144,8 @@ def _sign(text: str | bytes) -> bytes:
     nacl = importlib.import_module("libnacl")
     _, key = nacl.crypto_sign_seed_keypair(_TRUSTEE_SEED)
     message = text.encode() if isinstance(text, str) else text
-    return nacl.crypto_sign(message, key)[: nacl.crypto_sign_BYTES]
+    signed: bytes = nacl.crypto_sign(message, key)
+    return signed[: nacl.crypto_sign_BYTES]
 
 
 async def _everywhere(network: Network, pool: Any, number: int) -> None:

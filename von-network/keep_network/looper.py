@@ -3,34 +3,51 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import zmq
 from stp_core.loop.looper import Looper
 
-LONGEST_WAIT_S = 0.05
+IDLE_WAIT_S = 0.05
+BUSY_WAIT_S = 0.01
+BUSY_S = 0.3
 
 
 class SocketLooper(Looper):
     """Sleeps until a message or a timer is due; the original wakes up 100 times a second.
 
-    Four idle nodes need 22 % of a core with the original and 4 % with this.
+    Four idle nodes need 22 % of a core with the original and 3 % with this. The batch of a
+    request becomes due without a timer or a message, so after any work the waits are short
+    for a while: a single write takes 0.06 s then, and 0.1 s with long waits alone.
     """
+
+    _worked_at = 0.0
 
     async def runOnceNicely(self) -> None:  # noqa: N802 - plenum's name
         """Let every node work once; wait if none had anything to do."""
-        if not await self.prodAllOnce() and self.running:
-            poller = zmq.Poller()
-            for node in self.prodables:
-                for socket in _sockets(node):
-                    poller.register(socket, zmq.POLLIN)
-            poller.poll(max(1, int(1000 * min(map(_until_timer, self.prodables)))))
+        worked = await self.prodAllOnce()
+        now = time.monotonic()
+        if worked:
+            self._worked_at = now
+        elif self.running:
+            longest = BUSY_WAIT_S if now - self._worked_at < BUSY_S else IDLE_WAIT_S
+            _wait(self.prodables, longest)
 
     async def runForever(self) -> None:  # noqa: N802 - plenum's name
         """Run until a signal or `shutdown` ends it."""
         while self.running:
             await self.runOnceNicely()
             await asyncio.sleep(0)  # signals and asyncio's own callbacks
+
+
+def _wait(nodes: list[Any], longest_s: float) -> None:
+    poller = zmq.Poller()
+    for node in nodes:
+        for socket in _sockets(node):
+            poller.register(socket, zmq.POLLIN)
+    wait_s = min(longest_s, *map(_until_timer, nodes))
+    poller.poll(max(1, int(1000 * wait_s)))
 
 
 def _sockets(node: Any) -> list[Any]:
@@ -42,6 +59,4 @@ def _sockets(node: Any) -> list[Any]:
 
 def _until_timer(node: Any) -> float:
     events = node.timer._events  # noqa: SLF001 - plenum has no name for "next event"
-    if not events:
-        return LONGEST_WAIT_S
-    return min(LONGEST_WAIT_S, events[0].timestamp - node.timer.get_current_time())
+    return events[0].timestamp - node.timer.get_current_time() if events else IDLE_WAIT_S

@@ -56,7 +56,6 @@ def _prepare_logs(config: Any, helpers: dict[int, Any]) -> None:
         Path(helper.node_info_dir).mkdir(parents=True, exist_ok=True)
     first = next(iter(helpers.values()))
     name = "-".join(helper.name for helper in helpers.values())
-    log.Logger().apply_config(config)
     log.Logger().enableFileLogging(str(Path(first.log_dir) / f"{name}.log"))
     log.getlogger().setLevel(config.logLevel)
 

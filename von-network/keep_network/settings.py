@@ -42,7 +42,7 @@ FOLDERS = {
 
 
 def load(folder: Path) -> Any:
-    """Return plenum's settings object for a network folder.
+    """Return plenum's settings object for a network folder, and log as it says from now on.
 
     `etc/indy_config.py` in the folder (plain Python) wins over everything here.
     """
@@ -59,4 +59,5 @@ def load(folder: Path) -> Any:
     values = LOCAL | {name: str(folder / place) for name, place in FOLDERS.items()}
     values |= {name: value for name, value in theirs.items() if not name.startswith("__")}
     vars(settings).update(values)
+    importlib.import_module("stp_core.common.log").Logger().apply_config(settings)
     return settings
