@@ -78,7 +78,7 @@ def demo(args: list[str]) -> int:
 def test(args: list[str]) -> int:
     """Run the tests; arguments are pytest's."""
     ensure_venvs(TEST, NODE)
-    return become(TEST.python, "-m", "pytest", *args)
+    return become(TEST.python, "-P", "-m", "pytest", *args)
 
 
 def bench(args: list[str]) -> int:

@@ -16,6 +16,7 @@ import re
 import shutil
 import sys
 import tempfile
+import tomllib
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -96,7 +97,7 @@ class Venv:
     @property
     def stamp(self) -> str:
         """What the venv was made of and for: packages, project, place, Python."""
-        project = self.project and (self.project / "pyproject.toml").read_text(encoding="utf-8")
+        project = self.project and _build_settings(self.project / "pyproject.toml")
         python = sys.version, str(Path(sys.executable).resolve()), str(self.path)
         return _digest(*self.pins, project or "", *python)
 
@@ -387,6 +388,13 @@ def _read_pins(lock: Path) -> list[str]:
     text = lock.read_text(encoding="utf-8").replace("\\\n", " ")
     lines = (re.sub(r"(^|\s)#.*", "", line) for line in text.splitlines())
     return [" ".join(line.split()) for line in lines if line.strip()]
+
+
+def _build_settings(pyproject: Path) -> str:
+    """Return the part that an installed project is made of; tools may change without it."""
+    settings = tomllib.loads(pyproject.read_text(encoding="utf-8"))
+    hatch = settings.get("tool", {}).get("hatch")
+    return repr((settings.get("build-system"), settings.get("project"), hatch))
 
 
 def _require_venv() -> None:

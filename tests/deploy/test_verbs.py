@@ -1,0 +1,70 @@
+"""The verbs take what they say they take, and clean keeps what was expensive."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+import venvs
+import verbs
+
+
+def test_clean_removes_all_but_the_wheels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(verbs, "HOME", tmp_path)
+    for name in ("venv", "pip", "wheels"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").touch()
+    (tmp_path / "setup.log").touch()
+    assert verbs.main(["clean"]) == 0
+    assert list(tmp_path.rglob("*")) == [tmp_path / "wheels", tmp_path / "wheels" / "file"]
+    assert str(tmp_path) in capsys.readouterr().out
+
+
+def test_clean_of_nothing_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verbs, "HOME", tmp_path / "absent")
+    assert verbs.main(["clean"]) == 0
+
+
+@pytest.mark.parametrize("verb", ["check", "fetch", "clean"])
+def test_a_verb_without_arguments_refuses_them_before_it_starts(verb: str) -> None:
+    with pytest.raises(venvs.SetupError, match="takes no arguments: now"):
+        verbs.main([verb, "now"])
+
+
+@pytest.mark.parametrize(
+    "args", [["--offline", "demo", "--keep"], ["demo", "--keep", "--offline"]]
+)
+def test_offline_may_stand_anywhere_and_the_rest_is_passed_on(
+    args: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[object] = []
+
+    def ensure(*wanted: venvs.Venv) -> None:
+        seen.append([venv.title for venv in wanted])
+
+    def become(program: str, *rest: str) -> int:
+        seen.append((program, rest))
+        return 7
+
+    monkeypatch.setenv("INDYKEEP_OFFLINE", "0")
+    monkeypatch.setattr(verbs, "ensure_venvs", ensure)
+    monkeypatch.setattr(verbs, "become", become)
+    assert verbs.main(args) == 7
+    assert os.environ["INDYKEEP_OFFLINE"] == "1"
+    demo = str(verbs.ROOT / "deploy" / "demo.py")
+    assert seen == [["agents", "Indy node"], (verbs.AGENT.python, (demo, "--keep"))]
+
+
+def test_a_venv_is_made_anew_when_the_project_changes_but_not_its_tools(tmp_path: Path) -> None:
+    pyproject = tmp_path / "pyproject.toml"
+    venv = venvs.Venv("x", tmp_path / "x", (), 0, 0, project=tmp_path)
+    pyproject.write_text('[project]\nname = "x"\n[tool.ruff]\nline-length = 80\n')
+    first = venv.stamp
+    pyproject.write_text('[project]\nname = "x"\n[tool.ruff]\nline-length = 96\n')
+    assert venv.stamp == first
+    pyproject.write_text('[project]\nname = "x"\nscripts = { x = "x:main" }\n')
+    assert venv.stamp != first
