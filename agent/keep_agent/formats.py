@@ -16,6 +16,9 @@ Family = Literal["anoncreds", "hlindy"]
 Names = Mapping[Family, str]
 """The format of one kind of object in each family, the one that we prefer first."""
 
+LEGACY: Family = "hlindy"
+"""The family whose ids name no network."""
+
 FilterKey = Literal[
     "cred_def_id",
     "issuer_id",
