@@ -2,19 +2,96 @@
 
 from __future__ import annotations
 
+import time
+import unicodedata
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Literal, Self, cast
 from typing import Protocol as Port
 
 from pydantic import BaseModel, ConfigDict
 
 from keep_agent.errors import BadEnvelopeError
-from keep_agent.machine import Exchange, Put, Target, Via
+from keep_agent.machine import ABANDONED, Exchange, Put, Target, Via
 from keep_agent.message import Json, Received
 
 CONNECTION = "connection"
 INVITATION = "invitation"
+CONNECTIONLESS = "connectionless"
+MOST_SHOWN = 200
+
+
+def shown(text: str | None) -> str | None:
+    """Make a peer's text fit to be shown: no control, format or bidi marks, and not too long.
+
+    It stays untrusted: whoever shows it says who claims it, and escapes it.
+    """
+    if text is None:
+        return None
+    kept = (c for c in text if unicodedata.category(c)[0] != "C" and c not in "\u2028\u2029")
+    return "".join(kept).strip()[:MOST_SHOWN] or None
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where somebody listens, and for whom to seal.
+
+    Attributes:
+        endpoint: URL as they wrote it; None: they fetch their messages themselves.
+        recipients: base58 keys, at least one.
+        routing: base58 keys of their mediators, outermost last.
+        did: the DID that this was read from; None: it stood in an invitation.
+    """
+
+    endpoint: str | None
+    recipients: tuple[str, ...]
+    routing: tuple[str, ...] = ()
+    did: str | None = None
+
+
+class InvitationRecord(BaseModel):
+    """What is remembered of an invitation, ours or one that we received.
+
+    Attributes:
+        id: the `@id` of the message; for an implicit invitation, the public DID.
+        digest: of the whole message, so that another one under the same id is noticed.
+        key: ours alone: base58 key that answers are sealed to.
+        used: a single-use invitation that somebody has answered.
+        expires: POSIX time; None: never.
+        minors: minor versions of DID exchange 1 that are offered; empty: no handshake.
+        request: received alone: the attached message that is to be answered.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str
+    direction: Literal["ours", "received"]
+    digest: str = ""
+    key: str | None = None
+    multi_use: bool = False
+    used: bool = False
+    expires: float | None = None
+    minors: tuple[int, ...] = ()
+    label: str | None = None
+    address: Address | None = None
+    request: Json | None = None
+
+    def put(self) -> Put:
+        """Return the write that stores it."""
+        tags: dict[str, str] = {"direction": self.direction}
+        return Put(INVITATION, self.id, self.model_dump(mode="json"), tags)
+
+    @property
+    def expired(self) -> bool:
+        """Whether its time is over."""
+        return self.expires is not None and self.expires < time.time()
+
+    @property
+    def inviter(self) -> str:
+        """What the inviter is known again by: the DID or the first key that it gave."""
+        if self.address is None:
+            return ""
+        return self.address.did or self.address.recipients[0]
 
 
 class Connection(BaseModel):
@@ -27,6 +104,9 @@ class Connection(BaseModel):
         their_key: base58 key that authenticates their messages; None until their response.
         endpoint: where they listen; None: they fetch their messages themselves.
         invitation: id of the invitation that it came from.
+        reused: ids of later invitations of ours that they answered with this connection.
+        inviter: DID or key of the invitation that we answered; empty where we invited.
+        service: the `~service` that our messages carry, where they know us no other way (RFC 0056).
         label: what they call themselves: untrusted text.
     """
 
@@ -43,22 +123,40 @@ class Connection(BaseModel):
     recipients: tuple[str, ...] = ()
     routing: tuple[str, ...] = ()
     invitation: str | None = None
+    reused: tuple[str, ...] = ()
+    inviter: str = ""
+    service: Json | None = None
     label: str | None = None
     alias: str | None = None
     created: float
 
     def put(self) -> Put:
-        """Return the write that stores it; found by state and by their DID."""
+        """Return the write that stores it; found by state, their DID, and the inviter."""
         tags = {
             "state": self.state,
             "their_did": self.their_did or "",
             "peer": self.invitation or "",
+            "inviter": self.inviter,
         }
         return Put(CONNECTION, self.id, self.model_dump(mode="json"), tags)
 
     def but(self, **changes: object) -> Self:
         """Return a copy with these fields changed, validated again."""
         return type(self).model_validate({**self.__dict__, **changes})
+
+    def at(self, address: Address, **changes: object) -> Self:
+        """Return a copy that reaches them there."""
+        return self.but(
+            endpoint=address.endpoint,
+            recipients=address.recipients,
+            routing=address.routing,
+            their_did=address.did,
+            **changes,
+        )
+
+    def dressed(self, body: Json) -> Json:
+        """Return a message as it leaves on this connection."""
+        return body if self.service is None else {**body, "~service": self.service}
 
     @property
     def target(self) -> Target | None:
@@ -90,10 +188,9 @@ class Peer:
 
     def owns(self, x: Exchange[Any]) -> bool:
         """Tell whether this peer is the one that the exchange is bound to, or may become it."""
-        return x.connection in {None, self.connection} and x.their_key in {
-            None,
-            self.via.sender,
-        }
+        if x.their_key is not None:
+            return x.their_key == self.via.sender
+        return x.connection in {None, self.connection}
 
 
 class Records(Port):
@@ -111,26 +208,38 @@ async def identify(
 
     Raises:
         BadEnvelopeError: nobody that may: no sender, or not the key that the connection is bound
-            to (SEC-E01, SEC-E02).
+            to (SEC-E01, SEC-E02), or to a key of ours that is not for messages.
     """
     if received.sender is None:
         raise BadEnvelopeError("a message without an authenticated sender")
     purpose = await metadata(received.recipient) or {}
-    via = Via(
-        sender=received.sender,
-        recipient=received.recipient,
-        invitation=purpose.get("invitation"),
-    )
-    if "connection" not in purpose:
-        return Peer(
-            ids=(str(purpose.get("invitation")),), connection=None, known=False, via=via
-        )
-    record = await records.fetch(CONNECTION, purpose["connection"])
-    if record is None:
+    if "connection" in purpose:
+        return await _connected(received, purpose["connection"], records)
+    if "invitation" not in purpose:
+        raise BadEnvelopeError("a message to a key that is not for messages")
+    invitation = str(purpose["invitation"])
+    via = Via(sender=received.sender, recipient=received.recipient, invitation=invitation)
+    return Peer(ids=(invitation,), connection=None, known=False, via=via)
+
+
+async def _connected(received: Received, name: str, records: Records) -> Peer:
+    record = await records.fetch(CONNECTION, name)
+    if record is None or record["state"] == ABANDONED:
         raise BadEnvelopeError("a message for a connection that is no more")
     if record["their_key"] not in {None, received.sender}:
         raise BadEnvelopeError("the sender is not the peer of this connection")
-    ids = (record["id"], record["invitation"]) if record["invitation"] else (record["id"],)
-    return Peer(
-        ids=ids, connection=record["id"], known=record["their_key"] is not None, via=via
-    )
+    known = record["their_key"] is not None
+    ids = [name, *filter(None, [record["invitation"]]), *record.get("reused", ())]
+    pthid = _parent(received.body)
+    if known and pthid is not None and pthid not in ids:
+        invitation = await records.fetch(INVITATION, pthid)
+        if invitation is not None and invitation["direction"] == "ours":
+            ids.append(pthid)  # answered with this connection, without a handshake (RFC 0434)
+    via = Via(sender=received.sender, recipient=received.recipient)
+    return Peer(ids=tuple(ids), connection=name, known=known, via=via)
+
+
+def _parent(body: Json) -> str | None:
+    thread = body.get("~thread")
+    pthid = cast("Json", thread).get("pthid") if isinstance(thread, dict) else None
+    return pthid if isinstance(pthid, str) else None

@@ -1,0 +1,406 @@
+"""DID exchange 1.1 (Aries RFC 0023): two agents give each other the DIDs of their connection."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Any, ClassVar
+from typing import Protocol as Port
+
+from pydantic import Field
+
+from keep_agent.connections import Address, Connection, InvitationRecord, shown
+from keep_agent.errors import NotNowError, PeerError, RefusedError
+from keep_agent.machine import (
+    ABANDONED,
+    START,
+    Command,
+    Consume,
+    Data,
+    Exchange,
+    Expired,
+    Protocol,
+    PutKey,
+    ReportProblem,
+    Role,
+    Rule,
+    Step,
+    Write,
+    rule,
+)
+from keep_agent.message import Attachment, Json, Message, ProblemReport, Thread
+
+URI = "https://didcomm.org/didexchange/1.1"
+DAY_S = 24 * 3600
+MAX_DID = 4096
+
+DidText = Annotated[str, Field(min_length=1, max_length=MAX_DID)]
+
+
+class Request(Message):
+    """Here is my DID; I come from your invitation."""
+
+    TYPE: ClassVar[str] = f"{URI}/request"
+    label: str | None = None
+    goal: str | None = None
+    goal_code: str | None = None
+    did: DidText
+    did_doc__attach: Attachment | None = None
+
+
+class Response(Message):
+    """And here is mine; whoever signed my invitation vouches for it."""
+
+    TYPE: ClassVar[str] = f"{URI}/response"
+    did: DidText
+    did_doc__attach: Attachment | None = None
+    did_rotate__attach: Attachment | None = None
+
+
+class Complete(Message):
+    """I have your DID."""
+
+    TYPE: ClassVar[str] = f"{URI}/complete"
+
+
+class SendRequest(Command):
+    """Answer an invitation.
+
+    Attributes:
+        invitation: id of one that we received, or a public DID: an implicit invitation.
+        alias: what our side calls the peer.
+    """
+
+    invitation: str
+    alias: str | None = None
+
+    def peer(self) -> str:
+        """Return the invitation: there is no connection yet."""
+        return self.invitation
+
+
+class SendResponse(Command):
+    """Take the requester as our peer."""
+
+    alias: str | None = None
+
+
+class DidExchange(Data):
+    """What is kept: the keys that bind it to its invitation, and what peers called themselves.
+
+    Attributes:
+        inviter_keys: requester alone: one of these must vouch for the response.
+        invitation_key: responder alone: vouches for our response.
+    """
+
+    inviter_keys: tuple[str, ...] = ()
+    invitation_key: str | None = None
+    label: str | None = None
+    goal: str | None = None
+    goal_code: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewDid:
+    """A DID of ours that nobody knows yet, with its key to store."""
+
+    did: str
+    key: PutKey
+
+
+class Handshake(Port):
+    """What DID exchange asks of keys, DIDs and records."""
+
+    @property
+    def label(self) -> str:
+        """What we call ourselves."""
+        ...
+
+    async def invitation(self, name: str) -> InvitationRecord:
+        """Return an invitation; of a public DID, the implicit one.
+
+        Raises:
+            LocalError: there is none.
+        """
+        ...
+
+    async def connection(self, name: str) -> Connection:
+        """Return a connection.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        ...
+
+    def new_did(self, connection: str) -> NewDid:
+        """Make a DID for a connection; nothing is stored."""
+        ...
+
+    async def reach(self, did: str, document: object | None) -> Address:
+        """Return how to reach a DID; a document that comes with it counts where it has none.
+
+        Raises:
+            PeerError: it cannot be resolved, or does not say how to reach it.
+        """
+        ...
+
+    async def sign(self, verkey: str, content: bytes) -> Attachment:
+        """Attach something, signed with a key of ours (RFC 0017)."""
+        ...
+
+    def signer(self, attachment: Attachment) -> str:
+        """Return the base58 key that signed an attachment.
+
+        Raises:
+            RefusedError: nobody did, or the signature is not good (SEC-E13).
+        """
+        ...
+
+
+class Side(Role):
+    """Who asks and who invited."""
+
+    REQUESTER = "requester"
+    RESPONDER = "responder"
+
+
+class State(StrEnum):
+    """Where the exchange stands, in the words of the RFC."""
+
+    REQUEST_SENT = "request-sent"
+    REQUEST_RECEIVED = "request-received"
+    RESPONSE_SENT = "response-sent"
+    COMPLETED = "completed"
+    ABANDONED = ABANDONED
+
+
+X = Exchange[DidExchange]
+Out = Step[DidExchange]
+
+
+async def send_request(x: X, cmd: SendRequest, port: Handshake) -> Out:
+    """Give the inviter our DID."""
+    invitation = await port.invitation(cmd.invitation)
+    if invitation.direction != "received" or invitation.address is None:
+        raise NotNowError("we made this invitation ourselves")
+    if invitation.expired or not invitation.minors:
+        raise NotNowError("this invitation has expired, or offers no DID exchange")
+    ours = port.new_did(x.id)
+    connection = Connection(
+        id=x.id,
+        state=State.REQUEST_SENT,
+        role=x.role,
+        my_key=ours.key.verkey,
+        my_did=ours.did,
+        invitation=cmd.invitation,
+        inviter=invitation.inviter,
+        label=invitation.label,
+        alias=cmd.alias,
+        created=x.created,
+    ).at(invitation.address)
+    request = Request(label=port.label, did=ours.did, thread=Thread(pthid=cmd.invitation))
+    return Step(
+        State.REQUEST_SENT,
+        data=x.data.but(inviter_keys=invitation.address.recipients, label=invitation.label),
+        send=(request,),
+        writes=(ours.key, connection.put()),
+        connection=x.id,
+        minor=min(x.minor, invitation.minors[0]),
+    )
+
+
+async def keep_request(x: X, request: Request, port: Handshake) -> Out:
+    """Check who asks, use up the invitation, and prepare our side of the connection."""
+    invitation = await _answered(x, request, port)
+    signers = {x.via.sender}
+    document = _document(request.did_doc__attach, signers, port, "request_not_accepted")
+    address = await port.reach(request.did, document)
+    if x.via.sender not in address.recipients:
+        raise RefusedError("this DID is not the sender's", "request_not_accepted")
+    ours = port.new_did(x.id)
+    label = shown(request.label)
+    connection = Connection(
+        id=x.id,
+        state=State.REQUEST_RECEIVED,
+        role=x.role,
+        my_key=ours.key.verkey,
+        my_did=ours.did,
+        their_key=x.via.sender,
+        invitation=invitation.id,
+        label=label,
+        created=x.created,
+    ).at(address)
+    used: tuple[Write, ...] = () if invitation.multi_use else (Consume(invitation.id),)
+    data = x.data.but(
+        invitation_key=invitation.key,
+        label=label,
+        goal=shown(request.goal),
+        goal_code=shown(request.goal_code),
+    )
+    return Step(
+        State.REQUEST_RECEIVED,
+        data=data,
+        writes=(ours.key, connection.put(), *used),
+        connection=x.id,
+    )
+
+
+async def send_response(x: X, cmd: SendResponse, port: Handshake) -> Out:
+    """Give the requester our DID, vouched for by the key of the invitation."""
+    connection = await port.connection(x.id)
+    assert connection.my_did is not None
+    assert x.data.invitation_key is not None
+    vouched = await port.sign(x.data.invitation_key, connection.my_did.encode())
+    response = Response(
+        did=connection.my_did,
+        did_rotate__attach=vouched,
+        thread=Thread(thid=x.thid, pthid=x.peer),
+    )
+    connection = connection.but(state=State.RESPONSE_SENT, alias=cmd.alias)
+    return Step(State.RESPONSE_SENT, send=(response,), writes=(connection.put(),))
+
+
+async def keep_response(x: X, response: Response, port: Handshake) -> Out:
+    """Check that the inviter vouches for this DID; deliver what came with the invitation."""
+    connection = await port.connection(x.id)
+    try:
+        address = await _vouched(x, response, port)
+    except PeerError as error:
+        problem = ProblemReport.of("response_not_accepted", str(error))
+        return _abandoned(connection, str(error), (problem,))
+    connection = connection.at(address, state=State.COMPLETED, their_key=x.via.sender)
+    invitation = await port.invitation(x.peer)
+    complete = Complete(thread=Thread(thid=x.thid, pthid=x.peer))
+    return Step(
+        State.COMPLETED,
+        send=(complete,),
+        writes=(connection.put(),),
+        deliver=invitation.request
+        and {
+            "body": invitation.request,
+            "sender": x.via.sender,
+            "recipient": connection.my_key,
+        },
+    )
+
+
+async def finish(x: X, _complete: Complete, port: Handshake) -> Out:
+    """Note that the requester knows our DID."""
+    connection = await port.connection(x.id)
+    return Step(State.COMPLETED, writes=(connection.but(state=State.COMPLETED).put(),))
+
+
+async def hear_problem(x: X, report: ProblemReport, port: Handshake) -> Out:
+    """The peer gave up."""
+    return _abandoned(await port.connection(x.id), f"peer reports: {shown(report.code)}")
+
+
+async def report_problem(x: X, cmd: ReportProblem, port: Handshake) -> Out:
+    """Give up and say so."""
+    code = _NOT_ACCEPTED[x.role] if cmd.code == "abandoned" else cmd.code
+    problem = ProblemReport.of(code, cmd.comment)
+    return _abandoned(await port.connection(x.id), cmd.comment or code, (problem,))
+
+
+async def expire(x: X, _cmd: Expired, port: Handshake) -> Out:
+    """Nothing came in time."""
+    words = "nothing came in time"
+    problem = ProblemReport.of(_NOT_ACCEPTED[x.role], words)
+    return _abandoned(await port.connection(x.id), words, (problem,))
+
+
+_NOT_ACCEPTED = {
+    Side.REQUESTER.value: "response_not_accepted",
+    Side.RESPONDER.value: "request_not_accepted",
+}
+
+
+def _abandoned(connection: Connection, words: str, send: tuple[ProblemReport, ...] = ()) -> Out:
+    """End the exchange, and the connection with it: nobody may speak on it any more."""
+    writes = (connection.but(state=State.ABANDONED).put(),)
+    return Step(State.ABANDONED, send=send, writes=writes, error=words)
+
+
+async def _answered(x: X, request: Request, port: Handshake) -> InvitationRecord:
+    """Return the invitation of ours that a request answers (SEC-O02, SEC-O03)."""
+    code = "request_not_accepted"
+    if x.via.invitation is None or x.via.sender is None:
+        raise RefusedError("a request answers an invitation", code)
+    if request.thread.pthid not in {None, x.via.invitation}:
+        raise RefusedError("a request to the key of another invitation", code)
+    invitation = await port.invitation(x.via.invitation)
+    if invitation.direction != "ours" or not invitation.minors:
+        raise RefusedError("this invitation offers no DID exchange", code)
+    if invitation.expired:
+        raise RefusedError("this invitation has expired", code)
+    if invitation.used:
+        raise RefusedError("this invitation is used up", code)
+    return invitation
+
+
+async def _vouched(x: X, response: Response, port: Handshake) -> Address:
+    """Return how to reach the responder, if a key of the invitation vouches for its DID (SEC-E13)."""
+    code = "response_not_accepted"
+    keys = set(x.data.inviter_keys)
+    rotate = response.did_rotate__attach
+    if rotate is not None:
+        _check_signer(rotate, keys, port, code)
+        if rotate.raw.decode("utf-8", "replace") != response.did:
+            raise RefusedError("another DID was vouched for", code)
+    document = _document(response.did_doc__attach, keys, port, code)
+    if rotate is None and document is None and x.via.sender not in keys:
+        raise RefusedError("nobody vouches for this DID", code)
+    address = await port.reach(response.did, document)
+    if x.via.sender not in address.recipients:
+        raise RefusedError("this DID is not the sender's", code)
+    return address
+
+
+def _document(
+    attachment: Attachment | None, signers: set[Any], port: Handshake, code: str
+) -> Json | None:
+    """Return the attached DID document, if one of these keys signed it."""
+    if attachment is None:
+        return None
+    _check_signer(attachment, signers, port, code)
+    content: Json = attachment.content
+    return content
+
+
+def _check_signer(
+    attachment: Attachment, signers: set[Any], port: Handshake, code: str
+) -> None:
+    if port.signer(attachment) not in signers:
+        raise RefusedError("an attachment is signed by somebody else", code)
+
+
+_Do = Callable[[X, Any, Handshake], Awaitable[Out]]
+_ENDS: tuple[tuple[type[Any], _Do], ...] = (
+    (ProblemReport, hear_problem),
+    (ReportProblem, report_problem),
+    (Expired, expire),
+)
+
+
+def _ending(role: str, at: str) -> tuple[Rule[Handshake], ...]:
+    """Write the rows by which either side, or time, ends a handshake and its connection."""
+    return tuple(rule(role, at, on, State.ABANDONED, do) for on, do in _ENDS)
+
+
+# fmt: off
+PROTOCOL: Protocol[Handshake] = Protocol(
+    uri=URI, data=DidExchange, port="did_exchange", problem_report="problem_report",
+    strangers=True, expires_s=DAY_S, rules=(
+    #    role            at                      on             to                      do
+    rule(Side.REQUESTER, START,                  SendRequest,   State.REQUEST_SENT,     send_request),
+    rule(Side.REQUESTER, State.REQUEST_SENT,     Response,      (State.COMPLETED, State.ABANDONED), keep_response),
+    *_ending(Side.REQUESTER, State.REQUEST_SENT),
+    rule(Side.RESPONDER, START,                  Request,       State.REQUEST_RECEIVED, keep_request),
+    rule(Side.RESPONDER, State.REQUEST_RECEIVED, SendResponse,  State.RESPONSE_SENT,    send_response),
+    *_ending(Side.RESPONDER, State.REQUEST_RECEIVED),
+    # from here on the connection works: a lost complete must not end it
+    rule(Side.RESPONDER, State.RESPONSE_SENT,    Complete,      State.COMPLETED,        finish),
+    rule(Side.RESPONDER, State.RESPONSE_SENT,    ProblemReport, State.ABANDONED,        hear_problem),
+))
+# fmt: on

@@ -1,0 +1,548 @@
+"""Out-of-band 1.1 (Aries RFC 0434): an invitation that travels as a link, a code or a text."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated, ClassVar, Literal, cast
+from typing import Protocol as Port
+
+from pydantic import Field, ValidationError, model_validator
+
+from keep_agent.connections import (
+    CONNECTIONLESS,
+    Address,
+    Connection,
+    InvitationRecord,
+    shown,
+)
+from keep_agent.errors import (
+    BadCommandError,
+    BadMessageError,
+    NotNowError,
+    PeerError,
+    RefusedError,
+)
+from keep_agent.links import MAX_INVITATION, digest, link, read_link, read_object
+from keep_agent.machine import (
+    START,
+    Command,
+    Consume,
+    Data,
+    Exchange,
+    Expired,
+    Protocol,
+    PutKey,
+    Role,
+    Step,
+    Then,
+    Write,
+    rule,
+)
+from keep_agent.message import (
+    PREFIX,
+    Attachment,
+    AttachmentData,
+    Json,
+    Message,
+    ProblemReport,
+    Thread,
+    TypeUri,
+    Wire,
+    new_id,
+)
+
+URI = "https://didcomm.org/out-of-band/1.1"
+DID_EXCHANGE = "didexchange/1"
+ACCEPT = ("didcomm/aip1", "didcomm/aip2;env=rfc19")
+MOST = 16
+MOST_SERVICES = 4
+MOST_ATTACHED = 4
+LONGEST_S = 10 * 365 * 24 * 3600
+
+Word = Annotated[str, Field(max_length=1000)]
+Version = Literal["didexchange/1.1", "didexchange/1.0"]
+
+
+class Timing(Wire):
+    """The `~timing` decorator (RFC 0032): until when it holds."""
+
+    expires_time: Word | None = None
+
+
+class Invitation(Message):
+    """Get in touch with me; the one message that nobody seals."""
+
+    TYPE: ClassVar[str] = f"{URI}/invitation"
+    label: str | None = None
+    goal_code: str | None = None
+    goal: str | None = None
+    accept: Annotated[tuple[Word, ...], Field(max_length=MOST)] | None = None
+    handshake_protocols: Annotated[tuple[Word, ...], Field(max_length=MOST)] | None = None
+    requests__attach: Annotated[tuple[Attachment, ...], Field(max_length=MOST)] | None = None
+    services: Annotated[tuple[str | Json, ...], Field(min_length=1, max_length=MOST)]
+    timing: Timing | None = None
+
+
+class HandshakeReuse(Message):
+    """We know each other already: let us go on with the connection that this comes on."""
+
+    TYPE: ClassVar[str] = f"{URI}/handshake-reuse"
+
+
+class HandshakeReuseAccepted(Message):
+    """Yes, let us."""
+
+    TYPE: ClassVar[str] = f"{URI}/handshake-reuse-accepted"
+
+
+class CreateInvitation(Command):
+    """Make an invitation; somebody shows or sends it.
+
+    Attributes:
+        multi_use: anybody may use it, any number of times; else one peer, once.
+        handshake_protocols: versions of DID exchange, preferred first; none: connectionless.
+        attach: exchanges of ours whose first message goes along. They were started without a
+            connection, and this exchange on the thread that they are named by (`peer`).
+        expires_in_s: seconds until it may be used no more.
+    """
+
+    multi_use: bool = False
+    handshake_protocols: tuple[Version, ...] = ("didexchange/1.1", "didexchange/1.0")
+    attach: Annotated[tuple[str, ...], Field(max_length=MOST_ATTACHED)] = ()
+    goal: Word | None = None
+    goal_code: Word | None = None
+    expires_in_s: Annotated[int, Field(gt=0, le=LONGEST_S)] | None = None
+
+
+class ReceiveInvitation(Command):
+    """Look at an invitation; nothing is answered yet (SEC-O04).
+
+    Attributes:
+        invitation: the message, or
+        url: the link that holds it in its parameter `oob`.
+        alias: what our side calls the peer.
+    """
+
+    invitation: Json | None = None
+    url: Annotated[str, Field(max_length=2 * MAX_INVITATION)] | None = None
+    alias: str | None = None
+
+    @model_validator(mode="after")
+    def _one_form(self) -> ReceiveInvitation:
+        if (self.invitation is None) == (self.url is None):
+            raise ValueError("give exactly one of invitation and url")
+        return self
+
+
+class Accept(Command):
+    """Answer the invitation: on a connection that we have, on a new one, or without any.
+
+    Attributes:
+        reuse: do not make a new connection with somebody whom we know.
+    """
+
+    reuse: bool = True
+
+
+class SendRequest(Command):
+    """The command of DID exchange that answers an invitation, as this protocol asks for it."""
+
+    invitation: str
+    alias: str | None = None
+
+
+class OutOfBand(Data):
+    """What users see of an invitation; texts of the inviter are its own claims, cleaned (SEC-O01).
+
+    Attributes:
+        invitation: id of the invitation.
+        message: sender alone: the invitation to show.
+        url: sender alone: the same as a link.
+        request: receiver alone: type of the attached message that would be answered.
+        handshake: whether a connection is offered.
+    """
+
+    invitation: str = ""
+    message: Json | None = None
+    url: str | None = None
+    label: str | None = None
+    goal: str | None = None
+    goal_code: str | None = None
+    request: str | None = None
+    handshake: bool = False
+    alias: str | None = None
+
+
+class Reception(Port):
+    """What out-of-band asks of keys, DIDs and records."""
+
+    @property
+    def label(self) -> str:
+        """What we call ourselves."""
+        ...
+
+    @property
+    def endpoint(self) -> str:
+        """URL that we listen on."""
+        ...
+
+    def new_key(self, purpose: Json) -> PutKey:
+        """Make a key for a purpose, kept as its metadata; nothing is stored."""
+        ...
+
+    def inline(self, verkey: str) -> Json:
+        """Return the service of an invitation for one of our keys."""
+        ...
+
+    def decorator(self, verkey: str) -> Json:
+        """Return the `~service` by which one of our keys is reached (RFC 0056)."""
+        ...
+
+    async def attached(self, exchange: str) -> Json:
+        """Return the first message of an exchange and its peer, as `{"message", "peer"}`.
+
+        Raises:
+            NotFoundError: there is no such exchange, or it has its peer already.
+        """
+        ...
+
+    async def invitation(self, name: str) -> InvitationRecord:
+        """Return an invitation that is stored.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        ...
+
+    async def found(self, name: str) -> InvitationRecord | None:
+        """Return an invitation that is stored, or None."""
+        ...
+
+    async def address(self, service: str | Json) -> Address:
+        """Return how to reach a service of an invitation, inline or by its DID.
+
+        Raises:
+            PeerError: it is malformed or cannot be resolved.
+        """
+        ...
+
+    async def connection(self, name: str) -> Connection:
+        """Return a connection.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        ...
+
+    async def known(self, inviter: str) -> Connection | None:
+        """Return our newest connection with an inviter, by its DID or key, or None."""
+        ...
+
+    def starts(self, body: Json) -> bool:
+        """Tell whether a message starts something that we speak."""
+        ...
+
+
+class Side(Role):
+    """Who invites and who is invited."""
+
+    SENDER = "sender"
+    RECEIVER = "receiver"
+
+
+class State(StrEnum):
+    """Where the exchange stands, in the words of the RFC.
+
+    An invitation of ours stays in `await-response`: who answered it, and whether it is used up,
+    is seen on the connections and exchanges that name it.
+    """
+
+    AWAIT_RESPONSE = "await-response"
+    PREPARE_RESPONSE = "prepare-response"
+    DONE = "done"
+
+
+X = Exchange[OutOfBand]
+Out = Step[OutOfBand]
+
+
+async def create(x: X, cmd: CreateInvitation, port: Reception) -> Out:
+    """Make the invitation, its key, and what is remembered of it; its id is the thread's."""
+    _check_wish(cmd)
+    requests = tuple(
+        [_attach(await port.attached(name), x.thid, i) for i, name in enumerate(cmd.attach)]
+    )
+    key = port.new_key({"invitation": x.thid})
+    expires = time.time() + cmd.expires_in_s if cmd.expires_in_s else None
+    message = Invitation(
+        id=x.thid,
+        label=port.label,
+        goal=cmd.goal,
+        goal_code=cmd.goal_code,
+        accept=ACCEPT,
+        handshake_protocols=tuple(PREFIX + name for name in cmd.handshake_protocols) or None,
+        requests__attach=requests or None,
+        services=(port.inline(key.verkey),),
+        timing=Timing(expires_time=_iso(expires)) if expires else None,
+    )
+    record = InvitationRecord(
+        id=x.thid,
+        direction="ours",
+        key=key.verkey,
+        multi_use=cmd.multi_use,
+        expires=expires,
+        minors=_minors(message.handshake_protocols or ()),
+    )
+    data = x.data.but(
+        invitation=x.thid,
+        message=message.wire(),
+        url=link(port.endpoint, message.wire()),
+        goal=cmd.goal,
+        goal_code=cmd.goal_code,
+        handshake=bool(cmd.handshake_protocols),
+    )
+    return Step(State.AWAIT_RESPONSE, data=data, writes=(key, record.put()))
+
+
+async def take_reuse(x: X, reuse: HandshakeReuse, port: Reception) -> Out:
+    """Let a peer whom we know answer an invitation with the connection that we have."""
+    name = reuse.thread.pthid
+    invitation = await port.found(name) if name else None
+    if invitation is None or invitation.direction != "ours":
+        raise RefusedError("this is no invitation of ours", "e.p.req.invitation")
+    if invitation.expired or not invitation.minors:
+        raise RefusedError(
+            "this invitation has expired, or offers no handshake", "e.p.req.expired"
+        )
+    if invitation.used:
+        raise RefusedError("this invitation is used up", "e.p.req.used")
+    assert x.connection is not None
+    connection = await port.connection(x.connection)
+    writes: list[Write] = [] if invitation.multi_use else [Consume(invitation.id)]
+    if invitation.id not in {connection.invitation, *connection.reused}:
+        reused = (*connection.reused, invitation.id)[-MOST:]
+        writes.append(connection.but(reused=reused).put())
+    accepted = HandshakeReuseAccepted(thread=Thread(thid=x.thid, pthid=invitation.id))
+    data = x.data.but(invitation=invitation.id)
+    return Step(State.DONE, data=data, send=(accepted,), writes=tuple(writes))
+
+
+async def receive(x: X, cmd: ReceiveInvitation, port: Reception) -> Out:
+    """Read an invitation and keep what an answer needs; nothing goes on by itself from here."""
+    body = read_link(cmd.url) if cmd.url else read_object(cmd.invitation or {})
+    try:
+        message = _parsed(body)
+        record = InvitationRecord(
+            id=message.id,
+            direction="received",
+            digest=digest(body),
+            expires=_expires(message.timing),
+            minors=_minors(message.handshake_protocols or ()),
+            label=shown(message.label),
+            address=await _address(message.services, port),
+            request=_request_to_us(message, port),
+        )
+    except PeerError as error:
+        raise BadCommandError(f"this invitation cannot be used: {error}") from error
+    _check_usable(record, message.handshake_protocols or (), await port.found(message.id))
+    data = x.data.but(
+        invitation=message.id,
+        label=record.label,
+        goal=shown(message.goal),
+        goal_code=shown(message.goal_code),
+        request=str(record.request["@type"]) if record.request else None,
+        handshake=bool(record.minors),
+        alias=cmd.alias,
+    )
+    minor = min(x.minor, TypeUri.parse(body["@type"]).minor)
+    return Step(State.PREPARE_RESPONSE, data=data, writes=(record.put(),), minor=minor)
+
+
+async def accept(x: X, cmd: Accept, port: Reception) -> Out:
+    """Answer: over a connection with this inviter, else by a handshake, else connectionless."""
+    invitation = await port.invitation(x.data.invitation)
+    if invitation.expired:
+        raise NotNowError("this invitation has expired")
+    if not invitation.minors:
+        return _connectionless(x, invitation, port)
+    known = await port.known(invitation.inviter) if cmd.reuse else None
+    if known is None:
+        return _handshake(x)
+    name = new_id()
+    reuse = HandshakeReuse(id=name, thread=Thread(thid=name, pthid=invitation.id))
+    return Step(State.AWAIT_RESPONSE, send=(reuse,), connection=known.id)
+
+
+async def go_on(x: X, _msg: HandshakeReuseAccepted, port: Reception) -> Out:
+    """Go on with the connection that we have: what came attached is delivered over it."""
+    invitation = await port.invitation(x.data.invitation)
+    assert x.connection is not None
+    connection = await port.connection(x.connection)
+    return Step(State.DONE, deliver=_delivered(invitation, connection))
+
+
+async def make_new(x: X, _why: ProblemReport | Expired, _port: Reception) -> Out:
+    """The inviter does not know us any more: make a new connection, as the RFC says."""
+    return _handshake(x, "the inviter did not accept the connection that we have")
+
+
+def _handshake(x: X, words: str | None = None) -> Out:
+    request = SendRequest(invitation=x.data.invitation, alias=x.data.alias)
+    return Step(State.DONE, then=(Then(request, protocol=DID_EXCHANGE),), error=words)
+
+
+def _connectionless(x: X, invitation: InvitationRecord, port: Reception) -> Out:
+    """Answer the attached message with a fresh key, and only at the inviter's service."""
+    assert invitation.address is not None
+    key = port.new_key({"connection": x.id})
+    connection = Connection(
+        id=x.id,
+        state=CONNECTIONLESS,
+        role=x.role,
+        my_key=key.verkey,
+        their_key=invitation.address.recipients[0],
+        invitation=invitation.id,
+        service=port.decorator(key.verkey),
+        label=invitation.label,
+        alias=x.data.alias,
+        created=x.created,
+    ).at(invitation.address)
+    return Step(
+        State.DONE,
+        writes=(key, connection.put()),
+        connection=x.id,
+        deliver=_delivered(invitation, connection),
+    )
+
+
+def _delivered(invitation: InvitationRecord, connection: Connection) -> Json | None:
+    """Return the attached message as if this connection had brought it."""
+    if invitation.request is None:
+        return None
+    return {
+        "body": invitation.request,
+        "sender": connection.their_key,
+        "recipient": connection.my_key,
+    }
+
+
+# -- making an invitation --------------------------------------------------------------------------
+
+
+def _check_wish(cmd: CreateInvitation) -> None:
+    if cmd.multi_use and cmd.attach:
+        raise BadCommandError(
+            "an attached message is for one peer: not for a multi-use invitation"
+        )
+    if not cmd.handshake_protocols and not cmd.attach:
+        raise BadCommandError(
+            "an invitation offers a handshake, or something attached, or both"
+        )
+
+
+def _attach(attached: Json, invitation: str, number: int) -> Attachment:
+    if attached["peer"] != invitation:
+        raise BadCommandError(
+            f"this exchange goes only with an invitation on the thread {attached['peer']!r}"
+        )
+    body = cast("Json", attached["message"])
+    thread = {**cast("Json", body.get("~thread", {})), "pthid": invitation}
+    data = AttachmentData.model_validate({"json": {**body, "~thread": thread}})
+    return Attachment(id=f"request-{number}", mime_type="application/json", data=data)
+
+
+def _iso(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+# -- reading an invitation -------------------------------------------------------------------------
+
+
+def _parsed(body: Json) -> Invitation:
+    uri = TypeUri.parse(body.get("@type"))
+    if (uri.protocol, uri.name) != ("out-of-band/1", "invitation"):
+        raise BadCommandError(f"invitations of {uri.protocol} are not supported")
+    try:
+        return Invitation.model_validate(body)
+    except ValidationError as error:
+        where = ", ".join(".".join(str(p) for p in e["loc"]) for e in error.errors()[:3])
+        raise BadCommandError(f"this invitation does not parse at: {where}") from None
+
+
+def _expires(timing: Timing | None) -> float | None:
+    if timing is None or timing.expires_time is None:
+        return None
+    try:
+        expires = datetime.fromisoformat(timing.expires_time)
+    except ValueError as error:
+        raise BadCommandError("this invitation expires at no time that we can read") from error
+    return (expires if expires.tzinfo else expires.replace(tzinfo=UTC)).timestamp()
+
+
+def _minors(protocols: Sequence[str]) -> tuple[int, ...]:
+    """Return the minor versions of DID exchange 1 among these, in their order."""
+    found: list[int] = []
+    for protocol in protocols:
+        with suppress(BadMessageError):
+            uri = TypeUri.parse(f"{protocol}/request")
+            if uri.protocol == DID_EXCHANGE:
+                found.append(uri.minor)
+    return tuple(found)
+
+
+async def _address(services: Sequence[str | Json], port: Reception) -> Address:
+    """Return how to reach the first service that we can use (RFC 0434)."""
+    why: PeerError = RefusedError("no service")
+    for service in services[:MOST_SERVICES]:
+        try:
+            return await port.address(service)
+        except PeerError as error:
+            why = error
+    raise why
+
+
+def _request_to_us(message: Invitation, port: Reception) -> Json | None:
+    """Return the first attached message that starts something we speak, on its parent thread."""
+    for attachment in message.requests__attach or ():
+        body = attachment.content
+        if isinstance(body, dict) and port.starts(cast("Json", body)):
+            thread = cast("Json", body).get("~thread", {})
+            if isinstance(thread, dict):
+                return {**body, "~thread": {**cast("Json", thread), "pthid": message.id}}
+    return None
+
+
+def _check_usable(
+    record: InvitationRecord, offered: Sequence[str], before: InvitationRecord | None
+) -> None:
+    if before is not None and before.direction == "ours":
+        raise BadCommandError("this is an invitation of our own")
+    if before is not None and before.digest != record.digest:
+        raise BadCommandError("another invitation came under this id before")
+    if record.expired:
+        raise BadCommandError("this invitation has expired")
+    if offered and not record.minors:
+        names = ", ".join(filter(None, map(shown, offered)))
+        raise BadCommandError(
+            f"this invitation offers only handshakes we do not speak: {names}"
+        )
+    if not record.minors and record.request is None:
+        raise BadCommandError("this invitation asks for nothing that we speak")
+
+
+# fmt: off
+PROTOCOL: Protocol[Reception] = Protocol(uri=URI, data=OutOfBand, port="out_of_band", expires_s=60, rules=(
+    #    role           at                      on                      to                                do
+    rule(Side.SENDER,   START,                  CreateInvitation,       State.AWAIT_RESPONSE,             create),
+    rule(Side.SENDER,   START,                  HandshakeReuse,         State.DONE,                       take_reuse),
+    rule(Side.RECEIVER, START,                  ReceiveInvitation,      State.PREPARE_RESPONSE,           receive),
+    rule(Side.RECEIVER, State.PREPARE_RESPONSE, Accept,                 (State.AWAIT_RESPONSE, State.DONE), accept),
+    rule(Side.RECEIVER, State.AWAIT_RESPONSE,   HandshakeReuseAccepted, State.DONE,                       go_on),
+    rule(Side.RECEIVER, State.AWAIT_RESPONSE,   ProblemReport,          State.DONE,                       make_new),
+    rule(Side.RECEIVER, State.AWAIT_RESPONSE,   Expired,                State.DONE,                       make_new),
+))
+# fmt: on
