@@ -41,7 +41,11 @@ Find = Callable[[str], Awaitable[LocalKey | None]]
 
 
 class NotForUsError(BadEnvelopeError):
-    """Well-formed, but addressed to no key of ours; dropped and counted, nobody is told."""
+    """Well-formed, but addressed to no key of ours."""
+
+
+class ForwardedElsewhereError(NotForUsError):
+    """A forward to somebody else; dropped and counted, nobody is told (SEC-E05)."""
 
 
 def pack(message: bytes, to: Sequence[str], sender: LocalKey | None) -> bytes:
@@ -232,8 +236,11 @@ async def _open_forward(body: Json, find: Find) -> Received:
     except BadMessageError as error:
         raise BadEnvelopeError("forward is to no key") from error
     if await find(to) is None:
-        raise NotForUsError("forward is to none of our keys")
-    return await _open(_forwarded(body.get("msg")), find)
+        raise ForwardedElsewhereError("forward is to none of our keys")
+    try:
+        return await _open(_forwarded(body.get("msg")), find)
+    except NotForUsError as error:
+        raise ForwardedElsewhereError("what is forwarded is for none of our keys") from error
 
 
 def _forwarded(msg: object) -> object:

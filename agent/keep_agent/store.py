@@ -342,21 +342,21 @@ class Store:
 
     async def run(self) -> None:
         """Write, for ever: the only task that changes the store."""
-        left: list[_Job] = []
+        jobs: list[_Job] = []
         try:
             while True:
-                jobs = left or [await self._jobs.get()]
+                jobs = jobs or [await self._jobs.get()]
                 while not self._jobs.empty() and len(jobs) < MOST_IN_GROUP:
                     jobs.append(self._jobs.get_nowait())
                 profile = jobs[0].profile
-                left = [job for job in jobs if job.profile is not profile]
                 await self._write_group(
                     profile, [job for job in jobs if job.profile is profile]
                 )
+                jobs = [job for job in jobs if job.profile is not profile]
         finally:
             while not self._jobs.empty():
-                left.append(self._jobs.get_nowait())
-            for job in left:
+                jobs.append(self._jobs.get_nowait())
+            for job in jobs:
                 job.settle(UnavailableError("the store is closing"))
 
     async def _write_group(self, profile: Profile, jobs: list[_Job]) -> None:
@@ -403,7 +403,9 @@ class Store:
         now = time.time()
         events = [event for commit in commits for event in commit.events]
         page = profile._page
-        events = [{"n": page * 1000 + i, "at": now, **event} for i, event in enumerate(events)]
+        events = [
+            {"n": page * 1000 + i, "at": now, **event} for i, event in enumerate(events, 1)
+        ]
         async with self.askar.transaction(profile.name) as tx:
             work = [op for commit in commits for op in operations(tx, commit)]
             work += [remove(tx, "outbox", name) for name in discards]
