@@ -40,6 +40,11 @@ def new_did() -> tuple[str, str]:
     return base58.b58encode(key[:16]).decode(), base58.b58encode(key).decode()
 
 
+def ports(network: Network) -> list[int]:
+    told = json.loads(manage("status", "--json", "--dir", network.folder).stdout)
+    return [port for pair in told["ports"].values() for port in pair]
+
+
 async def read(genesis: Path, did: str) -> Any:
     """Read a NYM as any client does: indy-vdr itself refuses an answer without a good proof."""
     vdr = importlib.import_module("indy_vdr")
@@ -51,7 +56,10 @@ async def read(genesis: Path, did: str) -> Any:
         pool.close()
 
 
-async def test_what_was_registered_is_still_there_after_a_restart(own: Network) -> None:
+async def test_what_was_registered_is_still_there_after_a_restart(
+    own: Network, network: Network
+) -> None:
+    assert len({*ports(own), *ports(network)}) == 16  # two side by side share nothing
     did, verkey = new_did()
     await own.register(did, verkey)
     pids = own.pids
@@ -104,14 +112,6 @@ async def test_a_killed_node_is_started_again_and_catches_up(own: Network) -> No
     own.kill(2)
     own.kill(3)
     assert json.loads((await read(own.genesis, did))["data"])["verkey"] == verkey
-
-
-def test_two_networks_side_by_side_share_no_port(network: Network, own: Network) -> None:
-    def ports(one: Network) -> set[int]:
-        told = json.loads(manage("status", "--json", "--dir", one.folder).stdout)
-        return {port for pair in told["ports"].values() for port in pair}
-
-    assert len(ports(own) | ports(network)) == 16
 
 
 def test_a_taken_port_is_named_with_its_holder(network: Network, tmp_path: Path) -> None:

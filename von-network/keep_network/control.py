@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import signal
 import time
@@ -207,7 +208,8 @@ def _launch(
 def _make(network: Network, say: Say) -> None:
     say("making keys and genesis")
     with _undisturbed():
-        maker = processes.spawn(network.folder, [], genesis=True, die_with=None)
+        me = Identity.of(os.getpid())
+        maker = processes.spawn(network.folder, [], genesis=True, die_with=me)
     try:
         while maker.who.alive():
             time.sleep(0.05)
