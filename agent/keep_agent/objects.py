@@ -137,13 +137,13 @@ class Objects:
         return None
 
 
-async def _cred_def_of(network: Registry, cred_def_id: str) -> str | None:
-    return cred_def_id if await network.get_cred_def(cred_def_id) is not None else None
+async def _cred_def_of(network: Registry, text: str) -> str | None:
+    return text if await network.get_cred_def(text) is not None else None
 
 
-async def _schema_of(network: Registry, schema_id: str) -> str | None:
-    return schema_id if await network.get_schema(schema_id) is not None else None
+async def _schema_of(network: Registry, text: str) -> str | None:
+    return text if await network.get_schema(text) is not None else None
 
 
-async def _did_of(network: Registry, did: str) -> str | None:
-    return did if await network.get_nym(did) is not None else None
+async def _did_of(network: Registry, text: str) -> str | None:
+    return text if await network.get_nym(text) is not None else None

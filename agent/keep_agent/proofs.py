@@ -52,7 +52,10 @@ class Prover:
     async def ask(self, request: Json, family: Family, *, accept_any_issuer: bool) -> Json:
         """See `Proofs`."""
         with blaming(BadCommandError, "no presentation request"):
-            asked = our_request(request, accept_any_issuer=accept_any_issuer)
+            asked = our_request(
+                {"name": "question", "version": "1.0", **request},
+                accept_any_issuer=accept_any_issuer,
+            )
         if family == LEGACY and any(text.startswith("did:indy:") for text in _ids(asked)):
             raise BadCommandError("the format hlindy takes ids in their old form only")
         if unbound(asked):
