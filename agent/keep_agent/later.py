@@ -46,7 +46,7 @@ class Later:
             await self._resume()
             while True:
                 await asyncio.sleep(TICK_S)
-                await self._expire()
+                await self.tick()
 
     def follow(self, x: Exchange[Any]) -> None:
         """Take up what a commit of this exchange left; called after each commit."""
@@ -165,7 +165,8 @@ class Later:
                 offset += PAGE
                 await asyncio.sleep(PAGE_PAUSE_S)
 
-    async def _expire(self) -> None:
+    async def tick(self) -> None:
+        """Take note of the time: early messages that stay early, exchanges that waited too long."""
         now = time.time()
         for waiting, _ in list(self._dispatcher.early.values()):
             if now - waiting.arrived > EARLY_S:

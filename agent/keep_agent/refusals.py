@@ -79,7 +79,7 @@ def abandoned(
         "exchange refused", extra={"code": error.code, "id": x.id, "reason": str(error)}
     )
     words = str(error)
-    step = Step[Any](ABANDONED, send=(ProblemReport.of(error.code, words),), error=words)
+    step: Step[Any] = Step(ABANDONED, send=(ProblemReport.of(error.code, words),), error=words)
     return replace(x, state=ABANDONED, error=words, then=()), step
 
 

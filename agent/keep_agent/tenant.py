@@ -6,26 +6,38 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+from keep_agent.desk import Desk
 from keep_agent.dids import Did, DidDocument, Resolver, read_document
 from keep_agent.dispatch import Context, Dispatcher
-from keep_agent.envelope import NotForUsError, unpack
+from keep_agent.envelope import ForwardedElsewhereError, unpack
 from keep_agent.errors import UnavailableError
+from keep_agent.features import OurFeatures
+from keep_agent.handshake import Introductions
+from keep_agent.issuer_keys import make_keys, store_keys
+from keep_agent.jobs import Jobs
 from keep_agent.keys import Keys, did_key
 from keep_agent.later import Later
 from keep_agent.machine import Protocol
 from keep_agent.message import Json, Message
+from keep_agent.objects import Objects
 from keep_agent.outbox import Carrier, Outbox
 from keep_agent.policy import Policies
+from keep_agent.proofs import Prover
 from keep_agent.rows import Commit
 from keep_agent.store import Profile
 from keep_agent.sweep import sweep
+from keep_agent.wallet import Wallet, make_link_secret
 from keep_ledger.errors import LedgerError, LedgerUnavailableError
 from keep_ledger.plugins import Ledgers
 from keep_zkp.native import Native, Scope
 
 log = logging.getLogger(__name__)
+
+MAIN = "main"
+"""The tenant that every agent has."""
 
 SWEEP_EVERY_S = 6 * 3600.0
 PARSED_OBJECTS = 128
@@ -62,6 +74,12 @@ class Tenant:
         self.scope = Scope(around.native, keep=PARSED_OBJECTS)
         self.policies = Policies(around.protocols)
         self.resolver = Resolver(self._ask_ledger, self._known_document)
+        objects = Objects(around.ledgers)
+        self.wallet = Wallet(profile, self.scope, objects)
+        self.prover = Prover(profile, self.scope, objects)
+        self.jobs = Jobs(profile, self.keys, around.ledgers)
+        make = partial(make_keys, self.scope, objects)
+        self.desk = Desk(profile, around.ledgers, self.jobs, self.policies, make, store_keys)
         self.dropped = 0
         context = Context(
             profile=profile,
@@ -81,6 +99,7 @@ class Tenant:
         """Put a tenant together out of its profile; `run` makes it work."""
         tenant = cls(profile, around)
         await tenant.policies.load(profile)
+        await make_link_secret(profile, tenant.scope)
         return tenant
 
     async def run(self) -> None:
@@ -88,6 +107,7 @@ class Tenant:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.outbox.run(), name=f"{self.name} outbox")
             tasks.create_task(self.later.run(), name=f"{self.name} later")
+            tasks.create_task(self.jobs.run(), name=f"{self.name} jobs")
             tasks.create_task(self._sweep(), name=f"{self.name} sweeper")
 
     async def receive(self, packed: bytes) -> None:
@@ -99,7 +119,7 @@ class Tenant:
         """
         try:
             received = await unpack(packed, self.keys.load)
-        except NotForUsError:
+        except ForwardedElsewhereError:
             self.dropped += 1  # a forward to somebody else: we are no mediator, and say nothing
             return
         self.outbox.heard(Message.thread_of(received.body))
@@ -107,7 +127,21 @@ class Tenant:
 
     def _ports(self) -> Mapping[str, object]:
         """Return what protocols ask of others, by the name in `Protocol.port`."""
-        return {}
+        introductions = Introductions(
+            self.profile,
+            self.keys,
+            self.resolver,
+            label=self.around.label,
+            endpoint=self.endpoint,
+            protocols=self.around.protocols,
+        )
+        return {
+            "out_of_band": introductions,
+            "did_exchange": introductions,
+            "features": OurFeatures(self.around.protocols.values()),
+            "credentials": self.wallet,
+            "proofs": self.prover,
+        }
 
     async def _metadata(self, verkey: str) -> Json | None:
         key = await self.keys.load(verkey)

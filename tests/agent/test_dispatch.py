@@ -1,0 +1,431 @@
+"""Dispatch: one way for every event, what is refused, what is early, what runs later."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from toy import (
+    TOY,
+    Close,
+    Knock,
+    Likes,
+    Open,
+    SendKnock,
+    SendOpen,
+    Side,
+    State,
+    ToyAck,
+    Whisper,
+    opened,
+)
+
+from keep_agent.connections import Connection
+from keep_agent.dispatch import Context, Dispatcher
+from keep_agent.errors import (
+    BadCommandError,
+    BadEnvelopeError,
+    LocalError,
+    NotFoundError,
+    NotNowError,
+    PeerError,
+    UnavailableError,
+)
+from keep_agent.later import EARLY_S, Later
+from keep_agent.machine import ABANDONED, Exchange, Expired, Then, exchange_id
+from keep_agent.message import Json, ProblemReport, Received
+from keep_agent.rows import Commit
+from keep_agent.store import Profile
+
+BOB = "bobs key"
+MALLORY = "mallorys key"
+
+
+class Door:
+    """One tenant with one connection (`c`, to Bob) and another (`m`, to Mallory)."""
+
+    def __init__(self, profile: Profile) -> None:
+        self.profile = profile
+        self.port = Likes()
+        self.auto: tuple[Then, ...] = ()
+        context = Context(
+            profile=profile,
+            protocols={TOY.name: TOY},
+            ports={"door": self.port},
+            metadata=self.metadata,
+            auto=lambda x: self.auto if x.state == State.HEARD else (),
+        )
+        self.dispatcher = Dispatcher(context)
+        self.later = Later(self.dispatcher)
+        self.dispatcher.on_change = self.later.follow
+
+    async def metadata(self, verkey: str) -> Json | None:
+        return {"connection": verkey.removeprefix("key of ")}
+
+    async def get(self, body: Json, sender: str | None = BOB, connection: str = "c") -> None:
+        await self.dispatcher.receive(Received(body, sender, f"key of {connection}"))
+
+    async def sent(self) -> list[Json]:
+        return [row.body for row in await self.profile.outbox()]
+
+    async def until(self, holds: Callable[[Exchange[Any]], bool]) -> Exchange[Any]:
+        """Return the exchange as soon as something holds of it."""
+        while not holds(x := await self.only()):
+            seen = self.profile.last_event
+            if not holds(await self.only()):
+                await self.profile.wait_event(seen)
+        return x
+
+    async def only(self) -> Exchange[Any]:
+        (x,) = await self.profile.exchanges({"protocol": TOY.name})
+        return x
+
+
+@pytest.fixture
+async def door(tmp_path: Path) -> AsyncIterator[Door]:
+    async with opened(tmp_path / "agent.db") as store:
+        profile = await store.profile("main")
+        for name, key in (("c", BOB), ("m", MALLORY)):
+            connection = Connection(
+                id=name, state="completed", role="x", my_key="mine", their_key=key,
+                endpoint="http://peer", recipients=(key,), created=0,
+            )  # fmt: skip
+            await profile.commit(Commit(writes=(connection.put(),)))
+        door = Door(profile)
+        running = asyncio.create_task(door.later.run())
+        await asyncio.sleep(0)
+        yield door
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+KNOCK = Knock(id="k1", word="please").wire()
+
+
+async def test_a_message_makes_an_exchange_and_an_event(door: Door) -> None:
+    await door.get(KNOCK)
+    x = await door.only()
+    assert (x.state, x.role, x.thid, x.connection) == (State.HEARD, Side.HOST, "k1", "c")
+    (event,) = await door.profile.events(0)
+    assert (event["type"], event["state"], event["id"]) == ("exchange", "heard", x.id)
+    assert await door.profile.fetch("guest", "please") == {}
+
+
+async def test_a_conversation_goes_to_its_end(door: Door) -> None:
+    await door.get(KNOCK)
+    x = await door.dispatcher.command((await door.only()).id, SendOpen())
+    assert x.state == State.OPENED
+    (open_,) = await door.sent()
+    assert open_["~thread"] == {"thid": "k1"}
+    await door.get(ToyAck.model_validate({"@id": "a1", "~thread": {"thid": "k1"}}).wire())
+    assert (await door.only()).state == State.DONE
+
+
+async def test_our_command_starts_a_thread(door: Door) -> None:
+    x = await door.dispatcher.start(TOY.name, SendKnock(), "c")
+    (knock,) = await door.sent()
+    assert (knock["@id"], knock.get("~thread")) == (x.thid, None)
+    await door.get(Open.model_validate({"~thread": {"thid": x.thid}}).wire())
+    assert (await door.only()).state == State.DONE
+
+
+async def test_sec_e_03_a_replayed_message_has_no_effect(door: Door) -> None:
+    for _ in range(3):
+        await door.get(KNOCK)
+    assert door.port.asked == ["please"]
+    assert len(await door.profile.events(0)) == 1
+
+
+async def test_sec_e_03_a_replay_after_a_restart_has_no_effect(door: Door) -> None:
+    await door.get(KNOCK)
+    door.profile._forget_all()
+    await door.get(KNOCK)
+    assert len(await door.profile.events(0)) == 1
+
+
+async def test_sec_e_03_a_replayed_question_is_answered_once(door: Door) -> None:
+    whisper = Whisper(id="w").wire()
+    for _ in range(3):
+        await door.get(whisper)
+    assert len(await door.sent()) == 1
+
+
+async def test_another_content_under_a_known_id_is_refused(door: Door) -> None:
+    await door.get(KNOCK)
+    await door.get(Knock(id="k1", word="thanks").wire())
+    assert door.port.asked == ["please"]
+    (report,) = await door.sent()
+    assert report["@type"].endswith("toy/1.2/problem-report")
+
+
+async def test_sec_e_01_a_key_that_is_not_the_peers_is_refused(door: Door) -> None:
+    with pytest.raises(BadEnvelopeError):
+        await door.get(KNOCK, sender=MALLORY)
+    assert await door.profile.exchanges({"protocol": TOY.name}) == []
+
+
+async def test_sec_e_02_an_anonymous_message_is_refused(door: Door) -> None:
+    with pytest.raises(BadEnvelopeError):
+        await door.get(KNOCK, sender=None)
+    assert await door.profile.exchanges({"protocol": TOY.name}) == []
+
+
+async def test_sec_e_09_a_thread_of_somebody_else_is_not_reached(door: Door) -> None:
+    x = await door.dispatcher.start(TOY.name, SendKnock(), "c")
+    stolen = Open.model_validate({"~thread": {"thid": x.thid}}).wire()
+    await door.get(stolen, MALLORY, "m")
+    assert (await door.only()).state == State.KNOCKED
+
+
+@pytest.mark.parametrize("kind", ["toy/1.2", "notification/1.0", "report-problem/1.0"])
+async def test_sec_e_10_a_problem_report_of_a_third_party_ends_nothing(
+    door: Door, kind: str
+) -> None:
+    x = await door.dispatcher.start(TOY.name, SendKnock(), "c")
+    report: Json = {
+        "@type": f"https://didcomm.org/{kind}/problem-report",
+        "@id": "p1",
+        "~thread": {"thid": x.thid},
+        "description": {"code": "stop"},
+    }
+    with pytest.raises(PeerError):
+        await door.get(report, MALLORY, "m")
+    assert (await door.only()).state == State.KNOCKED
+    await door.get({**report, "@id": "p2"})
+    assert (await door.only()).state == ABANDONED
+
+
+async def test_an_ack_of_another_family_finds_its_thread(door: Door) -> None:
+    await door.get(KNOCK)
+    await door.dispatcher.command((await door.only()).id, SendOpen())
+    ack = {
+        "@type": "https://didcomm.org/notification/1.0/ack",
+        "@id": "a",
+        "~thread": {"thid": "k1"},
+    }
+    await door.get(ack)
+    assert (await door.only()).state == State.DONE
+
+
+async def test_a_reply_to_the_id_of_a_later_message_finds_its_thread(door: Door) -> None:
+    await door.get(KNOCK)
+    await door.dispatcher.command((await door.only()).id, SendOpen())
+    (open_,) = await door.sent()
+    await door.get(ToyAck.model_validate({"~thread": {"thid": open_["@id"]}}).wire())
+    assert (await door.only()).state == State.DONE
+
+
+async def test_the_older_minor_version_is_answered_in_kind(door: Door) -> None:
+    body = {**KNOCK, "@type": "did:sov:BzCbsNYhMrjHiqZDTUASHg;spec/toy/1.0/knock"}
+    await door.get(body)
+    await door.dispatcher.command((await door.only()).id, SendOpen())
+    assert (await door.sent())[0]["@type"] == "https://didcomm.org/toy/1.0/open"
+
+
+async def test_a_newer_minor_version_is_answered_in_ours(door: Door) -> None:
+    await door.get({**KNOCK, "@type": "https://didcomm.org/toy/1.9/knock", "new": {"a": 1}})
+    await door.dispatcher.command((await door.only()).id, SendOpen())
+    assert (await door.sent())[0]["@type"] == "https://didcomm.org/toy/1.2/open"
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"@type": "https://didcomm.org/toy/2.0/knock"}, "e.p.msg.unsupported"),
+        ({"@type": "https://didcomm.org/toy/1.0/kick"}, "e.p.msg.unsupported"),
+        ({"@type": "https://didcomm.org/other/1.0/knock"}, "e.p.msg.unsupported"),
+        ({"word": 7}, "e.p.msg.bad"),
+        ({"word": None}, "e.p.msg.bad"),
+        ({"word": "now!"}, "e.p.rude"),
+    ],
+)
+async def test_what_breaks_a_rule_is_reported_and_changes_nothing(
+    door: Door, change: Json, code: str
+) -> None:
+    await door.get({**KNOCK, **change})
+    (report,) = await door.sent()
+    assert report["description"]["code"] == code
+    assert report["~thread"] == {"thid": "k1"}
+    assert await door.profile.exchanges({"protocol": TOY.name}) == []
+
+
+@pytest.mark.parametrize(
+    "change", [{"@type": 7}, {"@type": "nonsense"}, {"@id": None}, {"@id": ["x"]}]
+)
+async def test_what_cannot_be_answered_is_an_error_to_the_sender(
+    door: Door, change: Json
+) -> None:
+    with pytest.raises(PeerError):
+        await door.get({**KNOCK, **change})
+    assert await door.sent() == []
+
+
+async def test_sec_e_15_junk_is_not_amplified(door: Door) -> None:
+    refused = 0
+    for i in range(50):
+        try:
+            await door.get({"@type": "https://didcomm.org/junk/1.0/x", "@id": f"j{i}"})
+        except PeerError:
+            refused += 1
+    assert len(await door.sent()) <= 12
+    assert refused >= 38
+
+
+async def test_a_problem_report_is_never_answered(door: Door) -> None:
+    report = ProblemReport.of("x").wire("https://didcomm.org/toy/1.2/problem-report")
+    with pytest.raises(PeerError):
+        await door.get(report)
+    assert await door.sent() == []
+
+
+async def test_a_refusal_in_the_middle_ends_the_exchange_and_tells_the_peer(door: Door) -> None:
+    await door.get(KNOCK)
+    x = await door.dispatcher.command((await door.only()).id, SendOpen(fail="peer"))
+    assert (x.state, x.error) == (ABANDONED, "not you")
+    (report,) = await door.sent()
+    assert report["description"]["code"] == "e.p.not-you"
+
+
+async def test_commands_that_cannot_be_say_why(door: Door) -> None:
+    await door.get(KNOCK)
+    x = await door.only()
+    with pytest.raises(NotFoundError):
+        await door.dispatcher.command("nobody", SendOpen())
+    with pytest.raises(NotNowError, match=r"host is in heard.*report-problem, send-open"):
+        await door.dispatcher.command(x.id, SendKnock())
+    with pytest.raises(LocalError, match="stuck"):
+        await door.dispatcher.command(x.id, SendOpen(fail="local"))
+    with pytest.raises(BadCommandError):
+        await door.dispatcher.start(TOY.name, SendOpen(), "c")
+    with pytest.raises(NotFoundError):
+        await door.dispatcher.start(TOY.name, SendKnock(), "nobody")
+    assert await door.only() == x
+
+
+async def test_a_command_that_comes_early_waits(door: Door) -> None:
+    await door.get(KNOCK)
+    x = await door.only()
+    early = asyncio.create_task(door.dispatcher.command(x.id, Close(), wait_s=5))
+    await asyncio.sleep(0.02)
+    assert not early.done()
+    await door.dispatcher.command(x.id, SendOpen())
+    assert (await early).state == State.DONE
+
+
+async def test_a_command_that_can_never_come_does_not_wait(door: Door) -> None:
+    await door.get(KNOCK)
+    x = await door.dispatcher.command((await door.only()).id, SendOpen())
+    with pytest.raises(NotNowError):
+        await door.dispatcher.command(x.id, SendOpen(), wait_s=600)
+    with pytest.raises(NotNowError):
+        await door.dispatcher.command(x.id, SendKnock(), wait_s=600)
+
+
+async def test_a_command_for_a_thread_to_come_waits(door: Door) -> None:
+    name = exchange_id(TOY.name, Side.HOST, "k1", "c")
+    waiting = asyncio.create_task(door.dispatcher.command(name, SendOpen(), wait_s=5))
+    await asyncio.sleep(0.02)
+    assert not waiting.done()
+    await door.get(KNOCK)
+    assert (await waiting).state == State.OPENED
+
+
+async def test_a_policy_runs_after_the_commit(door: Door) -> None:
+    door.auto = (Then(SendOpen()),)
+    await door.get(KNOCK)
+    x = await door.until(lambda x: x.state == State.OPENED)
+    assert x.then == ()
+
+
+@pytest.mark.parametrize(
+    ("fail", "state"), [("local", State.HEARD), ("peer", ABANDONED), ("bug", ABANDONED)]
+)
+async def test_a_policy_that_fails_says_so(door: Door, fail: str, state: str) -> None:
+    door.auto = (Then(SendOpen(fail=fail)),)
+    await door.get(KNOCK)
+    x = await door.until(lambda x: not x.then and x.error is not None)
+    assert x.state == state
+
+
+async def test_what_was_pending_at_the_end_runs_at_the_start(tmp_path: Path) -> None:
+    path = tmp_path / "agent.db"
+    async with opened(path) as store:
+        door = Door(await store.profile("main"))
+        door.auto = (Then(SendOpen()),)
+        await door.profile.commit(Commit(writes=(_bob().put(),)))
+        await door.get(KNOCK)  # nothing runs `later` here
+        assert (await door.only()).then
+    async with opened(path) as store:
+        door = Door(await store.profile("main"))
+        running = asyncio.create_task(door.later.run())
+        await door.until(lambda x: x.state == State.OPENED)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        assert len(await door.sent()) == 1
+
+
+def _bob() -> Connection:
+    return Connection(
+        id="c", state="completed", role="x", my_key="mine", their_key=BOB,
+        endpoint="http://peer", recipients=(BOB,), created=0,
+    )  # fmt: skip
+
+
+async def test_an_early_message_waits_for_its_turn(door: Door) -> None:
+    """The ack overtakes what it acknowledges."""
+    await door.get(KNOCK)
+    ack = ToyAck.model_validate({"@id": "a1", "~thread": {"thid": "k1"}}).wire()
+    await door.get(ack)
+    assert len(await door.profile.inbox()) == 1
+    await door.dispatcher.command((await door.only()).id, SendOpen())
+    await door.until(lambda x: x.state == State.DONE)
+    assert await door.profile.inbox() == []
+
+
+async def test_an_early_message_whose_turn_never_comes_is_reported(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await door.get(KNOCK)
+    await door.get(ToyAck.model_validate({"@id": "a1", "~thread": {"thid": "k1"}}).wire())
+    late = time.time() + EARLY_S + 1
+    monkeypatch.setattr("keep_agent.later.time.time", lambda: late)
+    await door.later.tick()
+    assert await door.profile.inbox() == []
+    assert (await door.only()).state == State.HEARD
+    assert await door.sent() == []  # nobody answers an ack
+
+
+async def test_early_messages_are_bounded(door: Door) -> None:
+    await door.get(KNOCK)
+    kept = 0
+    for i in range(40):
+        try:
+            await door.get(
+                ToyAck.model_validate({"@id": f"a{i}", "~thread": {"thid": "k1"}}).wire()
+            )
+            kept += 1
+        except UnavailableError:
+            continue
+    assert kept == 16
+    assert len(await door.profile.inbox()) == 16
+
+
+async def test_an_exchange_expires(door: Door) -> None:
+    x = await door.dispatcher.start(TOY.name, SendKnock(), "c")
+    x = await door.dispatcher.command(x.id, Expired())
+    assert x.state == ABANDONED
+    assert (await door.sent())[-1]["description"]["code"] == "expired"
+
+
+async def test_events_of_one_thread_are_decided_one_after_the_other(door: Door) -> None:
+    bodies = [
+        Knock.model_validate({"@id": f"k{i}", "~thread": {"thid": "k0"}, "word": "a"}).wire()
+        for i in range(8)
+    ]
+    await asyncio.gather(*(door.get(body) for body in bodies))
+    assert door.port.asked == ["a"]
+    assert (await door.only()).revision == 1
