@@ -87,6 +87,7 @@ class Dispatcher:
         self.context = context
         self.profile = context.profile
         self.on_change: Callable[[Exchange[Any]], None] = lambda _: None
+        self.on_delivery: Callable[[Waiting], None] = lambda _: None
         self.early: dict[str, tuple[Waiting, Peer]] = {}
         self._threads: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._changes: dict[str, asyncio.Event] = {}
@@ -366,6 +367,8 @@ class Dispatcher:
             if changed is not None:
                 changed.set()
             self.on_change(committed.after)
+        if committed.waiting is not None:
+            self.on_delivery(committed.waiting)
         return committed
 
     def thread(self, thid: str) -> asyncio.Lock:

@@ -231,7 +231,8 @@ class Step(Generic[D]):
         then: commands to run after the commit.
         connection: binds the exchange to this connection from now on.
         target: where `send` goes when the exchange has no connection.
-        deliver: a message that came attached, to be handled as if this connection had sent it.
+        deliver: a message that came attached, as `body`, `sender`, `recipient`: goes to the inbox and is
+            handled like any message of that sender.
         minor: the minor version to speak from now on, where the peer asked for an older one.
         error: kept with the exchange, for people.
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from keep_agent.errors import RefusedError
 from keep_agent.machine import GONE, START, Command, Exchange, Protocol, Put, Step, Then, Write
 from keep_agent.message import PREFIX, Json, Message, ProblemReport, Thread, TypeUri
-from keep_agent.rows import Commit, Outgoing
+from keep_agent.rows import Commit, Outgoing, Waiting
 
 ATTACHED = "attached"
 SEEN = "seen"
@@ -87,11 +88,19 @@ def outcome(
     )
     return Commit(
         after=after,
+        waiting=_delivery(after, step),
         handled=(event.waited,) if event.waited else (),
         writes=(*step.writes, *attached, *_seen_apart(after, event)),
         outbox=outbox,
         events=(logged(after),),
     )
+
+
+def _delivery(x: Exchange[Any], step: Step[Any]) -> Waiting | None:
+    """Put what came attached into the inbox, to be handled like any message of that peer."""
+    if step.deliver is None:
+        return None
+    return Waiting(name=f"{x.id}.{x.revision}", arrived=time.time(), **step.deliver)
 
 
 def message_type(protocol: Protocol[Any], minor: int, message: Message) -> str:

@@ -42,6 +42,7 @@ MAIN = "main"
 SWEEP_EVERY_S = 6 * 3600.0
 PARSED_OBJECTS = 128
 DID_DOCUMENT = "did-document"
+AIP = ("AIP2.0/INDYCRED",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,9 @@ class Tenant:
         self.jobs = Jobs(profile, self.keys, around.ledgers)
         make = partial(make_keys, self.scope, objects)
         self.desk = Desk(profile, around.ledgers, self.jobs, self.policies, make, store_keys)
+        self.objects = Objects(around.ledgers)
+        self.wallet = Wallet(profile, self.scope, self.objects)
+        self.prover = Prover(profile, self.scope, self.objects)
         self.dropped = 0
         context = Context(
             profile=profile,
@@ -92,6 +96,7 @@ class Tenant:
         self.outbox = Outbox(profile, self.keys, around.carrier, self.receive)
         self.later = Later(self.dispatcher)
         self.dispatcher.on_change = self.later.follow
+        self.dispatcher.on_delivery = self.later.deliver
         profile.on_commit = self._committed
 
     @classmethod
