@@ -132,7 +132,7 @@ class SchemaId:
             BadIdError: it is no schema id.
         """
         did, kind, parts = _split(text)
-        if kind not in ("SCHEMA", "2") or len(parts) != 2:  # noqa: PLR2004  name and version
+        if kind != "SCHEMA" or len(parts) != 2:  # noqa: PLR2004  name and version
             raise BadIdError(f"{text[:300]!r} is no schema id")
         return cls(did, check_part(parts[0], "name"), check_part(parts[1], "version"))
 
@@ -167,8 +167,6 @@ class CredDefId:
                 a whole schema id in the place of its sequence number.
         """
         did, kind, parts = _split(text)
-        if kind == "3" and parts[:1] == ["CL"]:
-            kind, parts = "CLAIM_DEF", parts[1:]
         if kind != "CLAIM_DEF" or len(parts) != 2 or not _SEQ_NO.fullmatch(parts[0]):  # noqa: PLR2004
             raise BadIdError(f"{text[:300]!r} is no credential definition id")
         if int(parts[0]) > _MAX_SEQ_NO:
@@ -200,15 +198,17 @@ def local(did: Did, namespace: str) -> Did:
 
 
 def _split(text: str) -> tuple[Did, str, list[str]]:
-    """The DID, the kind of object and the rest of an object id in either form."""
+    """The DID, the kind of object (SCHEMA, CLAIM_DEF or something else) and the rest of its id."""
     if text.startswith("did:indy:"):
-        did, mark, path = text.partition(_OBJECTS)
-        kind, _, rest = path.partition("/")
-        parts = rest.split("/") if mark else []
-    else:
-        did, *parts = text.split(":")
-        kind = parts.pop(0) if parts else ""
-    return Did.parse(did), kind, parts
+        did, _, path = text.partition(_OBJECTS)
+        kind, *parts = path.split("/")
+        return Did.parse(did), kind, parts
+    did, *parts = text.split(":")
+    if parts[:1] == ["2"]:
+        return Did.parse(did), "SCHEMA", parts[1:]
+    if parts[:2] == ["3", "CL"]:
+        return Did.parse(did), "CLAIM_DEF", parts[2:]
+    return Did.parse(did), ":".join(parts), []
 
 
 def parse(text: str) -> Identifier:
@@ -217,11 +217,15 @@ def parse(text: str) -> Identifier:
     Raises:
         BadIdError: it is none.
     """
-    if "/SCHEMA/" in text or ":2:" in text:
-        return SchemaId.parse(text)
-    if "/CLAIM_DEF/" in text or ":3:" in text:
-        return CredDefId.parse(text)
-    return Did.parse(text)
+    if text.startswith("did:sov:"):
+        return Did.parse(text)
+    match _split(text)[1]:
+        case "SCHEMA":
+            return SchemaId.parse(text)
+        case "CLAIM_DEF":
+            return CredDefId.parse(text)
+        case _:
+            return Did.parse(text)
 
 
 def qualify(text: str, namespace: str) -> str:

@@ -9,10 +9,19 @@ import asyncio
 import hashlib
 import json
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+import base58
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+)
 
 from keep_ledger.errors import GenesisError
 from keep_ledger.indy.files import read_text, write_text
@@ -22,8 +31,24 @@ _MAX_BYTES = 1024 * 1024
 _MAX_NODES = 200
 _FETCH_TIMEOUT_S = 15.0
 _PINNED = "genesis.jsonl"
+_KEY_BYTES = 32
+
+
+def _address(text: str) -> str:
+    """An IP address, as indy-node demands; indy-vdr 0.4 hangs for good on what is no address."""
+    return str(ip_address(text))
+
+
+def _key(text: str) -> str:
+    """32 bytes in base58; any other length makes indy-vdr 0.4 unusable for the whole process."""
+    if len(base58.b58decode(text)) != _KEY_BYTES:
+        raise ValueError("no key of 32 bytes")
+    return text
+
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
+Address = Annotated[Text, AfterValidator(_address)]
+Key = Annotated[Text, AfterValidator(_key)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
@@ -33,9 +58,9 @@ class _Model(BaseModel):
 
 class _Node(_Model):
     alias: Text
-    client_ip: Text
+    client_ip: Address
     client_port: Port
-    node_ip: Text
+    node_ip: Address
     node_port: Port
     blskey: Text
     services: list[Text]
@@ -43,7 +68,7 @@ class _Node(_Model):
 
 class _NodeData(_Model):
     data: _Node
-    dest: Text
+    dest: Key
 
 
 class _Txn(_Model):

@@ -199,7 +199,7 @@ class Pool:
         if self._folder:
             path = self._folder / _TRANSACTIONS
             await asyncio.to_thread(path.unlink, missing_ok=True)
-        self._close()
+        await self._close()
 
     async def refresh(self) -> LedgerStatus:
         """Ask for the validators now."""
@@ -210,13 +210,14 @@ class Pool:
             log.debug("refresh failed", extra={"ledger": self._namespace})
         return self.status()
 
-    def _close(self) -> None:
+    async def _close(self) -> None:
+        """A request on its way keeps the native call waiting, so it waits in a thread."""
         pool, self._pool = self._pool, None
         self._refreshed = False
         if pool is not None:
-            pool.close()
+            await asyncio.to_thread(pool.close)
 
     async def close(self) -> None:
         """Let the validators go; the next request would open them again."""
         async with self._opening:
-            self._close()
+            await self._close()

@@ -42,7 +42,7 @@ def outcome(refusal: str) -> Failed | NeedsSignatures:
 def _parse(refusal: str) -> tuple[Any, str]:
     try:
         body: Any = json.loads(refusal)
-        return body.get("code"), str(body["reason"])
+        return body.get("code"), str(body["reason"]).replace("\\'", "'")
     except (ValueError, KeyError, AttributeError):
         return None, refusal
 
@@ -51,7 +51,7 @@ def _words(reason: str) -> str:
     """The sentence inside the node's exception text; rules without the list of failed checks."""
     found = _INNER.search(reason)
     text = found["text"] if found else reason.removeprefix("client request invalid: ")
-    text = text.replace("\\n", "\n").replace("\\'", "'")
+    text = text.replace("\\n", "\n")
     rule, _, checks = text.partition("\nFailed checks:")
     absent = re.search(r"sender's DID \S+ is not found in the Ledger", checks)
     return (f"{rule}; {absent[0]}" if absent else rule)[:_SHOWN]
