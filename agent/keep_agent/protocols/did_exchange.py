@@ -29,7 +29,7 @@ from keep_agent.machine import (
     Write,
     rule,
 )
-from keep_agent.message import Attachment, Json, Message, ProblemReport, Thread
+from keep_agent.message import Attachment, Id, Json, Message, ProblemReport, Thread
 
 URI = "https://didcomm.org/didexchange/1.1"
 DAY_S = 24 * 3600
@@ -72,7 +72,7 @@ class SendRequest(Command):
         alias: what our side calls the peer.
     """
 
-    invitation: str
+    invitation: Id
     alias: str | None = None
 
     def peer(self) -> str:
