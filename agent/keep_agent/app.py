@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -18,26 +18,30 @@ from aiohttp import web
 
 from keep_agent.errors import KeepError, NotFoundError, UnavailableError
 from keep_agent.machine import Data, Protocol
+from keep_agent.rows import Commit
 from keep_agent.settings import Keys, Settings, open_keys
-from keep_agent.store import Store
-from keep_agent.tenant import Surroundings, Tenant
+from keep_agent.store import Profile, Store
+from keep_agent.tenant import MAIN, Surroundings, Tenant
 from keep_agent.transport.egress import Egress
 from keep_agent.transport.guard import Guard
 from keep_agent.transport.http import Limits, inbound_app, listening
+from keep_ledger.errors import LedgerError
 from keep_ledger.plugins import LedgerConfig, Ledgers
 from keep_zkp.native import Native
 
 log = logging.getLogger(__name__)
 
 GROUP = "indykeep.protocols"
-MAIN = "main"
-"""The tenant that every agent has."""
 
 NATIVE_ROOM = 512
 NATIVE_DEADLINE_S = 60.0
 GENESIS_MAX = 1 << 20
 GENESIS_TYPES = ("text/plain", "application/json", "application/octet-stream")
 PARENT_CHECK_S = 1.0
+SETTLE_S = 5.0
+LIMITS = Limits()
+ADMIN_LIMITS = Limits(shutdown_s=2.0)
+"""A caller who still waits at the end has ended waiting; nobody needs long to hear that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,7 @@ class Running:
 
     Attributes:
         port, admin_port: as bound, where the settings said 0.
+        endpoint: where peers send messages to the tenant `main`.
     """
 
     tenants: Mapping[str, Tenant]
@@ -70,7 +75,22 @@ async def running(settings: Settings, admin: AdminApp) -> AsyncGenerator[Running
     Raises:
         UnavailableError: the store is held or does not open, or a port is taken.
         BadCommandError: the settings contradict what is on disk.
+        LedgerError: a ledger is configured that no plugin opens.
     """
+    try:
+        async with _agent(settings, admin) as agent:
+            yield agent
+    except ExceptionGroup as group:  # of the task group; one reason is better told plainly
+        if len(group.exceptions) == 1 and isinstance(group.exceptions[0], Expected):
+            raise group.exceptions[0] from group
+        raise
+
+
+Expected = (KeepError, LedgerError)
+
+
+@asynccontextmanager
+async def _agent(settings: Settings, admin: AdminApp) -> AsyncGenerator[Running, None]:
     keys = open_keys(settings)
     for path in keys.made:
         log.info("made a key file; keep a copy of it", extra={"path": str(path)})
@@ -83,27 +103,27 @@ async def running(settings: Settings, admin: AdminApp) -> AsyncGenerator[Running
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         writer = tasks.create_task(store.run(), name="store writer")
         stack.push_async_callback(_end, [writer])
+        profile = await store.profile(MAIN)
+        stack.push_async_callback(_settle, profile)
         native = Native(
             threads=settings.native_threads, room=NATIVE_ROOM, deadline_s=NATIVE_DEADLINE_S
         )
         stack.callback(native.close)
-        guard = Guard(allow_private=settings.allow_private_egress, own_ports=frozenset())
+        tenants: dict[str, Tenant] = {}
+        api = admin(settings, keys, routes, tenants)
+        admin_port = await stack.enter_async_context(
+            _bound(api, settings.admin_host, settings.admin_port, ADMIN_LIMITS)
+        )
+        guard = Guard(
+            allow_private=settings.allow_private_egress, own_ports=frozenset({admin_port})
+        )
         egress = await stack.enter_async_context(
             Egress(guard, timeout_s=settings.send_timeout_s)
         )
         ledgers = Ledgers.open(_ledger_configs(settings), _genesis_fetch(egress))
         stack.push_async_callback(ledgers.close)
-        tenants: dict[str, Tenant] = {}
-
-        async def receive(name: str, packed: bytes) -> bytes | None:
-            if name not in tenants:
-                raise NotFoundError("no such tenant")
-            await tenants[name].receive(packed)
-            return None
-
-        limits = Limits()
         port = await stack.enter_async_context(
-            _bound(inbound_app(receive, limits), settings.host, settings.port, limits)
+            _bound(_inbound(tenants), settings.host, settings.port, LIMITS)
         )
         around = Surroundings(
             protocols={protocol.name: protocol for protocol in routes.values()},
@@ -114,11 +134,7 @@ async def running(settings: Settings, admin: AdminApp) -> AsyncGenerator[Running
             label=settings.label,
             seen_days=settings.seen_days,
         )
-        tenants[MAIN] = await Tenant.open(await store.profile(MAIN), around)
-        api = admin(settings, keys, routes, tenants)
-        admin_port = await stack.enter_async_context(
-            _bound(api, settings.admin_host, settings.admin_port, limits)
-        )
+        tenants[MAIN] = await Tenant.open(profile, around)
         work = [tasks.create_task(t.run(), name=t.name) for t in tenants.values()]
         if settings.die_with is not None:
             work.append(tasks.create_task(_die_with(settings.die_with), name="die with"))
@@ -127,8 +143,8 @@ async def running(settings: Settings, admin: AdminApp) -> AsyncGenerator[Running
             tenants=tenants,
             port=port,
             admin_port=admin_port,
-            endpoint=around.endpoint,
-            admin_url=f"http://{settings.admin_host}:{admin_port}",
+            endpoint=tenants[MAIN].endpoint,
+            admin_url=_url(settings.admin_host, admin_port),
         )
 
 
@@ -149,6 +165,29 @@ async def _bound(
         if error.errno not in {errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES}:
             raise
         raise UnavailableError(f"cannot listen on {host}:{port}: {error.strerror}") from error
+
+
+def _inbound(tenants: Mapping[str, Tenant]) -> web.Application:
+    async def receive(name: str, packed: bytes) -> bytes | None:
+        if not tenants:
+            raise UnavailableError("the agent is still starting")
+        if name not in tenants:
+            raise NotFoundError("no such tenant")
+        await tenants[name].receive(packed)
+        return None
+
+    return inbound_app(receive, LIMITS)
+
+
+async def _settle(profile: Profile) -> None:
+    """Wait until everything that was handed to the writer is written."""
+    with suppress(TimeoutError, UnavailableError):
+        async with asyncio.timeout(SETTLE_S):
+            await profile.commit(Commit())
+
+
+def _url(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:

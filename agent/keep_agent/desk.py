@@ -40,8 +40,8 @@ KEYS = "cred_def_keys"
 MakeCredDef = Callable[[str, str, str], Awaitable[tuple[Json, Json]]]
 """Makes a credential definition of (schema id, issuer DID, tag): (public object, secret rest)."""
 
-StoreCredDef = Callable[[str, Json, Json, Json], Put]
-"""Returns the record of a published definition, of (id, public object, secret rest, args)."""
+StoreCredDef = Callable[[str, Json, Json, Json], tuple[Put, ...]]
+"""Returns the records of a published definition, of (id, public object, secret rest, args)."""
 
 
 class Desired(BaseModel):
@@ -231,8 +231,9 @@ class Desk:
 
     async def _keep_cred_def(self, job: Job) -> tuple[Job, tuple[Write, ...]]:
         keys = await self._profile.get(KEYS, job.id)
-        record = self._store_cred_def(str(job.result), keys["public"], keys["secret"], job.args)
-        return job, (record, Delete(KEYS, job.id))
+        public, secret = keys["public"], keys["secret"]
+        records = self._store_cred_def(str(job.result), public, secret, job.args)
+        return job, (*records, Delete(KEYS, job.id))
 
     async def _keep_schema(self, job: Job) -> tuple[Job, tuple[Write, ...]]:
         write = job.write or {}

@@ -330,3 +330,13 @@ def _wanted(model: type[BaseModel], name: str) -> str | None:
 def _plain(detail: ErrorDetails) -> str:
     words = detail["msg"].removeprefix("Value error, ")
     return words.replace("Input should", "must").replace("String should", "must")
+
+
+def explained() -> str:
+    """Return every setting with its default and its meaning, as text for people."""
+    parts: list[str] = []
+    for name, field in Settings.model_fields.items():
+        default = field.get_default(call_default_factory=False)
+        shown = "" if field.default_factory or default in {None, ()} else f" = {default}"
+        parts.append(f"{PREFIX}{name.upper()}{shown}\n    {field.description}")
+    return "\n".join(parts)

@@ -75,15 +75,12 @@ class Tenant:
         self.scope = Scope(around.native, keep=PARSED_OBJECTS)
         self.policies = Policies(around.protocols)
         self.resolver = Resolver(self._ask_ledger, self._known_document)
-        objects = Objects(around.ledgers)
-        self.wallet = Wallet(profile, self.scope, objects)
-        self.prover = Prover(profile, self.scope, objects)
-        self.jobs = Jobs(profile, self.keys, around.ledgers)
-        make = partial(make_keys, self.scope, objects)
-        self.desk = Desk(profile, around.ledgers, self.jobs, self.policies, make, store_keys)
         self.objects = Objects(around.ledgers)
         self.wallet = Wallet(profile, self.scope, self.objects)
         self.prover = Prover(profile, self.scope, self.objects)
+        self.jobs = Jobs(profile, self.keys, around.ledgers)
+        make = partial(make_keys, self.scope, self.objects)
+        self.desk = Desk(profile, around.ledgers, self.jobs, self.policies, make, store_keys)
         self.dropped = 0
         context = Context(
             profile=profile,

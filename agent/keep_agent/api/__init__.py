@@ -1,0 +1,1 @@
+"""The admin API: commands in, exchanges and events out, over HTTP on loopback."""

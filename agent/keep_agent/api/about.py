@@ -1,0 +1,118 @@
+"""What this agent is and how it does: liveness, status, and its protocols as tables."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import version
+from inspect import getdoc
+from typing import Any
+
+from aiohttp import web
+
+from keep_agent.api.door import TENANT, answer, problem
+from keep_agent.api.ledgers import shown
+from keep_agent.errors import NotFoundError
+from keep_agent.machine import START, Command, Expired, Protocol
+from keep_agent.message import Json
+from keep_agent.tenant import Tenant
+
+PACKAGES = ("indykeep", "aiohttp", "aries-askar", "anoncreds", "indy-vdr")
+
+
+class About:
+    """The routes about the agent itself.
+
+    Args:
+        routes: protocols by their name in paths.
+    """
+
+    def __init__(
+        self, routes: Mapping[str, Protocol[Any]], tenants: Mapping[str, Tenant]
+    ) -> None:
+        self._routes = routes
+        self._tenants = tenants
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return the routes."""
+        return [
+            web.get("/health", self.health, allow_head=False),
+            web.get("/ready", self.ready, allow_head=False),
+            web.get("/v1/status", self.status, allow_head=False),
+            web.get("/v1/protocols", self.protocols, allow_head=False),
+            web.get("/v1/protocols/{family}", self.protocol, allow_head=False),
+        ]
+
+    async def health(self, _request: web.Request) -> web.Response:
+        """Tell that the process answers."""
+        return answer({"alive": True})
+
+    async def ready(self, _request: web.Request) -> web.Response:
+        """Tell whether commands can be taken."""
+        if not self._tenants:
+            return problem(503, "the agent is still starting")
+        return answer({"ready": True})
+
+    async def status(self, request: web.Request) -> web.Response:
+        """Tell how the agent does."""
+        tenant = request[TENANT]
+        return answer(
+            {
+                "tenant": tenant.name,
+                "label": tenant.around.label,
+                "endpoint": tenant.endpoint,
+                "protocols": {name: p.uri for name, p in self._routes.items()},
+                "ledgers": [shown(each) for each in tenant.around.ledgers.status()],
+                "outbox": tenant.outbox.waiting,
+                "dropped": tenant.dropped,
+                "event": tenant.profile.last_event,
+                "versions": _versions(),
+            }
+        )
+
+    async def protocols(self, _request: web.Request) -> web.Response:
+        """Describe every protocol: commands, messages, tables, pictures."""
+        return answer({name: described(name, p) for name, p in self._routes.items()})
+
+    async def protocol(self, request: web.Request) -> web.Response:
+        """Describe one protocol."""
+        family = request.match_info["family"]
+        if family not in self._routes:
+            raise NotFoundError(f"no protocol {family!r}; there are: {', '.join(self._routes)}")
+        return answer(described(family, self._routes[family]))
+
+
+def described(family: str, protocol: Protocol[Any]) -> Json:
+    """Return all that a caller has to know of a protocol, out of its table and nothing else."""
+    commands = {
+        name: {
+            "about": getdoc(command),
+            "starts": protocol.starts(command),
+            "path": f"/v1/{family}" + ("" if protocol.starts(command) else f"/{{id}}/{name}"),
+            "arguments": command.model_json_schema(),
+        }
+        for name, command in protocol.commands.items()
+        if command is not Expired
+    }
+    return {
+        "uri": protocol.uri,
+        "roles": protocol.roles,
+        "start": START,
+        "commands": commands,
+        "messages": sorted(protocol.messages),
+        "table": [
+            {"role": r.role, "at": r.at, "on": _event(r.on), "to": sorted(r.to)}
+            for r in protocol.rules
+        ],
+        "mermaid": {role: protocol.mermaid(role) for role in protocol.roles},
+    }
+
+
+def _event(on: type[Any]) -> str:
+    return on.title() if issubclass(on, Command) else on.TYPE.rpartition("/")[2]
+
+
+@cache
+def _versions() -> Mapping[str, str]:
+    return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}

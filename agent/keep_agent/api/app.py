@@ -1,0 +1,59 @@
+"""The admin API put together: one application, one middleware, routes out of the tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import web
+
+from keep_agent.api.about import About
+from keep_agent.api.asked import Waits
+from keep_agent.api.door import Callers, Door, hosts_of
+from keep_agent.api.events import Events
+from keep_agent.api.exchanges import Exchanges
+from keep_agent.api.ledgers import LedgerReads
+from keep_agent.api.resources import Resources
+from keep_agent.machine import Protocol
+from keep_agent.settings import Keys, Settings
+from keep_agent.tenant import MAIN, Tenant
+
+BODY_MAX = 1 << 20
+
+
+def admin_app(
+    settings: Settings,
+    keys: Keys,
+    routes: Mapping[str, Protocol[Any]],
+    tenants: Mapping[str, Tenant],
+) -> web.Application:
+    """Build the admin API.
+
+    Args:
+        routes: protocols by their name in paths.
+        tenants: by name; may fill later: until then callers are told that the agent is starting.
+
+    Raises:
+        ValueError: a protocol has the name of another route.
+    """
+    waits = Waits()
+    callers = Callers({MAIN: keys.admin})
+    app = web.Application(
+        middlewares=[Door(callers, tenants, hosts_of(settings.admin_host)).let_in],
+        client_max_size=BODY_MAX,
+    )
+    app.on_shutdown.append(waits.end)
+    own = [
+        *About(routes, tenants).routes(),
+        *Events(waits).routes(),
+        *Resources(waits).routes(),
+        *LedgerReads().routes(),
+    ]
+    taken = {route.path.split("/")[2] for route in own if route.path.startswith("/v1/")}
+    if clash := taken.intersection(routes):
+        raise ValueError(f"a protocol cannot be called {min(clash)}: the API has that path")
+    app.add_routes(own)
+    for family, protocol in routes.items():
+        exchanges = Exchanges(family, protocol, settings.command_wait_s, waits)
+        app.add_routes(exchanges.routes())
+    return app

@@ -1,0 +1,243 @@
+"""The routes of a protocol, the same for each: start, command, get and wait, list."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from aiohttp import web
+
+from keep_agent.api.asked import Query, Waits, read_body
+from keep_agent.api.door import TENANT, answer
+from keep_agent.errors import BadCommandError, NotFoundError
+from keep_agent.machine import ABANDONED, Command, Exchange, Expired, Protocol, exchange_id
+from keep_agent.message import Json
+from keep_agent.policy import parse_command
+from keep_agent.tenant import Tenant
+
+BY_THREAD = "-"
+"""Stands for the id where the query names thread and connection."""
+
+PAGE = 100
+MOST = 1000
+_NAMED = ("thid", "connection")
+
+
+class Exchanges:
+    """The exchanges of one protocol.
+
+    Args:
+        family: its name in paths.
+        wait_s: seconds that a command which comes early waits where the caller does not say.
+    """
+
+    def __init__(
+        self, family: str, protocol: Protocol[Any], wait_s: float, waits: Waits
+    ) -> None:
+        self._protocol = protocol
+        self._path = f"/v1/{family}"
+        self._wait_s = wait_s
+        self._waits = waits
+        self._next: dict[tuple[str, str], Json] = {}
+        self._states = {r.at for r in protocol.rules}.union(*(r.to for r in protocol.rules))
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return the routes."""
+        return [
+            web.post(self._path, self.start),
+            web.get(self._path, self.find, allow_head=False),
+            web.get(self._path + "/{id}", self.get, allow_head=False),
+            web.post(self._path + "/{id}/{command}", self.command),
+        ]
+
+    async def start(self, request: web.Request) -> web.Response:
+        """Start an exchange: the body names the command, and the connection where there is one."""
+        tenant = request[TENANT]
+        Query(request)
+        body = await read_body(request)
+        name, connection, thid = (_word(body, n) for n in ("command", "connection", "thid"))
+        if name is None:
+            raise BadCommandError("the body must name a command")
+        command = self._command(name, body)
+        thid = thid or await _thread_of_attached(tenant, body)
+        x = await tenant.dispatcher.start(self._protocol.name, command, connection, thid)
+        return answer(self._shown(x), 201)
+
+    async def command(self, request: web.Request) -> web.Response:
+        """Run a command on an exchange; one that comes early waits for its turn."""
+        tenant = request[TENANT]
+        query = Query(request, "wait", *_NAMED)
+        wait_s = query.seconds("wait", self._wait_s)
+        command = self._command(request.match_info["command"], await read_body(request))
+        roles = self._protocol.receiving(type(command))
+        until = time.monotonic() + wait_s
+        name = await self._name(tenant, request, query, roles, wait_s)
+        left = max(until - time.monotonic(), 0)
+        return answer(self._shown(await tenant.dispatcher.command(name, command, left)))
+
+    async def get(self, request: web.Request) -> web.Response:
+        """Return an exchange, at once or when it has reached one of the states."""
+        tenant = request[TENANT]
+        query = Query(request, "wait", "state", *_NAMED)
+        wanted, wait_s = query.words("state"), query.seconds("wait", 0)
+        self._check_states(wanted)
+        until = time.monotonic() + wait_s
+        name = await self._name(tenant, request, query, self._protocol.roles, wait_s)
+        while True:
+            changed = tenant.dispatcher.changed(name) if wait_s else None
+            x = await tenant.profile.exchange(name)
+            if x is None:
+                raise NotFoundError(f"no exchange {name!r}")
+            if changed is None or not self._may_reach(x, wanted):
+                return answer(self._shown(x))
+            left = until - time.monotonic()
+            if not await self._waits.until(changed.wait, left):
+                return answer(self._shown(x))
+            if not wanted:
+                wait_s = 0
+
+    async def find(self, request: web.Request) -> web.Response:
+        """Return exchanges, newest first."""
+        tenant = request[TENANT]
+        query = Query(request, "state", "limit", "offset", *_NAMED)
+        wanted, thid = query.words("state"), query.text("thid")
+        self._check_states(wanted)
+        skip, limit = query.count("offset", 0, 10**9), query.count("limit", PAGE, MOST)
+        tags = {"protocol": self._protocol.name}
+        if connection := query.text("connection"):
+            tags["peer"] = connection
+        found: list[Exchange[Any]] = []
+        offset = 0
+        while len(found) < skip + limit:
+            page = await tenant.profile.exchanges(tags, offset=offset, limit=PAGE)
+            found += [
+                x for x in page if (not wanted or x.state in wanted) and thid in {None, x.thid}
+            ]
+            offset += PAGE
+            if len(page) < PAGE:
+                break
+        return answer({"results": [self._shown(x) for x in found[skip : skip + limit]]})
+
+    # -- which exchange --------------------------------------------------------------------------
+
+    async def _name(
+        self,
+        tenant: Tenant,
+        request: web.Request,
+        query: Query,
+        roles: tuple[str, ...],
+        wait_s: float,
+    ) -> str:
+        """Return the id of the exchange that the path or the query names."""
+        name = request.match_info["id"]
+        if name == BY_THREAD:
+            return await self._by_thread(tenant, query, roles, wait_s)
+        x = await tenant.profile.exchange(name)
+        if x is None or x.protocol != self._protocol.name:
+            raise NotFoundError(f"no exchange {name!r} of {self._protocol.name}")
+        return name
+
+    async def _by_thread(
+        self, tenant: Tenant, query: Query, roles: tuple[str, ...], wait_s: float
+    ) -> str:
+        thid, connection = query.text("thid"), query.text("connection")
+        if not thid or not connection:
+            raise BadCommandError("name the exchange with ?thid= and &connection=")
+        names = [exchange_id(self._protocol.name, role, thid, connection) for role in roles]
+        found = await self._one_of(tenant, names) or await self._bound(tenant, thid, connection)
+        if found is None and wait_s:
+            seen = tenant.profile.last_event
+
+            async def appears() -> None:
+                nonlocal found, seen
+                while found is None:
+                    await tenant.profile.wait_event(seen)
+                    seen = tenant.profile.last_event
+                    found = await self._one_of(tenant, names)
+
+            await self._waits.until(appears, wait_s)
+        if found is None:
+            raise NotFoundError(f"no exchange of {self._protocol.name} on this thread")
+        return found
+
+    async def _one_of(self, tenant: Tenant, names: list[str]) -> str | None:
+        for name in names:
+            if await tenant.profile.exchange(name) is not None:
+                return name
+        return None
+
+    async def _bound(self, tenant: Tenant, thid: str, connection: str) -> str | None:
+        """Find an exchange that began on an invitation, before its connection was there."""
+        tags = {"protocol": self._protocol.name, "peer": connection}
+        for x in await tenant.profile.exchanges(tags, limit=MOST):
+            if x.thid == thid:
+                return x.id
+        return None
+
+    # -- commands and answers --------------------------------------------------------------------
+
+    def _command(self, name: str, args: Json) -> Command:
+        command = parse_command(self._protocol, name, args)
+        if isinstance(command, Expired):
+            raise BadCommandError("only time gives this command")
+        return command
+
+    def _check_states(self, wanted: frozenset[str]) -> None:
+        unknown = wanted - self._states
+        if unknown:
+            known = ", ".join(sorted(self._states))
+            raise BadCommandError(f"no state {min(unknown)!r}; there are: {known}")
+
+    def _may_reach(self, x: Exchange[Any], wanted: frozenset[str]) -> bool:
+        """Tell whether there is anything to wait for; no state means: any change."""
+        if x.state in wanted or x.state == ABANDONED:
+            return False
+        reached, frontier = {x.state}, [x.state]
+        while frontier:
+            here = frontier.pop()
+            for r in self._protocol.rules:
+                if (r.role, r.at) == (x.role, here):
+                    if not wanted or r.to & wanted:
+                        return True
+                    frontier += r.to - reached
+                    reached |= r.to
+        return False
+
+    def _shown(self, x: Exchange[Any]) -> Json:
+        following = self._next.get((x.role, x.state))
+        if following is None:
+            following = self._next[x.role, x.state] = {
+                "allowed": self._protocol.allowed(x.role, x.state),
+                "awaits": self._protocol.awaited(x.role, x.state),
+            }
+        return {
+            "id": x.id,
+            "protocol": x.protocol,
+            "role": x.role,
+            "state": x.state,
+            "connection": x.connection,
+            "thid": x.thid,
+            "pthid": x.pthid,
+            "data": x.data.shown(),
+            "error": x.error,
+            "created": x.created,
+            "updated": x.updated,
+            **following,
+        }
+
+
+def _word(body: Json, name: str) -> str | None:
+    """Take a text out of a body; what is left are the arguments of the command."""
+    value = body.pop(name, None)
+    if value is not None and not isinstance(value, str):
+        raise BadCommandError(f"{name} must be a text")
+    return value
+
+
+async def _thread_of_attached(tenant: Tenant, args: Json) -> str | None:
+    """Return the thread of an invitation: the name by which attached exchanges know their peer."""
+    attach = args.get("attach")
+    if not isinstance(attach, list) or not attach or not isinstance(attach[0], str):
+        return None
+    x = await tenant.profile.exchange(attach[0])
+    return x.peer if x else None

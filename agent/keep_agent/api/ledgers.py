@@ -1,0 +1,90 @@
+"""What the networks say: how they do, their agreements, and the objects on them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+from aiohttp import web
+
+from keep_agent.api.asked import read_as
+from keep_agent.api.door import TENANT, answer
+from keep_agent.desk import AcceptAgreement
+from keep_agent.errors import NotFoundError
+from keep_agent.message import Json
+from keep_ledger.interface import CredDef, LedgerStatus, Nym, Registry, Schema
+
+
+class LedgerReads:
+    """The routes of the configured networks; all that is read comes with a proof."""
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return the routes."""
+        at = "/v1/ledgers/{namespace}"
+        return [
+            web.get("/v1/ledgers", self.status, allow_head=False),
+            web.get(f"{at}/agreement", self.agreement, allow_head=False),
+            web.post(f"{at}/agreement", self.accept),
+            web.get(at + "/schemas/{id:.+}", self.schema, allow_head=False),
+            web.get(at + "/cred-defs/{id:.+}", self.cred_def, allow_head=False),
+            web.get(at + "/nyms/{id:.+}", self.nym, allow_head=False),
+        ]
+
+    async def status(self, request: web.Request) -> web.Response:
+        """Tell how each network did when it was last asked."""
+        found = request[TENANT].around.ledgers.status()
+        return answer({"results": [shown(each) for each in found]})
+
+    async def agreement(self, request: web.Request) -> web.Response:
+        """Return the author agreement in force, to be read before it is accepted."""
+        taa = await _network(request).get_taa()
+        if taa is None:
+            raise NotFoundError("this network has no author agreement; nothing to accept")
+        return answer(
+            {
+                "text": taa.text,
+                "version": taa.version,
+                "digest": taa.digest,
+                "mechanisms": dict(taa.mechanisms),
+            }
+        )
+
+    async def accept(self, request: web.Request) -> web.Response:
+        """Accept the author agreement with this digest."""
+        namespace = _network(request).namespace
+        wanted = await read_as(request, AcceptAgreement)
+        return answer(await request[TENANT].desk.accept_agreement(namespace, wanted))
+
+    async def schema(self, request: web.Request) -> web.Response:
+        """Read a schema."""
+        name = request.match_info["id"]
+        found = await _network(request).get_schema(name)
+        return answer(_there(found, name))
+
+    async def cred_def(self, request: web.Request) -> web.Response:
+        """Read a credential definition."""
+        name = request.match_info["id"]
+        found = await _network(request).get_cred_def(name)
+        body = _there(found, name)
+        return answer({**body, "value": json.loads(body["value"])})
+
+    async def nym(self, request: web.Request) -> web.Response:
+        """Read a DID: its key and its role."""
+        name = request.match_info["id"]
+        found = await _network(request).get_nym(name)
+        return answer(_there(found, name))
+
+
+def _network(request: web.Request) -> Registry:
+    return request[TENANT].around.ledgers.network(request.match_info["namespace"])
+
+
+def _there(found: Schema | CredDef | Nym | None, name: str) -> Json:
+    if found is None:
+        raise NotFoundError(f"the ledger proves that it has no {name}")
+    return asdict(found)
+
+
+def shown(status: LedgerStatus) -> Json:
+    """Return how a network did, as JSON."""
+    return {**asdict(status), "since": status.since.isoformat() if status.since else None}

@@ -1,0 +1,224 @@
+"""What is no exchange: connections, credentials, policies, DIDs, and writes to ledgers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from aiohttp import web
+
+from keep_agent.api.asked import Query, Waits, read_as, read_body
+from keep_agent.api.door import TENANT, answer
+from keep_agent.desk import (
+    SCHEMA,
+    CreateCredDef,
+    CreateDid,
+    CreateSchema,
+    RegisterNym,
+    RotateKey,
+    WriteEndpoint,
+)
+from keep_agent.errors import BadCommandError
+from keep_agent.jobs import JOB, OPEN, Job, State
+from keep_agent.message import Json
+from keep_agent.policy import Policy
+
+PAGE = 100
+MOST = 1000
+CONNECTION = "connection"
+CREDENTIAL = "credential"
+CRED_DEF = "cred_def"
+
+
+class Resources:
+    """The routes of the records of a tenant and of its desk."""
+
+    def __init__(self, waits: Waits) -> None:
+        self._waits = waits
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return the routes."""
+        read = {
+            "/v1/connections": self.connections,
+            "/v1/connections/{id:.+}": self.connection,
+            "/v1/credentials": self.credentials,
+            "/v1/credentials/{id}": self.credential,
+            "/v1/policies": self.policies,
+            "/v1/dids": self.dids,
+            "/v1/schemas": self.schemas,
+            "/v1/cred-defs": self.cred_defs,
+            "/v1/jobs": self.jobs,
+            "/v1/jobs/{id}": self.job,
+        }
+        write = {
+            "/v1/dids": self.create_did,
+            "/v1/dids/{did}/rotate-key": self.rotate_key,
+            "/v1/nyms": self.register_nym,
+            "/v1/endpoints": self.write_endpoint,
+            "/v1/schemas": self.create_schema,
+            "/v1/cred-defs": self.create_cred_def,
+            "/v1/jobs/{id}/resume": self.resume,
+        }
+        return [
+            *(web.get(path, do, allow_head=False) for path, do in read.items()),
+            *(web.post(path, do) for path, do in write.items()),
+            web.put("/v1/policies", self.set_policy),
+        ]
+
+    # -- records ---------------------------------------------------------------------------------
+
+    async def connections(self, request: web.Request) -> web.Response:
+        """Return connections, newest first."""
+        return await _page(request, CONNECTION, lambda _, record: record, "state")
+
+    async def connection(self, request: web.Request) -> web.Response:
+        """Return one connection."""
+        name = request.match_info["id"]
+        return answer(await request[TENANT].profile.get(CONNECTION, name))
+
+    async def credentials(self, request: web.Request) -> web.Response:
+        """Return held credentials, newest first."""
+        return await _page(request, CREDENTIAL, _credential)
+
+    async def credential(self, request: web.Request) -> web.Response:
+        """Return one held credential: its values, without signature and witness."""
+        name = request.match_info["id"]
+        return answer(_credential(name, await request[TENANT].profile.get(CREDENTIAL, name)))
+
+    # -- policies --------------------------------------------------------------------------------
+
+    async def policies(self, request: web.Request) -> web.Response:
+        """Return what happens by itself."""
+        found = request[TENANT].policies.all()
+        return answer({"results": [policy.model_dump(mode="json") for policy in found]})
+
+    async def set_policy(self, request: web.Request) -> web.Response:
+        """Turn something automatic on, change it, or (with nothing in `auto`) off."""
+        policy = await request[TENANT].desk.set_policy(await read_as(request, Policy))
+        return answer(policy.model_dump(mode="json"))
+
+    # -- the desk --------------------------------------------------------------------------------
+
+    async def create_did(self, request: web.Request) -> web.Response:
+        """Make a DID of ours."""
+        return answer(
+            await request[TENANT].desk.create_did(await read_as(request, CreateDid)), 201
+        )
+
+    async def dids(self, request: web.Request) -> web.Response:
+        """Return the DIDs of ours, oldest first."""
+        return answer({"results": await request[TENANT].desk.dids()})
+
+    async def rotate_key(self, request: web.Request) -> web.Response:
+        """Give a DID of ours a new key, on the ledger too."""
+        await _nothing(request)
+        wanted = RotateKey(did=request.match_info["did"])
+        return _accepted(await request[TENANT].desk.rotate_key(wanted))
+
+    async def register_nym(self, request: web.Request) -> web.Response:
+        """Register somebody's DID on the ledger."""
+        return _accepted(
+            await request[TENANT].desk.register_nym(await read_as(request, RegisterNym))
+        )
+
+    async def write_endpoint(self, request: web.Request) -> web.Response:
+        """Say on the ledger where a DID of ours is reached."""
+        return _accepted(
+            await request[TENANT].desk.write_endpoint(await read_as(request, WriteEndpoint))
+        )
+
+    async def create_schema(self, request: web.Request) -> web.Response:
+        """Write a schema."""
+        return _accepted(
+            await request[TENANT].desk.create_schema(await read_as(request, CreateSchema))
+        )
+
+    async def create_cred_def(self, request: web.Request) -> web.Response:
+        """Make and publish a credential definition."""
+        return _accepted(
+            await request[TENANT].desk.create_cred_def(await read_as(request, CreateCredDef))
+        )
+
+    async def schemas(self, request: web.Request) -> web.Response:
+        """Return the schemas that we wrote, newest first."""
+        return await _page(request, SCHEMA)
+
+    async def cred_defs(self, request: web.Request) -> web.Response:
+        """Return our credential definitions, newest first: the public part alone."""
+        return await _page(request, CRED_DEF, _cred_def)
+
+    # -- jobs ------------------------------------------------------------------------------------
+
+    async def jobs(self, request: web.Request) -> web.Response:
+        """Return ledger writes, newest first."""
+        return await _page(request, JOB, lambda _, row: _job(Job.model_validate(row)))
+
+    async def job(self, request: web.Request) -> web.Response:
+        """Return one, at once or when it has reached a state (without `state`: is not at work)."""
+        profile = request[TENANT].profile
+        query = Query(request, "wait", "state")
+        wanted, wait_s = query.words("state") or _SETTLED, query.seconds("wait", 0)
+        if unknown := wanted.difference(State):
+            raise BadCommandError(f"no state {min(unknown)!r}; there are: {', '.join(State)}")
+        job = Job.model_validate(await profile.get(JOB, request.match_info["id"]))
+
+        async def settled() -> None:
+            nonlocal job
+            while job.state in OPEN and job.state not in wanted:
+                seen = profile.last_event
+                job = Job.model_validate(await profile.get(JOB, job.id))
+                if job.state in OPEN and job.state not in wanted:
+                    await profile.wait_event(seen)
+
+        await self._waits.until(settled, wait_s)
+        return answer(_job(job))
+
+    async def resume(self, request: web.Request) -> web.Response:
+        """Take up a job that waited for somebody."""
+        await _nothing(request)
+        return _accepted(await request[TENANT].jobs.resume(request.match_info["id"]))
+
+
+_SETTLED = frozenset(str(state) for state in State if state not in OPEN)
+
+
+async def _nothing(request: web.Request) -> None:
+    """Refuse arguments where there are none."""
+    if await read_body(request):
+        raise BadCommandError("this takes no body")
+
+
+async def _page(
+    request: web.Request,
+    category: str,
+    show: Callable[[str, Json], Json] = lambda _, record: record,
+    *tags: str,
+) -> web.Response:
+    """Answer with records of a category, newest first; a tag may be asked for by its name."""
+    query = Query(request, "limit", "offset", *tags)
+    limit, offset = query.count("limit", PAGE, MOST), query.count("offset", 0, 10**9)
+    asked = {tag: value for tag in tags if (value := query.text(tag)) is not None}
+    rows = await request[TENANT].profile.page(category, asked, offset, limit)
+    return answer({"results": [show(name, json.loads(row)) for name, row in rows]})
+
+
+def _accepted(job: Job) -> web.Response:
+    """Answer that a job has begun, and where it is seen."""
+    response = answer(_job(job), 202)
+    response.headers["Location"] = f"/v1/jobs/{job.id}"
+    return response
+
+
+def _job(job: Job) -> Json:
+    return job.model_dump(mode="json", exclude={"prepared", "signature", "write"})
+
+
+def _cred_def(_name: str, record: Json) -> Json:
+    return {key: record[key] for key in ("id", "schema_id", "public")}
+
+
+def _credential(name: str, record: Json) -> Json:
+    values: dict[str, Any] = record["credential"]["values"]
+    ids = {key: record[key] for key in ("cred_def_id", "schema_id", "issuer_id")}
+    return {"id": name, **ids, "values": {key: each["raw"] for key, each in values.items()}}

@@ -1,0 +1,306 @@
+"""A client of the admin API: commands in, exchanges and events out."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import AsyncGenerator, Mapping
+from types import TracebackType
+from typing import Any, Self, TypedDict, cast
+from urllib.parse import quote
+
+import aiohttp
+
+from keep_agent.errors import (
+    BadCommandError,
+    KeepError,
+    LocalError,
+    NotFoundError,
+    NotNowError,
+    UnavailableError,
+)
+
+Json = dict[str, Any]
+POLL_S = 60.0
+SLACK_S = 30.0
+
+
+class Exchange(TypedDict):
+    """An exchange, as the API shows it.
+
+    Attributes:
+        allowed: commands that may be given now.
+        awaits: messages that the peer may send now.
+        created, updated: POSIX seconds.
+    """
+
+    id: str
+    protocol: str
+    role: str
+    state: str
+    connection: str | None
+    thid: str
+    pthid: str | None
+    data: Json
+    error: str | None
+    created: float
+    updated: float
+    allowed: list[str]
+    awaits: list[str]
+
+
+class ServerFailedError(KeepError):
+    """The agent answered that it failed, or nothing that can be read."""
+
+
+class Client:
+    """One agent's admin API; use it as an async context manager.
+
+    Every method raises the error that the server's problem names, with its sentence:
+    BadCommandError (400), NotFoundError (404), NotNowError (409), another LocalError (4xx),
+    UnavailableError (503, or nobody answers), ServerFailedError.
+
+    Args:
+        url: as `http://127.0.0.1:8021`.
+        key: the admin key.
+    """
+
+    def __init__(self, url: str, key: str) -> None:
+        self._url = url.rstrip("/")
+        self._headers = {"X-API-Key": key, "Accept": "application/json"}
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        connector = aiohttp.TCPConnector(limit=0)
+        self._session = aiohttp.ClientSession(headers=self._headers, connector=connector)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    # -- exchanges -------------------------------------------------------------------------------
+
+    async def start(
+        self,
+        family: str,
+        command: str,
+        connection: str | None = None,
+        *,
+        thid: str | None = None,
+        **args: Any,
+    ) -> Exchange:
+        """Start an exchange of a protocol with a command.
+
+        Args:
+            connection: id of the peer's; None where the command names its peer, or where the
+                message is to be attached to an invitation.
+            thid: names the thread; the same one again returns the exchange that is there.
+        """
+        named = {"command": command, "connection": connection, "thid": thid}
+        body = {**args, **{name: value for name, value in named.items() if value is not None}}
+        return cast("Exchange", await self.call("POST", f"/v1/{family}", body))
+
+    async def command(
+        self,
+        family: str,
+        name: str,
+        command: str,
+        *,
+        wait: float | None = None,
+        thid: str | None = None,
+        connection: str | None = None,
+        **args: Any,
+    ) -> Exchange:
+        """Run a command on an exchange.
+
+        Args:
+            name: id of the exchange; `-` where `thid` and `connection` name it.
+            wait: seconds that a command which comes early waits; None: as the server likes.
+        """
+        query = {"wait": wait, "thid": thid, "connection": connection}
+        path = f"/v1/{family}/{_part(name)}/{command}"
+        return cast("Exchange", await self.call("POST", path, args, query=query, wait=wait))
+
+    async def get(self, family: str, name: str) -> Exchange:
+        """Return an exchange."""
+        return cast("Exchange", await self.call("GET", f"/v1/{family}/{_part(name)}"))
+
+    async def wait(
+        self,
+        family: str,
+        name: str,
+        *states: str,
+        timeout: float,  # noqa: ASYNC109 - the server waits
+        thid: str | None = None,
+        connection: str | None = None,
+    ) -> Exchange:
+        """Return an exchange once it is in one of these states.
+
+        Args:
+            name: id of the exchange; `-` where `thid` and `connection` name it.
+            timeout: seconds.
+
+        Raises:
+            NotNowError: it can no longer reach any of them, as after it was abandoned.
+            TimeoutError: it has not reached one in time.
+        """
+        until = time.monotonic() + timeout
+        path = f"/v1/{family}/{_part(name)}"
+        while True:
+            wait = max(min(until - time.monotonic(), POLL_S), 0)
+            query = {"state": ",".join(states), "wait": wait}
+            query |= {"thid": thid, "connection": connection}
+            began = time.monotonic()
+            found = await self.call("GET", path, query=query, wait=wait)
+            x = cast("Exchange", found)
+            if x["state"] in states:
+                return x
+            if time.monotonic() >= until:
+                raise TimeoutError(f"{name} is in {x['state']}, not in {', '.join(states)}")
+            if time.monotonic() - began < wait - SLACK_S / 100:  # early: nothing to wait for
+                why = f": {x['error']}" if x["error"] else ""
+                raise NotNowError(f"the exchange went to {x['state']}{why}")
+
+    async def find(self, family: str, **query: str | float) -> list[Exchange]:
+        """Return exchanges, newest first; by `state`, `connection`, `thid`, `limit`, `offset`."""
+        found = await self.call("GET", f"/v1/{family}", query=query)
+        return cast("list[Exchange]", found["results"])
+
+    async def events(self, after: int = 0) -> AsyncGenerator[Json, None]:
+        """Yield every event after a number, for ever: those that are there, then new ones."""
+        while True:
+            query = {"after": after, "wait": POLL_S}
+            page = await self.call("GET", "/v1/events", query=query, wait=POLL_S)
+            for event in page["results"]:
+                yield event
+            after = page["next"]
+
+    # -- everything else -------------------------------------------------------------------------
+
+    async def status(self) -> Json:
+        """Return how the agent does."""
+        return await self.call("GET", "/v1/status")
+
+    async def connections(self, **query: str | float) -> list[Json]:
+        """Return connections, newest first; by `state`, `limit`, `offset`."""
+        return await self._results("/v1/connections", **query)
+
+    async def credentials(self, **query: str | float) -> list[Json]:
+        """Return held credentials, newest first."""
+        return await self._results("/v1/credentials", **query)
+
+    async def set_policy(
+        self, protocol: str, auto: Mapping[str, Json], connection: str | None = None
+    ) -> Json:
+        """Say what a protocol does by itself: a command with its arguments, by state."""
+        body = {"protocol": protocol, "auto": dict(auto), "connection": connection}
+        return await self.call("PUT", "/v1/policies", body)
+
+    async def create_did(self, seed: str | None = None, namespace: str | None = None) -> Json:
+        """Make a DID."""
+        return await self.call("POST", "/v1/dids", {"seed": seed, "namespace": namespace})
+
+    async def write(self, what: str, **args: Any) -> Json:
+        """Begin a write to a ledger and return its job.
+
+        Args:
+            what: `nyms`, `endpoints`, `schemas` or `cred-defs`.
+        """
+        return await self.call("POST", f"/v1/{what}", args)
+
+    async def job_done(self, name: str, timeout: float = 120.0) -> Json:  # noqa: ASYNC109
+        """Return a job once it is done.
+
+        Raises:
+            NotNowError: it failed or waits for somebody; the text says why.
+            TimeoutError: it is still at work.
+        """
+        until = time.monotonic() + timeout
+        while True:
+            wait = max(min(until - time.monotonic(), POLL_S), 0)
+            job = await self.call(
+                "GET", f"/v1/jobs/{_part(name)}", query={"wait": wait}, wait=wait
+            )
+            if job["state"] == "done":
+                return job
+            if job["state"] not in {"started", "making-keys", "signed"}:
+                raise NotNowError(f"{job['kind']} is {job['state']}: {job['error']}")
+            if time.monotonic() >= until:
+                raise TimeoutError(f"{job['kind']} is still {job['state']}")
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        body: Json | None = None,
+        *,
+        query: Mapping[str, Any] | None = None,
+        wait: float | None = None,
+    ) -> Json:
+        """Make any call of the API and return its JSON.
+
+        Args:
+            query: parameters; those that are None are left out.
+            wait: how many seconds the server may take on purpose.
+        """
+        if self._session is None:
+            raise BadCommandError("use the client as an async context manager")
+        params = {key: str(value) for key, value in (query or {}).items() if value is not None}
+        limit = aiohttp.ClientTimeout(total=(wait or 0) + SLACK_S)
+        try:
+            async with self._session.request(
+                method, self._url + path, params=params, json=body, timeout=limit
+            ) as response:
+                raw = await response.read()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            words = str(error) or type(error).__name__
+            raise UnavailableError(
+                f"the agent at {self._url} does not answer: {words}"
+            ) from error
+        if not response.ok:
+            raise _error(response.status, raw)
+        return _read(raw)
+
+    async def _results(self, path: str, **query: str | float) -> list[Json]:
+        found = await self.call("GET", path, query=query)
+        return cast("list[Json]", found["results"])
+
+
+def _part(name: str) -> str:
+    return quote(name, safe="")
+
+
+def _read(raw: bytes) -> Json:
+    try:
+        found = json.loads(raw)
+    except ValueError as error:
+        raise ServerFailedError("the answer is no JSON") from error
+    if not isinstance(found, dict):
+        raise ServerFailedError("the answer is no JSON object")
+    return cast("Json", found)
+
+
+def _error(status: int, raw: bytes) -> KeepError:
+    try:
+        words = str(_read(raw)["detail"])
+    except (ServerFailedError, KeyError):
+        words = f"the answer was {status}"
+    kinds: Mapping[int, type[KeepError]] = {
+        400: BadCommandError,
+        404: NotFoundError,
+        409: NotNowError,
+        503: UnavailableError,
+    }
+    if status in kinds:
+        return kinds[status](words)
+    if status >= 500:  # noqa: PLR2004
+        return ServerFailedError(words)
+    error = LocalError(words)
+    error.status = status
+    return error
