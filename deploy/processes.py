@@ -88,7 +88,7 @@ async def running(
     command: Sequence[str | Path],
     *,
     log: Path,
-    env: Mapping[str, str] | None = None,
+    env: Mapping[str, str | None] | None = None,
 ) -> AsyncGenerator[Child]:
     """Start a program and end it, with all that it started in its group, on the way out.
 
@@ -98,12 +98,13 @@ async def running(
         title: what to call it in errors.
         command: program and arguments.
         log: file to append its output to; its folder must exist.
-        env: added to our environment.
+        env: added to our environment; None takes a variable away.
     """
+    wanted = {**os.environ, **(env or {})}
     with log.open("ab") as output:
         process = await asyncio.create_subprocess_exec(
             *command,
-            env={**os.environ, **(env or {})},
+            env={name: value for name, value in wanted.items() if value is not None},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
