@@ -49,6 +49,10 @@ class Exchange(TypedDict):
     awaits: list[str]
 
 
+Exchanges = list[Exchange]
+Rows = list[Json]
+
+
 class ServerFailedError(KeepError):
     """The agent answered that it failed, or nothing that can be read."""
 
@@ -167,10 +171,10 @@ class Client:
                 why = f": {x['error']}" if x["error"] else ""
                 raise NotNowError(f"the exchange went to {x['state']}{why}")
 
-    async def find(self, family: str, **query: str | float) -> list[Exchange]:
+    async def list(self, family: str, **query: str | float) -> Exchanges:
         """Return exchanges, newest first; by `state`, `connection`, `thid`, `limit`, `offset`."""
         found = await self.call("GET", f"/v1/{family}", query=query)
-        return cast("list[Exchange]", found["results"])
+        return cast("Exchanges", found["results"])
 
     async def events(self, after: int = 0) -> AsyncGenerator[Json, None]:
         """Yield every event after a number, for ever: those that are there, then new ones."""
@@ -187,11 +191,29 @@ class Client:
         """Return how the agent does."""
         return await self.call("GET", "/v1/status")
 
-    async def connections(self, **query: str | float) -> list[Json]:
-        """Return connections, newest first; by `state`, `limit`, `offset`."""
+    async def connections(self, **query: str | float) -> Rows:
+        """Return connections, newest first; by `state`, `invitation`, `limit`, `offset`."""
         return await self._results("/v1/connections", **query)
 
-    async def credentials(self, **query: str | float) -> list[Json]:
+    async def connected(self, invitation: str, timeout: float) -> Json:  # noqa: ASYNC109
+        """Return the newest completed connection that came from an invitation, once there is one.
+
+        Raises:
+            TimeoutError: there is none in time; `timeout` is in seconds.
+        """
+        until = time.monotonic() + timeout
+        query = {"invitation": invitation, "state": "completed"}
+        while True:
+            wait = max(min(until - time.monotonic(), POLL_S), 0)
+            found = await self.call(
+                "GET", "/v1/connections", query={**query, "wait": wait}, wait=wait
+            )
+            if found["results"]:
+                return cast("Json", found["results"][0])
+            if time.monotonic() >= until:
+                raise TimeoutError(f"no connection came from {invitation}")
+
+    async def credentials(self, **query: str | float) -> Rows:
         """Return held credentials, newest first."""
         return await self._results("/v1/credentials", **query)
 
@@ -267,9 +289,9 @@ class Client:
             raise _error(response.status, raw)
         return _read(raw)
 
-    async def _results(self, path: str, **query: str | float) -> list[Json]:
+    async def _results(self, path: str, **query: str | float) -> Rows:
         found = await self.call("GET", path, query=query)
-        return cast("list[Json]", found["results"])
+        return cast("Rows", found["results"])
 
 
 def _part(name: str) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from aiohttp import web
+from pydantic import BaseModel, ConfigDict
 
 from keep_agent.api.asked import Query, Waits, read_as, read_body
 from keep_agent.api.door import TENANT, answer
@@ -31,6 +32,18 @@ CREDENTIAL = "credential"
 CRED_DEF = "cred_def"
 
 
+class Question(BaseModel):
+    """What is asked of the wallet.
+
+    Attributes:
+        request: a presentation request (AnonCreds specification).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    request: Json
+
+
 class Resources:
     """The routes of the records of a tenant and of its desk."""
 
@@ -52,6 +65,7 @@ class Resources:
             "/v1/jobs/{id}": self.job,
         }
         write = {
+            "/v1/credentials/candidates": self.candidates,
             "/v1/dids": self.create_did,
             "/v1/dids/{did}/rotate-key": self.rotate_key,
             "/v1/nyms": self.register_nym,
@@ -69,8 +83,23 @@ class Resources:
     # -- records ---------------------------------------------------------------------------------
 
     async def connections(self, request: web.Request) -> web.Response:
-        """Return connections, newest first."""
-        return await _page(request, CONNECTION, lambda _, record: record, "state")
+        """Return connections, newest first; with `wait`, as soon as there are any."""
+        tags = {"state": "state", "invitation": "peer"}
+        profile = request[TENANT].profile
+        query = Query(request, "wait", *_PAGING, *tags)
+        results = await _found(request, query, CONNECTION, tags)
+
+        async def appears() -> None:
+            nonlocal results
+            while not results:
+                seen = profile.last_event
+                results = await _found(request, query, CONNECTION, tags)
+                if not results:
+                    await profile.wait_event(seen)
+
+        if not results:
+            await self._waits.until(appears, query.seconds("wait", 0))
+        return answer({"results": [record for _, record in results]})
 
     async def connection(self, request: web.Request) -> web.Response:
         """Return one connection."""
@@ -85,6 +114,27 @@ class Resources:
         """Return one held credential: its values, without signature and witness."""
         name = request.match_info["id"]
         return answer(_credential(name, await request[TENANT].profile.get(CREDENTIAL, name)))
+
+    async def candidates(self, request: web.Request) -> web.Response:
+        """Say which held credentials answer a presentation request, and why others do not."""
+        asked = (await read_as(request, Question)).request
+        found = await request[TENANT].prover.select(asked)
+        return answer(
+            {
+                "chosen": dict(found.chosen),
+                "candidates": {key: list(names) for key, names in found.candidates.items()},
+                "misfits": [
+                    {
+                        "credential": each.credential_id,
+                        "referent": each.referent,
+                        "why": each.why,
+                    }
+                    for each in found.misfits
+                ],
+                "missing": list(found.missing),
+                "self_attestable": list(found.self_attestable),
+            }
+        )
 
     # -- policies --------------------------------------------------------------------------------
 
@@ -180,6 +230,7 @@ class Resources:
         return _accepted(await request[TENANT].jobs.resume(request.match_info["id"]))
 
 
+_PAGING = ("limit", "offset")
 _SETTLED = frozenset(str(state) for state in State if state not in OPEN)
 
 
@@ -190,17 +241,21 @@ async def _nothing(request: web.Request) -> None:
 
 
 async def _page(
-    request: web.Request,
-    category: str,
-    show: Callable[[str, Json], Json] = lambda _, record: record,
-    *tags: str,
+    request: web.Request, category: str, show: Callable[[str, Json], Json] | None = None
 ) -> web.Response:
-    """Answer with records of a category, newest first; a tag may be asked for by its name."""
-    query = Query(request, "limit", "offset", *tags)
+    """Answer with records of a category, newest first."""
+    found = await _found(request, Query(request, *_PAGING), category, {})
+    return answer({"results": [show(*each) if show else each[1] for each in found]})
+
+
+async def _found(
+    request: web.Request, query: Query, category: str, tags: Mapping[str, str]
+) -> list[tuple[str, Json]]:
+    """Return records that carry what the query asks for; `tags` says which tag that is."""
     limit, offset = query.count("limit", PAGE, MOST), query.count("offset", 0, 10**9)
-    asked = {tag: value for tag in tags if (value := query.text(tag)) is not None}
+    asked = {tag: value for name, tag in tags.items() if (value := query.text(name))}
     rows = await request[TENANT].profile.page(category, asked, offset, limit)
-    return answer({"results": [show(name, json.loads(row)) for name, row in rows]})
+    return [(name, json.loads(row)) for name, row in rows]
 
 
 def _accepted(job: Job) -> web.Response:
