@@ -20,6 +20,7 @@ from keep_agent.errors import KeepError, NotFoundError, UnavailableError
 from keep_agent.machine import Data, Protocol
 from keep_agent.rows import Commit
 from keep_agent.settings import Keys, Settings, open_keys
+from keep_agent.stall import Stall
 from keep_agent.store import Profile, Store
 from keep_agent.tenant import MAIN, Surroundings, Tenant
 from keep_agent.transport.egress import Egress
@@ -133,9 +134,12 @@ async def _agent(settings: Settings, admin: AdminApp) -> AsyncGenerator[Running,
             endpoint=settings.public_endpoint(port),
             label=settings.label,
             seen_days=settings.seen_days,
+            stall=Stall() if settings.watch_loop else None,
         )
         tenants[MAIN] = await Tenant.open(profile, around)
         work = [tasks.create_task(t.run(), name=t.name) for t in tenants.values()]
+        if around.stall is not None:
+            work.append(tasks.create_task(around.stall.watch(), name="stall"))
         if settings.die_with is not None:
             work.append(tasks.create_task(_die_with(settings.die_with), name="die with"))
         stack.push_async_callback(_end, work)

@@ -126,6 +126,9 @@ class Settings(_Frozen):
     seen_days: int = Field(default=30, ge=1, le=3650)
     """Days that the ids of handled messages are kept, so that replays are known."""
 
+    watch_loop: bool = False
+    """Measure the worst stall of the event loop and show it in the status."""
+
     die_with: int | None = Field(default=None, ge=2)
     """A process id: end when that process is gone."""
 

@@ -27,6 +27,7 @@ from keep_agent.outbox import Carrier, Outbox
 from keep_agent.policy import Policies
 from keep_agent.proofs import Prover
 from keep_agent.rows import Commit
+from keep_agent.stall import Stall
 from keep_agent.store import Profile
 from keep_agent.sweep import sweep
 from keep_agent.wallet import Wallet, make_link_secret
@@ -52,6 +53,7 @@ class Surroundings:
     Attributes:
         protocols: by `family/major`.
         endpoint: where peers reach the agent, without `/d/{tenant}`.
+        stall: the watch over the event loop, where the settings ask for one.
     """
 
     protocols: Mapping[str, Protocol[Any]]
@@ -61,6 +63,7 @@ class Surroundings:
     endpoint: str
     label: str
     seen_days: int
+    stall: Stall | None = None
 
 
 class Tenant:

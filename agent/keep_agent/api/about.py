@@ -57,6 +57,7 @@ class About:
     async def status(self, request: web.Request) -> web.Response:
         """Tell how the agent does."""
         tenant = request[TENANT]
+        stall = tenant.around.stall
         return answer(
             {
                 "tenant": tenant.name,
@@ -67,6 +68,7 @@ class About:
                 "outbox": tenant.outbox.waiting,
                 "dropped": tenant.dropped,
                 "event": tenant.profile.last_event,
+                "loop_stall_ms": stall.worst_ms if stall else None,
                 "versions": _versions(),
             }
         )

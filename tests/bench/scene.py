@@ -1,0 +1,112 @@
+"""The scene of the bench: an office that issues and verifies, and a holder, both real processes.
+
+They read the objects of the ledger from a real Indy network and keep them on disk. Then the network is
+stopped: its nodes would take a few percent of a core, and nothing that is measured asks them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.load import Party, party
+from bench.raw import VALUES, question
+from partners import automate, connect
+
+from keep_agent.client import Client
+from processes import free_ports
+from stage import NETWORK, Agent, Network, agent, network
+
+SETTINGS: Mapping[str, str] = {"watch_loop": "true", "log_level": "WARNING"}
+LONGEST_S = 180.0
+"""Seconds for the keys of a credential definition: two random primes of 1024 bits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """Office and holder, connected, automatic, each with what it needs from the ledger.
+
+    Attributes:
+        folder: of everything.
+        genesis: of the network, which is gone by now.
+        idle_rss_mb: memory of an agent that has just started.
+    """
+
+    office: Party
+    holder: Party
+    folder: Path
+    genesis: Path
+    cred_def_id: str
+    idle_rss_mb: float
+
+
+@asynccontextmanager
+async def scene(folder: Path, running: Network | None) -> AsyncGenerator[Scene]:
+    """Set the scene.
+
+    Args:
+        running: a network to use; None: one of our own.
+    """
+    async with AsyncExitStack() as stack:
+        ports = stack.enter_context(free_ports(4))
+        async with AsyncExitStack() as pool:
+            net = running
+            if net is None:
+                net = await pool.enter_async_context(network(folder / "network"))
+            one = await stack.enter_async_context(
+                start("office", folder, net.genesis, ports[:2])
+            )
+            two = await stack.enter_async_context(
+                start("holder", folder, net.genesis, ports[2:])
+            )
+            office = await stack.enter_async_context(follow(one))
+            holder = await stack.enter_async_context(follow(two))
+            idle = max(office.rss_mb(), holder.rss_mb())
+            cred_def_id = await _publish(net, one.client)
+            await automate(one.client)
+            await automate(two.client)
+            office.peer, holder.peer = await connect(one.client, two.client)
+            await _warm_up(office, holder, cred_def_id)
+        yield Scene(office, holder, folder, net.genesis, cred_def_id, idle)
+
+
+@asynccontextmanager
+async def start(
+    title: str, folder: Path, genesis: Path, ports: Sequence[int]
+) -> AsyncGenerator[Agent]:
+    """Start an agent, new or on what it left."""
+    async with agent(
+        title, folder / title, genesis=genesis, ports=ports, settings=SETTINGS
+    ) as started:
+        yield started
+
+
+@asynccontextmanager
+async def follow(one: Agent) -> AsyncGenerator[Party]:
+    """See an agent as a party of the bench."""
+    key = one.admin_key.read_text().strip()
+    async with party(one.title, one.admin, key, one.client, one.child.pid) as seen:
+        yield seen
+
+
+async def _publish(net: Network, office: Client) -> str:
+    did = await office.create_did(namespace=NETWORK)
+    await net.register(did["did"].rpartition(":")[2], did["verkey"], "ENDORSER")
+    job = await office.write("schemas", name="licence", version="1.0", attributes=list(VALUES))
+    schema = await office.job_done(job["id"])
+    job = await office.write("cred-defs", schema_id=schema["result"])
+    return str((await office.job_done(job["id"], LONGEST_S))["result"])
+
+
+async def _warm_up(office: Party, holder: Party, cred_def_id: str) -> None:
+    """Let both read from the ledger what the bench needs of it."""
+    x = await office.client.start(
+        "issue-credential", "send-offer", office.peer, cred_def_id=cred_def_id, values=VALUES
+    )
+    await holder.ends.at(x["thid"], "done")
+    x = await office.client.start(
+        "present-proof", "send-request", office.peer, request=question(cred_def_id)
+    )
+    await office.ends.at(x["thid"], "done")

@@ -1,0 +1,142 @@
+"""Agents that live many lives on one store: start, die at a drawn point, start again."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import wallets
+from campaigns.mortal import Fuse, Life
+
+from keep_agent.client import Client
+from keep_agent.errors import UnavailableError
+from keep_agent.rows import Commit
+from keep_agent.store import Store
+from keep_agent.tenant import MAIN
+
+ADMIN_KEY = "campaign-admin-key"
+READY_S = 30.0
+TESTS = Path(__file__).parents[1]
+
+
+class DiedOddlyError(Exception):
+    """A life ended by something else than SIGKILL: its log says why."""
+
+
+class Agent:
+    """One agent through all its lives; `client` speaks to whichever lives."""
+
+    def __init__(
+        self, title: str, folder: Path, ports: Sequence[int], client: Client, log: Path
+    ) -> None:
+        self.title = title
+        self.folder = folder
+        self.client = client
+        self.log = log
+        self.kills = 0
+        self._ports = ports
+        self._pid = 0
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def begin(self, fuse: Fuse | None) -> None:
+        """Begin a life; return when it answers, or has died already."""
+        assert self._process is not None
+        assert self._process.stdin is not None
+        self._process.stdin.write(Life(self._env(), fuse).line().encode())
+        self._pid = int((await self._told())["pid"])
+
+    async def answers(self) -> None:
+        """Return when this life answers."""
+        async with asyncio.timeout(READY_S):
+            while True:
+                with suppress(UnavailableError):
+                    await self.client.call("GET", "/ready")
+                    return
+                await asyncio.sleep(0.02)
+
+    async def end(self, within_s: float, number: int = signal.SIGKILL) -> None:
+        """Wait for the end of this life; bring it about if it takes too long.
+
+        Raises:
+            DiedOddlyError: it was not the signal that ended it.
+        """
+        told = asyncio.ensure_future(self._told())
+        with suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(told), within_s)
+        if not told.done():
+            with suppress(ProcessLookupError):
+                os.kill(self._pid, number)
+        status = int((await told)["ended"])
+        if status not in {-number, -signal.SIGKILL} and number == signal.SIGKILL:
+            raise DiedOddlyError(f"{self.title} ended with {status}, see {self.log}")
+
+    async def _told(self) -> dict[str, int]:
+        assert self._process is not None
+        assert self._process.stdout is not None
+        line = await self._process.stdout.readline()
+        if not line:
+            raise DiedOddlyError(f"{self.title} gave up, see {self.log}")
+        return dict(json.loads(line))
+
+    def _env(self) -> dict[str, str]:
+        ledger = {"plugin": "memory", "namespace": wallets.NAMESPACE}
+        return {
+            "INDYKEEP_DATA_DIR": str(self.folder),
+            "INDYKEEP_LABEL": self.title,
+            "INDYKEEP_PORT": str(self._ports[0]),
+            "INDYKEEP_ADMIN_PORT": str(self._ports[1]),
+            "INDYKEEP_ADMIN_KEY": ADMIN_KEY,
+            "INDYKEEP_STORE_KEY": wallets.STORE_KEY,
+            "INDYKEEP_ALLOW_PRIVATE_EGRESS": "true",
+            "INDYKEEP_DIE_WITH": str(os.getpid()),
+            "INDYKEEP_LEDGERS": json.dumps([ledger]),
+        }
+
+    @asynccontextmanager
+    async def forked(self) -> AsyncGenerator[None]:
+        """Run the process that its lives are forked from."""
+        with self.log.open("ab") as output:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                str(TESTS / "campaigns" / "mortal.py"),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=output,
+                env={**os.environ, "PYTHONPATH": str(TESTS)},
+            )
+        try:
+            yield
+        finally:
+            if self._pid:
+                with suppress(ProcessLookupError):
+                    os.kill(self._pid, signal.SIGKILL)
+            self._process.kill()
+            await self._process.wait()
+
+
+@asynccontextmanager
+async def agent(title: str, folder: Path, ports: Sequence[int]) -> AsyncGenerator[Agent]:
+    """Prepare an agent whose lives can begin."""
+    folder.mkdir()  # noqa: ASYNC240 - once, before anything runs
+    log = folder.with_suffix(".log")
+    async with Client(f"http://127.0.0.1:{ports[1]}", ADMIN_KEY) as client:
+        one = Agent(title, folder, ports, client, log)
+        async with one.forked():
+            yield one
+
+
+async def give_issuer_keys(folder: Path) -> None:
+    """Put the published test keys of `licence` into a store that no agent has open yet."""
+    store = await Store.open(folder / "agent.db", wallets.STORE_KEY, {})
+    writer = asyncio.create_task(store.run())
+    profile = await store.profile(MAIN)
+    await profile.commit(Commit(writes=wallets.issuer_keys("licence")))
+    writer.cancel()
+    await asyncio.gather(writer, return_exceptions=True)
+    await store.close()
