@@ -12,7 +12,7 @@ from typing import Protocol as Port
 from pydantic import BaseModel, ConfigDict
 
 from keep_agent.errors import BadEnvelopeError
-from keep_agent.machine import ABANDONED, Exchange, Put, Target, Via
+from keep_agent.machine import ABANDONED, Exchange, Put, PutKey, Target, Via
 from keep_agent.message import Json, Received
 
 CONNECTION = "connection"
@@ -158,6 +158,12 @@ class Connection(BaseModel):
         """Return a message as it leaves on this connection."""
         return body if self.service is None else {**body, "~service": self.service}
 
+    def brought(self, body: Json | None) -> Json | None:
+        """Return a message as if this connection had brought it, for `Step.deliver`."""
+        if body is None:
+            return None
+        return {"body": body, "sender": self.their_key, "recipient": self.my_key}
+
     @property
     def target(self) -> Target | None:
         """Where and for whom to pack; None: there is no endpoint."""
@@ -169,6 +175,39 @@ class Connection(BaseModel):
             routing=self.routing,
             sender=self.my_key,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class NewDid:
+    """A DID of ours that nobody knows yet, with its key to store."""
+
+    did: str
+    key: PutKey
+
+
+class Acquaintances(Port):
+    """What the protocols that make connections read of them."""
+
+    @property
+    def label(self) -> str:
+        """What we call ourselves."""
+        ...
+
+    async def invitation(self, name: str) -> InvitationRecord:
+        """Return an invitation that is stored; of a public DID, the implicit one.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        ...
+
+    async def connection(self, name: str) -> Connection:
+        """Return a connection.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

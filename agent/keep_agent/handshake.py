@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 from typing import Protocol as Port
 
@@ -15,6 +15,7 @@ from keep_agent.connections import (
     Address,
     Connection,
     InvitationRecord,
+    NewDid,
     Peer,
 )
 from keep_agent.dids import (
@@ -49,10 +50,11 @@ from keep_agent.message import (
     read_json,
 )
 from keep_agent.outcome import ATTACHED
-from keep_agent.protocols.did_exchange import NewDid
 
 NO_ENDPOINT = "didcomm:transport/queue"
 SERVICE_TYPE = "did-communication"
+MOST_SERVICES = 4
+"""How many services of an invitation are tried: each may cost reads of a ledger."""
 
 
 class Records(Port):
@@ -114,7 +116,7 @@ class Introductions:
         if not name.startswith("did:"):
             raise NotFoundError(f"no invitation {name!r}")
         try:
-            address = await self.address(name)
+            address = await self.reach(name, None)
         except PeerError as error:
             raise NotFoundError(f"nobody is reached by {name!r}: {error}") from error
         return InvitationRecord(id=name, direction="received", minors=(1,), address=address)
@@ -178,15 +180,21 @@ class Introductions:
             "serviceEndpoint": self.endpoint,
         }
 
-    async def address(self, service: str | Json) -> Address:
-        """Return how to reach a service of an invitation, inline or by its DID.
+    async def address(self, services: Sequence[str | Json]) -> Address:
+        """Return how to reach the first service that we can use: inline ones, and DIDs.
 
         Raises:
-            PeerError: it is malformed or cannot be resolved.
+            PeerError: none of the first few can be used.
         """
-        if isinstance(service, str):
-            return await self.reach(service, None)
-        return _address(inline_service({"type": SERVICE_TYPE, **service}), None)
+        why: PeerError = RefusedError("there is no service")
+        for service in services[:MOST_SERVICES]:
+            try:
+                if isinstance(service, str):
+                    return await self.reach(service, None)
+                return _address(inline_service({"type": SERVICE_TYPE, **service}), None)
+            except PeerError as error:
+                why = error
+        raise why
 
     async def reach(self, did: str, document: object | None) -> Address:
         """Return how to reach a DID; a document that comes with it counts where it has none.

@@ -1,15 +1,18 @@
-"""Invitations as links and as JSON: read within limits, and written (Aries RFC 0434)."""
+"""What stands in invitations as text: links, times, versions; read within limits (Aries RFC 0434)."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import json
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
 from typing import cast
 from urllib.parse import parse_qs, urlsplit
 
 from keep_agent.errors import BadCommandError, BadMessageError
-from keep_agent.message import Json, read_base64, read_json
+from keep_agent.message import Json, TypeUri, read_base64, read_json
 
 MAX_INVITATION = 128 * 2**10
 OTHERS = {"c_i": "connections/1.0", "d_m": "DIDComm messages in links"}
@@ -59,6 +62,37 @@ def link(endpoint: str, message: Json) -> str:
 def digest(message: Json) -> str:
     """Return what tells two invitations apart, whatever the order of their keys."""
     return hashlib.sha256(json.dumps(message, sort_keys=True).encode()).hexdigest()
+
+
+def write_time(at: float) -> str:
+    """Return a POSIX time as ISO 8601 in UTC (RFC 0032)."""
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def read_time(text: str | None) -> float | None:
+    """Return the POSIX time of an ISO 8601 text; without a zone it is UTC.
+
+    Raises:
+        BadMessageError: it is no such text.
+    """
+    if text is None:
+        return None
+    try:
+        at = datetime.fromisoformat(text)
+        return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError) as error:
+        raise BadMessageError("a time is not written as ISO 8601") from error
+
+
+def minors_of(protocols: Sequence[str]) -> tuple[int, ...]:
+    """Return the minor versions of DID exchange 1 among protocol URIs, in their order."""
+    found: list[int] = []
+    for protocol in protocols:
+        with suppress(BadMessageError):
+            uri = TypeUri.parse(f"{protocol}/request")
+            if uri.protocol == "didexchange/1":
+                found.append(uri.minor)
+    return tuple(found)
 
 
 def _object(raw: bytes) -> Json:

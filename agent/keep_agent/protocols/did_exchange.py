@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar
 from typing import Protocol as Port
 
 from pydantic import Field
 
-from keep_agent.connections import Address, Connection, InvitationRecord, shown
+from keep_agent.connections import (
+    Acquaintances,
+    Address,
+    Connection,
+    InvitationRecord,
+    NewDid,
+    shown,
+)
 from keep_agent.errors import NotNowError, PeerError, RefusedError
 from keep_agent.machine import (
     ABANDONED,
@@ -21,7 +27,6 @@ from keep_agent.machine import (
     Exchange,
     Expired,
     Protocol,
-    PutKey,
     ReportProblem,
     Role,
     Rule,
@@ -101,37 +106,8 @@ class DidExchange(Data):
     goal_code: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class NewDid:
-    """A DID of ours that nobody knows yet, with its key to store."""
-
-    did: str
-    key: PutKey
-
-
-class Handshake(Port):
+class Handshake(Acquaintances, Port):
     """What DID exchange asks of keys, DIDs and records."""
-
-    @property
-    def label(self) -> str:
-        """What we call ourselves."""
-        ...
-
-    async def invitation(self, name: str) -> InvitationRecord:
-        """Return an invitation; of a public DID, the implicit one.
-
-        Raises:
-            LocalError: there is none.
-        """
-        ...
-
-    async def connection(self, name: str) -> Connection:
-        """Return a connection.
-
-        Raises:
-            NotFoundError: there is none.
-        """
-        ...
 
     def new_did(self, connection: str) -> NewDid:
         """Make a DID for a connection; nothing is stored."""
@@ -270,18 +246,12 @@ async def keep_response(x: X, response: Response, port: Handshake) -> Out:
         problem = ProblemReport.of("response_not_accepted", str(error))
         return _abandoned(connection, str(error), (problem,))
     connection = connection.at(address, state=State.COMPLETED, their_key=x.via.sender)
-    invitation = await port.invitation(x.peer)
     complete = Complete(thread=Thread(thid=x.thid, pthid=x.peer))
     return Step(
         State.COMPLETED,
         send=(complete,),
         writes=(connection.put(),),
-        deliver=invitation.request
-        and {
-            "body": invitation.request,
-            "sender": x.via.sender,
-            "recipient": connection.my_key,
-        },
+        deliver=connection.brought((await port.invitation(x.peer)).request),
     )
 
 

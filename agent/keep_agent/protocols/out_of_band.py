@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from contextlib import suppress
-from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, ClassVar, Literal, cast
+from typing import Annotated, ClassVar, Literal, Self, cast
 from typing import Protocol as Port
 
 from pydantic import Field, ValidationError, model_validator
 
 from keep_agent.connections import (
     CONNECTIONLESS,
+    Acquaintances,
     Address,
     Connection,
     InvitationRecord,
@@ -21,12 +20,20 @@ from keep_agent.connections import (
 )
 from keep_agent.errors import (
     BadCommandError,
-    BadMessageError,
     NotNowError,
     PeerError,
     RefusedError,
 )
-from keep_agent.links import MAX_INVITATION, digest, link, read_link, read_object
+from keep_agent.links import (
+    MAX_INVITATION,
+    digest,
+    link,
+    minors_of,
+    read_link,
+    read_object,
+    read_time,
+    write_time,
+)
 from keep_agent.machine import (
     START,
     Command,
@@ -59,7 +66,6 @@ URI = "https://didcomm.org/out-of-band/1.1"
 DID_EXCHANGE = "didexchange/1"
 ACCEPT = ("didcomm/aip1", "didcomm/aip2;env=rfc19")
 MOST = 16
-MOST_SERVICES = 4
 MOST_ATTACHED = 4
 LONGEST_S = 10 * 365 * 24 * 3600
 
@@ -117,6 +123,14 @@ class CreateInvitation(Command):
     goal_code: Word | None = None
     expires_in_s: Annotated[int, Field(gt=0, le=LONGEST_S)] | None = None
 
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Self:
+        if self.multi_use and self.attach:
+            raise ValueError("what is attached is for one peer: not with multi_use")
+        if not self.handshake_protocols and not self.attach:
+            raise ValueError("offer a handshake, or attach something, or both")
+        return self
+
 
 class ReceiveInvitation(Command):
     """Look at an invitation; nothing is answered yet (SEC-O04).
@@ -132,7 +146,7 @@ class ReceiveInvitation(Command):
     alias: str | None = None
 
     @model_validator(mode="after")
-    def _one_form(self) -> ReceiveInvitation:
+    def _one_form(self) -> Self:
         if (self.invitation is None) == (self.url is None):
             raise ValueError("give exactly one of invitation and url")
         return self
@@ -177,13 +191,8 @@ class OutOfBand(Data):
     alias: str | None = None
 
 
-class Reception(Port):
+class Reception(Acquaintances, Port):
     """What out-of-band asks of keys, DIDs and records."""
-
-    @property
-    def label(self) -> str:
-        """What we call ourselves."""
-        ...
 
     @property
     def endpoint(self) -> str:
@@ -210,31 +219,15 @@ class Reception(Port):
         """
         ...
 
-    async def invitation(self, name: str) -> InvitationRecord:
-        """Return an invitation that is stored.
-
-        Raises:
-            NotFoundError: there is none.
-        """
-        ...
-
     async def found(self, name: str) -> InvitationRecord | None:
         """Return an invitation that is stored, or None."""
         ...
 
-    async def address(self, service: str | Json) -> Address:
-        """Return how to reach a service of an invitation, inline or by its DID.
+    async def address(self, services: Sequence[str | Json]) -> Address:
+        """Return how to reach the first service that we can use: inline ones, and DIDs.
 
         Raises:
-            PeerError: it is malformed or cannot be resolved.
-        """
-        ...
-
-    async def connection(self, name: str) -> Connection:
-        """Return a connection.
-
-        Raises:
-            NotFoundError: there is none.
+            PeerError: none can be used.
         """
         ...
 
@@ -272,7 +265,6 @@ Out = Step[OutOfBand]
 
 async def create(x: X, cmd: CreateInvitation, port: Reception) -> Out:
     """Make the invitation, its key, and what is remembered of it; its id is the thread's."""
-    _check_wish(cmd)
     requests = tuple(
         [_attach(await port.attached(name), x.thid, i) for i, name in enumerate(cmd.attach)]
     )
@@ -287,7 +279,7 @@ async def create(x: X, cmd: CreateInvitation, port: Reception) -> Out:
         handshake_protocols=tuple(PREFIX + name for name in cmd.handshake_protocols) or None,
         requests__attach=requests or None,
         services=(port.inline(key.verkey),),
-        timing=Timing(expires_time=_iso(expires)) if expires else None,
+        timing=Timing(expires_time=write_time(expires)) if expires else None,
     )
     record = InvitationRecord(
         id=x.thid,
@@ -295,7 +287,7 @@ async def create(x: X, cmd: CreateInvitation, port: Reception) -> Out:
         key=key.verkey,
         multi_use=cmd.multi_use,
         expires=expires,
-        minors=_minors(message.handshake_protocols or ()),
+        minors=minors_of(message.handshake_protocols or ()),
     )
     data = x.data.but(
         invitation=x.thid,
@@ -323,7 +315,8 @@ async def take_reuse(x: X, reuse: HandshakeReuse, port: Reception) -> Out:
     assert x.connection is not None
     connection = await port.connection(x.connection)
     writes: list[Write] = [] if invitation.multi_use else [Consume(invitation.id)]
-    if invitation.id not in {connection.invitation, *connection.reused}:
+    new = invitation.id not in {connection.invitation, *connection.reused}
+    if new and connection.state == "completed":  # else DID exchange still writes this record
         reused = (*connection.reused, invitation.id)[-MOST:]
         writes.append(connection.but(reused=reused).put())
     accepted = HandshakeReuseAccepted(thread=Thread(thid=x.thid, pthid=invitation.id))
@@ -340,10 +333,10 @@ async def receive(x: X, cmd: ReceiveInvitation, port: Reception) -> Out:
             id=message.id,
             direction="received",
             digest=digest(body),
-            expires=_expires(message.timing),
-            minors=_minors(message.handshake_protocols or ()),
+            expires=read_time(message.timing.expires_time if message.timing else None),
+            minors=minors_of(message.handshake_protocols or ()),
             label=shown(message.label),
-            address=await _address(message.services, port),
+            address=await port.address(message.services),
             request=_request_to_us(message, port),
         )
     except PeerError as error:
@@ -382,7 +375,7 @@ async def go_on(x: X, _msg: HandshakeReuseAccepted, port: Reception) -> Out:
     invitation = await port.invitation(x.data.invitation)
     assert x.connection is not None
     connection = await port.connection(x.connection)
-    return Step(State.DONE, deliver=_delivered(invitation, connection))
+    return Step(State.DONE, deliver=connection.brought(invitation.request))
 
 
 async def make_new(x: X, _why: ProblemReport | Expired, _port: Reception) -> Out:
@@ -415,33 +408,11 @@ def _connectionless(x: X, invitation: InvitationRecord, port: Reception) -> Out:
         State.DONE,
         writes=(key, connection.put()),
         connection=x.id,
-        deliver=_delivered(invitation, connection),
+        deliver=connection.brought(invitation.request),
     )
 
 
-def _delivered(invitation: InvitationRecord, connection: Connection) -> Json | None:
-    """Return the attached message as if this connection had brought it."""
-    if invitation.request is None:
-        return None
-    return {
-        "body": invitation.request,
-        "sender": connection.their_key,
-        "recipient": connection.my_key,
-    }
-
-
 # -- making an invitation --------------------------------------------------------------------------
-
-
-def _check_wish(cmd: CreateInvitation) -> None:
-    if cmd.multi_use and cmd.attach:
-        raise BadCommandError(
-            "an attached message is for one peer: not for a multi-use invitation"
-        )
-    if not cmd.handshake_protocols and not cmd.attach:
-        raise BadCommandError(
-            "an invitation offers a handshake, or something attached, or both"
-        )
 
 
 def _attach(attached: Json, invitation: str, number: int) -> Attachment:
@@ -453,10 +424,6 @@ def _attach(attached: Json, invitation: str, number: int) -> Attachment:
     thread = {**cast("Json", body.get("~thread", {})), "pthid": invitation}
     data = AttachmentData.model_validate({"json": {**body, "~thread": thread}})
     return Attachment(id=f"request-{number}", mime_type="application/json", data=data)
-
-
-def _iso(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 # -- reading an invitation -------------------------------------------------------------------------
@@ -471,38 +438,6 @@ def _parsed(body: Json) -> Invitation:
     except ValidationError as error:
         where = ", ".join(".".join(str(p) for p in e["loc"]) for e in error.errors()[:3])
         raise BadCommandError(f"this invitation does not parse at: {where}") from None
-
-
-def _expires(timing: Timing | None) -> float | None:
-    if timing is None or timing.expires_time is None:
-        return None
-    try:
-        expires = datetime.fromisoformat(timing.expires_time)
-    except ValueError as error:
-        raise BadCommandError("this invitation expires at no time that we can read") from error
-    return (expires if expires.tzinfo else expires.replace(tzinfo=UTC)).timestamp()
-
-
-def _minors(protocols: Sequence[str]) -> tuple[int, ...]:
-    """Return the minor versions of DID exchange 1 among these, in their order."""
-    found: list[int] = []
-    for protocol in protocols:
-        with suppress(BadMessageError):
-            uri = TypeUri.parse(f"{protocol}/request")
-            if uri.protocol == DID_EXCHANGE:
-                found.append(uri.minor)
-    return tuple(found)
-
-
-async def _address(services: Sequence[str | Json], port: Reception) -> Address:
-    """Return how to reach the first service that we can use (RFC 0434)."""
-    why: PeerError = RefusedError("no service")
-    for service in services[:MOST_SERVICES]:
-        try:
-            return await port.address(service)
-        except PeerError as error:
-            why = error
-    raise why
 
 
 def _request_to_us(message: Invitation, port: Reception) -> Json | None:
@@ -535,7 +470,8 @@ def _check_usable(
 
 
 # fmt: off
-PROTOCOL: Protocol[Reception] = Protocol(uri=URI, data=OutOfBand, port="out_of_band", expires_s=60, rules=(
+PROTOCOL: Protocol[Reception] = Protocol(
+    uri=URI, data=OutOfBand, port="out_of_band", expires_s=60, rules=(
     #    role           at                      on                      to                                do
     rule(Side.SENDER,   START,                  CreateInvitation,       State.AWAIT_RESPONSE,             create),
     rule(Side.SENDER,   START,                  HandshakeReuse,         State.DONE,                       take_reuse),
