@@ -182,7 +182,7 @@ async def _listens(port: int) -> bool:
 async def _manage(verb: str, folder: Path, *words: str) -> str:
     """Run a verb of von-network/manage to its end; return the last line that it printed."""
     log = folder.with_name(f"{folder.name}-{verb}.log")
-    command = [ROOT / "von-network" / "manage", verb, "--dir", folder, *words]
+    command = (str(ROOT / "von-network" / "manage"), verb, "--dir", str(folder), *words)
     async with running(f"von-network/manage {verb}", command, log=log) as child:
         code = await child.process.wait()
     if code:
