@@ -105,14 +105,15 @@ async def _agent(settings: Settings, admin: AdminApp) -> AsyncGenerator[Running,
         writer = tasks.create_task(store.run(), name="store writer")
         stack.push_async_callback(_end, [writer])
         profile = await store.profile(MAIN)
-        stack.push_async_callback(_settle, profile)
+        stack.push_async_callback(_settle, profile, writer)
         native = Native(
             threads=settings.native_threads, room=NATIVE_ROOM, deadline_s=NATIVE_DEADLINE_S
         )
         stack.callback(native.close)
         tenants: dict[str, Tenant] = {}
         api = admin(settings, keys, routes, tenants)
-        admin_port = await stack.enter_async_context(
+        doors = await stack.enter_async_context(AsyncExitStack())
+        admin_port = await doors.enter_async_context(
             _bound(api, settings.admin_host, settings.admin_port, ADMIN_LIMITS)
         )
         guard = Guard(
@@ -123,7 +124,10 @@ async def _agent(settings: Settings, admin: AdminApp) -> AsyncGenerator[Running,
         )
         ledgers = Ledgers.open(_ledger_configs(settings), _genesis_fetch(egress))
         stack.push_async_callback(ledgers.close)
-        port = await stack.enter_async_context(
+        work: list[asyncio.Task[None]] = []
+        stack.push_async_callback(_end, work)
+        stack.push_async_callback(doors.aclose)  # at the end, first of all nobody comes in
+        port = await doors.enter_async_context(
             _bound(_inbound(tenants), settings.host, settings.port, LIMITS)
         )
         around = Surroundings(
@@ -137,12 +141,11 @@ async def _agent(settings: Settings, admin: AdminApp) -> AsyncGenerator[Running,
             stall=Stall() if settings.watch_loop else None,
         )
         tenants[MAIN] = await Tenant.open(profile, around)
-        work = [tasks.create_task(t.run(), name=t.name) for t in tenants.values()]
+        work += [tasks.create_task(t.run(), name=t.name) for t in tenants.values()]
         if around.stall is not None:
             work.append(tasks.create_task(around.stall.watch(), name="stall"))
         if settings.die_with is not None:
             work.append(tasks.create_task(_die_with(settings.die_with), name="die with"))
-        stack.push_async_callback(_end, work)
         yield Running(
             tenants=tenants,
             port=port,
@@ -158,6 +161,13 @@ AdminApp = Callable[
 """Builds the admin API from settings, keys, protocols by route name, and tenants by name."""
 
 
+_WHY_NOT = {
+    errno.EADDRINUSE: "the port is taken",
+    errno.EADDRNOTAVAIL: "this machine has no such address",
+    errno.EACCES: "ports below 1024 are not for everybody",
+}
+
+
 @asynccontextmanager
 async def _bound(
     app: web.Application, host: str, port: int, limits: Limits
@@ -166,9 +176,10 @@ async def _bound(
         async with listening(app, host, port, limits) as got:
             yield got
     except OSError as error:
-        if error.errno not in {errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES}:
+        why = _WHY_NOT.get(error.errno or 0)
+        if why is None:
             raise
-        raise UnavailableError(f"cannot listen on {host}:{port}: {error.strerror}") from error
+        raise UnavailableError(f"cannot listen on {host}:{port}: {why}") from error
 
 
 def _inbound(tenants: Mapping[str, Tenant]) -> web.Application:
@@ -183,8 +194,10 @@ def _inbound(tenants: Mapping[str, Tenant]) -> web.Application:
     return inbound_app(receive, LIMITS)
 
 
-async def _settle(profile: Profile) -> None:
+async def _settle(profile: Profile, writer: asyncio.Task[None]) -> None:
     """Wait until everything that was handed to the writer is written."""
+    if writer.done():
+        return
     with suppress(TimeoutError, UnavailableError):
         async with asyncio.timeout(SETTLE_S):
             await profile.commit(Commit())

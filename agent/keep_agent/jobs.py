@@ -149,9 +149,12 @@ class Jobs:
         """Work until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
-            for _, record in await self._profile.find(JOB, {"open": "1"}):
-                self._go(Job.model_validate(record))
-            await asyncio.Event().wait()
+            try:
+                for _, record in await self._profile.find(JOB, {"open": "1"}):
+                    self._go(Job.model_validate(record))
+                await asyncio.Event().wait()
+            finally:
+                self._tasks = None  # a job that is begun now runs after the next start
 
     async def start(self, job: Job, *writes: Write) -> Job:
         """Commit a new job, with what belongs to it, and begin."""

@@ -43,10 +43,15 @@ class Later:
         """Work until cancelled, first of all on what an earlier process left."""
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
-            await self._resume()
-            while True:
-                await asyncio.sleep(TICK_S)
-                await self.tick()
+            try:
+                await self._resume()
+                while True:
+                    await asyncio.sleep(TICK_S)
+                    await self.tick()
+            finally:
+                self._tasks = (
+                    None  # a commit may still come; what it leaves runs after the start
+                )
 
     def follow(self, x: Exchange[Any]) -> None:
         """Take up what a commit of this exchange left; called after each commit."""

@@ -82,8 +82,13 @@ class Outbox:
         """Deliver until cancelled, first of all what an earlier process left."""
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
-            self.take(await self._profile.outbox())
-            await asyncio.Event().wait()
+            try:
+                self.take(await self._profile.outbox())
+                await asyncio.Event().wait()
+            finally:
+                self._tasks = (
+                    None  # a commit may still come; its messages leave after the start
+                )
 
     @property
     def waiting(self) -> int:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from aries_askar import AskarError, AskarErrorCode, Key
+from aries_askar import AskarError, AskarErrorCode, Key, Session
 from aries_askar import Store as Askar
 
 from keep_agent.errors import ConflictError, NotFoundError, RefusedError, UnavailableError
@@ -34,6 +34,7 @@ from keep_agent.rows import (
     read_outgoing,
     remove,
 )
+from keep_agent.whole import whole
 
 MOST_IN_GROUP = 64
 CACHED_ROWS = 4096
@@ -96,7 +97,7 @@ class Profile:
             category, tags, offset, limit, self.name, order_by="id", descending=not oldest_first
         )
         async with self._store.reading:
-            return [(row.name, row.value) for row in await scan.fetch_all()]
+            return [(row.name, row.value) for row in await whole(scan.fetch_all())]
 
     async def exchange(self, name: str) -> Exchange[Any] | None:
         """Return the exchange of this id, as last committed, or None."""
@@ -128,8 +129,7 @@ class Profile:
 
     async def key(self, verkey: str) -> tuple[Key, Json] | None:
         """Return a key of ours with its metadata, or None; this is what `Keys` fetches through."""
-        async with self._store.reading, self._store.askar.session(self.name) as session:
-            entry = await session.fetch_key(verkey)
+        entry = await self._read(lambda session: session.fetch_key(verkey))
         return (entry.key, json.loads(entry.metadata or "{}")) if entry else None
 
     async def _cached(self, category: str, name: str, read: Callable[[bytes], T]) -> T | None:
@@ -138,8 +138,7 @@ class Profile:
             self._rows.move_to_end(row)
             return self._rows[row]  # type: ignore[no-any-return] # one reader per category
         generation = self._generation
-        async with self._store.reading, self._store.askar.session(self.name) as session:
-            entry = await session.fetch(category, name)
+        entry = await self._read(lambda session: session.fetch(category, name))
         if entry is None:
             return None
         value = read(entry.value)
@@ -150,9 +149,16 @@ class Profile:
     async def _entries(
         self, category: str, tags: dict[str, str] | None, limit: int | None
     ) -> list[tuple[str, bytes]]:
-        async with self._store.reading, self._store.askar.session(self.name) as session:
-            rows = await session.fetch_all(category, tags, limit, order_by="id")
-            return [(row.name, row.value) for row in rows]
+        rows = await self._read(lambda s: s.fetch_all(category, tags, limit, order_by="id"))
+        return [(row.name, row.value) for row in rows]
+
+    async def _read(self, fetch: Callable[[Session], Awaitable[T]]) -> T:
+        async def read() -> T:
+            async with self._store.askar.session(self.name) as session:
+                return await fetch(session)
+
+        async with self._store.reading:
+            return await whole(read())
 
     def _remember(self, row: tuple[str, str], value: Any) -> None:
         self._rows[row] = value
@@ -349,8 +355,8 @@ class Store:
                 while not self._jobs.empty() and len(jobs) < MOST_IN_GROUP:
                     jobs.append(self._jobs.get_nowait())
                 profile = jobs[0].profile
-                await self._write_group(
-                    profile, [job for job in jobs if job.profile is profile]
+                await whole(
+                    self._write_group(profile, [job for job in jobs if job.profile is profile])
                 )
                 jobs = [job for job in jobs if job.profile is not profile]
         finally:

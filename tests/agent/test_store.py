@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -305,15 +305,39 @@ async def test_a_cancelled_caller_leaves_a_whole_decision(profile: Profile) -> N
 async def test_waiting_decisions_learn_that_the_store_closes(tmp_path: Path) -> None:
     store = await Store.open(tmp_path / "agent.db", KEY, MODELS)
     profile = await store.profile("main")
-    waiting = asyncio.create_task(profile.commit(Commit(after=exchange())))
+    begun = asyncio.create_task(profile.commit(Commit(after=exchange())))
     await asyncio.sleep(0)
     writer = asyncio.create_task(store.run())
+    await asyncio.sleep(0)
+    waiting = asyncio.create_task(profile.commit(Commit(after=exchange("y"))))
     await asyncio.sleep(0)
     writer.cancel()
     await asyncio.gather(writer, return_exceptions=True)
     with pytest.raises(UnavailableError, match="closing"):
         await waiting
+    await begun  # a transaction is never cut in two
     await store.close()
+
+
+async def test_a_cancelled_reader_is_cancelled_and_nothing_else(profile: Profile) -> None:
+    """Askar answers an error of its own to a session that is left half-way."""
+    await profile.commit(Commit(after=exchange()))
+    profile._forget_all()
+    reads = (
+        lambda: profile.exchange("x"),
+        lambda: profile.find("exchange"),
+        lambda: profile.page("exchange", None, 0, 10),
+        lambda: profile.key("none"),
+    )
+    for read in reads:
+        for turns in range(6):
+            reader = asyncio.create_task(read())
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            reader.cancel()
+            with suppress(asyncio.CancelledError):
+                await reader
+    assert await profile.exchange("x") is not None
 
 
 async def test_what_is_stored_is_not_readable_on_disk(tmp_path: Path) -> None:

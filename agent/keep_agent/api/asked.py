@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, TypeVar, cast
 
 from aiohttp import web
@@ -12,11 +14,13 @@ from pydantic import BaseModel, ValidationError
 from keep_agent.errors import BadCommandError, BadMessageError, LocalError
 from keep_agent.message import Json, read_json
 from keep_agent.policy import in_words
+from keep_agent.store import Profile
 
 BODY_S = 10.0
 LONGEST_WAIT_S = 120.0
 
 M = TypeVar("M", bound=BaseModel)
+T = TypeVar("T")
 
 
 async def read_body(request: web.Request) -> Json:
@@ -115,7 +119,10 @@ class Waits:
         self.ended = False
 
     async def until(self, happens: Callable[[], Awaitable[Any]], seconds: float) -> bool:
-        """Wait for something, at most so long; False: it did not happen."""
+        """Wait for something, at most so long; False: it did not happen.
+
+        What is waited for is cancelled then, so it may only wait.
+        """
         if self.ended or seconds <= 0:
             return False
         limit = asyncio.timeout(seconds)
@@ -128,6 +135,20 @@ class Waits:
         finally:
             self._open.discard(limit)
         return True
+
+    async def found(
+        self, profile: Profile, look: Callable[[], Awaitable[T | None]], seconds: float
+    ) -> T | None:
+        """Look for something now and after each event of the log, until it is there."""
+        until = time.monotonic() + seconds
+        while True:
+            seen = profile.last_event
+            found = await look()
+            if found is not None:
+                return found
+            left = until - time.monotonic()
+            if not await self.until(partial(profile.wait_event, seen), left):
+                return None
 
     async def end(self, _app: web.Application) -> None:
         """Let nobody wait any longer."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -146,16 +147,8 @@ class Exchanges:
         names = [exchange_id(self._protocol.name, role, thid, connection) for role in roles]
         found = await self._one_of(tenant, names) or await self._bound(tenant, thid, connection)
         if found is None and wait_s:
-            seen = tenant.profile.last_event
-
-            async def appears() -> None:
-                nonlocal found, seen
-                while found is None:
-                    await tenant.profile.wait_event(seen)
-                    seen = tenant.profile.last_event
-                    found = await self._one_of(tenant, names)
-
-            await self._waits.until(appears, wait_s)
+            look = partial(self._one_of, tenant, names)
+            found = await self._waits.found(tenant.profile, look, wait_s)
         if found is None:
             raise NotFoundError(f"no exchange of {self._protocol.name} on this thread")
         return found

@@ -87,19 +87,12 @@ class Resources:
         tags = {"state": "state", "invitation": "peer"}
         profile = request[TENANT].profile
         query = Query(request, "wait", *_PAGING, *tags)
-        results = await _found(request, query, CONNECTION, tags)
 
-        async def appears() -> None:
-            nonlocal results
-            while not results:
-                seen = profile.last_event
-                results = await _found(request, query, CONNECTION, tags)
-                if not results:
-                    await profile.wait_event(seen)
+        async def look() -> list[tuple[str, Json]] | None:
+            return await _found(request, query, CONNECTION, tags) or None
 
-        if not results:
-            await self._waits.until(appears, query.seconds("wait", 0))
-        return answer({"results": [record for _, record in results]})
+        found = await self._waits.found(profile, look, query.seconds("wait", 0)) or []
+        return answer({"results": [record for _, record in found]})
 
     async def connection(self, request: web.Request) -> web.Response:
         """Return one connection."""
@@ -211,18 +204,14 @@ class Resources:
         wanted, wait_s = query.words("state") or _SETTLED, query.seconds("wait", 0)
         if unknown := wanted.difference(State):
             raise BadCommandError(f"no state {min(unknown)!r}; there are: {', '.join(State)}")
-        job = Job.model_validate(await profile.get(JOB, request.match_info["id"]))
+        name = request.match_info["id"]
 
-        async def settled() -> None:
-            nonlocal job
-            while job.state in OPEN and job.state not in wanted:
-                seen = profile.last_event
-                job = Job.model_validate(await profile.get(JOB, job.id))
-                if job.state in OPEN and job.state not in wanted:
-                    await profile.wait_event(seen)
+        async def look() -> Job | None:
+            job = Job.model_validate(await profile.get(JOB, name))
+            return None if job.state in OPEN and job.state not in wanted else job
 
-        await self._waits.until(settled, wait_s)
-        return answer(_job(job))
+        job = await self._waits.found(profile, look, wait_s)
+        return answer(_job(job or Job.model_validate(await profile.get(JOB, name))))
 
     async def resume(self, request: web.Request) -> web.Response:
         """Take up a job that waited for somebody."""
