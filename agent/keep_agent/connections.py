@@ -77,9 +77,10 @@ class InvitationRecord(BaseModel):
     request: Json | None = None
 
     def put(self) -> Put:
-        """Return the write that stores it."""
+        """Return the write that stores it; one of ours is never overwritten."""
         tags: dict[str, str] = {"direction": self.direction}
-        return Put(INVITATION, self.id, self.model_dump(mode="json"), tags)
+        value = self.model_dump(mode="json")
+        return Put(INVITATION, self.id, value, tags, new=self.direction == "ours")
 
     @property
     def expired(self) -> bool:
@@ -130,15 +131,19 @@ class Connection(BaseModel):
     alias: str | None = None
     created: float
 
-    def put(self) -> Put:
-        """Return the write that stores it; found by state, their DID, and the inviter."""
+    def put(self, *, new: bool = False) -> Put:
+        """Return the write that stores it; found by state, their DID, and the inviter.
+
+        Args:
+            new: it is not there yet, which saves looking.
+        """
         tags = {
             "state": self.state,
             "their_did": self.their_did or "",
             "peer": self.invitation or "",
             "inviter": self.inviter,
         }
-        return Put(CONNECTION, self.id, self.model_dump(mode="json"), tags)
+        return Put(CONNECTION, self.id, self.model_dump(mode="json"), tags, new)
 
     def but(self, **changes: object) -> Self:
         """Return a copy with these fields changed, validated again."""

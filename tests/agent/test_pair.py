@@ -101,6 +101,19 @@ async def test_what_came_attached_is_answered_on_the_new_connection(pair: Pair) 
     assert done.connection == his.id
 
 
+async def test_what_came_attached_may_be_answered_on_an_old_connection(pair: Pair) -> None:
+    hers, his = await pair.connect()
+    ping = await pair.faber.start(trust_ping.PROTOCOL, trust_ping.SendPing())
+    invitation = await pair.faber.invite(thid=ping.peer, attach=[ping.id])
+    unnamed = trust_ping.PingResponse(thread=Thread(thid=ping.thid))
+    await pair.alice.stolen(hers, unnamed.wire())
+    assert await unchanged(pair.faber, ping)
+    thread = Thread(thid=ping.thid, pthid=invitation["@id"])
+    await pair.alice.stolen(hers, trust_ping.PingResponse(thread=thread).wire())
+    done = await pair.faber.reached(trust_ping.PROTOCOL, trust_ping.State.DONE)
+    assert (done.id, done.connection) == (ping.id, his.id)
+
+
 async def test_messages_of_one_peer_arrive_in_order(pair: Pair) -> None:
     hers, _ = await pair.connect()
     said = [str(i) for i in range(20)]

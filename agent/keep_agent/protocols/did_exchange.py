@@ -180,7 +180,7 @@ async def send_request(x: X, cmd: SendRequest, port: Handshake) -> Out:
         State.REQUEST_SENT,
         data=x.data.but(inviter_keys=invitation.address.recipients, label=invitation.label),
         send=(request,),
-        writes=(ours.key, connection.put()),
+        writes=(ours.key, connection.put(new=True)),
         connection=x.id,
         minor=min(x.minor, invitation.minors[0]),
     )
@@ -217,7 +217,7 @@ async def keep_request(x: X, request: Request, port: Handshake) -> Out:
     return Step(
         State.REQUEST_RECEIVED,
         data=data,
-        writes=(ours.key, connection.put(), *used),
+        writes=(ours.key, connection.put(new=True), *used),
         connection=x.id,
     )
 

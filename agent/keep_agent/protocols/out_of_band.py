@@ -406,7 +406,7 @@ def _connectionless(x: X, invitation: InvitationRecord, port: Reception) -> Out:
     ).at(invitation.address)
     return Step(
         State.DONE,
-        writes=(key, connection.put()),
+        writes=(key, connection.put(new=True)),
         connection=x.id,
         deliver=connection.brought(invitation.request),
     )
