@@ -1,0 +1,124 @@
+"""What is no exchange: DIDs, ledger writes as jobs, policies, credentials, descriptions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from agent.api.conftest import Agent, Connected, agent
+
+from keep_agent.errors import BadCommandError, LocalError, NotFoundError, NotNowError
+
+SEED = "000000000000000000000000Trustee1"
+
+
+@pytest.fixture(scope="module")
+async def office(tmp_path_factory: pytest.TempPathFactory) -> object:
+    """An agent whose DID is the trustee of a network in memory."""
+    async with agent(tmp_path_factory.mktemp("office"), "Office") as found:
+        await found.client.create_did(seed=SEED)
+        yield found
+
+
+async def test_a_did_of_a_seed_is_always_the_same(office: Agent) -> None:
+    [did] = (await office.client.call("GET", "/v1/dids"))["results"]
+    assert did["did"] == "V4SGRU86Z58d6TV7PBUe6f"
+    with pytest.raises(NotNowError):
+        await office.client.create_did(seed=SEED)
+    with pytest.raises(LocalError):
+        await office.client.create_did(seed="short")
+
+
+async def test_a_schema_and_its_keys_are_written_and_read_back(office: Agent) -> None:
+    client = office.client
+    job = await client.write("schemas", name="licence", version="1.0", attributes=["name"])
+    assert job["state"] == "started"
+    done = await client.job_done(job["id"], timeout=30)
+    found = await client.call("GET", f"/v1/ledgers/local/schemas/{done['result']}")
+    assert found["attr_names"] == ["name"]
+    listed = await client.call("GET", "/v1/schemas")
+    assert [each["id"] for each in listed["results"]] == [done["result"]]
+    assert not {"prepared", "signature"} & done.keys()
+
+
+async def test_a_refused_write_says_why_and_can_be_resumed(office: Agent) -> None:
+    client = office.client
+    schema = await client.write("schemas", name="licence", version="1.0", attributes=["other"])
+    with pytest.raises(NotNowError, match="schema is failed"):
+        await client.job_done(schema["id"], timeout=30)
+    again = await client.call("POST", f"/v1/jobs/{schema['id']}/resume")
+    assert again["state"] == "started"
+    with pytest.raises(NotNowError, match="schema is failed"):
+        await client.job_done(schema["id"], timeout=30)
+
+
+async def test_a_network_without_agreement_says_so(office: Agent) -> None:
+    with pytest.raises(NotFoundError, match="nothing to accept"):
+        await office.client.call("GET", "/v1/ledgers/local/agreement")
+    with pytest.raises(BadCommandError, match="not configured"):
+        await office.client.call("GET", "/v1/ledgers/nowhere/agreement")
+    with pytest.raises(BadCommandError):
+        await office.client.call("GET", "/v1/ledgers/local/nyms/not-a-did")
+    with pytest.raises(NotFoundError, match="proves that it has no"):
+        await office.client.call("GET", "/v1/ledgers/local/nyms/WgWxqztrNooG92RXvxSTWv")
+
+
+async def test_a_policy_is_checked_kept_and_used(connected: Connected) -> None:
+    faber = connected.faber.client
+    with pytest.raises(BadCommandError, match="is no command of the state"):
+        await faber.set_policy("didexchange/1", {"completed": {"command": "send-response"}})
+    auto = {"request-received": {"command": "send-response"}}
+    await faber.set_policy("didexchange/1", auto)
+    policies = (await faber.call("GET", "/v1/policies"))["results"]
+    assert [p["protocol"] for p in policies] == ["didexchange/1"]
+    invitation = await faber.start("out-of-band", "create-invitation")
+    url = invitation["data"]["url"]
+    alice = connected.alice.client
+    x = await alice.start("out-of-band", "receive-invitation", url=url)
+    await alice.command("out-of-band", x["id"], "accept", reuse=False)
+    found = await faber.connected(invitation["thid"], timeout=10)
+    assert found["label"] == "Alice"
+    await faber.set_policy("didexchange/1", {})
+
+
+async def test_an_empty_wallet_says_what_is_missing(alice: Agent) -> None:
+    assert await alice.client.credentials() == []
+    request = {
+        "name": "bar",
+        "version": "1.0",
+        "nonce": "1234567890",
+        "requested_attributes": {"a": {"name": "category"}},
+        "requested_predicates": {},
+    }
+    body = {"request": request}
+    found = await alice.client.call("POST", "/v1/credentials/candidates", body)
+    assert found["self_attestable"] == ["a"]
+    assert found["chosen"] == {}
+
+
+async def test_protocols_describe_themselves(alice: Agent) -> None:
+    described = await alice.client.call("GET", "/v1/protocols")
+    ping = described["trust-ping"]
+    assert ping == await alice.client.call("GET", "/v1/protocols/trust-ping")
+    command = ping["commands"]["send-ping"]
+    assert (command["starts"], command["path"]) == ("sender", "/v1/trust-ping")
+    assert "comment" in command["arguments"]["properties"]
+    assert "start --> waiting: send-ping" in ping["mermaid"]["sender"]
+    assert {"role": "receiver", "at": "start", "on": "ping", "to": ["gone"]} in ping["table"]
+    assert "expired" not in ping["commands"]
+
+
+async def test_status_tells_where_and_what(alice: Agent) -> None:
+    status = await alice.client.status()
+    assert status["tenant"] == "main"
+    assert status["endpoint"] == alice.running.endpoint
+    assert status["ledgers"][0]["namespace"] == "local"
+    assert "indykeep" in status["versions"]
+
+
+async def test_the_admin_port_is_out_of_reach_of_peers(tmp_path: Path) -> None:
+    """SEC-E: an invitation cannot make us call our own admin API."""
+    async with agent(tmp_path) as alice:
+        carrier = alice.running.tenants["main"].around.carrier
+        outcome = await carrier.post(alice.url + "/v1/x", b"{}", "application/ssi-agent-wire")
+        assert "our own" in str(outcome)

@@ -1,0 +1,109 @@
+"""Adding a protocol: one file and one entry point, and it has routes, docs and a table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from textwrap import dedent
+
+from agent.processes import introduce, spawned
+
+TOY = '''
+"""Greeting 1.0: hello, and hello again."""
+
+from typing import ClassVar
+
+from keep_agent.machine import GONE, START, Command, Data, Protocol, Role, Step, rule
+from keep_agent.message import Message
+
+URI = "https://didcomm.org/greeting/1.0"
+
+
+class Hello(Message):
+    TYPE: ClassVar[str] = f"{URI}/hello"
+    name: str
+
+
+class HelloAgain(Message):
+    TYPE: ClassVar[str] = f"{URI}/hello-again"
+    name: str
+
+
+class SayHello(Command):
+    """Greet the peer by our name."""
+
+    name: str
+
+
+class Greeting(Data):
+    HIDDEN: ClassVar[frozenset[str]] = frozenset({"diary"})
+
+    peer: str | None = None
+    diary: str = ""
+
+
+class Side(Role):
+    FIRST = "first"
+    SECOND = "second"
+
+
+async def say(_x, cmd, _):
+    return Step("greeted", data=Greeting(diary="what I really think"), send=(Hello(name=cmd.name),))
+
+
+async def answer(_x, hello, _):
+    return Step("met", data=Greeting(peer=hello.name), send=(HelloAgain(name="Faber"),))
+
+
+async def finish(x, again, _):
+    return Step("met", data=x.data.but(peer=again.name))
+
+
+PROTOCOL = Protocol(uri=URI, data=Greeting, rules=(
+    rule(Side.FIRST, START, SayHello, "greeted", say),
+    rule(Side.FIRST, "greeted", HelloAgain, "met", finish),
+    rule(Side.SECOND, START, Hello, "met", answer),
+))
+'''
+
+
+def install(folder: Path) -> None:
+    """Lay a distribution with one module and one entry point into a folder."""
+    (folder / "greeting.py").write_text(dedent(TOY).lstrip(), "utf-8")
+    info = folder / "greeting-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: greeting\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(
+        "[indykeep.protocols]\ngreeting = greeting:PROTOCOL\n", "utf-8"
+    )
+
+
+async def test_a_protocol_in_one_file_is_spoken_described_and_driven(tmp_path: Path) -> None:
+    installed = tmp_path / "installed"
+    installed.mkdir()
+    install(installed)
+    more = {"PYTHONPATH": str(installed)}
+    async with (
+        spawned(tmp_path / "alice", **more) as alice,
+        spawned(tmp_path / "faber", **more) as faber,
+    ):
+        described = await alice.client.call("GET", "/v1/protocols/greeting")
+        assert described["commands"]["say-hello"]["about"] == "Greet the peer by our name."
+        assert described["commands"]["say-hello"]["path"] == "/v1/greeting"
+        assert "greeted --> met: hello-again" in described["mermaid"]["first"]
+        assert len(described["table"]) == 3
+        to_alice, to_faber = await introduce(faber.client, alice.client)
+
+        x = await alice.client.start("greeting", "say-hello", to_faber, name="Alice")
+        met = await alice.client.wait("greeting", x["id"], "met", timeout=20)
+        assert met["data"] == {"peer": "Faber"}
+        [theirs] = await faber.client.list("greeting", connection=to_alice)
+        assert theirs["data"] == {"peer": "Alice"}
+        queries = [{"feature-type": "protocol", "match": "https://didcomm.org/greeting/*"}]
+        asked = await alice.client.start(
+            "discover-features", "send-queries", to_faber, queries=queries
+        )
+        told = await alice.client.wait(
+            "discover-features", asked["id"], "completed", timeout=20
+        )
+        [feature] = told["data"]["disclosures"]
+        assert feature["id"] == "https://didcomm.org/greeting/1.0"
