@@ -28,12 +28,14 @@ from keep_agent.errors import (
     UnavailableError,
     UnknownTypeError,
 )
+from keep_agent.handshake import connectionless
 from keep_agent.machine import (
     START,
     Command,
     Exchange,
     Protocol,
     Then,
+    Write,
     exchange_id,
 )
 from keep_agent.message import (
@@ -134,10 +136,10 @@ class Dispatcher:
                 )
                 if await self._handled(x, message, digest, attempt):
                     return
+                x, writes = _bound(x, peer, message)
+                event = Event(message, digest, waited=row, writes=writes)
                 try:
-                    await self._decide(
-                        protocol, _bound(x, peer), Event(message, digest, waited=row)
-                    )
+                    await self._decide(protocol, x, event)
                 except ConflictError:
                     continue
                 except OutOfTurnError as error:
@@ -180,14 +182,19 @@ class Dispatcher:
         """Find the exchange of a message; without `fresh`, a first message is not looked up."""
         roles = protocol.receiving(type(message))
         first = message.thread.thid in {None, message.id} and protocol.starts(type(message))
-        for role in roles:
-            for pid in peer.ids:
-                name = exchange_id(protocol.name, role, message.thid, pid)
-                x = self.profile.cached_exchange(name)
-                if x is None and (fresh or not first):
-                    x = await self.profile.exchange(name)
-                if x is not None:
-                    return _owned(x, peer)
+        names = [
+            exchange_id(protocol.name, role, message.thid, pid)
+            for role in roles
+            for pid in peer.ids
+        ]
+        for name in names:
+            x = self.profile.cached_exchange(name)
+            if x is not None:
+                return _owned(x, peer)
+        for name in names if fresh or not first else ():
+            x = await self.profile.exchange(name)
+            if x is not None:
+                return _owned(x, peer)
         if not first:
             for x in await self.profile.exchanges({"sent": message.thid}, limit=2):
                 if x.protocol == protocol.name and x.role in roles:
@@ -433,11 +440,15 @@ def _owned(x: Exchange[Any], peer: Peer) -> Exchange[Any]:
     return x
 
 
-def _bound(x: Exchange[Any], peer: Peer) -> Exchange[Any]:
+def _bound(
+    x: Exchange[Any], peer: Peer, message: Message
+) -> tuple[Exchange[Any], tuple[Write, ...]]:
     """Bind the exchange to whoever wrote first; from then on nobody else may."""
-    return replace(
+    made = connectionless(x, peer, message)
+    bound = replace(
         x,
         via=peer.via,
-        connection=x.connection or peer.connection,
+        connection=x.connection or peer.connection or (made.id if made else None),
         their_key=x.their_key or (None if peer.known else peer.via.sender),
     )
+    return bound, (made.put(),) if made else ()

@@ -22,6 +22,7 @@ from keep_agent.envelope import seal
 from keep_agent.errors import KeepError
 from keep_agent.keys import Keys
 from keep_agent.machine import Put, Target
+from keep_agent.message import Json
 from keep_agent.rows import Commit, Outgoing
 from keep_agent.store import Profile
 from keep_agent.transport.egress import (
@@ -151,13 +152,13 @@ class Outbox:
                 await self._bury(row, reason)
 
     async def _try(self, row: Outgoing) -> Delivery:
-        target = await self._target(row)
+        target, message = await self._way(row)
         if target is None:
             return Retry("the peer has no endpoint; its messages wait for it", LONGEST_PAUSE_S)
         sender = await self._keys.load(target.sender)
         if sender is None:
             return Blocked("the key that must seal it is gone")
-        body = json.dumps(row.body, separators=(",", ":"), ensure_ascii=False).encode()
+        body = json.dumps(message, separators=(",", ":"), ensure_ascii=False).encode()
         try:
             packed = seal(body, target.recipients, sender, target.routing)
         except KeepError as error:
@@ -165,11 +166,15 @@ class Outbox:
         async with self._at_once:
             return await self._carrier.post(target.endpoint, packed, CONTENT_TYPE)
 
-    async def _target(self, row: Outgoing) -> Target | None:
-        if row.connection is None:
-            return row.target
-        record = await self._profile.fetch(CONNECTION, row.connection)
-        return Connection.model_validate(record).target if record else row.target
+    async def _way(self, row: Outgoing) -> tuple[Target | None, Json]:
+        """Return where a message goes, and the message as it goes there."""
+        record = (
+            await self._profile.fetch(CONNECTION, row.connection) if row.connection else None
+        )
+        if record is None:
+            return row.target, row.body
+        connection = Connection.model_validate(record)
+        return connection.target, connection.dressed(row.body)
 
     async def _reply(self, packed: bytes) -> None:
         try:

@@ -29,12 +29,14 @@ class Event:
         digest: of the message's body; None for commands.
         ran: the pending command of the exchange that this is, as it was committed.
         waited: name of the inbox row that held the message.
+        writes: what taking it writes, whatever it leads to.
     """
 
     what: Message | Command
     digest: str | None = None
     ran: Json | None = None
     waited: str | None = None
+    writes: tuple[Write, ...] = ()
 
 
 def body_digest(body: Json) -> str:
@@ -90,7 +92,7 @@ def outcome(
         after=after,
         waiting=_delivery(after, step),
         handled=(event.waited,) if event.waited else (),
-        writes=(*step.writes, *attached, *_seen_apart(after, event)),
+        writes=(*event.writes, *step.writes, *attached, *_seen_apart(after, event)),
         outbox=outbox,
         events=(logged(after),),
     )

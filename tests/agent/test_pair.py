@@ -352,7 +352,6 @@ async def connectionless(pair: Pair) -> tuple[str, Json]:
     return ping.id, await pair.faber.invite(thid=ping.peer, **wish)
 
 
-@pytest.mark.xfail(reason="dispatch does not take a ~service yet")
 async def test_an_attached_message_is_answered_without_a_connection(pair: Pair) -> None:
     ping, invitation = await connectionless(pair)
     x = await pair.alice.accept(invitation)
