@@ -38,7 +38,7 @@ async def read_body(request: web.Request) -> Json:
     try:
         async with asyncio.timeout(BODY_S):
             raw = await request.read()
-        body = read_json(raw) if raw else {}
+        body: object = read_json(raw) if raw else Json()
     except TimeoutError as error:
         raise BadCommandError("the body came too slowly") from error
     except BadMessageError as error:
