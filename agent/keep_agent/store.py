@@ -15,6 +15,7 @@ from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -40,6 +41,8 @@ MOST_IN_GROUP = 64
 CACHED_ROWS = 4096
 RECENT_EVENTS = 4096
 DISCARD_AFTER_S = 0.05
+BUSY_S, GATHER_S = 0.01, 0.003
+"""Right after a commit, the next one waits a little for others to join: half as many commits."""
 
 T = TypeVar("T")
 
@@ -194,7 +197,8 @@ class Profile:
     async def events(self, after: int, limit: int = 500) -> list[Json]:
         """Return committed events with a number above `after`, oldest first."""
         if self._recent and after >= self._recent[0]["n"]:
-            return [e for e in self._recent if e["n"] > after][:limit]
+            newer = takewhile(lambda e: e["n"] > after, reversed(self._recent))
+            return list(newer)[::-1][:limit]
         found: list[Json] = []
         page = after // 1000
         while page <= self._page and len(found) < limit:
@@ -349,9 +353,12 @@ class Store:
     async def run(self) -> None:
         """Write, for ever: the only task that changes the store."""
         jobs: list[_Job] = []
+        written = 0.0
         try:
             while True:
                 jobs = jobs or [await self._jobs.get()]
+                if time.monotonic() - written < BUSY_S:
+                    await asyncio.sleep(GATHER_S)
                 while not self._jobs.empty() and len(jobs) < MOST_IN_GROUP:
                     jobs.append(self._jobs.get_nowait())
                 profile = jobs[0].profile
@@ -359,6 +366,7 @@ class Store:
                     self._write_group(profile, [job for job in jobs if job.profile is profile])
                 )
                 jobs = [job for job in jobs if job.profile is not profile]
+                written = time.monotonic()
         finally:
             while not self._jobs.empty():
                 jobs.append(self._jobs.get_nowait())

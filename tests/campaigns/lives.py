@@ -108,7 +108,7 @@ class Agent:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=output,
-                env={**os.environ, "PYTHONPATH": str(TESTS)},
+                env={**os.environ, "PYTHONPATH": str(TESTS) + ":" + os.environ.get("EXTRA","")},
             )
         try:
             yield
