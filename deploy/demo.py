@@ -8,32 +8,27 @@ import errno
 import fcntl
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
-from collections.abc import Generator
-from contextlib import (
-    AbstractAsyncContextManager,
-    AsyncExitStack,
-    ExitStack,
-    contextmanager,
-    suppress,
-)
+from collections.abc import Generator, Sequence
+from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
 from datetime import date
 from pathlib import Path
-from typing import TypeVar
 
 from keep_agent.errors import KeepError
 from keep_ledger.errors import LedgerError
 from processes import StartError, free_ports, run
 from screen import Screen, stdout
-from stage import ROOT, agent, genesis_of, look, network, watch
+from stage import ROOT, Agent, agent, genesis_of, look, network, watch
 from story import ClaimError, Scene, claim, tell
 
 HOME = ROOT / ".indykeep"
 NEEDED_MB = 200
 LOG_LINES = 4
-LEVELS = ("WARNING", "ERROR", "CRITICAL")
+LEVELS = (" WARNING ", " ERROR ", " CRITICAL ")
+ORDINARY = "egress to private networks is allowed"
 LOCK = "lock"
 SETTLE_S = 0.3
 CAST = {"office": "Licence office", "alice": "Alice", "bar": "Bar", "tim": "Tim"}
@@ -56,9 +51,6 @@ Try, in another terminal:
   curl -s -H "X-API-Key: $KEY" {admin}/v1/present-proof
   curl -s -H "X-API-Key: $KEY" {admin}/v1/protocols/present-proof
 """
-
-
-T = TypeVar("T")
 
 
 def main() -> int:
@@ -105,8 +97,8 @@ async def play(screen: Screen, folder: Path, *, keep: bool) -> None:
     """Set the scene, tell the story, and end everything."""
     begun = time.monotonic()
     screen.plain('"Over 18", proved on a real Indy network')
-    async with AsyncExitStack() as stack:
-        scene = await set_scene(stack, screen, folder)
+    async with AsyncExitStack() as ground, AsyncExitStack() as stack:
+        scene = await set_scene(ground, stack, screen, folder)
         agents = (scene.office, scene.alice, scene.bar, scene.tim)
         async with asyncio.TaskGroup() as tasks:
             watcher = tasks.create_task(watch(scene.network, agents))
@@ -123,31 +115,28 @@ async def play(screen: Screen, folder: Path, *, keep: bool) -> None:
         screen.act("The end")
         async with screen.doing("processes are ended, data is removed"):
             await stack.aclose()
+            await ground.aclose()
             shutil.rmtree(folder, ignore_errors=True)
         claim(not any(one.child.alive for one in agents), "every agent has ended")
     screen.say(f"All claims were checked. It took {time.monotonic() - begun:.0f} s.")
 
 
-async def set_scene(stack: AsyncExitStack, screen: Screen, folder: Path) -> Scene:
-    """Start network and agents, side by side; whatever was started ends with the stack."""
-    ports = stack.enter_context(free_ports(2 * len(CAST)))
+async def set_scene(
+    ground: AsyncExitStack, stack: AsyncExitStack, screen: Screen, folder: Path
+) -> Scene:
+    """Start the network, on the ground, and agents, on the stack, side by side."""
+    ports = ground.enter_context(free_ports(2 * len(CAST)))
     where = folder / "network"
     async with asyncio.TaskGroup() as tasks:
 
-        def begin(context: AbstractAsyncContextManager[T]) -> asyncio.Task[T]:
-            return tasks.create_task(stack.enter_async_context(context))
+        def begin(title: str, name: str, ports: Sequence[int]) -> asyncio.Task[Agent]:
+            genesis = genesis_of(where)
+            one = agent(title, folder / name, genesis=genesis, ports=ports, settings={})
+            return tasks.create_task(stack.enter_async_context(one))
 
-        net = begin(network(where))
+        net = tasks.create_task(ground.enter_async_context(network(where)))
         cast = [
-            begin(
-                agent(
-                    title,
-                    folder / name,
-                    genesis=genesis_of(where),
-                    ports=ports[2 * i : 2 * i + 2],
-                    settings={},
-                )
-            )
+            begin(title, name, ports[2 * i : 2 * i + 2])
             for i, (name, title) in enumerate(CAST.items())
         ]
         screen.act("1. A network and four agents")
@@ -156,6 +145,13 @@ async def set_scene(stack: AsyncExitStack, screen: Screen, folder: Path) -> Scen
         text = "the office, Alice, the bar and Tim start: a process and an encrypted store each"
         async with screen.doing(text):
             office, alice, bar, tim = await asyncio.gather(*cast)
+    for one in (
+        office,
+        alice,
+        bar,
+        tim,
+    ):  # in the end all are told at once; then each is awaited
+        stack.callback(one.child.signal, signal.SIGTERM)
     return Scene(screen, net.result(), office, alice, bar, tim, date.today())  # noqa: DTZ011 - here
 
 
@@ -202,17 +198,18 @@ def explain(screen: Screen, folder: Path, error: Exception) -> None:
         for log in sorted(folder.glob("*.log")):
             for line in warnings(log):
                 screen.plain(f"  {log.stem}: {line}")
-    with suppress(OSError, shutil.Error):
-        logs.mkdir()
-        for log in (*folder.glob("*.log"), *folder.glob("network/log/*")):
+    logs.mkdir()
+    for log in (*folder.glob("*.log"), *folder.glob("network/log/*.*")):
+        with suppress(OSError):  # a full disk
             shutil.copy(log, logs)
-        screen.plain(f"Everything that was started is ended. The logs are kept in {logs}")
+    screen.plain(f"Everything that was started is ended. The logs are kept in {logs}")
 
 
 def warnings(log: Path) -> list[str]:
     """Return the last lines of an agent's log that tell of trouble."""
     lines = log.read_text("utf-8", "replace").splitlines()
-    return [line for line in lines if any(level in line for level in LEVELS)][-LOG_LINES:]
+    telling = [line for line in lines if any(level in line for level in LEVELS)]
+    return [line for line in telling if ORDINARY not in line][-LOG_LINES:]
 
 
 # -- where it happens ------------------------------------------------------------------------------

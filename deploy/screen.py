@@ -16,6 +16,7 @@ from typing import TextIO
 WIDEST = 92
 NARROWEST = 40
 LEFT = 28
+ROOM = 12  # for mark and time
 LIVE_S = 0.1
 FIRST_WORD_S, NEXT_WORD_S = 2.0, 5.0
 SHOWN_S = 0.5
@@ -65,9 +66,10 @@ class Screen:
             textwrap.fill(words, self._width, initial_indent="    ", subsequent_indent="      ")
         )
 
-    def done(self, text: str) -> None:
-        """Tell what is done and was checked."""
-        self._marked(self._in(_GREEN, "\u2713" if self.fancy else "+"), text)
+    def done(self, text: str, took: str = "") -> None:
+        """Tell what is done and was checked, and how long it took."""
+        mark = self._in(_GREEN, "\u2713" if self.fancy else "+")
+        self._marked(mark, text, f"  {self._in(_DIM, took)}" if took else "")
 
     def failed(self, text: str) -> None:
         """Tell what went wrong."""
@@ -105,7 +107,7 @@ class Screen:
         await self._stop(ticking)
         took = time.monotonic() - begun
         words = ": ".join([text, "; ".join(found)] if found else [text])
-        self.done(words + (self._in(_DIM, f"  {took:.1f} s") if took >= SHOWN_S else ""))
+        self.done(words, f"{took:.1f} s" if took >= SHOWN_S else "")
 
     async def _tick(self, text: str, begun: float) -> None:
         waited = 0.0 if self.live else FIRST_WORD_S
@@ -130,10 +132,11 @@ class Screen:
     def _width(self) -> int:
         return max(NARROWEST, min(WIDEST, shutil.get_terminal_size().columns - 1))
 
-    def _marked(self, mark: str, text: str) -> None:
-        lines = textwrap.wrap(text, self._width - 4) or [""]
-        self._line(f"  {mark} {lines[0]}")
-        for line in lines[1:]:
+    def _marked(self, mark: str, text: str, after: str = "") -> None:
+        wrapped = textwrap.wrap(text, self._width - ROOM) or [""]
+        wrapped[-1] += after
+        self._line(f"  {mark} {wrapped[0]}")
+        for line in wrapped[1:]:
             self._line(f"    {line}")
 
     def _in(self, code: str, text: str) -> str:
