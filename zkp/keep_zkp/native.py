@@ -17,11 +17,14 @@ from queue import SimpleQueue
 from threading import Lock, Thread
 from typing import Any, ParamSpec, Protocol, Self, TypeVar, cast
 
-from anoncreds import AnoncredsError
+from anoncreds import AnoncredsError, library_version
 
 from keep_zkp.errors import BusyError, InvalidError, LibraryError
 
 Json = dict[str, Any]
+_LOADING = Lock()
+"""The first call loads the library; two first calls at once make it panic."""
+
 MAX_TEXT = 1 << 20
 """Longest text, and longest JSON object as text, that is handed to the library."""
 
@@ -100,6 +103,8 @@ class Lane:
             self._inside -= 1
 
     def _serve(self) -> None:
+        with _LOADING:
+            library_version()
         while (job := self._jobs.get()) is not None:
             work, call = job
             if work.set_running_or_notify_cancel():
