@@ -74,6 +74,8 @@ UNKNOWN: list[Any] = [
     [{"schema_name": "x" * 5000}],
     [{"schema_name": str(i)} for i in range(300)],
     {"schema_name": "a\x00b"},
+    {"attr::a::marker": "0"},
+    {"attr::a::marker": {"$neq": "1"}},
 ]
 
 
@@ -188,6 +190,31 @@ def test_sec_p21_a_threshold_is_a_32_bit_integer_and_nothing_like_it(value: obje
     asked = {"p": {"name": "a", "p_type": ">=", "p_value": value}}
     with pytest.raises(InvalidError):
         our_request(body(requested_predicates=asked), accept_any_issuer=True)
+
+
+@pytest.mark.parametrize(("kind", "value"), [(">", 2**31 - 1), ("<", -(2**31))])
+def test_sec_p21_a_threshold_that_no_32_bit_number_passes_is_refused(
+    kind: str, value: int
+) -> None:
+    asked = body(requested_predicates={"p": {"name": "a", "p_type": kind, "p_value": value}})
+    with pytest.raises(InvalidError, match="no 32-bit number"):
+        our_request(asked, accept_any_issuer=True)
+    with pytest.raises(RefusedError, match="no 32-bit number"):
+        read_request(asked)
+
+
+@pytest.mark.parametrize("tag", ["attr::number::value", "attr::Category::value"])
+@pytest.mark.parametrize("section", ["requested_attributes", "requested_predicates"])
+def test_sec_p04_a_condition_is_on_a_value_that_is_asked_for_in_that_spelling(
+    tag: str, section: str
+) -> None:
+    wanted = [{"cred_def_id": LICENCE}, {"cred_def_id": LICENCE, tag: "1"}]
+    comparison = {"p_type": "<", "p_value": 1} if section == "requested_predicates" else {}
+    asked = body()
+    asked[section]["x"] = {"name": "name", "restrictions": wanted, **comparison}
+    with pytest.raises(InvalidError, match="SEC-P04"):
+        our_request(asked, accept_any_issuer=True)
+    assert read_request(asked).asked["x"].restrictions is not None
 
 
 def test_sec_p22_one_attribute_is_not_asked_as_value_and_predicate() -> None:

@@ -72,10 +72,10 @@ def test_predicates_are_tried_on_canonical_numbers(raw: str, *, fits: bool) -> N
 
 def test_value_restrictions_look_at_the_held_values() -> None:
     wanted = read({"cred_def_id": cred_def_id("licence"), "attr::category::value": "B"})
-    asked = ask({"n": Attribute(name="name", restrictions=wanted)})
+    asked = ask({"n": Attribute(name="category", restrictions=wanted)})
     assert select(asked, wallet("alice")).chosen == {"n": "alice"}
     other = read({"cred_def_id": cred_def_id("licence"), "attr::category::value": "A"})
-    asked = ask({"n": Attribute(name="name", restrictions=other)})
+    asked = ask({"n": Attribute(name="category", restrictions=other)})
     assert select(asked, wallet("alice")).missing == ("n",)
 
 

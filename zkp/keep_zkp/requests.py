@@ -31,6 +31,7 @@ from keep_zkp.restrictions import (
     binds_issuer,
     leaves,
     respell,
+    value_name,
 )
 
 Json = dict[str, Any]
@@ -98,6 +99,12 @@ class Predicate(Asked):
     name: Name
     p_type: Literal[">=", ">", "<=", "<"]
     p_value: Int32
+
+    @model_validator(mode="after")
+    def _some_number_satisfies_it(self) -> Predicate:
+        if (self.p_type, self.p_value) in {(">", INT32_MAX), ("<", INT32_MIN)}:
+            raise ValueError("no 32-bit number satisfies it")
+        return self
 
     def __str__(self) -> str:
         return f"{self.name} {self.p_type} {self.p_value}"
@@ -178,7 +185,7 @@ def read_request(body: Json) -> PresentationRequest:
 
     Taken: unknown members outside restrictions, null for absent, a number as nonce, one restriction
     object instead of a list, no name or version. Not taken: unknown restrictions (SEC-P08), a
-    threshold outside 32 bits (SEC-P21), more than a hundred referents.
+    threshold outside 32 bits or that no such number passes (SEC-P21), over a hundred referents.
 
     Raises:
         RefusedError: it is no presentation request.
@@ -213,15 +220,17 @@ def check_binding(request: PresentationRequest, *, accept_any_issuer: bool) -> N
         accept_any_issuer: ask so nevertheless; the verdict then says "issuer not pinned".
 
     Raises:
-        InvalidError: a referent names no issuer (SEC-P09, SEC-P10), two ways to name issuers are
-            mixed (one request has one form of ids), or one attribute of one kind of credential
-            is asked as a value and as a predicate, which nobody can answer (SEC-P22).
+        InvalidError: a referent names no issuer (SEC-P09, SEC-P10), has a condition on a value
+            that it does not ask to show (SEC-P04), two ways to name issuers are mixed (one
+            request has one form of ids), or one attribute of one kind of credential is asked as
+            a value and as a predicate, which nobody can answer (SEC-P22).
     """
     tags = {leaf.tag for asked in request.asked.values() for leaf in _leaves(asked)}
     for old, new in (("issuer_did", "issuer_id"), ("schema_issuer_did", "schema_issuer_id")):
         if {old, new} <= tags:
             raise InvalidError(f"{old} and {new} cannot be mixed in one request")
     _check_overlap(request)
+    _check_conditions(request)
     open_ones = unbound(request)
     if open_ones and not accept_any_issuer:
         raise InvalidError(
@@ -328,6 +337,21 @@ def _check_overlap(request: PresentationRequest) -> None:
             raise InvalidError(
                 f"SEC-P22: {asked.name!r} is asked as a value and as a predicate"
             )
+
+
+def _check_conditions(request: PresentationRequest) -> None:
+    """An attribute's condition is on what it shows; a predicate's on what any attribute shows."""
+    every = {
+        name for asked in request.requested_attributes.values() for name in asked.all_names
+    }
+    for referent, asked in request.asked.items():
+        shown = set(asked.all_names) if isinstance(asked, Attribute) else every
+        for leaf in _leaves(asked):
+            if (name := value_name(leaf.tag)) is not None and name not in shown:
+                raise InvalidError(
+                    f"SEC-P04: {referent!r} has a condition on {name!r} and does not ask to show "
+                    "it, spelt so"
+                )
 
 
 def _leaves(asked: Asked) -> list[Is]:

@@ -129,6 +129,12 @@ def leaves(query: Query) -> Iterator[Is]:
                 yield from leaves(part)
 
 
+def value_name(tag: str) -> str | None:
+    """Return the attribute whose value the tag is about; None for every other tag."""
+    match = _ATTRIBUTE_TAG.fullmatch(tag)
+    return match[1] if match and match[2] == "value" else None
+
+
 def binds_issuer(query: Query | None) -> bool:
     """Return whether nothing can satisfy the query without an issuer that it names (SEC-P10)."""
     match query:
@@ -217,9 +223,11 @@ def _read_item(key: str, value: object, depth: int) -> Query:
         return _read_operands(AllOf if key == "$and" else AnyOf, value, depth)
     if key == "$not":
         return Not(_present(_read_object(value, depth + 1)))
-    if key not in TAGS and _ATTRIBUTE_TAG.fullmatch(key) is None:
-        raise ValueError(f"unknown restriction {key[:64]!r}")
-    return _read_comparison(key, value)
+    if key in TAGS or value_name(key) is not None:
+        return _read_comparison(key, value)
+    if _ATTRIBUTE_TAG.fullmatch(key) and value == "1":
+        return Is(key, ("1",))
+    raise ValueError(f"unknown restriction {key[:64]!r}")
 
 
 def _read_operands(kind: type[AllOf | AnyOf], value: object, depth: int) -> Query:
