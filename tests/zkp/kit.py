@@ -18,6 +18,7 @@ from keep_zkp.requests import (
     PresentationRequest,
     from_cred_def,
     make_request,
+    new_nonce,
     reveal,
 )
 from keep_zkp.restrictions import Query
@@ -87,6 +88,19 @@ def ask(
         attributes=attributes or {},
         predicates=predicates or {},
         accept_any_issuer=accept_any_issuer,
+    )
+
+
+def new_request(
+    attributes: Mapping[str, Attribute], predicates: Mapping[str, Predicate] | None = None
+) -> PresentationRequest:
+    """Make a request without the checks on our own: as a peer or a careless caller would."""
+    return PresentationRequest(
+        name="test",
+        version="1.0",
+        nonce=new_nonce(),
+        requested_attributes=attributes,
+        requested_predicates=predicates or {},
     )
 
 
@@ -238,12 +252,17 @@ class Case:
     @property
     def presentation(self) -> Json:
         """A copy to spoil."""
-        return copy.deepcopy(self.original)
+        return json.loads(json.dumps(self.original))  # type: ignore[no-any-return] # JSON
 
 
 def rules(verdict: Verdict) -> set[str]:
     """Return the names of the rules that a verdict says are broken."""
     return {reason.rule for reason in verdict.reasons}
+
+
+def proved(presentation: Any, index: int = 0) -> Any:
+    """Return the numbers about one of the credentials presented."""
+    return presentation["proof"]["proofs"][index]["primary_proof"]
 
 
 def new_scope() -> Scope:

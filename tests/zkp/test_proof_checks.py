@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from zkp.kit import Case, Desk, bar_question, cred_def
+from zkp.kit import Case, Desk, bar_question, cred_def, proved
 
 from keep_zkp.proof_checks import E_BITS, M_BITS
 
@@ -32,12 +32,12 @@ def modulus() -> int:
 
 def equality(presentation: Any) -> Any:
     """Return the part about the signature."""
-    return presentation["proof"]["proofs"][0]["primary_proof"]["eq_proof"]
+    return proved(presentation)["eq_proof"]
 
 
 def comparison(presentation: Any) -> Any:
     """Return the part about the birthday."""
-    return presentation["proof"]["proofs"][0]["primary_proof"]["ge_proofs"][0]
+    return proved(presentation)["ge_proofs"][0]
 
 
 def listed(presentation: Any) -> Any:

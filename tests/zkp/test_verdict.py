@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from zkp.kit import ADULT, Case, Desk, ask, cred_def, cred_def_id, held, over_18, rules, source
+from zkp.kit import ADULT, Case, Desk, ask, cred_def_id, held, over_18, proved, rules, source
 
 from keep_zkp.encode import encode
 from keep_zkp.holder import Chosen
@@ -20,17 +20,12 @@ from keep_zkp.requests import (
     Interval,
     Predicate,
     PresentationRequest,
-    from_issuer,
     reveal,
 )
 from keep_zkp.restrictions import read
 from keep_zkp.verdict import How, Verdict
 
 Spoil = Callable[[Any], object]
-
-
-def _proved(presentation: Any, index: int = 0) -> Any:
-    return presentation["proof"]["proofs"][index]["primary_proof"]
 
 
 async def test_sec_p28_the_verdict_lists_each_referent_and_where_it_comes_from(
@@ -102,7 +97,7 @@ async def test_sec_p01_a_predicate_rewritten_in_the_proof_is_refused(
     desk: Desk, bar: Case, change: dict[str, Any]
 ) -> None:
     presentation = bar.presentation
-    _proved(presentation)["ge_proofs"][0]["predicate"].update(change)
+    proved(presentation)["ge_proofs"][0]["predicate"].update(change)
     assert "SEC-P01" in rules(await desk.refuse(bar.request, presentation))
 
 
@@ -111,7 +106,7 @@ async def test_sec_p01_a_predicate_dropped_or_doubled_in_the_proof_is_refused(
 ) -> None:
     for times in (0, 2):
         presentation = bar.presentation
-        _proved(presentation)["ge_proofs"] *= times
+        proved(presentation)["ge_proofs"] *= times
         assert "SEC-P01" in rules(await desk.refuse(bar.request, presentation))
 
 
@@ -149,7 +144,7 @@ async def test_sec_p02_a_value_encoded_to_fit_itself_but_not_the_proof_is_refuse
     other = {"raw": "A", "encoded": encode("A")}
     presentation["requested_proof"]["revealed_attrs"]["category"].update(other)
     assert rules(await desk.refuse(bar.request, presentation)) == {"SEC-P02"}
-    _proved(presentation)["eq_proof"]["revealed_attrs"]["category"] = other["encoded"]
+    proved(presentation)["eq_proof"]["revealed_attrs"]["category"] = other["encoded"]
     assert rules(await desk.verify(bar.request, presentation)) == {"SEC-P29"}
 
 
@@ -160,58 +155,6 @@ async def test_sec_p02_two_values_of_a_group_cannot_change_places(
     values = presentation["requested_proof"]["revealed_attr_groups"]["person"]["values"]
     values["name"], values["number"] = values["number"], values["name"]
     assert rules(await desk.refuse(bar.request, presentation)) == {"SEC-P02"}
-
-
-async def test_sec_p03_a_value_restriction_is_evaluated_on_the_checked_value(
-    desk: Desk, shown: Case
-) -> None:
-    for value, ok in (("B", True), ("A", False)):
-        wanted = read({"cred_def_id": cred_def_id("licence"), "attr::category::value": value})
-        attribute = Attribute(name="category", restrictions=wanted)
-        request = shown.request.model_copy(
-            update={"requested_attributes": {"category": attribute}}
-        )
-        assert (await desk.verify(request, shown.presentation)).ok is ok
-
-
-async def test_sec_p03_a_false_raw_value_does_not_satisfy_a_value_restriction(
-    desk: Desk, shown: Case
-) -> None:
-    wanted = read({"cred_def_id": cred_def_id("licence"), "attr::category::value": "A"})
-    attribute = Attribute(name="category", restrictions=wanted)
-    request = shown.request.model_copy(update={"requested_attributes": {"category": attribute}})
-    presentation = shown.presentation
-    presentation["requested_proof"]["revealed_attrs"]["category"]["raw"] = "A"
-    assert rules(await desk.refuse(request, presentation)) == {"SEC-P02"}
-
-
-async def test_sec_p03_a_marker_names_an_attribute_that_is_really_there(
-    desk: Desk, shown: Case
-) -> None:
-    for name, broken in (("number", set[str]()), ("nothing", {"SEC-P03"})):
-        wanted = read({"cred_def_id": cred_def_id("licence"), f"attr::{name}::marker": "1"})
-        attribute = Attribute(name="category", restrictions=wanted)
-        request = shown.request.model_copy(
-            update={"requested_attributes": {"category": attribute}}
-        )
-        assert rules(await desk.verify(request, shown.presentation)) == broken
-
-
-@pytest.mark.parametrize(
-    "wanted",
-    [
-        {"attr::number::value": "anything"},
-        {"$not": {"attr::number::value": "anything"}},
-        {"attr::number::value": {"$neq": "anything"}},
-    ],
-)
-async def test_sec_p04_nothing_holds_of_a_value_that_was_not_shown(
-    desk: Desk, shown: Case, wanted: dict[str, Any]
-) -> None:
-    restrictions = read({"cred_def_id": cred_def_id("licence"), **wanted})
-    attribute = Attribute(name="category", restrictions=restrictions)
-    request = shown.request.model_copy(update={"requested_attributes": {"category": attribute}})
-    assert "SEC-P03" in rules(await desk.refuse(request, shown.presentation))
 
 
 async def test_sec_p24_an_unrevealed_answer_satisfies_nothing(desk: Desk, bar: Case) -> None:
@@ -295,7 +238,7 @@ async def test_sec_p07_an_answer_or_proof_that_belongs_to_nothing_is_refused(
     for spoil in spoils:
         presentation = bar.presentation
         spoil(presentation)
-        assert not (await desk.verify(bar.request, presentation)).ok
+        assert rules(await desk.refuse(bar.request, presentation)) == {"SEC-P07"}
 
 
 async def test_sec_p09_our_own_word_is_told_apart_from_proof(desk: Desk) -> None:
@@ -329,52 +272,6 @@ async def test_sec_p09_our_own_word_never_answers_a_restricted_attribute(
     assert "SEC-P09" in rules(await desk.refuse(bar.request, presentation))
 
 
-async def test_sec_p10_an_issuer_that_is_not_pinned_is_said(desk: Desk) -> None:
-    restrictions = read({"schema_name": "licence"})
-    attribute = Attribute(name="name", restrictions=restrictions)
-    request = ask({"name": attribute}, accept_any_issuer=True)
-    presentation = await desk.present(request, {"alice_city": (("name",), ())})
-    assert rules(await desk.refuse(request, presentation)) == {"SEC-P10"}
-    verdict = await desk.verify(request, presentation, accept_any_issuer=True)
-    assert verdict.ok
-    assert "issuer not pinned" in verdict.notices[0].words
-    assert "did:indy:sovrin:7Tqg6BwSSWapxgUDm9KKgg" in verdict.notices[0].words
-
-
-@pytest.mark.parametrize("other", ["learner", "city"])
-async def test_sec_p10_another_definition_or_issuer_does_not_answer(
-    desk: Desk, other: str
-) -> None:
-    asked = ask({"category": reveal("category", source=source("licence"))})
-    presentation = await desk.present(asked, {f"alice_{other}": (("category",), ())})
-    assert rules(await desk.refuse(asked, presentation)) == {"SEC-P03"}
-
-
-async def test_sec_p10_an_issuer_can_be_named_in_either_word(desk: Desk) -> None:
-    for name, issuer in (
-        ("alice", "V4SGRU86Z58d6TV7PBUe6f"),
-        ("alice_city", "did:indy:sovrin:7Tqg6BwSSWapxgUDm9KKgg"),
-    ):
-        request = ask({"category": reveal("category", source=from_issuer(issuer))})
-        presentation = await desk.present(request, {name: (("category",), ())})
-        assert (await desk.verify(request, presentation)).ok
-
-
-async def test_two_forms_of_one_id_are_the_same_where_the_caller_says_so(desk: Desk) -> None:
-    qualified = "did:indy:sovrin:V4SGRU86Z58d6TV7PBUe6f/anoncreds/v0/CLAIM_DEF/12/default"
-    request = ask(
-        {"c": Attribute(name="category", restrictions=read({"cred_def_id": qualified}))}
-    )
-    presentation = await desk.present(request, {"alice": (("c",), ())})
-    assert rules(await desk.refuse(request, presentation)) == {"SEC-P03"}
-    forms = {qualified, cred_def_id("licence")}
-
-    def same(one: str, other: str) -> bool:
-        return one == other or {one, other} == forms
-
-    assert (await desk.verify(request, presentation, same=same)).ok
-
-
 async def test_sec_p11_answers_from_two_credentials_of_one_kind_are_said(desk: Desk) -> None:
     request = ask({"c": reveal("category", source=source("licence"))}, {"adult": over_18()})
     values = {name: value["raw"] for name, value in held("alice")["values"].items()}
@@ -391,40 +288,6 @@ async def test_sec_p13_a_proof_made_for_another_nonce_is_refused(desk: Desk, bar
     assert rules(await desk.verify(request, bar.presentation)) == {"SEC-P29"}
 
 
-async def test_sec_p17_a_schema_that_is_not_the_definitions_own_is_refused(
-    desk: Desk, shown: Case
-) -> None:
-    """Otherwise `schema_name: passport` is satisfied by naming somebody else's schema."""
-    city = cred_def("city")["schema_id"]
-    presentation = shown.presentation
-    presentation["identifiers"][0]["schema_id"] = city
-    assert rules(await desk.refuse(shown.request, presentation)) == {"SEC-P17"}
-
-
-async def test_sec_p17_only_what_the_ledger_gave_counts(desk: Desk, bar: Case) -> None:
-    assert rules(await desk.refuse(bar.request, bar.presentation, cred_defs={})) == {"SEC-P17"}
-    assert rules(await desk.refuse(bar.request, bar.presentation, schemas={})) == {"SEC-P17"}
-    changes: list[dict[str, Any]] = [
-        {"issuerId": "7Tqg6BwSSWapxgUDm9KKgg"},
-        {"schemaId": "x"},
-        {"value": {}},
-    ]
-    for change in changes:
-        changed = {key: {**value, **change} for key, value in desk.cred_defs.items()}
-        verdict = await desk.verify(bar.request, bar.presentation, cred_defs=changed)
-        assert rules(verdict) == {"SEC-P17"}
-
-
-async def test_sec_p17_another_issuers_key_under_the_same_id_verifies_nothing(
-    desk: Desk, bar: Case
-) -> None:
-    """Here the resolver itself is wrong: the cryptography still says no."""
-    id_, mine = cred_def_id("licence"), desk.cred_defs[cred_def_id("licence")]
-    learner = {**desk.cred_defs[cred_def_id("learner")], "tag": mine["tag"]}
-    verdict = await desk.verify(bar.request, bar.presentation, cred_defs={id_: learner})
-    assert rules(verdict) == {"SEC-P29"}
-
-
 async def test_sec_p18_names_are_compared_as_they_are_signed(desk: Desk) -> None:
     request = ask({"n": reveal("FIRST name", source=source("card"))})
     presentation = await desk.present(request, {"alice_card": (("n",), ())})
@@ -437,19 +300,19 @@ async def test_sec_p18_a_name_that_is_not_canonical_in_the_proof_is_refused(
     desk: Desk, bar: Case
 ) -> None:
     presentation = bar.presentation
-    revealed = _proved(presentation)["eq_proof"]["revealed_attrs"]
+    revealed = proved(presentation)["eq_proof"]["revealed_attrs"]
     revealed["Category"] = revealed.pop("category")
-    assert not (await desk.verify(bar.request, presentation)).ok
+    assert rules(await desk.refuse(bar.request, presentation)) == {"SEC-P02"}
 
 
 async def test_sec_p22_a_value_shown_and_compared_at_once_is_refused(
     desk: Desk, bar: Case
 ) -> None:
     presentation = bar.presentation
-    equality = _proved(presentation)["eq_proof"]
+    equality = proved(presentation)["eq_proof"]
     del equality["m"]["birthdate_dateint"]
     equality["revealed_attrs"]["birthdate_dateint"] = "19990512"
-    assert not (await desk.verify(bar.request, presentation)).ok
+    assert rules(await desk.refuse(bar.request, presentation)) == {"SEC-P02"}
 
 
 async def test_sec_p26_two_holders_cannot_present_together(desk: Desk) -> None:
@@ -471,59 +334,6 @@ async def test_sec_p26_two_holders_cannot_present_together(desk: Desk) -> None:
     )
     one["proof"]["proofs"][0] = other["proof"]["proofs"][0]
     assert "SEC-P26" in rules(await desk.refuse(request, one))
-
-
-@pytest.mark.parametrize("ids", [10_000, 101, 4])
-async def test_sec_p30_more_credentials_than_questions_are_refused_before_any_work(
-    desk: Desk, bar: Case, ids: int
-) -> None:
-    presentation = bar.presentation
-    presentation["identifiers"] *= ids
-    assert rules(await desk.refuse(bar.request, presentation)) == {"SEC-P30"}
-
-
-async def test_sec_p30_huge_texts_and_numbers_are_refused(desk: Desk, bar: Case) -> None:
-    spoils: list[Spoil] = [
-        lambda p: p["identifiers"][0].update(cred_def_id="x" * 1_100_000),
-        lambda p: _proved(p)["eq_proof"].update(v="1" * 100_000),
-        lambda p: p["proof"]["aggregated_proof"]["c_list"].extend([[0]] * 1001),
-        lambda p: _proved(p)["eq_proof"]["m"].update({f"m{i}": "1" for i in range(200)}),
-    ]
-    for spoil in spoils:
-        presentation = bar.presentation
-        spoil(presentation)
-        assert rules(await desk.refuse(bar.request, presentation)) == {"SEC-P30"}
-
-
-@pytest.mark.parametrize("index", [True, False, -1, 2**32, 10**30, 0.0, "0", None, [0]])
-async def test_sec_p30_an_index_that_is_no_small_number_is_refused(
-    desk: Desk, bar: Case, index: object
-) -> None:
-    presentation = bar.presentation
-    presentation["requested_proof"]["revealed_attrs"]["category"]["sub_proof_index"] = index
-    assert rules(await desk.refuse(bar.request, presentation)) == {"SEC-P30"}
-
-
-@pytest.mark.parametrize("number", ["٣", "+1", "01", "-0", "1 ", "", "1e5", 5, None, "0x1"])
-async def test_sec_p30_a_number_in_another_spelling_is_refused(
-    desk: Desk, bar: Case, number: object
-) -> None:
-    presentation = bar.presentation
-    _proved(presentation)["eq_proof"]["m2"] = number
-    assert rules(await desk.refuse(bar.request, presentation)) == {"SEC-P30"}
-
-
-@pytest.mark.parametrize("body", [{}, {"proof": {}}, {"identifiers": 5}, [], None, "x", 5])
-async def test_sec_p30_what_is_no_presentation_gets_a_verdict(
-    desk: Desk, bar: Case, body: Any
-) -> None:
-    assert rules(await desk.refuse(bar.request, body)) == {"SEC-P30"}
-
-
-async def test_a_proof_of_non_revocation_has_no_place_yet(desk: Desk, bar: Case) -> None:
-    presentation = bar.presentation
-    presentation["proof"]["proofs"][0]["non_revoc_proof"] = {"x_list": {}, "c_list": {}}
-    assert rules(await desk.refuse(bar.request, presentation)) == {"SEC-P30"}
 
 
 async def test_an_empty_verdict_is_not_ok(bar: Case) -> None:

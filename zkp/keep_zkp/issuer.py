@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import cast
@@ -19,6 +20,7 @@ from keep_zkp.native import Json, Scope, fresh, text
 
 MAX_ATTRIBUTES = 125
 """The ledger's bound on the attributes of a schema."""
+_DIGITS = re.compile(r"[1-9][0-9]{0,1299}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,3 +203,18 @@ def signed_names(cred_def: Json) -> frozenset[str]:
     except (KeyError, TypeError) as error:
         raise InvalidError("no credential definition") from error
     return found - {"master_secret", "link_secret"}
+
+
+def modulus(cred_def: Json) -> int:
+    """Return the number below which the elements of the issuer's group lie.
+
+    Raises:
+        InvalidError: it is no credential definition.
+    """
+    try:
+        digits = cast("object", cred_def["value"]["primary"]["n"])
+    except (KeyError, TypeError) as error:
+        raise InvalidError("no credential definition") from error
+    if not isinstance(digits, str) or _DIGITS.fullmatch(digits) is None:
+        raise InvalidError("no credential definition")
+    return int(digits)

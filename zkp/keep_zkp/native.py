@@ -209,12 +209,13 @@ def json_text(value: Json) -> str:
     """Return a JSON object as the text that the library parses.
 
     Raises:
-        InvalidError: it is no JSON object, or too long.
+        InvalidError: it is no JSON object, no Unicode text, or too long.
     """
     if not isinstance(value, dict):  # pyright: ignore[reportUnnecessaryIsInstance] - callers lie
         raise InvalidError("no JSON object")
     try:
         written = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        written.encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidError("no JSON object") from error
     if len(written) > MAX_TEXT:

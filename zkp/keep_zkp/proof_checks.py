@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from keep_zkp.issuer import signed_names
+from keep_zkp.issuer import modulus, signed_names
 from keep_zkp.native import Json
 from keep_zkp.presentation import EqualityProof, PredicateProof, Proof, SubProof
 
@@ -41,8 +41,8 @@ def check_hidden(sub_proof: SubProof, cred_def: Json) -> Iterator[str]:
         yield "a hidden attribute is out of range"
     if any(int(each) < 0 for each in _responses(equality, comparisons)):
         yield "a response is negative"
-    modulus = int(cred_def["value"]["primary"]["n"])
-    if not all(1 < each < modulus - 1 for each in _commitments(sub_proof)):
+    bound = modulus(cred_def) - 1
+    if not all(1 < each < bound for each in _commitments(sub_proof)):
         yield "a commitment is out of range"
     for each in comparisons:
         yield from _check_comparison(each, equality)

@@ -17,12 +17,12 @@ from typing import Any, cast
 
 from keep_zkp.encode import common_name, encode, is_canonical
 from keep_zkp.errors import InvalidError
-from keep_zkp.issuer import signed_names
+from keep_zkp.issuer import modulus, schema_names, signed_names
 from keep_zkp.native import Json
-from keep_zkp.presentation import Presentation, RawEncoded, RequestedProof
+from keep_zkp.presentation import Identifier, Presentation, RawEncoded, RequestedProof
 from keep_zkp.proof_checks import check_commitments, check_hidden, check_one_holder
 from keep_zkp.requests import Attribute, Predicate, PresentationRequest, unbound
-from keep_zkp.restrictions import Facts, Same, holds
+from keep_zkp.restrictions import Facts, exactly, holds
 
 
 class How(StrEnum):
@@ -129,7 +129,6 @@ class Question:
     request: PresentationRequest
     shown: Presentation
     resolved: Resolved
-    same: Same
     accept_any_issuer: bool
 
 
@@ -217,48 +216,30 @@ def _ledger(question: Question) -> Iterator[Reason]:
             yield Reason(
                 "SEC-P17", f"the ledger knows no {identifier.cred_def_id!r} or its schema"
             )
-        elif not _belongs(
-            identifier.schema_id, identifier.cred_def_id, schema, cred_def, question
-        ):
+        elif not _belongs(identifier, schema, cred_def):
             yield Reason(
                 "SEC-P17", f"{identifier.cred_def_id!r} does not fit its schema or issuer"
             )
 
 
-def _belongs(
-    schema_id: str, cred_def_id: str, schema: Json, cred_def: Json, question: Question
-) -> bool:
-    names, issuer, of_schema = (
-        schema.get("attrNames"),
-        cred_def.get("issuerId"),
-        schema.get("issuerId"),
-    )
-    if (
-        not isinstance(names, list)
-        or not isinstance(issuer, str)
-        or not isinstance(of_schema, str)
-    ):
-        return False
+def _belongs(identifier: Identifier, schema: Json, cred_def: Json) -> bool:
     try:
-        signed = signed_names(cred_def)
+        names, signed, _ = schema_names(schema), signed_names(cred_def), modulus(cred_def)
     except InvalidError:
         return False
-    common = frozenset(common_name(str(name)) for name in cast("list[object]", names))
     return (
-        common == signed
-        and len(common) == len(cast("list[object]", names))
-        and question.same(str(cred_def.get("schemaId")), schema_id)
-        and question.same(issuer, _issuer_of(cred_def_id) or issuer)
-        and question.same(of_schema, _issuer_of(schema_id) or of_schema)
+        sorted(map(common_name, names)) == sorted(signed)
+        and cred_def.get("schemaId") == identifier.schema_id
+        and _made_by(cred_def.get("issuerId"), identifier.cred_def_id)
+        and _made_by(schema.get("issuerId"), identifier.schema_id)
     )
 
 
-def _issuer_of(ledger_id: str) -> str | None:
-    """Return the DID that an id names: `did:.../...` or the legacy `DID:2:...`, `DID:3:CL:...`."""
-    if ledger_id.startswith("did:"):
-        return ledger_id.split("/", 1)[0] if "/" in ledger_id else None
-    head, mark, _ = ledger_id.partition(":")
-    return head if mark else None
+def _made_by(issuer: object, ledger_id: str) -> bool:
+    """The id names this DID: `did:.../...` or the legacy `DID:2:...`, `DID:3:CL:...`; or none."""
+    mark = "/" if ledger_id.startswith("did:") else ":"
+    head, found, _ = ledger_id.partition(mark)
+    return isinstance(issuer, str) and (head == issuer or not found)
 
 
 def _shown_values(
@@ -328,7 +309,7 @@ def _restrictions(question: Question) -> Iterator[Reason]:
     """P03, P04, P10: evaluated by us, on checked values only; "not known" is no."""
     for referent, index in question.shown.requested_proof.references():
         query = question.request.asked[referent].restrictions
-        if holds(query, _facts(question, index), question.same) is not True:
+        if holds(query, _facts(question, index), exactly) is not True:
             yield Reason(
                 "SEC-P03", f"{referent!r} comes from a credential that was not asked for"
             )

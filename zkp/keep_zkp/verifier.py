@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import anoncreds
 
-from keep_zkp.errors import LibraryError, RefusedError
+from keep_zkp.errors import InvalidError, LibraryError, RefusedError
 from keep_zkp.native import Json, Scope, fresh
 from keep_zkp.presentation import read_presentation
 from keep_zkp.requests import PresentationRequest
-from keep_zkp.restrictions import Same, exactly
 from keep_zkp.verdict import Question, Reason, Resolved, Verdict, find_reasons, judge, refused
 
 
@@ -45,21 +44,21 @@ async def verify(
     schemas: Mapping[str, Json],
     cred_defs: Mapping[str, Json],
     accept_any_issuer: bool,
-    same: Same = exactly,
 ) -> Verdict:
     """Judge a presentation against the request that it answers.
 
-    A false or malformed presentation is a verdict with reasons, not an error.
+    A false or malformed presentation is a verdict with reasons, not an error. Ids are compared as
+    texts: where two forms of them are in use, the caller first writes all in the form that names
+    the network (`PresentationRequest.respelled`), because two networks can have one DID.
 
     Args:
         scope: of the tenant that asked.
         request: ours, as it was stored when it was sent.
         presentation: as it came; `named` tells which ids to resolve.
         schemas: by exactly those ids, from the ledger, never from the message (SEC-P17).
-        cred_defs: likewise; their `schemaId` and `issuerId` are compared with the ids by `same`.
+        cred_defs: likewise; their `schemaId` and `issuerId` are compared with the ids.
         accept_any_issuer: as the request was made; otherwise a referent that names no issuer
             makes the verdict false, whoever signed (SEC-P10).
-        same: whether two ids (of schema, credential definition or DID) name one thing.
 
     Raises:
         BusyError: try again; no verdict was reached.
@@ -69,14 +68,14 @@ async def verify(
     except RefusedError as error:
         return refused(request, Reason(error.rule, str(error)))
     resolved = Resolved(schemas, cred_defs)
-    question = Question(request, shown, resolved, same, accept_any_issuer)
+    question = Question(request, shown, resolved, accept_any_issuer)
     reasons = find_reasons(question)
     proved = not reasons and await _library_agrees(scope, question, presentation)
     return judge(question, reasons, proved=proved)
 
 
 async def _library_agrees(scope: Scope, question: Question, presentation: Json) -> bool:
-    request = question.request.respelled(_spelling(question))
+    request = question.request.respelled(str)
     identifiers = question.shown.identifiers
 
     def check() -> bool:
@@ -99,20 +98,5 @@ async def _library_agrees(scope: Scope, question: Question, presentation: Json) 
 
     try:
         return await scope.native.run(check) is True
-    except LibraryError:
+    except (InvalidError, LibraryError):
         return False
-
-
-def _spelling(question: Question) -> Callable[[str], str]:
-    """Return how the presentation and the ledger objects write an id."""
-    written = [
-        text
-        for each in question.shown.identifiers
-        for text in (
-            each.schema_id,
-            each.cred_def_id,
-            question.resolved.schemas[each.schema_id]["issuerId"],
-            question.resolved.cred_defs[each.cred_def_id]["issuerId"],
-        )
-    ]
-    return lambda value: next((text for text in written if question.same(text, value)), value)
