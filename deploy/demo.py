@@ -16,6 +16,7 @@ from collections.abc import Generator, Sequence
 from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
 from datetime import date
 from pathlib import Path
+from typing import cast
 
 from keep_agent.errors import KeepError
 from keep_ledger.errors import LedgerError
@@ -104,7 +105,7 @@ async def play(screen: Screen, folder: Path, *, keep: bool) -> None:
             watcher = tasks.create_task(watch(scene.network, agents))
             try:
                 await tell(scene)
-            except (KeepError, OSError):  # perhaps because somebody is gone
+            except (KeepError, StartError, OSError):  # perhaps because somebody is gone
                 await asyncio.sleep(SETTLE_S)
                 await look(scene.network, agents)
                 raise
@@ -186,7 +187,7 @@ def kept(scene: Scene) -> str:
 def explain(screen: Screen, folder: Path, error: Exception) -> None:
     """Say what failed, what the logs say last, and where they are kept."""
     while isinstance(error, ExceptionGroup):
-        error = error.exceptions[0]
+        error = cast("ExceptionGroup[Exception]", error).exceptions[0]
     logs = HOME / f"failed-{folder.name}"
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         words = f"the disk of {HOME} is full"

@@ -12,16 +12,16 @@ from datetime import date, timedelta
 
 from dishonest import answer_easier
 from evidence import search
-from keep_agent.client import Exchange, Json
+from keep_agent.client import Client, Exchange, Json
 from keep_agent.errors import BadCommandError
 from keep_zkp.encode import encode
 from keep_zkp.requests import from_cred_def, over_age, read_request, years_before
-from keep_zkp.select import Held, Selection, select
 from screen import Screen
 from stage import NETWORK, Agent, Network
 
 PATIENCE_S = 30.0
 KEYS_S = 180.0
+CONNECT, ISSUE, PROVE = "did-exchange", "issue-credential", "present-proof"
 ATTRIBUTES = ("name", "birthdate_dateint", "category", "number")
 ALICE = {
     "name": "Alice Eleanor Marlow",
@@ -63,6 +63,11 @@ class Link:
     host: str
     guest: str
 
+    @property
+    def back(self) -> Link:
+        """The same, seen from the guest."""
+        return Link(self.guest, self.host)
+
 
 async def tell(scene: Scene) -> None:
     """Tell it all."""
@@ -79,7 +84,11 @@ async def tell(scene: Scene) -> None:
 
 
 async def publish(scene: Scene) -> tuple[str, str]:
-    """Give the office a public DID, a schema, and begin with the keys of its credential definition."""
+    """Give the office a DID and a schema, and begin with the keys that it will sign with.
+
+    Returns:
+        The DID, and the name of the job that makes the keys and publishes them.
+    """
     screen, office = scene.screen, scene.office.client
     screen.act("2. The licence office gets a public identity")
     async with screen.doing("the network's trustee registers the office as ENDORSER") as note:
@@ -88,181 +97,169 @@ async def publish(scene: Scene) -> tuple[str, str]:
         await scene.network.register(bare, did["verkey"], "ENDORSER")
         note(did["did"])
     async with screen.doing('the office writes the schema "licence"') as note:
-        job = await office.write(
-            "schemas", name="licence", version="1.0", attributes=ATTRIBUTES
-        )
-        schema = await office.job_done(job["id"])
+        wanted = {"name": "licence", "version": "1.0", "attributes": ATTRIBUTES}
+        schema = await office.job_done((await office.write("schemas", **wanted))["id"])
         note(", ".join(ATTRIBUTES))
     job = await office.write("cred-defs", schema_id=schema["result"], tag="demo")
-    screen.say("The office now makes the keys that sign licences: two big primes, 3 to 30 seconds "
-               "of work. Meanwhile:")  # fmt: skip
+    screen.say(
+        "It begins to make the keys that will sign licences: 3 to 30 seconds of work for one "
+        "core, to find large primes. Meanwhile:"
+    )
     return did["did"], job["id"]
 
 
 async def finish_keys(scene: Scene, job: str) -> str:
     """Wait for the keys and for the credential definition on the ledger; return its id."""
-    text = "the office's keys are made, the public ones are on the ledger"
+    text = "the office's keys are made, and the public ones are on the ledger"
     async with scene.screen.doing(text) as note:
         done = await scene.office.client.job_done(job, KEYS_S)
-        note(f"entry {done['seq_no']}")
+        note(f"transaction {done['seq_no']}")
     return str(done["result"])
 
 
-# -- 3: everybody meets ------------------------------------------------------------------------
+# -- 3: everybody meets ----------------------------------------------------------------------------
 
 
 async def meet(scene: Scene) -> tuple[Link, Link, Link, Link]:
-    """Connect both sides with the office and the bar, and let them greet each other."""
-    screen = scene.screen
+    """Connect Alice and Tim with office and bar, and let some of them greet each other."""
+    screen, office, alice, bar = scene.screen, scene.office, scene.alice, scene.bar
     screen.act("3. They get to know each other")
     async with screen.doing("Alice and Tim scan invitations of the office and the bar") as note:
-        pairs = [(host, guest) for host in (scene.office, scene.bar) for guest in (scene.alice, scene.tim)]  # fmt: skip
         office_alice, office_tim, bar_alice, bar_tim = await asyncio.gather(
-            *(connect(host, guest) for host, guest in pairs)
+            connect(office.client, alice.client),
+            connect(office.client, scene.tim.client),
+            connect(bar.client, alice.client),
+            connect(bar.client, scene.tim.client),
         )
         note("4 connections by DID exchange, each with keys of its own")
-    await greet(screen, scene.office, office_alice.host, scene.alice, office_alice.guest, "Welcome! Your licence will be ready soon.")  # fmt: skip
-    await greet(screen, scene.alice, bar_alice.guest, scene.bar, bar_alice.host, "Hello, what do you need to know to let me in?")  # fmt: skip
+    await greet(screen, office, alice, office_alice, "Welcome! Your licence comes in a moment.")
+    await greet(screen, alice, bar, bar_alice.back, "Hello! What do you need to know of me?")
     return office_alice, office_tim, bar_alice, bar_tim
 
 
-async def connect(host: Agent, guest: Agent) -> Link:
-    """Connect two agents: an invitation as a link, accepted; then DID exchange, step by step."""
-    invitation = await host.client.start("out-of-band", "create-invitation")
-    read = await guest.client.start(
-        "out-of-band", "receive-invitation", url=invitation["data"]["url"]
-    )
-    await guest.client.command("out-of-band", read["id"], "accept")
-    mine = await connection(host, invitation["thid"], "request-received")
-    await host.client.command("did-exchange", mine, "send-response")
-    theirs = await connection(guest, invitation["thid"], "completed")
-    await host.client.wait("did-exchange", mine, "completed", timeout=PATIENCE_S)
-    return Link(mine, theirs)
+async def connect(host: Client, guest: Client) -> Link:
+    """Connect two agents: an invitation as a link, then DID exchange step by step."""
+    invitation = await host.start("out-of-band", "create-invitation")
+    link, name = invitation["data"]["url"], invitation["data"]["invitation"]
+    seen = await guest.start("out-of-band", "receive-invitation", url=link)
+    await guest.command("out-of-band", seen["id"], "accept")
+    asking = await host.connections(invitation=name, state="request-received", wait=PATIENCE_S)
+    claim(asking, "somebody answers the invitation")
+    await host.command(CONNECT, asking[0]["id"], "send-response")
+    theirs = await guest.connected(name, PATIENCE_S)
+    ours = await host.connected(name, PATIENCE_S)
+    return Link(host=ours["id"], guest=theirs["id"])
 
 
-async def connection(agent: Agent, invitation: str, state: str) -> str:
-    """Wait for the connection that comes of an invitation, and return its id."""
-    after = 0
-    while True:
-        for record in await agent.client.connections(state=state):
-            if record["invitation"] == invitation:
-                return str(record["id"])
-        query = {"after": after, "wait": PATIENCE_S}
-        page = await agent.client.call("GET", "/v1/events", query=query, wait=PATIENCE_S)
-        claim(page["results"], f"{agent.title} is at {state} within {PATIENCE_S:.0f} s")
-        after = page["next"]
-
-
-async def greet(
-    screen: Screen, speaker: Agent, to: str, listener: Agent, there: str, text: str
-) -> None:
+async def greet(screen: Screen, speaker: Agent, listener: Agent, link: Link, text: str) -> None:
     """Say something, and show what arrived on the other side."""
-    said = await speaker.client.start("basic-message", "send-message", to, content=text)
-    heard = await listener.client.wait(
-        "basic-message", "-", "received", thid=said["thid"], connection=there, timeout=PATIENCE_S
-    )  # fmt: skip
-    arrived = heard["data"]["lines"][0]["content"]
-    claim(arrived == text, f"{listener.title} hears what {speaker.title} says")
-    screen.quote(f"{speaker.title} to {listener.title}", arrived)
+    said = await speaker.client.start("basic-message", "send-message", link.host, content=text)
+    heard = await answered(listener.client, "basic-message", "received", said, link)
+    line = heard["data"]["lines"][0]["content"]
+    claim(line == text, f"{listener.title} hears what {speaker.title} says")
+    screen.quote(f"{speaker.title} to {listener.title}", line)
 
 
-# -- 4: the licence ----------------------------------------------------------------------------
+async def answered(
+    guest: Client, family: str, state: str, ours: Exchange, link: Link
+) -> Exchange:
+    """Wait until the other side of an exchange of the host has reached a state; return it."""
+    thid, connection = ours["thid"], link.guest
+    return await guest.wait(
+        family, "-", state, thid=thid, connection=connection, timeout=PATIENCE_S
+    )
+
+
+# -- 4: the licence --------------------------------------------------------------------------------
 
 
 async def give_licence(scene: Scene, link: Link, cred_def_id: str) -> None:
     """Issue Alice's licence."""
-    scene.screen.act("4. The office issues Alice a licence")
-    await issue(scene.office, scene.alice, link, cred_def_id, ALICE, scene.screen.done)
-    held = await scene.alice.client.credentials()
+    screen, office, alice = scene.screen, scene.office.client, scene.alice.client
+    screen.act("4. The office issues Alice a licence")
+    await issue(office, alice, link, cred_def_id, ALICE, screen.done)
+    held = await alice.credentials()
     claim([each["values"] for each in held] == [ALICE], "Alice holds exactly what was offered")
 
 
 async def issue(
-    office: Agent,
-    holder: Agent,
+    office: Client,
+    holder: Client,
     link: Link,
     cred_def_id: str,
     values: dict[str, str],
     say: Callable[[str], None],
 ) -> None:
     """Issue a credential step by step; nothing happens that nobody commanded."""
-    family = "issue-credential"
-    offer = await office.client.start(
-        family, "send-offer", link.host, cred_def_id=cred_def_id, values=values
+    offer = await office.start(
+        ISSUE, "send-offer", link.host, cred_def_id=cred_def_id, values=values
     )
-    say(f"send-offer: the office offers a licence, category {values['category']}")
-    mine = await holder.client.wait(
-        family, "-", "offer-received", thid=offer["thid"], connection=link.guest, timeout=PATIENCE_S
-    )  # fmt: skip
-    await holder.client.command(family, mine["id"], "send-request")
-    say(f"send-request: {holder.title} accepts, bound to a secret that never leaves the wallet")
-    await office.client.wait(family, offer["id"], "request-received", timeout=PATIENCE_S)
-    await office.client.command(family, offer["id"], "issue")
-    say("issue: the office signs")
-    await holder.client.wait(family, mine["id"], "credential-received", timeout=PATIENCE_S)
-    await holder.client.command(family, mine["id"], "store-credential")
-    await office.client.wait(family, offer["id"], "done", timeout=PATIENCE_S)
-    say(f"store-credential: {holder.title} has checked signature and values, and keeps it")
+    say(f"send-offer: the office offers {', '.join(values.values())}")
+    mine = await answered(holder, ISSUE, "offer-received", offer, link)
+    await holder.command(ISSUE, mine["id"], "send-request")
+    say("send-request: the holder accepts, with a secret of the wallet blinded in the request")
+    await office.wait(ISSUE, offer["id"], "request-received", timeout=PATIENCE_S)
+    await office.command(ISSUE, offer["id"], "issue")
+    say("issue: the office signs values and secret together, without seeing the secret")
+    await holder.wait(ISSUE, mine["id"], "credential-received", timeout=PATIENCE_S)
+    await holder.command(ISSUE, mine["id"], "store-credential")
+    await office.wait(ISSUE, offer["id"], "done", timeout=PATIENCE_S)
+    say("store-credential: the wallet has checked signature and values, and keeps it")
 
 
-# -- 5: the proof ------------------------------------------------------------------------------
+# -- 5: the proof ----------------------------------------------------------------------------------
 
 
 async def prove(scene: Scene, link: Link, cred_def_id: str) -> Json:
     """Let the bar ask Alice, and return its verdict on her answer."""
-    screen, bar, alice = scene.screen, scene.bar, scene.alice
+    screen, bar, alice = scene.screen, scene.bar.client, scene.alice.client
     screen.act("5. The bar asks, Alice proves")
     asked, mine = await ask(scene, alice, link, cred_def_id)
-    screen.done(f"send-request: the bar asks for the category, and for a birthday on or before {adult(scene)}")  # fmt: skip
-    wallet = await preview(alice, mine)
-    claim(wallet.complete, "Alice's wallet can answer")
-    screen.quote(
-        "Alice's wallet",
-        f"I would show category {ALICE['category']}, prove the birthday without showing it, "
-        "and keep name, birthdate and number to myself.",
+    screen.done(f"send-request: the bar asks: category? Born on or before {adult(scene)}?")
+    gives = await preview(alice, mine)
+    claim(gives, "Alice's wallet can answer")
+    screen.quote("Alice's wallet", gives)
+    await alice.command(PROVE, mine["id"], "send-presentation")
+    screen.done("send-presentation: Alice agrees, the wallet makes the proof")
+    await bar.wait(PROVE, asked["id"], "presentation-received", timeout=PATIENCE_S)
+    shown = encode(ALICE["category"])  # as it is in the proof
+    _, found = await search(scene.bar, [*HIDDEN, shown])
+    claim(
+        found == {shown}, "what arrived holds the category, and nothing that is to stay hidden"
     )
-    await alice.client.command("present-proof", mine["id"], "send-presentation")
-    screen.done("send-presentation: Alice agrees")
-    await arrived(bar, asked)
-    control = encode(ALICE["category"])
-    _, found = await search(bar, [*HIDDEN, control])
-    claim(found == {control}, "the presentation that arrived holds the category and no secret")
-    judged = await bar.client.command("present-proof", asked["id"], "verify")
+    judged = await bar.command(PROVE, asked["id"], "verify")
     verdict: Json = judged["data"]["verdict"]
     claim(verdict["ok"], f"the bar accepts the proof: {reasons(verdict)}")
-    await alice.client.wait("present-proof", mine["id"], "done", timeout=PATIENCE_S)
-    screen.done("verify: the bar accepts, and tells Alice")
+    await alice.wait(PROVE, mine["id"], "done", timeout=PATIENCE_S)
+    screen.done("verify: the bar finds it good, and says so to Alice")
     return verdict
 
 
 async def ask(
-    scene: Scene, holder: Agent, link: Link, cred_def_id: str
+    scene: Scene, holder: Client, link: Link, cred_def_id: str
 ) -> tuple[Exchange, Exchange]:
-    """Ask for the category, and for a proof of age; return both sides' exchange."""
+    """Let the bar ask for category and age; return the exchange as the bar and the holder have it."""
     source = from_cred_def(cred_def_id)
-    question = over_age(18, today=scene.today, source=source, show=("category",)).wire()
-    asked = await scene.bar.client.start(
-        "present-proof", "send-request", link.host, request=question
+    question = over_age(18, today=scene.today, source=source, show=("category",))
+    bar = scene.bar.client
+    asked = await bar.start(PROVE, "send-request", link.host, request=question.wire())
+    return asked, await answered(holder, PROVE, "request-received", asked, link)
+
+
+async def preview(holder: Client, x: Exchange) -> str:
+    """Say what a wallet would give in answer to a request; nothing where it cannot answer."""
+    request = x["data"]["request"]
+    fits = await holder.call("POST", "/v1/credentials/candidates", {"request": request})
+    if fits["missing"]:
+        return ""
+    asked = read_request(request)
+    shows = [name for each in asked.requested_attributes.values() for name in each.all_names]
+    proves = [str(each) for each in asked.requested_predicates.values()]
+    keeps = [name for name in ATTRIBUTES if name not in shows]
+    return (
+        f"I would show {', '.join(shows)}; prove {', '.join(proves)} without the number; "
+        f"and not show {', '.join(keeps)}."
     )
-    mine = await holder.client.wait(
-        "present-proof", "-", "request-received", thid=asked["thid"], connection=link.guest, timeout=PATIENCE_S
-    )  # fmt: skip
-    return asked, mine
-
-
-async def arrived(bar: Agent, asked: Exchange) -> None:
-    """Wait for the answer to a question of the bar."""
-    await bar.client.wait(
-        "present-proof", asked["id"], "presentation-received", timeout=PATIENCE_S
-    )
-
-
-async def preview(holder: Agent, x: Exchange) -> Selection:
-    """Look which credentials would answer a request, before anything is sent."""
-    held = [
-        Held(credential_id=each.pop("id"), **each) for each in await holder.client.credentials()
-    ]
-    return select(read_request(x["data"]["request"]), held)
 
 
 def adult(scene: Scene) -> date:
@@ -272,87 +269,83 @@ def adult(scene: Scene) -> date:
 
 def reasons(verdict: Json) -> str:
     """Return why a verdict is as it is."""
-    return (
-        "; ".join(each["words"] for each in verdict["reasons"]) or "nothing speaks against it"
-    )
+    return "; ".join(each["words"] for each in verdict["reasons"])
 
 
-# -- 6: the table ------------------------------------------------------------------------------
+# -- 6: the table ----------------------------------------------------------------------------------
 
 
 async def sum_up(scene: Scene, verdict: Json, did: str) -> None:
     """Show what the bar knows now: out of its verdict, and out of all that it has stored."""
-    screen = scene.screen
+    screen, answers = scene.screen, verdict["answers"]
     screen.act("6. What the bar knows now")
-    shown = {
-        name: value for each in verdict["answers"] for name, value in each["values"].items()
-    }
+    shown = {name: value for each in answers for name, value in each["values"].items()}
     claim(
         shown == {"category": ALICE["category"]}, "the bar was shown the category, nothing else"
     )
-    proved = [each["predicate"] for each in verdict["answers"] if each["how"] == "proven"]
+    proved = [each["predicate"] for each in answers if each["how"] == "proven"]
     claim(
         proved == [f"birthdate_dateint <= {adult(scene):%Y%m%d}"], "the age was proved as asked"
     )
-    issuers = {each["source"]["issuer_id"] for each in verdict["answers"]}
+    issuers = {each["source"]["issuer_id"] for each in answers}
     claim(issuers == {did}, "all of it comes from the office")
-    async with screen.doing(
-        "its store is opened with its key and searched, and its log"
-    ) as note:
+    text = "we open the bar's store with its key, and search it, its files and its log"
+    async with screen.doing(text) as note:
         count, found = await search(scene.bar, HIDDEN)
-        claim(
-            not found, "nothing that was to stay hidden is anywhere in the bar's store or log"
-        )
+        claim(not found, "nothing that was to stay hidden is in the bar's store, files or log")
         _, known = await search(scene.alice, HIDDEN)
-        claim(
-            known == set(HIDDEN),
-            "the search finds in Alice's wallet what it does not find here",
-        )
-        note(f"{count} records, nothing hidden is in them")
+        claim(known == set(HIDDEN), "in Alice's wallet the same search finds all of it")
+        note(f"{count} records, none has her name, birthdate or number")
     screen.rows(
         [
-            ("learned", f"category {shown['category']}, licensed by {did}"),
-            ("proved, but not shown", f"born on or before {adult(scene)}"),
-            ("never saw", "name, birthdate, number"),
+            ("what it learned", f"category {shown['category']}, from {did}"),
+            ("proved without being shown", f"born on or before {adult(scene)}"),
+            ("what it never saw", "name, birthdate, number"),
         ]
     )
 
 
-# -- 7: two refusals ---------------------------------------------------------------------------
+# -- 7: two refusals -------------------------------------------------------------------------------
 
 
 async def refuse_a_child(
     scene: Scene, office_tim: Link, bar_tim: Link, cred_def_id: str
 ) -> None:
     """Refuse a 12-year-old: first his own wallet says no, then the bar, when he cheats."""
-    screen, bar, tim = scene.screen, scene.bar, scene.tim
+    screen, tim = scene.screen, scene.tim.client
     screen.act("7. Two refusals")
     born = years_before(scene.today, 12) - timedelta(days=40)
     values = {**TIM, "birthdate_dateint": f"{born:%Y%m%d}"}
-    await issue(scene.office, tim, office_tim, cred_def_id, values, lambda _: None)
+    await issue(scene.office.client, tim, office_tim, cred_def_id, values, lambda _: None)
     asked, mine = await ask(scene, tim, bar_tim, cred_def_id)
-    screen.say("Tim is 12. The office has issued him a licence to cycle, and the bar asks him the same.")  # fmt: skip
-    claim(not (await preview(tim, mine)).complete, "nothing in Tim's wallet fits")
+    screen.say("Tim is 12; he has a licence for his bicycle. The bar asks him the same.")
+    claim(not await preview(tim, mine), "nothing in Tim's wallet fits")
     try:
-        await tim.client.command("present-proof", mine["id"], "send-presentation")
+        await tim.command(PROVE, mine["id"], "send-presentation")
     except BadCommandError as error:
         screen.quote("Tim's wallet", str(error))
     else:
-        raise ClaimError("this turned out wrong: Tim's wallet refuses")
-    screen.say("Tim changes his wallet's program. It proves something easier, born on or before "
-               "today, and sends that as the answer, over the wire.")  # fmt: skip
-    request = mine["data"]["request"]
-    status = await answer_easier(
-        tim, scene.network.genesis, bar_tim.guest, asked["thid"], request, scene.today
+        raise ClaimError("this turned out wrong: Tim's wallet has an answer")
+    screen.say(
+        "Tim changes his wallet's program: it now proves that he was born on or before today, "
+        "and sends that as the answer to the bar's question."
     )
-    claim(status == 202, f"the bar takes the message: {status}")  # noqa: PLR2004
-    await arrived(bar, asked)
-    judged = await bar.client.command("present-proof", asked["id"], "verify")
+    await cheat(scene, bar_tim, asked, mine)
+    screen.done("the bar told Tim's wallet; it has stored nothing of what he sent")
+
+
+async def cheat(scene: Scene, link: Link, asked: Exchange, mine: Exchange) -> None:
+    """Answer something easier than what was asked, over the wire, and be refused."""
+    bar, genesis = scene.bar.client, scene.network.genesis
+    question, thread = mine["data"]["request"], asked["thid"]
+    taken = await answer_easier(scene.tim, genesis, link.guest, thread, question, scene.today)
+    claim(taken, "the bar takes the message, as it takes any from a connection")
+    await bar.wait(PROVE, asked["id"], "presentation-received", timeout=PATIENCE_S)
+    judged = await bar.command(PROVE, asked["id"], "verify")
     verdict: Json = judged["data"]["verdict"]
-    claim(not verdict["ok"], "the bar refuses a proof of something else")
-    claim(
-        {each["how"] for each in verdict["answers"]} == {"missing"}, "and shows nothing of it"
-    )
-    screen.quote("The bar", f"No. {reasons(verdict)}.")
-    await tim.client.wait("present-proof", mine["id"], "abandoned", timeout=PATIENCE_S)
-    screen.done("both were refused; nobody behind the bar had to read a birthdate")
+    claim(not verdict["ok"], "the bar refuses a proof of something else than it asked")
+    claim({each["how"] for each in verdict["answers"]} == {"missing"}, "it believes none of it")
+    scene.screen.quote("The bar", f"No: {reasons(verdict)}.")
+    await scene.tim.client.wait(PROVE, mine["id"], "abandoned", timeout=PATIENCE_S)
+    _, found = await search(scene.bar, [encode(TIM["category"])])
+    claim(not found, "nothing of a refused presentation stays with the bar")
