@@ -114,7 +114,7 @@ class Screen:
         while True:
             await asyncio.sleep(waited)
             waited = LIVE_S if self.live else NEXT_WORD_S
-            words = f"  ... {text}, {time.monotonic() - begun:.0f} s"
+            words = f"  ... {time.monotonic() - begun:.0f} s: {text}"
             if self.live:
                 self.out.write(f"\r\x1b[K{words[: self._width]}")
                 self.out.flush()
