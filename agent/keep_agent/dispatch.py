@@ -88,6 +88,7 @@ class Dispatcher:
     def __init__(self, context: Context) -> None:
         self.context = context
         self.profile = context.profile
+        self.on_message: Callable[[str], None] = lambda _: None
         self.on_change: Callable[[Exchange[Any]], None] = lambda _: None
         self.on_delivery: Callable[[Waiting], None] = lambda _: None
         self.early: dict[str, tuple[Waiting, Peer]] = {}
@@ -146,6 +147,7 @@ class Dispatcher:
                     if not protocol.may_come(x.role, x.state, type(message)):
                         raise
                     raise EarlyError from error
+                self.on_message(Message.thread_of(received.body))
                 return
         raise UnavailableError("this thread is too busy; send it again")
 
@@ -361,7 +363,8 @@ class Dispatcher:
             raise
         except PeerError as error:
             after, step = abandoned(protocol, x, error)
-        auto = self.context.auto(after) if after.state != x.state else ()
+        moved = after.state != x.state or isinstance(event.what, Message)
+        auto = self.context.auto(after) if moved else ()
         commit = outcome(protocol, x, after, step, event, auto)
         committed = await self._commit(commit)
         assert committed.after is not None

@@ -77,7 +77,7 @@ class Outbox:
         self._lanes: dict[str, _Lane] = {}
         self._at_once = asyncio.Semaphore(AT_ONCE)
         self._tasks: asyncio.TaskGroup | None = None
-        self._heard: dict[str, float] = {}
+        self._doubts: dict[str, set[str]] = {}
 
     async def run(self) -> None:
         """Deliver until cancelled, first of all what an earlier process left."""
@@ -94,7 +94,8 @@ class Outbox:
     @property
     def waiting(self) -> int:
         """How many messages are not delivered yet."""
-        return sum(len(lane.rows) for lane in self._lanes.values())
+        doubtful = sum(len(names) for names in self._doubts.values())
+        return doubtful + sum(len(lane.rows) for lane in self._lanes.values())
 
     def take(self, rows: Iterable[Outgoing]) -> None:
         """Send these, committed just now; their lanes start at once."""
@@ -108,9 +109,8 @@ class Outbox:
                 self._tasks.create_task(self._drain(row.lane, lane), name=f"lane {row.lane}")
 
     def heard(self, thid: str) -> None:
-        """Note that something came in on a thread: what was perhaps delivered was."""
-        if thid in self._heard:
-            self._heard[thid] = time.monotonic()
+        """Note that something new came in on a thread: what was perhaps delivered was."""
+        self._profile.discard(list(self._doubts.pop(thid, ())))
 
     async def _drain(self, name: str, lane: _Lane) -> None:
         while lane.rows:
@@ -123,15 +123,11 @@ class Outbox:
         """Send one message until it is delivered, refused, or too old."""
         pause, started = FIRST_PAUSE_S, time.monotonic()
         while True:
-            try:
-                outcome = await self._try(row)
-                if not isinstance(outcome, Retry):
-                    return await self._settle(row, outcome)
-                if time.monotonic() - started > GIVE_UP_AFTER_S:
-                    return await self._bury(row, f"not reachable for long: {outcome.reason}")
-            except Exception:  # the top of the pump: this message is tried again, others go on
-                log.exception("delivery failed", extra={"thid": row.thid})
-                outcome = Retry("our own side failed", None)
+            outcome = await self._attempt(row)
+            if not isinstance(outcome, Retry):
+                return await self._settle(row, outcome)
+            if time.monotonic() - started > GIVE_UP_AFTER_S:
+                return await self._bury(row, f"not reachable for long: {outcome.reason}")
             log.warning("not delivered yet", extra={"thid": row.thid, "reason": outcome.reason})
             await asyncio.sleep(max(outcome.after or 0.0, pause * random.uniform(0.5, 1.0)))  # noqa: S311
             pause = min(2 * pause, LONGEST_PAUSE_S)
@@ -150,6 +146,13 @@ class Outbox:
                 await self._bury(row, f"the peer answered {status}")
             case Blocked(reason=reason):
                 await self._bury(row, reason)
+
+    async def _attempt(self, row: Outgoing) -> Delivery:
+        try:
+            return await self._try(row)
+        except Exception:  # the top of the pump: this message is tried again, others go on
+            log.exception("delivery failed", extra={"thid": row.thid})
+            return Retry("our own side failed", None)
 
     async def _try(self, row: Outgoing) -> Delivery:
         target, message = await self._way(row)
@@ -185,16 +188,34 @@ class Outbox:
     def _doubt(self, row: Outgoing) -> None:
         """Perhaps delivered: the lane goes on, and silence on the thread sends it again."""
         assert self._tasks is not None
-        self._heard[row.thid] = 0.0
+        self._doubts.setdefault(row.thid, set()).add(row.name)
         self._tasks.create_task(self._again_after_silence(row), name=f"doubt {row.name}")
 
     async def _again_after_silence(self, row: Outgoing) -> None:
-        for _ in range(PERHAPS_TRIES):
+        """Send again what the peer does not react to, until a clear answer or three unclear ones.
+
+        A peer that is away for a while is no unclear answer: what surely was not handled waits on.
+        """
+        tries = 0
+        while tries < PERHAPS_TRIES:
             await asyncio.sleep(SILENCE_S)
-            if self._heard.get(row.thid) or isinstance(await self._try(row), Delivered):
-                break
-        self._heard.pop(row.thid, None)
-        self._profile.discard([row.name])
+            if row.name not in self._doubts.get(row.thid, ()):
+                return
+            outcome = await self._attempt(row)
+            if isinstance(outcome, Perhaps):
+                tries += 1
+            elif not isinstance(outcome, Retry):
+                self._trust(row)
+                await self._settle(row, outcome)
+                return
+        self._trust(row)
+        await self._bury(row, "perhaps delivered: sent again and again without a clear answer")
+
+    def _trust(self, row: Outgoing) -> None:
+        names = self._doubts.pop(row.thid, set())
+        names.discard(row.name)
+        if names:
+            self._doubts[row.thid] = names
 
     async def _bury(self, row: Outgoing, reason: str) -> None:
         """Keep what cannot be delivered as a dead letter, with an event that says why."""

@@ -21,7 +21,7 @@ from keep_agent.jobs import Jobs
 from keep_agent.keys import Keys, did_key
 from keep_agent.later import Later
 from keep_agent.machine import Protocol
-from keep_agent.message import Json, Message
+from keep_agent.message import Json
 from keep_agent.objects import Objects
 from keep_agent.outbox import Carrier, Outbox
 from keep_agent.policy import Policies
@@ -96,6 +96,7 @@ class Tenant:
         self.outbox = Outbox(profile, self.keys, around.carrier, self.receive)
         self.later = Later(self.dispatcher)
         self.dispatcher.on_change = self.later.follow
+        self.dispatcher.on_message = self.outbox.heard
         self.dispatcher.on_delivery = self.later.deliver
         profile.on_commit = self._committed
 
@@ -127,7 +128,6 @@ class Tenant:
         except ForwardedElsewhereError:
             self.dropped += 1  # a forward to somebody else: we are no mediator, and say nothing
             return
-        self.outbox.heard(Message.thread_of(received.body))
         await self.dispatcher.receive(received)
 
     def _ports(self) -> Mapping[str, object]:
