@@ -1,0 +1,5 @@
+# What this project uses of msgpack 1.2.
+
+from typing import Any
+
+def packb(value: Any, *, use_bin_type: bool = True) -> bytes: ...

@@ -1,0 +1,1 @@
+"""The network's web server: what agents ask for, and pages for people."""

@@ -1,0 +1,61 @@
+"""What the web server answers when it cannot do what was asked.
+
+WebError               one sentence for whoever asked, and an HTTP status
+  BadRequestError      400: the request makes no sense; nothing was changed
+  ReadOnlyError        403: this server does not write
+  NotFoundError        404
+  ConflictError        409: the ledger has something else under this name
+  TooLargeError        413
+  RefusedError         422: the nodes refused it; their words are in the message
+  UnavailableError     503: no connection to the nodes yet, or they do not answer
+"""
+
+from __future__ import annotations
+
+
+class WebError(Exception):
+    """A refusal; the message is the answer's text."""
+
+    status = 500
+
+
+class BadRequestError(WebError):
+    """The request makes no sense; nothing was changed."""
+
+    status = 400
+
+
+class ReadOnlyError(WebError):
+    """This server has no key to write with, or was told not to."""
+
+    status = 403
+
+
+class NotFoundError(WebError):
+    """There is no such thing."""
+
+    status = 404
+
+
+class ConflictError(WebError):
+    """The ledger has something else under this name; nothing was changed."""
+
+    status = 409
+
+
+class TooLargeError(WebError):
+    """More bytes than anybody needs for this."""
+
+    status = 413
+
+
+class RefusedError(WebError):
+    """The nodes refused a request."""
+
+    status = 422
+
+
+class UnavailableError(WebError):
+    """The nodes do not answer; trying again later makes sense."""
+
+    status = 503

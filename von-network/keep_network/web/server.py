@@ -1,0 +1,71 @@
+"""The parts of the web server, and what its handlers need of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from keep_network.web.connection import Connection, Open
+from keep_network.web.errors import NotFoundError
+from keep_network.web.events import Events
+from keep_network.web.follow import Follower
+from keep_network.web.health import Health
+from keep_network.web.keys import Key
+from keep_network.web.registrar import Registrar, Registration, read_seed
+from keep_network.web.settings import Settings
+from keep_network.web.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Everything that handlers share."""
+
+    settings: Settings
+    connection: Connection
+    events: Events
+    health: Health
+    follower: Follower
+    registrar: Registrar
+
+    @classmethod
+    def make(cls, settings: Settings, opens: Open) -> Self:
+        """Put the parts together; nothing runs yet.
+
+        Raises:
+            BadRequestError: the seed of the settings makes no sense.
+        """
+        key = Key.derive(read_seed(settings.seed)[0]) if settings.seed else None
+        connection, events = Connection(settings, opens), Events()
+        health = Health(key, events)
+        follower = Follower(settings, connection, events, health)
+        registrar = Registrar(connection, health, key if settings.register else None)
+        return cls(settings, connection, events, health, follower, registrar)
+
+    def status(self) -> dict[str, Any]:
+        """Say how we are, in the form of the classic `/status`."""
+        ready = self.connection.open is not None
+        return {
+            "anonymous": self.settings.seed is None,
+            "init_error": self.connection.error,
+            "register_new_dids": self.settings.register,
+            "display_ledger_state": self.settings.display,
+            "ready": ready,
+            "syncing": ready and self.settings.display and self.follower.syncing,
+        }
+
+    async def fresh(self) -> Store:
+        """Return the copy of the ledgers, current.
+
+        Raises:
+            NotFoundError: this server does not show ledgers.
+            UnavailableError: there is no connection to the nodes yet.
+        """
+        if not self.settings.display:
+            raise NotFoundError("This server does not show the ledger (DISPLAY_LEDGER_STATE).")
+        return await self.follower.fresh()
+
+    async def register(self, wanted: Sequence[Registration]) -> None:
+        """Register DIDs, and let the copy of the ledgers follow; raises what `Registrar` does."""
+        await self.registrar.register(wanted)
+        self.events.call()

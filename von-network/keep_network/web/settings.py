@@ -1,0 +1,129 @@
+"""The settings of the web server: the environment variables of the classic von-network."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+from urllib.parse import urlsplit
+
+from keep_network.errors import BadInputError
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+_YES, _NO = {"1", "true", "yes", "on"}, {"", "0", "false", "no", "off"}
+_MAX_PORT = 65535
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A link that the operator wants on every page."""
+
+    url: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a web server was told at its start.
+
+    Attributes:
+        seed: of a DID that may write NYMs, as in a registration; None: read-only, anonymous.
+        register: offer registration; needs a seed.
+        display: keep a copy of the ledgers, and show it.
+        pages: serve pages for people, not only JSON.
+        cache: SQLite file of the copy; None: a temporary one.
+        tails: folder of tails files.
+        fetch: transactions that are read in one go before others get a turn.
+        resync_s: pause between two looks at the nodes when nobody has a page open.
+        retry_s: longest pause between two tries to reach the nodes.
+    """
+
+    genesis_file: Path | None
+    genesis_url: str | None
+    seed: str | None = field(default=None, repr=False)
+    host: str = "127.0.0.1"
+    port: int = 9000
+    register: bool = False
+    display: bool = True
+    pages: bool = True
+    cache: Path | None = None
+    tails: Path | None = None
+    fetch: int = 50000
+    resync_s: float = 2
+    retry_s: float = 10
+    name: str = "Indy network"
+    description: str = ""
+    links: tuple[Link, ...] = ()
+    log_level: int = logging.WARNING
+
+    @classmethod
+    def load(cls, env: Mapping[str, str]) -> Self:
+        """Read the environment; what is absent has the classic default.
+
+        Raises:
+            BadInputError: a value makes no sense; it says which variable.
+        """
+        file, url = env.get("GENESIS_FILE"), env.get("GENESIS_URL")
+        if not file and not url:
+            raise BadInputError("GENESIS_FILE or GENESIS_URL must say which network")
+        if url and urlsplit(url).scheme not in {"http", "https"}:
+            raise BadInputError("GENESIS_URL must begin with http:// or https://")
+        seed = env.get("LEDGER_SEED") or None
+        return cls(
+            genesis_file=None if url or not file else Path(file),
+            genesis_url=url or None,
+            seed=seed,
+            host=env.get("WEB_SERVER_HOST") or "127.0.0.1",
+            port=_number(env, "PORT", 9000, _MAX_PORT),
+            register=_yes(env, "REGISTER_NEW_DIDS", default=False) and seed is not None,
+            display=_yes(env, "DISPLAY_LEDGER_STATE", default=True)
+            and _yes(env, "ENABLE_LEDGER_CACHE", default=True),
+            pages=_yes(env, "ENABLE_BROWSER_ROUTES", default=True),
+            cache=_path(env, "LEDGER_CACHE_PATH"),
+            tails=_path(env, "TAILS_PATH"),
+            fetch=max(1, _number(env, "MAX_FETCH", 50000, 10**9)),
+            resync_s=max(1, _number(env, "RESYNC_TIME", 2, 10**6)),
+            retry_s=max(1, _number(env, "POOL_CONNECTION_DELAY", 10, 3600)),
+            name=env.get("LEDGER_INSTANCE_NAME") or "Indy network",
+            description=env.get("LEDGER_DESCRIPTION") or "",
+            links=tuple(_links(env)),
+            log_level=_level(env),
+        )
+
+
+def _yes(env: Mapping[str, str], name: str, *, default: bool) -> bool:
+    told = env.get(name, str(default)).strip().lower()
+    if told not in _YES | _NO:
+        raise BadInputError(f"{name} is True or False")
+    return told in _YES
+
+
+def _number(env: Mapping[str, str], name: str, default: int, most: int) -> int:
+    told = env.get(name, "").strip() or str(default)
+    if not (told.isascii() and told.isdecimal() and int(told) <= most):
+        raise BadInputError(f"{name} is a number from 0 to {most}")
+    return int(told)
+
+
+def _path(env: Mapping[str, str], name: str) -> Path | None:
+    told = env.get(name)
+    return Path(told) if told and told != ":memory:" else None
+
+
+def _links(env: Mapping[str, str]) -> list[Link]:
+    found: list[Link] = []
+    for prefix in ("INFO_SITE", "INDY_SCAN"):
+        url = env.get(f"{prefix}_URL")
+        if url and urlsplit(url).scheme in {"http", "https"}:
+            found.append(Link(url, env.get(f"{prefix}_TEXT") or url))
+    return found
+
+
+def _level(env: Mapping[str, str]) -> int:
+    told = (env.get("LOG_LEVEL") or "WARNING").upper()
+    level = logging.getLevelNamesMapping().get(told)
+    if level is None:
+        raise BadInputError("LOG_LEVEL is one of DEBUG, INFO, WARNING, ERROR")
+    return level
