@@ -137,6 +137,7 @@ TOY: Protocol[Doorkeeper] = Protocol(uri=URI, data=Memory, port="door", expires_
     rule(Side.GUEST, START,         SendKnock, State.KNOCKED, knock),
     rule(Side.GUEST, State.KNOCKED, Open,      State.DONE,    enter),
     rule(Side.HOST,  START,         Knock,     State.HEARD,   hear),
+    rule(Side.HOST,  State.HEARD,   Knock,     State.HEARD,   hear),
     rule(Side.HOST,  State.HEARD,   SendOpen,  State.OPENED,  open_),
     rule(Side.HOST,  State.OPENED,  ToyAck,    State.DONE,    close),
     rule(Side.HOST,  State.OPENED,  Close,     State.DONE,    close),

@@ -184,6 +184,5 @@ def logged(x: Exchange[Any]) -> Json:
         "state": x.state,
         "connection": x.connection,
         "thid": x.thid,
-        "error": x.error,
     }
     return {name: value for name, value in fields.items() if value is not None}
