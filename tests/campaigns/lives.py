@@ -39,7 +39,6 @@ class Agent:
         self.folder = folder
         self.client = client
         self.log = log
-        self.kills = 0
         self._ports = ports
         self._pid = 0
         self._process: asyncio.subprocess.Process | None = None
@@ -60,21 +59,23 @@ class Agent:
                     return
                 await asyncio.sleep(0.02)
 
-    async def end(self, within_s: float, number: int = signal.SIGKILL) -> None:
-        """Wait for the end of this life; bring it about if it takes too long.
+    async def end(self, within_s: float) -> bool:
+        """Wait for the end of this life, then bring it about; return whether it came by itself.
 
         Raises:
-            DiedOddlyError: it was not the signal that ended it.
+            DiedOddlyError: it was not SIGKILL that ended it.
         """
         told = asyncio.ensure_future(self._told())
         with suppress(TimeoutError):
             await asyncio.wait_for(asyncio.shield(told), within_s)
-        if not told.done():
+        by_itself = told.done()
+        if not by_itself:
             with suppress(ProcessLookupError):
-                os.kill(self._pid, number)
+                os.kill(self._pid, signal.SIGKILL)
         status = int((await told)["ended"])
-        if status not in {-number, -signal.SIGKILL} and number == signal.SIGKILL:
+        if status != -signal.SIGKILL:
             raise DiedOddlyError(f"{self.title} ended with {status}, see {self.log}")
+        return by_itself
 
     async def _told(self) -> dict[str, int]:
         assert self._process is not None
@@ -108,7 +109,7 @@ class Agent:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=output,
-                env={**os.environ, "PYTHONPATH": str(TESTS) + ":" + os.environ.get("EXTRA","")},
+                env={**os.environ, "PYTHONPATH": str(TESTS)},
             )
         try:
             yield

@@ -1,0 +1,5 @@
+"""The real pool, for the tests marked `pool`."""
+
+from pool import network
+
+__all__ = ["network"]

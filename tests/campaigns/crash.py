@@ -1,0 +1,294 @@
+"""Kill two agents again and again while they issue, prove and talk; then look whether all is well.
+
+`./manage campaign --kills 300 --seed 7` is the long form; the tests run a short one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import itertools
+import random
+import secrets
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import wallets
+from bench.raw import question
+from campaigns.lives import Agent, agent, give_issuer_keys
+from campaigns.mortal import PLACES, At, Fuse
+from partners import automate, connect
+
+from keep_agent.client import Client
+from keep_agent.errors import KeepError, UnavailableError
+from keep_agent.message import new_id
+from processes import free_ports, run
+
+AT_ONCE = 3
+PATIENCE_S = 90.0
+"""An exchange that has not ended so long after the last kill is lost."""
+
+ISSUE, PROVE, SAY = "issue-credential", "present-proof", "basic-message"
+
+
+@dataclass
+class Report:
+    """What a campaign did and found.
+
+    Attributes:
+        kills: by the place where the fuse was; `outside`: while it was somewhere.
+        failures: what is wrong, in words; empty is what we want.
+    """
+
+    seed: int
+    kills: Counter[str] = field(default_factory=Counter[str])
+    exchanges: Counter[str] = field(default_factory=Counter[str])
+    failures: list[str] = field(default_factory=list[str])
+    seconds: float = 0.0
+
+    def __str__(self) -> str:
+        """Tell it in a few lines."""
+        places = ", ".join(f"{at} {n}" for at, n in self.kills.most_common())
+        done = ", ".join(f"{n} {what}" for what, n in self.exchanges.items())
+        return "\n".join(
+            (
+                f"seed {self.seed}: {self.kills.total()} kills in {self.seconds:.0f} s ({places})",
+                f"exchanges: {done}; failures: {len(self.failures)}",
+                *self.failures[:20],
+            )
+        )
+
+
+def draw(chance: random.Random) -> Fuse:
+    """Draw a point to die at; half of them are steps of the event loop, the other half places."""
+    at: At = "step"
+    if chance.random() < 0.5:
+        at = chance.choice(list(PLACES))
+    most = {"step": 600, "native": 6}.get(at, 12)
+    delay = {"native": 0.040, "commit": 0.003, "receive": 0.004, "send": 0.004}.get(at, 0.0)
+    return Fuse(at, chance.randint(1, most), chance.uniform(0, delay) if delay else 0.0)
+
+
+@dataclass
+class Campaign:
+    """One run: who there is, what was begun, and what came of it."""
+
+    office: Agent
+    alice: Agent
+    kills: int
+    report: Report
+    peers: dict[str, str] = field(default_factory=dict[str, str])
+    begun: dict[str, list[str]] = field(default_factory=lambda: {ISSUE: [], PROVE: [], SAY: []})
+    numbers: list[str] = field(default_factory=list[str])
+    over: bool = False
+
+    async def run(self) -> None:
+        """Kill and work; then wait until all has come to its end, and look."""
+        began = time.monotonic()
+        for each in (self.office, self.alice):
+            await each.begin(None)
+            await each.answers()
+            await automate(each.client)
+        ours, theirs = await connect(self.office.client, self.alice.client)
+        self.peers = {self.office.title: ours, self.alice.title: theirs}
+        await self._issue("first")
+        chance = random.Random(self.report.seed)
+        async with asyncio.TaskGroup() as tasks:
+            numbers = itertools.count()
+            work = [tasks.create_task(self._work(numbers, chance)) for _ in range(AT_ONCE)]
+            await asyncio.gather(
+                *(self._kill(each, random.Random(chance.random())) for each in self._both)
+            )
+            self.over = True
+            try:
+                async with asyncio.timeout(PATIENCE_S):
+                    await asyncio.gather(*work)
+                    await self._settled()
+            except TimeoutError:
+                self.report.failures.append("not all had ended when patience did")
+                for task in work:
+                    task.cancel()
+        await self._look()
+        self.report.seconds = time.monotonic() - began
+
+    @property
+    def _both(self) -> tuple[Agent, Agent]:
+        return self.office, self.alice
+
+    # -- killing ---------------------------------------------------------------------------------
+
+    async def _kill(self, victim: Agent, chance: random.Random) -> None:
+        """End life after life of one agent, until both together have died often enough."""
+        await victim.end(chance.uniform(0.1, 0.5))
+        self.report.kills["outside"] += 1
+        while self.report.kills.total() < self.kills:
+            fuse = draw(chance)
+            await victim.begin(fuse)
+            burnt = await victim.end(chance.uniform(1.0, 2.0))
+            self.report.kills[fuse.at if burnt else "outside"] += 1
+        await victim.begin(None)
+        await victim.answers()
+
+    # -- working ---------------------------------------------------------------------------------
+
+    async def _work(self, numbers: Iterator[int], chance: random.Random) -> None:
+        while not self.over:
+            number = f"{next(numbers)}"
+            await chance.choice((self._issue, self._issue, self._prove, self._say))(number)
+
+    async def _issue(self, number: str) -> None:
+        self.numbers.append(number)
+        values = {**wallets.ALICE, "number": number}
+        await self._run(
+            self.office, ISSUE, "send-offer", cred_def_id=wallets.LICENCE_INDY, values=values
+        )
+
+    async def _prove(self, _number: str) -> None:
+        asked = question(wallets.LICENCE_INDY)
+        await self._run(self.office, PROVE, "send-request", request=asked)
+
+    async def _say(self, number: str) -> None:
+        speaker = self.alice if int(number) % 2 else self.office
+        thid = new_id()
+        self.begun[SAY].append(thid)
+        await self._start(speaker, SAY, "send-message", thid, content=number)
+
+    async def _run(self, by: Agent, family: str, command: str, **args: Any) -> None:
+        thid = new_id()
+        self.begun[family].append(thid)
+        name = await self._start(by, family, command, thid, **args)
+        try:
+            await _insist(lambda: by.client.wait(family, name, "done", timeout=PATIENCE_S))
+        except (KeepError, TimeoutError) as error:
+            self._fail(f"{family} {thid} at {by.title}: {error}")
+
+    async def _start(self, by: Agent, family: str, command: str, thid: str, **args: Any) -> str:
+        """Give a command until it is taken: under one thread, it counts once."""
+        x = await _insist(
+            lambda: by.client.start(family, command, self.peers[by.title], thid=thid, **args)
+        )
+        return str(x["id"])
+
+    async def _settled(self) -> None:
+        """Wait until nothing is on its way any more."""
+        for each in self._both:
+            while (await each.client.status())["outbox"]:  # noqa: ASYNC110 - over HTTP
+                await asyncio.sleep(0.1)
+            while len(await _all(each.client, f"/v1/{SAY}")) < len(self.begun[SAY]):  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+
+    # -- looking ---------------------------------------------------------------------------------
+
+    async def _look(self) -> None:
+        """Compare what both sides have with what was begun."""
+        for family, thids in self.begun.items():
+            self.report.exchanges[family] = len(thids)
+            for each in self._both:
+                there = await _all(each.client, f"/v1/{family}")
+                self._compare(
+                    f"{family} at {each.title}", Counter(x["thid"] for x in there), thids
+                )
+                good = {"done"} if family != SAY else {"sent", "received"}
+                self.report.failures += [
+                    f"{family} {x['id']} is {x['state']} at {each.title}: {x['error']}"
+                    for x in there
+                    if x["state"] not in good
+                ]
+        await self._look_at_records()
+        for each in self._both:
+            self._look_at_log(each.title, [e async for e in _log(each.client)])
+
+    async def _look_at_records(self) -> None:
+        held = await _all(self.alice.client, "/v1/credentials")
+        numbers = Counter(str(c["values"]["number"]) for c in held)
+        self._compare("credentials", numbers, self.numbers)
+        for each in self._both:
+            if left := (await each.client.status())["outbox"]:
+                self._fail(f"{left} messages are left in the outbox of {each.title}")
+
+    def _look_at_log(self, title: str, events: list[dict[str, Any]]) -> None:
+        """No exchange enters a state twice, and nothing was given up."""
+        entered = Counter((e["id"], e["state"]) for e in events if e["type"] == "exchange")
+        for (name, state), count in entered.items():
+            if count != 1:
+                self._fail(f"{name} entered {state} {count} times at {title}")
+        for event in events:
+            if event["type"] == "dead-letter" or event.get("error"):
+                self._fail(f"{title} logged {event}")
+
+    def _compare(self, what: str, found: Counter[str], wanted: Sequence[str]) -> None:
+        """Each that was begun must be there once, and nothing else."""
+        for each in found.keys() | set(wanted):
+            if (count := found[each]) != wanted.count(each):
+                self._fail(f"{what}: {each} is there {count} times")
+
+    def _fail(self, words: str) -> None:
+        self.report.failures.append(words)
+
+
+async def campaign(folder: Path, kills: int, seed: int) -> Report:
+    """Run a campaign in an empty folder."""
+    report = Report(seed)
+    async with AsyncExitStack() as stack:
+        ports = stack.enter_context(free_ports(4))
+        office = await stack.enter_async_context(agent("office", folder / "office", ports[:2]))
+        alice = await stack.enter_async_context(agent("alice", folder / "alice", ports[2:]))
+        await give_issuer_keys(office.folder)
+        await Campaign(office, alice, kills, report).run()
+    return report
+
+
+async def _insist(call: Callable[[], Awaitable[Any]]) -> Any:
+    """Repeat a call until somebody lives to answer it."""
+    while True:
+        try:
+            return await call()
+        except UnavailableError:
+            await asyncio.sleep(0.05)
+
+
+async def _all(client: Client, path: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    while True:
+        page = await client.call("GET", path, query={"limit": 1000, "offset": len(found)})
+        found += page["results"]
+        if len(page["results"]) < 1000:
+            return found
+
+
+async def _log(client: Client) -> AsyncGenerator[dict[str, Any]]:
+    after = 0
+    while page := (await client.call("GET", "/v1/events", query={"after": after}))["results"]:
+        for event in page:
+            yield event
+        after = page[-1]["n"]
+
+
+async def _main(args: argparse.Namespace) -> int:
+    seed = args.seed if args.seed is not None else secrets.randbelow(10**6)
+    print(f"seed {seed}", flush=True)  # noqa: T201
+    folder = Path(tempfile.mkdtemp(prefix="indykeep-campaign-"))
+    report = await campaign(folder, args.kills, seed)
+    print(report)  # noqa: T201
+    if report.failures:
+        print(f"stores and logs are in {folder}")  # noqa: T201
+    return 1 if report.failures else 0
+
+
+def main() -> int:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=300)
+    parser.add_argument("--seed", type=int)
+    return run(_main(parser.parse_args()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

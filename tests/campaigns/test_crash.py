@@ -1,0 +1,16 @@
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+
+import pytest
+from campaigns.crash import campaign
+
+
+@pytest.mark.campaign
+async def test_thirty_kills_lose_nothing_and_repeat_nothing(tmp_path: Path) -> None:
+    report = await campaign(tmp_path, kills=30, seed=secrets.randbelow(10**6))
+    print(report)  # noqa: T201 - the seed, where it fails
+    assert report.failures == []
+    assert report.kills.total() >= 30
+    assert report.exchanges["issue-credential"] > 0
