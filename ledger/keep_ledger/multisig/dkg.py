@@ -93,6 +93,7 @@ class Ceremony(Wire):
     ) -> Ceremony:
         """Hand the key of `old` on: same key, same DID, new shares, perhaps other members.
 
+        Who joins compares `old.verkey` with the ledger first.
         Old shares still make signatures together with each other (not with new ones): that their
         holders delete them is a promise. After somebody left in anger rotate the ledger's key too.
 

@@ -85,6 +85,10 @@ class Wire(BaseModel):
         """Write it as an object of plain JSON values."""
         return {"kind": self.KIND} | self.model_dump(mode="json")
 
+    def to_map(self) -> Json:
+        """The same with bytes as they are, for a CBOR container; `from_json` reads both."""
+        return {"kind": self.KIND} | self.model_dump()
+
     def to_text(self) -> str:
         """Write it as JSON text; equal values give equal text."""
         return json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
@@ -96,7 +100,7 @@ class Wire(BaseModel):
 
     @classmethod
     def from_json(cls, body: Json, sender: int | None = None) -> Self:
-        """Read what `to_json` wrote.
+        """Read what `to_json` or `to_map` wrote.
 
         Args:
             sender: whom the carrier has proved it to come from, named as the culprit; what
@@ -111,7 +115,9 @@ class Wire(BaseModel):
         if (kind := members.pop("kind", None)) != cls.KIND:
             raise RefusedError(f"{who}a {cls.KIND} was expected, not {kind!r:.40}", culprits)
         try:
-            value = cls.model_validate_json(json.dumps(members))
+            value = cls.model_validate_json(json.dumps(members, default=bytes.hex))
+        except TypeError as error:
+            raise RefusedError(f"{who}{cls.KIND}: cannot be read", culprits) from error
         except ValidationError as error:
             raise RefusedError(f"{who}{cls.KIND}: {reason(error)}", culprits) from error
         if sender is not None and getattr(value, "identifier", sender) != sender:

@@ -26,6 +26,7 @@ from ledger.multisig.parties import (
 from keep_ledger.multisig import (
     Commitment,
     Group,
+    Nonces,
     RefusedError,
     Share,
     SignatureShare,
@@ -162,7 +163,7 @@ def test_a_list_without_exactly_one_commitment_of_mine_burns_nothing(times: int)
     mine, other = committed(TWO_OF_THREE[:2], vault)
     with pytest.raises(RefusedError, match=f"listed {times} times"):
         sign(TWO_OF_THREE[0], SESSION, MESSAGE, [mine] * times + [other], vault)
-    assert sign(TWO_OF_THREE[0], SESSION, MESSAGE, [mine, other], vault)
+    assert sign(TWO_OF_THREE[0], SESSION, MESSAGE, [mine, other], vault).identifier == 1
 
 
 def test_a_vault_that_gives_out_the_wrong_nonces_is_not_used() -> None:
@@ -359,6 +360,18 @@ def test_text_that_is_no_commitment_is_refused(text: str, why: str) -> None:
         Commitment.from_text(text)
 
 
+def test_values_travel_with_raw_bytes_too() -> None:
+    """As a CBOR container carries them, where lists come back as lists."""
+    group = TWO_OF_THREE[0].group
+    commitment = commit(TWO_OF_THREE[0], SESSION, MemoryVault())
+    assert Commitment.from_json(commitment.to_map()) == commitment
+    assert commitment.to_map()["session"] == SESSION
+    members = [list(member) for member in group.members]
+    assert Group.from_json(group.to_map() | {"members": members}) == group
+    with pytest.raises(RefusedError, match="cannot be read"):
+        Group.from_json({"kind": Group.KIND, "key": object()})
+
+
 def test_an_unknown_member_and_upper_case_hex_are_refused() -> None:
     body = commit(TWO_OF_THREE[0], SESSION, MemoryVault()).to_json()
     with pytest.raises(RefusedError, match="note"):
@@ -375,6 +388,14 @@ def test_a_share_that_does_not_fit_its_group_is_refused() -> None:
         Share.from_json(body | {"identifier": 9})
     with pytest.raises(RefusedError, match="zero"):
         Share.from_json(body | {"secret": "00" * 32})
+
+
+def test_nonces_that_do_not_open_their_commitment_are_refused() -> None:
+    vault = MemoryVault()
+    commit(TWO_OF_THREE[0], SESSION, vault)
+    body = next(iter(vault._kept.values())).to_json()
+    with pytest.raises(RefusedError, match="do not open"):
+        Nonces.from_json(body | {"hiding": body["binding"]})
 
 
 def test_a_group_with_a_false_member_is_refused() -> None:
@@ -407,12 +428,6 @@ def test_no_error_shows_a_secret() -> None:
     with pytest.raises(RefusedError) as refusal:
         Share.from_json(body | {"identifier": 2})
     assert secret not in str(refusal.value) + repr(refusal.value.__cause__)
-
-
-def _flip(text: str, place: int, bit: int) -> str:
-    raw = bytearray(text.encode())
-    raw[place % len(raw)] ^= 1 << bit
-    return raw.decode("latin-1")
 
 
 def _with_second_commitment(text: str, vault: MemoryVault, one: Commitment) -> None:
