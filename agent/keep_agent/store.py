@@ -12,7 +12,7 @@ import json
 import os
 import time
 from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import takewhile
@@ -40,7 +40,7 @@ from keep_agent.whole import whole
 MOST_IN_GROUP = 64
 CACHED_ROWS = 4096
 RECENT_EVENTS = 4096
-DISCARD_AFTER_S = 0.05
+DISCARD_AFTER_S, DISCARD_AGAIN_S = 0.05, 1.0
 BUSY_S, GATHER_S = 0.01, 0.003
 """Right after a commit, the next one waits a little for others to join: half as many commits."""
 
@@ -100,7 +100,7 @@ class Profile:
             category, tags, offset, limit, self.name, order_by="id", descending=not oldest_first
         )
         async with self._store.reading:
-            return [(row.name, row.value) for row in await whole(scan.fetch_all())]
+            return [(row.name, row.value) for row in await _reading(scan.fetch_all())]
 
     async def exchange(self, name: str) -> Exchange[Any] | None:
         """Return the exchange of this id, as last committed, or None."""
@@ -161,7 +161,7 @@ class Profile:
                 return await fetch(session)
 
         async with self._store.reading:
-            return await whole(read())
+            return await _reading(read())
 
     def _remember(self, row: tuple[str, str], value: Any) -> None:
         self._rows[row] = value
@@ -181,10 +181,10 @@ class Profile:
         """
         return await self._store.write(self, commit)
 
-    def discard(self, names: Sequence[str]) -> None:
+    def discard(self, names: Sequence[str], after_s: float = DISCARD_AFTER_S) -> None:
         """Forget delivered messages soon: a crash before sends them again, and peers drop them."""
-        if not self._discards:
-            asyncio.get_running_loop().call_later(DISCARD_AFTER_S, self._store.nudge, self)
+        if names and not self._discards:
+            asyncio.get_running_loop().call_later(after_s, self._store.nudge, self)
         self._discards += names
 
     # -- the log ---------------------------------------------------------------------------------
@@ -219,9 +219,13 @@ class Profile:
 
     # -- used by the writer ----------------------------------------------------------------------
 
-    async def _check(self, commit: Commit, consumed: set[str]) -> Commit:
-        """Compare what a decision was made on with what is; return it with its row order."""
-        after = commit.after
+    async def _check(self, commit: Commit, taken: set[tuple[str, str]]) -> Commit:
+        """Compare what a decision was made on with what is; return it with its row order.
+
+        Args:
+            taken: what the others of its group change, by category and name; grows by its own.
+        """
+        after, mine = commit.after, _alone(commit)
         if after is not None and after.state != GONE:
             if after.revision:  # the insert of a new one finds out by itself
                 current = await self.exchange(after.id)
@@ -231,9 +235,12 @@ class Profile:
         for write in commit.writes:
             if isinstance(write, Consume):
                 record = await self.get("invitation", write.invitation)
-                if record.get("used") or write.invitation in consumed:
+                if record.get("used") or ("invitation", write.invitation) in taken:
                     raise RefusedError("this invitation is used up", "e.p.req.used")
-                consumed.add(write.invitation)
+                mine.add(("invitation", write.invitation))
+        if not taken.isdisjoint(mine):
+            raise ConflictError("another decision of this moment changes the same")
+        taken |= mine
         outbox = tuple(replace(row, order=self._next_order()) for row in commit.outbox)
         return replace(commit, after=after, outbox=outbox)
 
@@ -375,39 +382,40 @@ class Store:
 
     async def _write_group(self, profile: Profile, jobs: list[_Job]) -> None:
         ready: list[tuple[_Job, Commit]] = []
-        consumed: set[str] = set()
+        late: list[tuple[_Job, Exception]] = []
+        taken: set[tuple[str, str]] = set()
         for job in jobs:
             try:
-                ready.append((job, await profile._check(job.commit, consumed)))
-            except (ConflictError, RefusedError, NotFoundError) as error:
+                ready.append((job, await profile._check(job.commit, taken)))
+            except ConflictError as error:
+                late.append((job, error))  # told when what it lost against is written
+            except Exception as error:  # noqa: BLE001 - whoever decided it learns of it
                 job.settle(error)
-            except AskarError as error:
-                job.settle(UnavailableError(f"the store does not answer: {error}"))
         discards = profile._take_discards()
         try:
             await self._transact(profile, [commit for _, commit in ready], discards)
-        except AskarError as error:
+        except Exception as error:  # noqa: BLE001 - found out and told one by one
             profile._forget_all()
+            profile.discard(discards, DISCARD_AGAIN_S)
             await self._write_apart(profile, ready, error)
         else:
             for job, commit in ready:
                 job.settle(commit)
+        for job, lost in late:
+            job.settle(lost)
 
     async def _write_apart(
-        self, profile: Profile, ready: list[tuple[_Job, Commit]], error: AskarError
+        self, profile: Profile, ready: list[tuple[_Job, Commit]], error: Exception
     ) -> None:
         """Find out which decision of a group cannot be written; the others do not suffer."""
-        if error.code != AskarErrorCode.DUPLICATE:
-            await self._reopen()
+        if isinstance(_why_not_written(error), UnavailableError):
+            await self._reopen(profile)
         for job, commit in ready:
             try:
                 await self._transact(profile, [commit], [])
-            except AskarError as alone:
+            except Exception as alone:  # noqa: BLE001 - the writer goes on, its caller knows
                 profile._forget_all()
-                if alone.code == AskarErrorCode.DUPLICATE:
-                    job.settle(ConflictError("somebody else made this record first"))
-                else:
-                    job.settle(UnavailableError(f"the store cannot write: {alone}"))
+                job.settle(_why_not_written(alone))
             else:
                 job.settle(commit)
 
@@ -432,12 +440,36 @@ class Store:
             await tx.commit()
         profile._committed(commits, events)
 
-    async def _reopen(self) -> None:
+    async def _reopen(self, profile: Profile) -> None:
         """Give up poisoned connections ("database is locked" leaves one for the store's life)."""
         with suppress(AskarError):
             await self.askar.close()
-        with suppress(AskarError):
+        with suppress(AskarError, UnavailableError):
             self.askar = await Askar.open(self._uri, "raw", self._key)
+            await profile._open()  # what failed may have been written all the same
+
+
+def _alone(commit: Commit) -> set[tuple[str, str]]:
+    """Name what no two decisions of one group may change, by category and name."""
+    found = {(w.category, w.name) for w in commit.writes if isinstance(w, Put) and w.new}
+    if commit.after is not None and commit.after.state != GONE:
+        found.add(("exchange", commit.after.id))
+    return found
+
+
+async def _reading(work: Coroutine[Any, Any, T]) -> T:
+    try:
+        return await whole(work)
+    except AskarError as error:
+        raise UnavailableError(f"the store does not answer: {error}") from error
+
+
+def _why_not_written(error: Exception) -> Exception:
+    if not isinstance(error, AskarError):
+        return error
+    if error.code == AskarErrorCode.DUPLICATE:
+        return ConflictError("somebody else made this record first")
+    return UnavailableError(f"the store cannot write: {error}")
 
 
 def _askar(path: Path, uri: str, key: str) -> Awaitable[Askar]:

@@ -148,6 +148,65 @@ async def test_one_bad_decision_does_not_hurt_its_group(profile: Profile) -> Non
     assert await profile.get("note", "taken") == {"a": 1}
 
 
+async def test_of_two_decisions_on_one_state_one_is_refused_even_in_one_group(
+    profile: Profile,
+) -> None:
+    """The second one would overwrite the first, and both would believe to be committed."""
+    first = (await profile.commit(Commit(after=exchange()))).after
+    assert first is not None
+    both = [
+        Commit(after=replace(first, state=state), events=({"state": state},))
+        for state in ("answered", "other")
+    ]
+    results = await asyncio.gather(*map(profile.commit, both), return_exceptions=True)
+    assert [type(r) for r in results] == [Commit, ConflictError]
+    now = await profile.exchange("x")
+    assert now is not None
+    assert (now.state, now.revision) == ("answered", 2)
+    assert [e["state"] for e in await profile.events(0)] == ["answered"]
+
+
+async def test_a_decision_that_cannot_be_written_at_all_hurts_nobody_else(
+    profile: Profile,
+) -> None:
+    """A bug of the caller: he learns of it, and the writer goes on."""
+    bad = profile.commit(Commit(writes=(Put("note", "n", {"a": object()}),)))
+    good = profile.commit(Commit(after=exchange()))
+    results = await asyncio.gather(bad, good, return_exceptions=True)
+    assert [type(r) for r in results] == [TypeError, Commit]
+    await profile.commit(Commit(after=exchange("y")))
+
+
+async def test_what_was_written_after_all_does_not_block_the_log(
+    profile: Profile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk said no, but it was yes: the next page of the log is another one."""
+    real = Session.commit
+
+    async def unsure(self: Session) -> None:
+        await real(self)
+        raise AskarError(AskarErrorCode.BACKEND, "disk I/O error")
+
+    monkeypatch.setattr(Session, "commit", unsure)
+    with pytest.raises((UnavailableError, ConflictError)):
+        await profile.commit(Commit(after=exchange(), events=({"type": "toy"},)))
+    monkeypatch.setattr(Session, "commit", real)
+    await profile.commit(Commit(after=exchange("y"), events=({"type": "toy"},)))
+    assert await profile.exchange("x") is not None
+    assert await profile.exchange("y") is not None
+
+
+async def test_a_store_that_cannot_be_read_is_unavailable(
+    profile: Profile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object, **__: object) -> None:
+        raise AskarError(AskarErrorCode.BACKEND, "disk I/O error")
+
+    monkeypatch.setattr(Session, "fetch", broken)
+    with pytest.raises(UnavailableError, match="does not answer"):
+        await profile.fetch("note", "n")
+
+
 @pytest.mark.parametrize("together", [True, False])
 async def test_sec_o_02_an_invitation_is_used_once(profile: Profile, together: bool) -> None:  # noqa: FBT001
     await profile.commit(Commit(writes=(Put("invitation", "i", {"id": "i"}),)))
@@ -217,6 +276,19 @@ async def test_delivered_messages_are_forgotten_soon(profile: Profile) -> None:
         if not await profile.outbox():
             break
         await asyncio.sleep(0.02)
+    assert await profile.outbox() == []
+
+
+async def test_delivered_messages_are_forgotten_even_beside_a_replay(profile: Profile) -> None:
+    """A group that fails because of one decision must not remember them for ever."""
+    out = Outgoing("o1", "lane", "t", {"@id": "m"}, connection="c")
+    await profile.commit(Commit(outbox=(out,), writes=(Put("note", "taken", {}),)))
+    profile.discard(["o1"])
+    replay = Commit(writes=(Put("note", "taken", {}, new=True),))
+    with pytest.raises(ConflictError):
+        await profile.commit(replay)
+    assert [row.name for row in await profile.outbox()] == ["o1"]
+    await profile.commit(Commit())
     assert await profile.outbox() == []
 
 
@@ -316,6 +388,23 @@ async def test_waiting_decisions_learn_that_the_store_closes(tmp_path: Path) -> 
     with pytest.raises(UnavailableError, match="closing"):
         await waiting
     await begun  # a transaction is never cut in two
+    await store.close()
+
+
+async def test_a_writer_that_is_cancelled_again_and_again_still_finishes(
+    tmp_path: Path,
+) -> None:
+    store = await Store.open(tmp_path / "agent.db", KEY, MODELS)
+    profile = await store.profile("main")
+    begun = asyncio.create_task(profile.commit(Commit(after=exchange())))
+    await asyncio.sleep(0)
+    writer = asyncio.create_task(store.run())
+    while not writer.done():
+        await asyncio.sleep(0)
+        writer.cancel()
+    assert writer.cancelled()
+    assert (await begun).after is not None
+    assert await profile.exchange("x") is not None
     await store.close()
 
 
