@@ -5,21 +5,20 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import re
 import signal
 import sys
-from collections.abc import Callable
-from pathlib import Path
+import time
+from dataclasses import replace
 from typing import Any
 
 import psutil
 
-from keep_network import control, ledger, ports
-from keep_network.control import Wish
+from keep_network import control, faults, ledger, logs, members, ports, reads, snapshots
+from keep_network.arguments import folder_of, name_of, say, verb
+from keep_network.control import AS_BEFORE, Wish
 from keep_network.errors import BadInputError, NetworkError
 from keep_network.processes import Identity
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 _SIZES = (4, 7)
 _PORTS = range(1024, 65520)
 
@@ -40,45 +39,57 @@ def main() -> int:
     except BrokenPipeError:  # `manage status | head`
         return 1
     except OSError as error:
-        return _fail(f"{error.filename or _folder(args)}: {error.strerror}", 1)
+        return _fail(f"{error.filename or folder_of(args)}: {error.strerror}", 1)
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="von-network/manage", description=__doc__)
     verbs = parser.add_subparsers(metavar="VERB", required=True)
-    start = _verb(verbs, "start", _start, "start a network; returns when it has taken a write")
+    start = verb(verbs, "start", _start, "start a network; returns when it has taken a write")
     _shape(start)
-    start.add_argument("--processes", action="store_true", help="one process per node")
+    _mode(start)
     start.add_argument("--die-with", type=int, metavar="PID", help="end when PID is gone")
     start.add_argument("--json", action="store_true", help="print one JSON object")
-    _verb(verbs, "stop", _stop, "end the nodes; the data stays")
-    _verb(verbs, "down", _down, "end the nodes and delete the data")
-    status = _verb(verbs, "status", _status, "say which nodes run")
+    restart = verb(verbs, "restart", _restart, "stop and start; the data stays")
+    _mode(restart)
+    verb(verbs, "stop", _stop, "end the nodes; the data stays")
+    verb(verbs, "down", _down, "end the nodes and delete the data")
+    status = verb(verbs, "status", _status, "say which nodes run")
     status.add_argument("--json", action="store_true", help="print one JSON object")
-    register = _verb(verbs, "register", _register, "write a DID, signed by the local trustee")
+    register = verb(verbs, "register", _register, "write a DID, signed by the local trustee")
     register.add_argument("--did", required=True)
     register.add_argument("--verkey", required=True)
     register.add_argument("--role", default="ENDORSER", help=", ".join(ledger.ROLES))
     register.add_argument("--alias")
-    genesis = _verb(verbs, "generate-genesis", _genesis, "print the genesis; starts nothing")
+    genesis = verb(verbs, "generate-genesis", _genesis, "print the genesis; starts nothing")
     _shape(genesis)
+    for more in (reads, logs, faults, members, snapshots):
+        more.add_verbs(verbs)
     return parser
-
-
-def _verb(
-    verbs: Any, name: str, run: Callable[[argparse.Namespace], None], about: str
-) -> argparse.ArgumentParser:
-    verb: argparse.ArgumentParser = verbs.add_parser(name, help=about, description=about)
-    verb.set_defaults(verb=run)
-    verb.add_argument("--name", type=_name, default=None, help="of the network: local")
-    verb.add_argument("--dir", type=Path, help="where its data is: .indykeep/networks/NAME")
-    return verb
 
 
 def _shape(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--nodes", type=_nodes, help="4 (default) or 7")
     verb.add_argument("--port-base", type=_port, help="first port: 9701; or auto")
+
+
+def _mode(verb: argparse.ArgumentParser) -> None:
+    mode = verb.add_mutually_exclusive_group()
+    mode.add_argument(
+        "--processes",
+        dest="separate",
+        action="store_const",
+        const=True,
+        help="one process per node, from now on",
+    )
+    mode.add_argument(
+        "--one-process",
+        dest="separate",
+        action="store_const",
+        const=False,
+        help="all nodes in one process, from now on; the default",
+    )
 
 
 def _start(args: argparse.Namespace) -> None:
@@ -89,41 +100,58 @@ def _start(args: argparse.Namespace) -> None:
         except psutil.NoSuchProcess:
             raise BadInputError(f"--die-with: there is no process {args.die_with}") from None
     network = control.start(
-        _folder(args),
-        _name_of(args),
-        _wish(args, separate=args.processes, die_with=die_with),
-        _say,
+        folder_of(args),
+        name_of(args),
+        _wish(args, separate=args.separate, die_with=die_with),
+        say,
     )
     told = control.describe(network)
     print(json.dumps(told) if args.json else f"genesis: {network.genesis}")
 
 
+def _restart(args: argparse.Namespace) -> None:
+    control.find(folder_of(args))
+    control.restart(folder_of(args), replace(AS_BEFORE, separate=args.separate), say)
+
+
 def _stop(args: argparse.Namespace) -> None:
-    control.find(_folder(args))
-    _say(f"ended {len(control.stop(_folder(args)))} process(es)")
+    control.find(folder_of(args))
+    say(f"ended {len(control.stop(folder_of(args)))} process(es)")
 
 
 def _down(args: argparse.Namespace) -> None:
-    control.find(_folder(args))
-    control.down(_folder(args))
-    _say(f"{_folder(args)} is gone")
+    control.find(folder_of(args))
+    control.down(folder_of(args))
+    say(f"{folder_of(args)} is gone")
 
 
 def _status(args: argparse.Namespace) -> None:
-    told = control.describe(control.find(_folder(args)))
+    told = control.describe(control.find(folder_of(args)))
     if args.json:
         print(json.dumps(told))
         return
     for name, (_, port) in told["ports"].items():
-        pid = told["pids"].get(name)
-        listening = "listens" if ports.answers(port) else "does not listen"
-        print(f"{name}: " + (f"process {pid}, {listening} on {port}" if pid else "not running"))
+        print(f"{name}: {_state(told, name, port)}")
+    for one in told["restarts"]:
+        at = time.strftime("%H:%M:%S", time.localtime(one["at"]))
+        print(f"{', '.join(one['nodes'])} died and was started again at {at}: {one['why']}")
+    if told["cut"]:
+        print("cut: " + " | ".join(",".join(side) for side in told["cut"]))
     print(f"genesis: {told['genesis']}")
+
+
+def _state(told: dict[str, Any], name: str, port: int) -> str:
+    if name not in told["pids"]:
+        return "not running"
+    if name in told["frozen"]:
+        return f"process {told['pids'][name]}, frozen"
+    listening = "listens" if ports.answers(port) else "does not listen"
+    return f"process {told['pids'][name]}, {listening} on {port}"
 
 
 def _register(args: argparse.Namespace) -> None:
     ledger.check(args.did, args.verkey, args.role, args.alias)
-    network = control.find(_folder(args))
+    network = control.find(folder_of(args))
     if not control.describe(network)["pids"]:
         raise NetworkError(f"{network.name} does not run; start it first")
     done = ledger.register(network, args.did, args.verkey, args.role, args.alias)
@@ -131,33 +159,19 @@ def _register(args: argparse.Namespace) -> None:
 
 
 def _genesis(args: argparse.Namespace) -> None:
-    network = control.make_genesis(_folder(args), _name_of(args), _wish(args), _say)
+    network = control.make_genesis(folder_of(args), name_of(args), _wish(args), say)
     print(network.genesis.read_text(), end="")
 
 
 def _wish(
     args: argparse.Namespace,
     *,
-    separate: bool = False,
+    separate: bool | None = None,
     die_with: Identity | None = None,
 ) -> Wish:
     auto = args.port_base == "auto"
     first = None if auto else args.port_base
     return Wish(args.nodes, first, auto=auto, separate=separate, die_with=die_with)
-
-
-def _name_of(args: argparse.Namespace) -> str:
-    return args.name or (args.dir.resolve().name if args.dir else "local")
-
-
-def _folder(args: argparse.Namespace) -> Path:
-    return args.dir.resolve() if args.dir else control.NETWORKS / _name_of(args)
-
-
-def _name(text: str) -> str:
-    if not _NAME.fullmatch(text):
-        raise argparse.ArgumentTypeError("a name is 1 to 40 of a-z, 0-9, _ and -")
-    return text
 
 
 def _nodes(text: str) -> int:
@@ -179,12 +193,8 @@ def _port(text: str) -> int | str:
     return int(text)
 
 
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
 def _fail(text: str, status: int) -> int:
-    _say(f"manage: {text}")
+    say(f"manage: {text}")
     return status
 
 

@@ -9,11 +9,11 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from keep_network import genesis, ledger, ports, processes, record
+from keep_network import cut, genesis, ledger, ports, processes, record, supervisor
 from keep_network.errors import BadInputError, NetworkError
 from keep_network.processes import Identity, NodeProcess
 from keep_network.record import Network
@@ -21,11 +21,12 @@ from keep_network.record import Network
 NETWORKS = Path(__file__).parents[2] / ".indykeep" / "networks"
 FIRST_WRITE_S = 120.0
 _ROOM_BYTES = 50 << 20
-_OURS = (*genesis.MADE, "etc", "log", "backup", "plugins", "cli", "clinet")
-_OUR_FILES = (record.FILE, processes.FILE, "lock")
+_OURS = (*genesis.MADE, "etc", "log", "backup", "plugins", "cli", "clinet", "snapshots")
+_OUR_FILES = (record.FILE, processes.FILE, supervisor.FILE, cut.FILE, "lock")
 _INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
 
 Say = Callable[[str], None]
+Again = Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +35,18 @@ class Wish:
 
     Attributes:
         first_port: Node1's first port; None: 9701 for a new network, or any range (`auto`).
-        separate: one process per node.
+        separate: one process per node; False: all in one.
         die_with: the nodes end when this process is gone.
     """
 
     nodes: int | None
     first_port: int | None
     auto: bool
-    separate: bool = False
+    separate: bool | None = None
     die_with: Identity | None = None
+
+
+AS_BEFORE = Wish(nodes=None, first_port=None, auto=False)
 
 
 def start(folder: Path, name: str, wish: Wish, say: Say) -> Network:
@@ -53,21 +57,39 @@ def start(folder: Path, name: str, wish: Wish, say: Say) -> Network:
     """
     begun = time.monotonic()
     with _prepared(folder, name, wish) as network:
-        running = processes.load(folder)
-        groups = _missing(network, running, wish)
-        ports.check([port for group in groups for n in group for port in _ports(network, n)])
-        started: list[NodeProcess] = []
-        try:
-            _launch(network, groups, running, started=started, wish=wish, say=say)
-            say("waiting for the first write")
-            watch = _watcher(folder, started)
-            asyncio.run(ledger.first_write(network, watch, FIRST_WRITE_S))
-        except BaseException:
-            with _undisturbed():
-                processes.end(started)
-            raise
+        bring_up(network, wish, say)
     say(f"{name} takes writes, {time.monotonic() - begun:.1f} s after the start")
     return record.load(folder)
+
+
+def bring_up(network: Network, wish: Wish, say: Say) -> None:
+    """Start what does not run of a network that the caller holds, and wait for a write."""
+    running = processes.load(network.folder)
+    groups = _missing(network, running)
+    ports.check([port for group in groups for n in group for port in _ports(network, n)])
+    started: list[NodeProcess] = []
+    try:
+        _launch(network, groups, running, started=started, wish=wish, say=say)
+        say("waiting for the first write")
+        watch = _watcher(network.folder, started)
+        asyncio.run(ledger.first_write(network, watch, FIRST_WRITE_S))
+        _supervise(network.folder, [*running, *started], wish.die_with)
+    except BaseException:
+        with _undisturbed():
+            processes.end(started)
+            processes.save(network.folder, running)
+        raise
+
+
+def restart(folder: Path, wish: Wish, say: Say) -> Network:
+    """Stop a network and start it again; it belongs to whom it belonged before.
+
+    Raises:
+        NetworkError: as `start`.
+    """
+    owner = next((one.die_with for one in processes.load(folder)), None)
+    stop(folder)
+    return start(folder, find(folder).name, replace(wish, die_with=owner), say)
 
 
 def make_genesis(folder: Path, name: str, wish: Wish, say: Say) -> Network:
@@ -82,9 +104,20 @@ def stop(folder: Path) -> list[NodeProcess]:
     """End all processes of a network and return which; the data stays."""
     record.load(folder)
     with record.held(folder):
-        running = processes.load(folder)
-        processes.end(running)
-        processes.save(folder, [])
+        return end_all(folder)
+
+
+def stay_down() -> None:
+    """Be the `Again` of a network that did not run."""
+
+
+def end_all(folder: Path) -> list[NodeProcess]:
+    """End all processes of a network that the caller holds, and return which."""
+    running = processes.load(folder)
+    processes.end(sorted(running, key=lambda one: bool(one.nodes)))  # supervisor first
+    processes.save(folder, [])
+    supervisor.forget(folder)
+    cut.save(folder, [])
     return running
 
 
@@ -101,7 +134,8 @@ def down(folder: Path) -> None:
 
 def describe(network: Network) -> dict[str, Any]:
     """Say what a network is and which of its nodes run; no seed and no key is in there."""
-    pids = {n: one.who.pid for one in processes.load(network.folder) for n in one.nodes}
+    running = processes.load(network.folder)
+    pids = {n: one.who.pid for one in running for n in one.nodes}
     names = {n: f"Node{n}" for n in network.numbers}
     return {
         "name": network.name,
@@ -109,6 +143,13 @@ def describe(network: Network) -> dict[str, Any]:
         "genesis": str(network.genesis),
         "ports": {name: list(_ports(network, n)) for n, name in names.items()},
         "pids": {name: pids[n] for n, name in names.items() if n in pids},
+        "processes": network.separate,
+        "frozen": [names[n] for one in running if one.frozen() for n in one.nodes],
+        "cut": cut.groups(network.folder),
+        "restarts": [
+            {"nodes": [names[n] for n in one.nodes], "at": one.at, "why": one.why}
+            for one in supervisor.restarts(network.folder)
+        ],
     }
 
 
@@ -138,18 +179,20 @@ def _prepared(folder: Path, name: str, wish: Wish) -> Iterator[Network]:
         known = record.load(folder) if (folder / record.FILE).exists() else None
         if known is not None and known.made:
             _refuse_change(known, wish)
+            known = known.run_separately(wish.separate)
+            record.save(known)
             yield known
             return
         first = None if wish.auto else wish.first_port or ports.FIRST
         nodes = wish.nodes or 4
-        with ports.claimed(first, 2 * nodes, _neighbours(folder)) as first_port:
-            network = Network(folder, name, nodes, first_port)
+        with ports.claimed(first, 2 * nodes, neighbours(folder)) as first_port:
+            network = Network(folder, name, nodes, first_port).run_separately(wish.separate)
             record.save(network)
             yield network
 
 
-def _neighbours(folder: Path) -> set[int]:
-    """The ports of the networks beside this one, running or not."""
+def neighbours(folder: Path) -> set[int]:
+    """Return the ports of the networks beside this one, running or not."""
     found: set[int] = set()
     for path in folder.parent.glob(f"*/{record.FILE}"):
         if path.parent != folder:
@@ -158,6 +201,9 @@ def _neighbours(folder: Path) -> set[int]:
 
 
 def _refuse_change(network: Network, wish: Wish) -> None:
+    together = any(len(one.nodes) > 1 for one in processes.load(network.folder))
+    if wish.separate and together:
+        raise BadInputError(f"{network.name} runs in one process; stop it first")
     if wish.nodes not in {None, network.nodes}:
         raise BadInputError(
             f"{network.name} has {network.nodes} nodes; remove it first (down) to have another number"
@@ -169,13 +215,11 @@ def _refuse_change(network: Network, wish: Wish) -> None:
         )
 
 
-def _missing(network: Network, running: list[NodeProcess], wish: Wish) -> list[list[int]]:
+def _missing(network: Network, running: list[NodeProcess]) -> list[list[int]]:
     """Group the nodes that do not run by the process that each will run in."""
-    if wish.separate and any(len(one.nodes) > 1 for one in running):
-        raise BadInputError(f"{network.name} runs in one process; stop it first")
     alive = {number for one in running for number in one.nodes}
     dead = [number for number in network.numbers if number not in alive]
-    if wish.separate or running:
+    if network.separate or alive:
         return [[number] for number in dead]
     return [dead]
 
@@ -218,23 +262,27 @@ def _make(network: Network, say: Say) -> None:
             processes.end([maker])
         raise
     if not record.load(network.folder).made:
-        raise NetworkError(f"keys and genesis could not be made: {_last_words(network, maker)}")
+        why = processes.last_words(network.folder, maker)
+        raise NetworkError(f"keys and genesis could not be made: {why}")
 
 
 def _watcher(folder: Path, started: list[NodeProcess]) -> Callable[[], None]:
     def watch() -> None:
         for one in started:
             if not one.who.alive():
-                network = record.load(folder)
-                raise NetworkError(f"a node ended at once: {_last_words(network, one)}")
+                raise NetworkError(f"a node ended at once: {processes.last_words(folder, one)}")
 
     return watch
 
 
-def _last_words(network: Network, one: NodeProcess) -> str:
-    file = processes.output(network.folder, one.nodes)
-    lines = file.read_text(errors="replace").strip().splitlines() or ["it said nothing"]
-    return f"{lines[-1]} ({file})"
+def _supervise(folder: Path, running: list[NodeProcess], die_with: Identity | None) -> None:
+    """Let a process of its own start again what dies, unless one does so already."""
+    if any(one.module == "supervisor" for one in running):
+        return
+    with _undisturbed():
+        out = folder / "log" / "supervisor.out"
+        who = processes.run(folder, "supervisor", [], out, die_with)
+        processes.save(folder, [*running, NodeProcess(who, (), die_with, "supervisor")])
 
 
 def _ports(network: Network, number: int) -> tuple[int, int]:

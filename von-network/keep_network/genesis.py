@@ -44,3 +44,23 @@ def create(folder: Path, nodes: int, first_port: int) -> None:
             node_config_helper_class=helpers.NodeConfigHelper,
             chroot=None,
         )
+
+
+def create_keys(folder: Path, number: int) -> dict[str, str]:
+    """Write the keys of one more node, and return what its NODE transaction says of it.
+
+    `dest` is its DID in the pool ledger; `blskey` and `blskey_pop` are its BLS key and the
+    proof that it has the secret one.
+    """
+    config = settings.load(folder)
+    helpers = importlib.import_module("indy_common.config_helper")
+    keys = importlib.import_module("plenum.common.keygen_utils")
+    setup = importlib.import_module("plenum.common.test_network_setup").TestNetworkSetup
+    name = f"Node{number}"
+    place = helpers.ConfigHelper(config, chroot=None).keys_dir
+    with contextlib.redirect_stdout(io.StringIO()):  # plenum prints the seed
+        _, verkey, bls, proof = keys.initNodeKeysForBothStacks(
+            name, place, setup.getSigningSeed(name), override=True
+        )
+    dest = setup.getNymFromVerkey(verkey.encode())
+    return {"alias": name, "dest": dest, "blskey": bls, "blskey_pop": proof}

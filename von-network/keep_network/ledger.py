@@ -14,9 +14,10 @@ import base58
 import indy_vdr
 from indy_vdr import VdrError, ledger
 
-from keep_network import ports
+from keep_network import cut, ports, processes
 from keep_network.compat import sodium
 from keep_network.errors import BadInputError, NetworkError
+from keep_network.genesis import HOST
 from keep_network.record import Network
 
 TRUSTEE_DID = "V4SGRU86Z58d6TV7PBUe6f"
@@ -27,7 +28,7 @@ ROLES = {"ENDORSER": "101", "TRUSTEE": "0", "STEWARD": "2", "none": None}
 _TRY_S = 5
 _FULL_BYTES = 5 << 20
 _EVERYWHERE_S = 15
-_DID_BYTES, _VERKEY_BYTES, _ALIAS_LENGTH = 16, 32, 256
+_DID_BYTES, _VERKEY_BYTES, _ALIAS_LENGTH, _SEED_LENGTH = 16, 32, 256, 32
 
 
 async def first_write(network: Network, watch: Callable[[], None], limit_s: float) -> None:
@@ -46,7 +47,7 @@ async def first_write(network: Network, watch: Callable[[], None], limit_s: floa
             await asyncio.sleep(0.05)
             continue
         try:
-            pool = await _open(network)
+            pool = await open_pool(network)
             await _everywhere(network, pool, await _write(pool, TRUSTEE_DID))
         except VdrError:  # nodes listen before they agree on who they are
             await asyncio.sleep(0.1)
@@ -71,7 +72,7 @@ async def register(
     """
     check(did, verkey, role, alias)
     try:
-        pool = await _open(network)
+        pool = await open_pool(network)
         number = await _known(pool, did, verkey, role)
         if number is None:
             number = await _write(pool, did, verkey, alias, None if role == "none" else role)
@@ -81,6 +82,35 @@ async def register(
         why = f"the disk of {network.folder} is full" if full else str(error)
         raise NetworkError(f"the network did not take it: {why}") from error
     return {"did": did, "verkey": verkey, "role": role, "seqNo": number}
+
+
+async def add_node(network: Network, number: int, port: int, keys: dict[str, str]) -> None:
+    """Register a steward, and as that steward a node.
+
+    Raises:
+        NetworkError: the network does not answer, or refuses.
+    """
+    seed = f"Steward{number}".rjust(_SEED_LENGTH, "0").encode()
+    did, verkey = _did_of(seed)
+    node = {
+        "alias": keys["alias"],
+        "blskey": keys["blskey"],
+        "blskey_pop": keys["blskey_pop"],
+        "node_ip": HOST,
+        "node_port": port,
+        "client_ip": HOST,
+        "client_port": port + 1,
+        "services": ["VALIDATOR"],
+    }
+    try:
+        pool = await open_pool(network)
+        if await _known(pool, did, verkey, "STEWARD") is None:
+            await _everywhere(network, pool, await _write(pool, did, verkey, None, "STEWARD"))
+        request = ledger.build_node_request(did, keys["dest"], node)
+        request.set_signature(_sign(seed, request.signature_input))
+        await pool.submit_request(request)
+    except VdrError as error:
+        raise NetworkError(f"the network did not take {keys['alias']}: {error}") from error
 
 
 def check(did: str, verkey: str, role: str, alias: str | None) -> None:
@@ -110,7 +140,12 @@ def _listening(network: Network) -> bool:
     return all(ports.answers(network.client_port(number)) for number in network.numbers)
 
 
-async def _open(network: Network) -> Any:
+async def open_pool(network: Network) -> Any:
+    """Connect to a network.
+
+    Raises:
+        VdrError: too few nodes answer.
+    """
     return await indy_vdr.open_pool(transactions_path=str(network.genesis))
 
 
@@ -134,26 +169,45 @@ async def _write(
 ) -> int:
     """Write a NYM and return the number of its transaction."""
     request = ledger.build_nym_request(TRUSTEE_DID, did, verkey, alias, role)
-    request.set_signature(_sign(request.signature_input))
+    request.set_signature(_sign(_TRUSTEE_SEED, request.signature_input))
     answer = await pool.submit_request(request)
     return int(answer["txnMetadata"]["seqNo"])
 
 
-def _sign(text: str | bytes) -> bytes:
-    sodium.patch()
-    nacl = importlib.import_module("libnacl")
-    _, key = nacl.crypto_sign_seed_keypair(_TRUSTEE_SEED)
-    message = text.encode() if isinstance(text, str) else text
-    signed: bytes = nacl.crypto_sign(message, key)
+def _sign(seed: bytes, message: bytes) -> bytes:
+    nacl = _nacl()
+    signed: bytes = nacl.crypto_sign(message, nacl.crypto_sign_seed_keypair(seed)[1])
     return signed[: nacl.crypto_sign_BYTES]
 
 
+def _did_of(seed: bytes) -> tuple[str, str]:
+    """Return the DID and the verkey of a seed."""
+    key: bytes = _nacl().crypto_sign_seed_keypair(seed)[0]
+    return base58.b58encode(key[:_DID_BYTES]).decode(), base58.b58encode(key).decode()
+
+
+def _nacl() -> Any:
+    sodium.patch()
+    return importlib.import_module("libnacl")
+
+
 async def _everywhere(network: Network, pool: Any, number: int) -> None:
-    live = [n for n in network.numbers if ports.answers(network.client_port(n))]
     deadline = time.monotonic() + _EVERYWHERE_S
-    async with asyncio.TaskGroup() as tasks:
-        for node in live:
-            tasks.create_task(_until_node_has(pool, f"Node{node}", number, deadline))
+    nodes = (f"Node{node}" for node in _live(network))
+    await asyncio.gather(*(_until_node_has(pool, node, number, deadline) for node in nodes))
+
+
+def _live(network: Network) -> list[int]:
+    """Return the nodes that can have a write: awake, and on the larger side of a partition."""
+    sleeping = {n for one in processes.load(network.folder) if one.frozen() for n in one.nodes}
+    side = max(cut.groups(network.folder), key=len, default=None)
+    return [
+        n
+        for n in network.numbers
+        if n not in sleeping
+        and (side is None or f"Node{n}" in side)
+        and ports.answers(network.client_port(n))
+    ]
 
 
 async def _until_node_has(pool: Any, node: str, number: int, deadline: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import json
 import os
 import signal
 import threading
@@ -11,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from keep_network import compat, genesis, processes, record, settings
+from keep_network import compat, cut, genesis, processes, record, settings
 
 LAST_RESORT_S = 10
 
@@ -20,8 +21,11 @@ def main() -> None:
     """Parse the arguments that `control` gives, and run until SIGTERM."""
     parser = argparse.ArgumentParser(prog="keep_network.node")
     parser.add_argument("folder", type=Path)
-    parser.add_argument("numbers", help="1,2,3,4; none: only make what --genesis asks for")
+    parser.add_argument("numbers", help="1,2,3,4; none: only make what the options ask for")
     parser.add_argument("--genesis", action="store_true", help="make keys and genesis first")
+    parser.add_argument(
+        "--keys", type=int, help="make the keys of a node that joins, and print"
+    )
     parser.add_argument("--die-with", type=processes.Identity.parse, default=None)
     args = parser.parse_args()
     signal.pthread_sigmask(signal.SIG_SETMASK, [])  # `control` starts us with signals held back
@@ -32,6 +36,8 @@ def main() -> None:
     if args.genesis:
         genesis.create(network.folder, network.nodes, network.first_port)
         record.save(network.complete())
+    if args.keys:
+        print(json.dumps(genesis.create_keys(network.folder, args.keys)))
     if args.numbers != "none":
         run(network, [int(number) for number in args.numbers.split(",")])
 
@@ -61,14 +67,15 @@ def _prepare_logs(config: Any, helpers: dict[int, Any]) -> None:
 
 
 def _node(network: record.Network, number: int, helper: Any) -> Any:
-    node = importlib.import_module("indy_node.server.node").Node
     address = importlib.import_module("stp_core.types").HA
-    return node(
+    node = importlib.import_module("keep_network.stack").LocalNode(
         helper.name,
         config_helper=helper,
         ha=address(genesis.HOST, network.node_port(number)),
         cliha=address(genesis.HOST, network.client_port(number)),
     )
+    node.nodestack.cut = cut.Cut(network.folder, helper.name)
+    return node
 
 
 def _watch(parent: processes.Identity) -> None:

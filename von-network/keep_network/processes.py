@@ -1,4 +1,4 @@
-"""Node processes: start them, recognise them later, end them."""
+"""The processes of a network: start them, recognise them later, end them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
@@ -17,7 +17,11 @@ import psutil
 
 FILE = "processes.json"
 PATIENCE_S = 10
-_ROOM = Path(__file__).parent.parent
+_ENVIRONMENT = {
+    "PYTHONPATH": str(Path(__file__).parent.parent),
+    "PYTHONWARNINGS": "ignore",
+    "MALLOC_ARENA_MAX": "2",  # glibc gives RocksDB's threads heaps of their own that never shrink
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,24 +69,56 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class NodeProcess:
-    """A process of ours and the numbers of the nodes that run in it."""
+    """A process of ours.
+
+    Attributes:
+        nodes: the numbers of the nodes that run in it; none if it is no process of nodes.
+        die_with: it ends when this process is gone.
+        module: what it runs: `node` or `supervisor`.
+    """
 
     who: Identity
     nodes: tuple[int, ...]
+    die_with: Identity | None = None
+    module: str = "node"
+
+    @property
+    def names(self) -> str:
+        """Its nodes, for people."""
+        return ", ".join(f"Node{number}" for number in self.nodes)
+
+    def frozen(self) -> bool:
+        """Say whether it exists and is stopped by a signal."""
+        process = self.who.process()
+        with contextlib.suppress(psutil.NoSuchProcess):
+            return process is not None and process.status() == psutil.STATUS_STOPPED
+        return False
 
 
-def load(folder: Path) -> list[NodeProcess]:
-    """Return the processes of a network that run now."""
+def wanted(folder: Path) -> list[NodeProcess]:
+    """Return the processes that ought to run: those that were started and not ended by us."""
     try:
         told = json.loads((folder / FILE).read_text())
     except (FileNotFoundError, ValueError):  # a torn file is of a killed start
         return []
-    known = [NodeProcess(Identity(**one["who"]), tuple(one["nodes"])) for one in told]
-    return [one for one in known if one.who.alive()]
+    return [
+        NodeProcess(
+            Identity(**one["who"]),
+            tuple(one["nodes"]),
+            Identity(**one["die_with"]) if one["die_with"] else None,
+            one["module"],
+        )
+        for one in told
+    ]
+
+
+def load(folder: Path) -> list[NodeProcess]:
+    """Return those that run now."""
+    return [one for one in wanted(folder) if one.who.alive()]
 
 
 def save(folder: Path, running: Iterable[NodeProcess]) -> None:
-    """Write down which processes are ours."""
+    """Write down which processes ought to run."""
     draft = folder / f"{FILE}.new"
     draft.write_text(json.dumps([asdict(one) for one in running]))
     draft.replace(folder / FILE)
@@ -91,13 +127,20 @@ def save(folder: Path, running: Iterable[NodeProcess]) -> None:
 def spawn(
     folder: Path, numbers: Iterable[int], *, genesis: bool, die_with: Identity | None
 ) -> NodeProcess:
-    """Start one process in a session of its own; its output goes to `log/`."""
+    """Start a process for some nodes; its output goes to `log/`."""
     nodes = tuple(numbers)
-    told = ",".join(map(str, nodes)) or "none"
-    command = [sys.executable, "-P", "-m", "keep_network.node", str(folder), told]
-    command += ["--genesis"] if genesis else []
+    told = [",".join(map(str, nodes)) or "none", *(["--genesis"] if genesis else [])]
+    who = run(folder, "node", told, output(folder, nodes), die_with)
+    return NodeProcess(who, nodes, die_with)
+
+
+def run(
+    folder: Path, module: str, words: Sequence[str], output: Path, die_with: Identity | None
+) -> Identity:
+    """Start a module of this package in a session of its own, as `MODULE FOLDER WORDS...`."""
+    command = [sys.executable, "-P", "-m", f"keep_network.{module}", str(folder), *words]
     command += ["--die-with", str(die_with)] if die_with else []
-    with output(folder, nodes).open("wb") as out:
+    with output.open("wb") as out:
         started = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -105,9 +148,9 @@ def spawn(
             stderr=out,
             cwd=folder,
             start_new_session=True,
-            env=os.environ | {"PYTHONPATH": str(_ROOM), "PYTHONWARNINGS": "ignore"},
+            env=os.environ | _ENVIRONMENT,
         )
-    return NodeProcess(Identity.of(started.pid), nodes)
+    return Identity.of(started.pid)
 
 
 def output(folder: Path, nodes: Iterable[int]) -> Path:
@@ -117,16 +160,30 @@ def output(folder: Path, nodes: Iterable[int]) -> Path:
     return place / f"nodes-{'-'.join(map(str, nodes)) or 'genesis'}.out"
 
 
+def last_words(folder: Path, one: NodeProcess) -> str:
+    """Return the error that a process ended with, if it was one of Python's."""
+    file = output(folder, one.nodes)
+    text = file.read_text(errors="replace") if file.exists() else ""
+    _, error, trace = text.rpartition("Traceback (most recent call last)")
+    return f"{trace.strip().splitlines()[-1] if error else 'it said nothing'} ({file})"
+
+
 def end(running: Iterable[NodeProcess]) -> None:
     """End processes: SIGTERM, then SIGKILL for what is left after 10 s; wait for all."""
     left = list(running)
     for send in (psutil.Process.terminate, psutil.Process.kill):
         for one in left:
-            process = one.who.process()
-            if process is not None:
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    send(process)
+            signal(one, send)
+            signal(one, psutil.Process.resume)  # a frozen one hears nothing but SIGKILL
         left = _left(left)
+
+
+def signal(one: NodeProcess, send: Callable[[psutil.Process], None]) -> None:
+    """Do something to a process; one that is gone is no error."""
+    process = one.who.process()
+    if process is not None:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            send(process)
 
 
 def _left(running: list[NodeProcess]) -> list[NodeProcess]:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
-from typing import Self
+from typing import IO, Self
 
 from keep_network.errors import NetworkError
 from keep_network.settings import POOL
 
 FILE = "network.json"
+_MOMENT_S = 2.0  # what the supervisor needs to start a node again
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +23,11 @@ class Network:
     """One network on this machine.
 
     Attributes:
+        nodes: how many it was made with.
         first_port: Node1's port for nodes; node i uses `first_port + 2i - 2` and the next.
         made: keys and genesis are all there; False after an interrupted first start.
+        separate: one process per node.
+        added: the first of two ports of each node that joined later.
     """
 
     folder: Path
@@ -30,6 +35,8 @@ class Network:
     nodes: int
     first_port: int
     made: bool = False
+    separate: bool = False
+    added: tuple[int, ...] = ()
 
     @property
     def genesis(self) -> Path:
@@ -38,25 +45,35 @@ class Network:
 
     @property
     def numbers(self) -> range:
-        """1 to the number of nodes."""
-        return range(1, self.nodes + 1)
+        """1 to the number of nodes, those that joined later included."""
+        return range(1, self.nodes + len(self.added) + 1)
 
     @property
-    def ports(self) -> range:
-        """All ports, in order."""
-        return range(self.first_port, self.first_port + 2 * self.nodes)
+    def ports(self) -> list[int]:
+        """All ports, in the order of the nodes."""
+        return [p for n in self.numbers for p in (self.node_port(n), self.client_port(n))]
 
     def node_port(self, number: int) -> int:
         """Where a node listens for the other nodes."""
+        if number > self.nodes:
+            return self.added[number - self.nodes - 1]
         return self.first_port + 2 * number - 2
 
     def client_port(self, number: int) -> int:
         """Where a node listens for clients."""
-        return self.first_port + 2 * number - 1
+        return self.node_port(number) + 1
 
     def complete(self) -> Self:
         """Say that keys and genesis are made."""
         return replace(self, made=True)
+
+    def run_separately(self, separate: bool | None) -> Self:  # noqa: FBT001 - None: as before
+        """Say whether each node has a process of its own from now on."""
+        return self if separate is None else replace(self, separate=separate)
+
+    def join(self, port: int) -> Self:
+        """Say that one more node has joined; it has this port and the next."""
+        return replace(self, added=(*self.added, port))
 
 
 def load(folder: Path) -> Network:
@@ -68,7 +85,13 @@ def load(folder: Path) -> Network:
     try:
         told = json.loads((folder / FILE).read_text())
         return Network(
-            folder, str(told["name"]), int(told["nodes"]), int(told["first_port"]), told["made"]
+            folder,
+            str(told["name"]),
+            int(told["nodes"]),
+            int(told["first_port"]),
+            told["made"],
+            told["separate"],
+            tuple(told["added"]),
         )
     except (FileNotFoundError, NotADirectoryError):
         raise NetworkError(f"there is no network in {folder}") from None
@@ -89,11 +112,27 @@ def held(folder: Path) -> Iterator[None]:
     """Keep other commands off this network meanwhile.
 
     Raises:
-        NetworkError: another command is at work on it.
+        NetworkError: another command is at work on it, and not just for a moment.
     """
+    deadline = time.monotonic() + _MOMENT_S
     with (folder / "lock").open("w") as file:
-        try:
-            flock(file, LOCK_EX | LOCK_NB)
-        except BlockingIOError:
-            raise NetworkError(f"another command is at work on {folder}") from None
+        while not _locked(file):
+            if time.monotonic() > deadline:
+                raise NetworkError(f"another command is at work on {folder}")
+            time.sleep(0.02)
         yield
+
+
+@contextmanager
+def held_if_free(folder: Path) -> Iterator[bool]:
+    """As `held`, but say False when another command is at work."""
+    with (folder / "lock").open("w") as file:
+        yield _locked(file)
+
+
+def _locked(file: IO[str]) -> bool:
+    try:
+        flock(file, LOCK_EX | LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

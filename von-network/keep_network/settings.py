@@ -14,6 +14,8 @@ LOCAL: dict[str, object] = {
     "NETWORK_NAME": POOL,
     "Max3PCBatchWait": 0.05,  # 3 s upstream; most of the latency of a single write
     "Max3PCBatchSize": 100,
+    "CHK_FREQ": 10,  # 100 upstream: requests are kept in memory until the third checkpoint
+    "LOG_SIZE": 30,  # batches that may be in flight; plenum wants 3 checkpoints
     "ToleratePrimaryDisconnection": 4,  # 60 s upstream: clients give up before that
     "TolerateBackupPrimaryDisconnection": 60,
     "INITIAL_PROPOSE_VIEW_CHANGE_TIMEOUT": 20,

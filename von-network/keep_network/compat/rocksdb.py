@@ -18,9 +18,9 @@ _OPTIONS = (
     "write_buffer_size",
     "max_write_buffer_number",
 )
-_MEMTABLE = 2 << 20  # a node opens some 20 small databases: each one has to be small
+_MEMTABLE = 256 << 10  # a process has some 90 databases: with 2 MB each it grows by 100 MB
 _LOG = 1 << 20
-_CACHE = rocksdict.Cache(16 << 20)  # one for all databases of the process
+_CACHE = rocksdict.Cache(8 << 20)  # one for all databases of the process
 
 _ZERO = 128  # the first byte of an integer key: above it positive, below it negative
 

@@ -1,0 +1,164 @@
+"""Break a network on purpose: freeze, kill and cut off nodes, and heal it again."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+
+from keep_network import arguments, control, cut, processes, record
+from keep_network.arguments import Verbs, folder_of, say
+from keep_network.control import AS_BEFORE
+from keep_network.errors import BadInputError, NetworkError
+from keep_network.processes import NodeProcess
+from keep_network.record import Network
+
+
+def add_verbs(verbs: Verbs) -> None:
+    """Add `freeze`, `thaw`, `kill`, `partition` and `heal`."""
+    freeze = arguments.verb(verbs, "freeze", _freeze, "stop a node's clock: it hangs")
+    freeze.add_argument("nodes", type=arguments.nodes, metavar="NODE[,NODE]")
+    thaw = arguments.verb(verbs, "thaw", _thaw, "let frozen nodes go on")
+    thaw.add_argument("nodes", type=arguments.nodes, metavar="NODE[,NODE]", nargs="?")
+    kill = arguments.verb(verbs, "kill", _kill, "end a node at once; it stays dead until heal")
+    kill.add_argument("nodes", type=arguments.nodes, metavar="NODE[,NODE]")
+    partition = arguments.verb(
+        verbs,
+        "partition",
+        _partition,
+        "let nodes hear only their own side; the rest is one too",
+    )
+    partition.add_argument("sides", type=arguments.nodes, metavar="NODE,NODE", nargs="+")
+    arguments.verb(verbs, "heal", _heal, "thaw, connect and start all nodes; wait for a write")
+
+
+def freeze(folder: Path, numbers: Sequence[int]) -> None:
+    """Stop nodes where they are; their connections stay open."""
+    network = separated(folder)
+    for one in _running(network, numbers):
+        processes.signal(one, psutil.Process.suspend)
+
+
+def thaw(folder: Path, numbers: Sequence[int] | None) -> list[NodeProcess]:
+    """Let frozen nodes go on, all of them by default, and return which."""
+    network = control.find(folder)
+    those = _running(network, numbers) if numbers else processes.load(folder)
+    frozen = [one for one in those if one.frozen()]
+    for one in frozen:
+        processes.signal(one, psutil.Process.resume)
+    return frozen
+
+
+def kill(folder: Path, numbers: Sequence[int]) -> None:
+    """End nodes as a power cut would; the supervisor leaves them dead."""
+    network = separated(folder)
+    with record.held(folder):
+        victims = _running(network, numbers)
+        left = [one for one in processes.load(folder) if one not in victims]
+        processes.save(folder, left)
+        for one in victims:
+            processes.signal(one, psutil.Process.kill)
+        processes.end(victims)
+
+
+def partition(folder: Path, sides: Sequence[Sequence[int]]) -> list[list[str]]:
+    """Cut the network into sides and return them; nodes that are not named are one more.
+
+    Raises:
+        BadInputError: a node does not exist or is on two sides.
+    """
+    named = [number for side in sides for number in side]
+    network = separated(folder, named)
+    if len(named) != len(set(named)):
+        raise BadInputError("a node can be on one side only")
+    rest = [number for number in network.numbers if number not in named]
+    told = [[f"Node{number}" for number in side] for side in (*sides, rest) if side]
+    with record.held(folder):
+        cut.save(folder, told)
+    return told
+
+
+def heal(folder: Path) -> None:
+    """Undo all faults; every node has a write of ours when this returns."""
+    network = control.find(folder)
+    running = processes.load(folder)
+    if not running:
+        raise NetworkError(f"{network.name} does not run; start it first")
+    thaw(folder, None)
+    with record.held(folder):
+        cut.save(folder, [])
+    owner = next(one.die_with for one in running)
+    control.start(folder, network.name, replace(AS_BEFORE, die_with=owner), say)
+
+
+def separated(folder: Path, numbers: Sequence[int] = ()) -> Network:
+    """Return a network with a process per node; one that runs in one process is restarted.
+
+    Raises:
+        BadInputError: it has no such nodes.
+        NetworkError: it does not run.
+    """
+    network = control.find(folder)
+    _check(network, numbers)
+    running = processes.load(folder)
+    if not running:
+        raise NetworkError(f"{network.name} does not run; start it first")
+    if not any(len(one.nodes) > 1 for one in running):
+        return network
+    say(
+        f"{network.name} runs in one process: restarting it with one per node, to stay so "
+        "(restart --one-process takes it back)"
+    )
+    return control.restart(folder, replace(AS_BEFORE, separate=True), say)
+
+
+def _check(network: Network, numbers: Sequence[int]) -> None:
+    unknown = [number for number in numbers if number not in network.numbers]
+    if unknown:
+        raise BadInputError(
+            f"there is no Node{unknown[0]}; {network.name} has Node1 to "
+            f"Node{network.numbers[-1]}"
+        )
+
+
+def _running(network: Network, numbers: Sequence[int]) -> list[NodeProcess]:
+    _check(network, numbers)
+    found = {number: one for one in processes.load(network.folder) for number in one.nodes}
+    dead = [number for number in numbers if number not in found]
+    if dead:
+        raise NetworkError(f"Node{dead[0]} does not run")
+    return [found[number] for number in dict.fromkeys(numbers)]
+
+
+def _freeze(args: argparse.Namespace) -> None:
+    _each(args, freeze, "frozen; thaw or heal lets it go on")
+
+
+def _kill(args: argparse.Namespace) -> None:
+    _each(args, kill, "killed; heal or start brings it back")
+
+
+def _each(
+    args: argparse.Namespace, do: Callable[[Path, Sequence[int]], None], told: str
+) -> None:
+    _check(control.find(folder_of(args)), args.nodes)
+    do(folder_of(args), args.nodes)
+    for number in args.nodes:
+        say(f"Node{number} is {told}")
+
+
+def _thaw(args: argparse.Namespace) -> None:
+    thawed = thaw(folder_of(args), args.nodes)
+    say(f"{', '.join(one.names for one in thawed) or 'nothing was frozen:'} goes on")
+
+
+def _partition(args: argparse.Namespace) -> None:
+    sides = partition(folder_of(args), args.sides)
+    say(" | ".join(",".join(side) for side in sides) + "; heal connects them")
+
+
+def _heal(args: argparse.Namespace) -> None:
+    heal(folder_of(args))

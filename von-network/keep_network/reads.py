@@ -1,0 +1,114 @@
+"""`ledger get-...`: read a ledger as any client does, and print the answer as JSON."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from indy_vdr import VdrError, ledger
+
+from keep_network import arguments, control
+from keep_network.arguments import Verbs, folder_of
+from keep_network.errors import BadInputError, NetworkError
+from keep_network.ledger import open_pool
+from keep_network.record import Network
+
+_RULES = {
+    "identifier": "LibindyDid111111111111",
+    "reqId": 1,
+    "protocolVersion": 2,
+    "operation": {"type": "121"},
+}
+LEDGERS = {"pool": 0, "domain": 1, "config": 2}
+_LARGEST = 2**31
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """One kind of read.
+
+    Attributes:
+        takes: the arguments after its name.
+        build: makes indy-vdr's request from them.
+    """
+
+    takes: tuple[str, ...]
+    build: Callable[..., Any]
+
+
+READS = {
+    "get-nym": Read(("did",), lambda did: ledger.build_get_nym_request(None, did)),
+    "get-attrib": Read(
+        ("did", "attribute"),
+        lambda did, name: ledger.build_get_attrib_request(None, did, name, None, None),
+    ),
+    "get-schema": Read(("id",), lambda name: ledger.build_get_schema_request(None, name)),
+    "get-cred-def": Read(("id",), lambda name: ledger.build_get_cred_def_request(None, name)),
+    "get-revoc-reg-def": Read(
+        ("id",), lambda name: ledger.build_get_revoc_reg_def_request(None, name)
+    ),
+    "get-revoc-reg": Read(
+        ("id",),
+        lambda name: ledger.build_get_revoc_reg_request(None, name, int(time.time())),
+    ),
+    "get-taa": Read((), lambda: ledger.build_get_txn_author_agreement_request(None, None)),
+    "get-aml": Read((), lambda: ledger.build_get_acceptance_mechanisms_request(None)),
+    "get-auth-rules": Read((), lambda: ledger.build_custom_request(json.dumps(_RULES))),
+}
+"""The reads with a state proof; `get-txn` is beside them."""
+
+
+def add_verbs(verbs: Verbs) -> None:
+    """Add `ledger` with all its reads."""
+    parser = verbs.add_parser("ledger", help="read: " + ", ".join(("get-txn", *READS)))
+    kinds = parser.add_subparsers(metavar="READ", required=True)
+    for name, read in READS.items():
+        verb = arguments.verb(kinds, name, _read, "read with a state proof")
+        verb.set_defaults(read=read)
+        for word in read.takes:
+            verb.add_argument(word)
+    number = arguments.verb(kinds, "get-txn", _read, "read a transaction by its number")
+    number.set_defaults(read=Read(("number", "ledger"), _transaction))
+    number.add_argument("number", type=_number)
+    number.add_argument("--ledger", choices=LEDGERS, default="domain")
+
+
+def _transaction(number: int, name: str) -> Any:
+    return ledger.build_get_txn_request(None, LEDGERS[name], number)
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and 0 < int(text) < _LARGEST):
+        raise argparse.ArgumentTypeError("a transaction has a number from 1")
+    return int(text)
+
+
+def _read(args: argparse.Namespace) -> None:
+    network = control.find(folder_of(args))
+    words = [getattr(args, name) for name in args.read.takes]
+    try:
+        request = args.read.build(*words)
+    except VdrError as error:
+        raise BadInputError(f"no ledger takes that: {error}") from error
+    if not control.describe(network)["pids"]:
+        raise NetworkError(f"{network.name} does not run; start it first")
+    told = asyncio.run(_ask(network, request))
+    print(json.dumps(told, indent=2, ensure_ascii=False))
+    if not told["data"]:
+        raise NetworkError("the ledger has no such thing; the answer above says so")
+
+
+async def _ask(network: Network, request: Any) -> dict[str, Any]:
+    """Return the nodes' answer; its `data` is parsed where it is JSON in a string."""
+    try:
+        told: dict[str, Any] = await (await open_pool(network)).submit_request(request)
+    except VdrError as error:
+        raise NetworkError(f"the network did not answer: {error}") from error
+    if isinstance(told["data"], str):
+        told["data"] = json.loads(told["data"])
+    return told

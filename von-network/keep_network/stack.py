@@ -1,0 +1,77 @@
+"""A node that can be cut off from others; imported when plenum can be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from indy_node.server.node import Node
+from plenum.common.stacks import NodeZStack
+
+from keep_network.cut import Cut
+
+
+class CuttableStack(NodeZStack):  # type: ignore[misc] # plenum is untyped
+    """A node's connections to the others, of which some may be barred.
+
+    Barring closes our socket to a peer, so that plenum sees it as disconnected (and replaces a
+    primary), and drops what still comes in from it.
+    """
+
+    cut: Cut | None = None
+    _barred: frozenset[str] = frozenset()
+
+    def obey(self) -> bool:
+        """Close and open connections as the partition says; say whether we came back to any."""
+        barred = frozenset(name for name in self.remotes if self._bars(name))
+        before, self._barred = self._barred, barred
+        for name in barred:
+            if self.remotes[name].socket is not None:
+                self.disconnectByName(name)
+        back = [name for name in before - barred if name in self.remotes]
+        for name in back:
+            self.reconnectRemoteWithName(name)
+        return bool(back)
+
+    def transmit(self, msg: Any, uid: Any, *args: Any, **options: Any) -> Any:
+        """Send, unless the peer is barred."""
+        if self._bars(uid):
+            return False, f"{uid} is cut off"
+        return super().transmit(msg, uid, *args, **options)
+
+    def connect(self, name: str | None = None, *args: Any, **options: Any) -> Any:
+        """Connect, unless the peer is barred: then it is known and not connected."""
+        told = super().connect(name, *args, **options)
+        if self._bars(name):
+            self.disconnectByName(name)
+        return told
+
+    def reconnectRemote(self, remote: Any) -> None:  # noqa: N802 - plenum's name
+        """Connect anew, unless the peer is barred."""
+        if not self._bars(remote.name):
+            super().reconnectRemote(remote)
+
+    def _verifyAndAppend(self, msg: bytes, ident: bytes) -> Any:  # noqa: N802 - plenum's name
+        """Take a message in, unless its sender is barred."""
+        remote = self.remotesByKeys.get(ident)
+        if remote is not None and self._bars(remote.name):
+            return False
+        return super()._verifyAndAppend(msg, ident)
+
+    def _bars(self, peer: Any) -> bool:
+        return self.cut is not None and self.cut.bars(peer)
+
+
+class LocalNode(Node):  # type: ignore[misc] # indy-node is untyped
+    """A node of a local network: it obeys partitions, and catches up when one ends."""
+
+    @property
+    def nodeStackClass(self) -> type[CuttableStack]:  # noqa: N802 - plenum's name
+        """What plenum makes the connections to the other nodes of."""
+        return CuttableStack
+
+    async def prod(self, limit: int | None = None) -> int:
+        """Do what there is to do, and return how much it was."""
+        if self.nodestack.obey() and self.isParticipating:
+            # It would notice what it missed only after two more checkpoints.
+            self.start_catchup()
+        return int(await super().prod(limit))

@@ -1,0 +1,96 @@
+"""Start nodes again that died, and remember it: `python -m keep_network.supervisor`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from keep_network import processes, record
+from keep_network.processes import Identity, NodeProcess
+
+FILE = "restarts.json"
+LOOK_S = 0.5
+_LONGEST_PAUSE_S = 60.0
+_MANY = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Restart:
+    """A process of nodes that had died and was started again.
+
+    Attributes:
+        at: seconds since the epoch.
+        why: the last line that it had printed.
+    """
+
+    nodes: tuple[int, ...]
+    at: float
+    why: str
+
+
+def main() -> None:
+    """Watch over a network until it is stopped, or another supervisor takes over."""
+    parser = argparse.ArgumentParser(prog="keep_network.supervisor")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--die-with", type=Identity.parse, default=None)
+    args = parser.parse_args()
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])  # `control` starts us with signals held back
+    me = Identity.of(os.getpid())
+    while args.die_with is None or args.die_with.alive():
+        time.sleep(LOOK_S)
+        with record.held_if_free(args.folder) as free:
+            if not free:
+                continue
+            ours = processes.wanted(args.folder)
+            if me.pid not in {one.who.pid for one in ours}:
+                return
+            revive(args.folder, ours)
+
+
+def restarts(folder: Path) -> list[Restart]:
+    """Return what was started again since the network was started, oldest first."""
+    try:
+        told = json.loads((folder / FILE).read_text())
+    except (FileNotFoundError, ValueError):
+        return []
+    return [Restart(tuple(one["nodes"]), one["at"], one["why"]) for one in told]
+
+
+def forget(folder: Path) -> None:
+    """Begin anew: the network is stopped."""
+    (folder / FILE).unlink(missing_ok=True)
+
+
+def revive(folder: Path, ours: list[NodeProcess]) -> None:
+    """Start again what died; the caller holds the network."""
+    before = restarts(folder)
+    for place, one in enumerate(ours):
+        if one.module != "node" or one.who.alive() or _too_soon(before, one):
+            continue
+        why = processes.last_words(folder, one)
+        ours[place] = processes.spawn(folder, one.nodes, genesis=False, die_with=one.die_with)
+        before.append(Restart(one.nodes, time.time(), why))
+        processes.save(folder, ours)
+        draft = folder / f"{FILE}.new"
+        draft.write_text(json.dumps([asdict(restart) for restart in before[-_MANY:]]))
+        draft.replace(folder / FILE)
+        print(f"started {one.names} again: {why}", file=sys.stderr, flush=True)
+
+
+def _too_soon(before: list[Restart], one: NodeProcess) -> bool:
+    """A node that dies again and again is tried after 1, 2, 4... 60 s."""
+    times = [restart.at for restart in before if restart.nodes == one.nodes]
+    recent = [at for at in times if time.time() - at < 2 * _LONGEST_PAUSE_S]
+    if not recent:
+        return False
+    return time.time() - recent[-1] < min(_LONGEST_PAUSE_S, 2.0 ** (len(recent) - 1))
+
+
+if __name__ == "__main__":
+    main()
