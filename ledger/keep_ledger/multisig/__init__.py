@@ -1,91 +1,19 @@
-"""Control shared by several people: threshold signatures, drills, recovery and the group's description.
+"""Control shared by several people. Pure: no ledger, no store, no network; needs the extra `multisig`.
 
-Pure: no ledger, no store, no network. Needs the extra `multisig`.
+Nothing is imported here: take what you need from its module. This is all of the public surface.
+
+| module | what is in it |
+|---|---|
+| `errors` | `MultisigError`, `RefusedError` (names the culprits), `SpentError`, `RecoveryError` |
+| `shares` | `Group`, `Share`, `Commitment`, `Nonces`, `SignatureShare`: what is kept and handed over |
+| `frost` | `commit`, `sign`, `aggregate`: a signature in two rounds; `Vault`: where nonces lie |
+| `vault` | `NonceFiles`: a `Vault` in a folder |
+| `dkg` | `Ceremony`, `begin`, `deal_out`, `finish`, `transcript`: a new key, or one handed on; `Dealing`, `Round1Package`, `Round2Package` |
+| `dealer` | `split_seed`, `split_new`: a key that one party knows |
+| `drill` | `Challenge`, `answer`, `answer_with`, `Answer`, `check`, `Drill`, `last_proven`, `overdue` |
+| `recovery` | `Circle`, `Plan`, `split`, `PaperShare`, `Backup`, `restore`, `replace`, `answer_with_words` |
+| `sheets` | `sheet`, `qr_svg`: shares on paper |
+| `descriptor` | `Descriptor`, `Person`, `rule_digest`: the public description of a group |
+
+`curve` is the group beneath; `Wire`, `Json` and the field types of `shares` are for modules in here.
 """
-
-from keep_ledger.multisig.dealer import split_seed
-from keep_ledger.multisig.descriptor import Descriptor, Person, rule_digest
-from keep_ledger.multisig.dkg import (
-    Ceremony,
-    Dealing,
-    Round1Package,
-    Round2Package,
-    begin,
-    deal_out,
-    finish,
-    transcript,
-)
-from keep_ledger.multisig.drill import (
-    Answer,
-    Challenge,
-    Drill,
-    answer,
-    drill,
-    last_proven,
-    overdue,
-)
-from keep_ledger.multisig.errors import (
-    MultisigError,
-    RecoveryError,
-    RefusedError,
-    SpentError,
-)
-from keep_ledger.multisig.frost import Vault, aggregate, commit, sign
-from keep_ledger.multisig.recovery import (
-    Backup,
-    Circle,
-    PaperShare,
-    Plan,
-    answer_with_words,
-    replace,
-    restore,
-    split,
-)
-from keep_ledger.multisig.shares import Commitment, Group, Nonces, Share, SignatureShare
-from keep_ledger.multisig.sheets import sheet
-from keep_ledger.multisig.vault import NonceFiles
-
-__all__ = [
-    "Answer",
-    "Backup",
-    "Ceremony",
-    "Challenge",
-    "Circle",
-    "Commitment",
-    "Dealing",
-    "Descriptor",
-    "Drill",
-    "Group",
-    "MultisigError",
-    "NonceFiles",
-    "Nonces",
-    "PaperShare",
-    "Person",
-    "Plan",
-    "RecoveryError",
-    "RefusedError",
-    "Round1Package",
-    "Round2Package",
-    "Share",
-    "SignatureShare",
-    "SpentError",
-    "Vault",
-    "aggregate",
-    "answer",
-    "answer_with_words",
-    "begin",
-    "commit",
-    "deal_out",
-    "drill",
-    "finish",
-    "last_proven",
-    "overdue",
-    "replace",
-    "restore",
-    "rule_digest",
-    "sheet",
-    "sign",
-    "split",
-    "split_seed",
-    "transcript",
-]

@@ -87,7 +87,7 @@ def answer_with(secret: Scalar, identifier: int, challenge: Challenge) -> Answer
     )
 
 
-def drill(keys: Mapping[int, Point], challenge: Challenge, answers: Sequence[Answer]) -> Drill:
+def check(keys: Mapping[int, Point], challenge: Challenge, answers: Sequence[Answer]) -> Drill:
     """Check the answers and make the record; who did not answer simply is not in it.
 
     Args:

@@ -8,24 +8,17 @@ from collections.abc import Callable, Sequence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keep_ledger.multisig import (
+from keep_ledger.multisig.dkg import (
     Ceremony,
-    Commitment,
-    Group,
-    Nonces,
     Round1Package,
     Round2Package,
-    Share,
-    SignatureShare,
-    SpentError,
-    Vault,
-    aggregate,
     begin,
-    commit,
     deal_out,
     finish,
-    sign,
 )
+from keep_ledger.multisig.errors import SpentError
+from keep_ledger.multisig.frost import Vault, aggregate, commit, sign
+from keep_ledger.multisig.shares import Commitment, Group, Nonces, Share, SignatureShare
 
 SESSION = bytes(range(32))
 MESSAGE = b"identifier:V4SGRU86Z58d6TV7PBUe6f|operation:type:1|reqId:1"

@@ -9,18 +9,11 @@ import pytest
 from ledger.conformance import Person as Somebody
 from ledger.multisig.parties import finished, new_session
 
-import keep_ledger.multisig
-from keep_ledger.multisig import (
-    Ceremony,
-    Circle,
-    Descriptor,
-    Person,
-    Plan,
-    RefusedError,
-    rule_digest,
-    split,
-)
 from keep_ledger.multisig.dealer import split_new
+from keep_ledger.multisig.descriptor import Descriptor, Person, rule_digest
+from keep_ledger.multisig.dkg import Ceremony
+from keep_ledger.multisig.errors import RefusedError
+from keep_ledger.multisig.recovery import Circle, Plan, split
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 SHARES = split_new(2, (1, 2, 3))
@@ -139,10 +132,3 @@ def test_a_member_is_named_once_and_with_a_whole_key() -> None:
         wrong = [members[0] | {"verkey": verkey}, *members[1:]]
         with pytest.raises(RefusedError, match=r"verkey|verification key"):
             Descriptor.from_json(TRUSTEES.to_json() | {"members": wrong})
-
-
-def test_the_public_surface_is_what_it_says() -> None:
-    names = keep_ledger.multisig.__all__
-    assert names == sorted(names)
-    assert all(hasattr(keep_ledger.multisig, name) for name in names)
-    assert len(names) <= 44

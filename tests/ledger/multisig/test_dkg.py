@@ -20,20 +20,6 @@ from ledger.multisig.parties import (
 from nacl.signing import SigningKey
 from pydantic import ValidationError
 
-from keep_ledger.multisig import (
-    Ceremony,
-    Dealing,
-    Group,
-    RefusedError,
-    Round1Package,
-    Round2Package,
-    Share,
-    begin,
-    deal_out,
-    finish,
-    split_seed,
-    transcript,
-)
 from keep_ledger.multisig.curve import (
     IDENTITY,
     ONE,
@@ -45,8 +31,21 @@ from keep_ledger.multisig.curve import (
     random_scalar,
     times_base,
 )
-from keep_ledger.multisig.dealer import split_new
-from keep_ledger.multisig.dkg import _context, _group
+from keep_ledger.multisig.dealer import split_new, split_seed
+from keep_ledger.multisig.dkg import (
+    Ceremony,
+    Dealing,
+    Round1Package,
+    Round2Package,
+    _context,
+    _group,
+    begin,
+    deal_out,
+    finish,
+    transcript,
+)
+from keep_ledger.multisig.errors import RefusedError
+from keep_ledger.multisig.shares import Group, Share
 
 CEREMONY = Ceremony.new_key(new_session(), 2, (1, 2, 3))
 PACKAGES, RECEIVED = run(CEREMONY)

@@ -23,18 +23,6 @@ from ledger.multisig.parties import (
     verifies,
 )
 
-from keep_ledger.multisig import (
-    Commitment,
-    Group,
-    Nonces,
-    RefusedError,
-    Share,
-    SignatureShare,
-    SpentError,
-    aggregate,
-    commit,
-    sign,
-)
 from keep_ledger.multisig.curve import (
     GENERATOR,
     IDENTITY,
@@ -48,6 +36,9 @@ from keep_ledger.multisig.curve import (
     times_base,
 )
 from keep_ledger.multisig.dealer import split_new
+from keep_ledger.multisig.errors import RefusedError, SpentError
+from keep_ledger.multisig.frost import aggregate, commit, sign
+from keep_ledger.multisig.shares import Commitment, Group, Nonces, Share, SignatureShare
 
 FAST = settings(max_examples=25, deadline=None)
 GROUPS = {(t, n): split_new(t, range(1, n + 1)) for n in range(2, 6) for t in range(2, n + 1)}

@@ -12,23 +12,20 @@ from html.parser import HTMLParser
 import pytest
 from shamir_mnemonic import combine_mnemonics, generate_mnemonics
 
-from keep_ledger.multisig import (
+from keep_ledger.multisig import recovery
+from keep_ledger.multisig.drill import Challenge, check, last_proven
+from keep_ledger.multisig.errors import RecoveryError, RefusedError
+from keep_ledger.multisig.recovery import (
     Backup,
-    Challenge,
     Circle,
     PaperShare,
     Plan,
-    RecoveryError,
-    RefusedError,
     answer_with_words,
-    drill,
-    last_proven,
-    recovery,
     replace,
     restore,
-    sheet,
     split,
 )
+from keep_ledger.multisig.sheets import sheet
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 FAMILY = Circle(name="family", need=2, guardians=("Ana", "Bo", "Cy"))
@@ -211,7 +208,7 @@ def test_no_repr_shows_the_words() -> None:
 def test_a_guardian_proves_the_share_without_showing_it() -> None:
     challenge = Challenge.of(BACKUP.digest, NOW)
     answers = [answer_with_words(BACKUP, words, challenge) for words in (ANA.upper(), CY)]
-    record = drill(BACKUP.keys_by_identifier, challenge, answers)
+    record = check(BACKUP.keys_by_identifier, challenge, answers)
     proven = record.proven(BACKUP.keys_by_identifier)
     assert proven == {2, 4}
     assert BACKUP.plan.met_by(proven)

@@ -8,17 +8,10 @@ from typing import Any
 import pytest
 from ledger.multisig.parties import SESSION, MemoryVault, verifies
 
-from keep_ledger.multisig import (
-    Commitment,
-    Group,
-    Share,
-    SignatureShare,
-    aggregate,
-    commit,
-    sign,
-)
 from keep_ledger.multisig.curve import checked_point, checked_scalar, proven, scalar
 from keep_ledger.multisig.dealer import split_new
+from keep_ledger.multisig.frost import aggregate, commit, sign
+from keep_ledger.multisig.shares import Commitment, Group, Share, SignatureShare
 
 rust: Any = pytest.importorskip(
     "frost_rs", reason="frost-rs is not installed (it is made for Python up to 3.12)"

@@ -18,23 +18,21 @@ from ledger.multisig.parties import (
     new_session,
 )
 
-from keep_ledger.multisig import (
-    Commitment,
-    NonceFiles,
-    RefusedError,
-    SpentError,
-    commit,
-    sign,
-    vault,
-)
+from keep_ledger.multisig import vault
 from keep_ledger.multisig.dealer import split_new
+from keep_ledger.multisig.errors import RefusedError, SpentError
+from keep_ledger.multisig.frost import commit, sign
+from keep_ledger.multisig.shares import Commitment
+from keep_ledger.multisig.vault import NonceFiles
 
 SHARES = split_new(2, (1, 2, 3))
 OTHER = commit(SHARES[1], SESSION, MemoryVault())
 
 SIGNER = """
 import os, pathlib, signal, sys
-from keep_ledger.multisig import Commitment, NonceFiles, Share, commit, sign
+from keep_ledger.multisig.frost import commit, sign
+from keep_ledger.multisig.shares import Commitment, Share
+from keep_ledger.multisig.vault import NonceFiles
 
 folder = pathlib.Path(sys.argv[1])
 share, other = (folder / "given").read_text().splitlines()

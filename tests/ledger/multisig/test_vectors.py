@@ -7,7 +7,7 @@ from typing import TypedDict
 import pytest
 from ledger.multisig.parties import MemoryVault, verifies
 
-from keep_ledger.multisig import Commitment, Share, SignatureShare, aggregate, frost
+from keep_ledger.multisig import frost
 from keep_ledger.multisig.curve import (
     ONE,
     Point,
@@ -25,6 +25,8 @@ from keep_ledger.multisig.curve import (
     total,
 )
 from keep_ledger.multisig.dealer import _split
+from keep_ledger.multisig.frost import aggregate
+from keep_ledger.multisig.shares import Commitment, Share, SignatureShare
 
 SESSION = bytes(32)
 MESSAGE = bytes.fromhex("74657374")

@@ -1,0 +1,48 @@
+"""The package says what is public, and that is what there is."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+import subprocess
+import sys
+
+import keep_ledger.multisig
+
+ROW = re.compile(r"^\| `(\w+)` \| (.*) \|$", re.MULTILINE)
+ROWS = {
+    module: set(re.findall(r"`(\w+)`", text))
+    for module, text in ROW.findall(keep_ledger.multisig.__doc__ or "")
+}
+WITHIN = {"shares": {"Wire", "reason"}, "errors": {"named", "refuse"}}
+
+
+def test_every_public_name_is_listed_and_exists() -> None:
+    assert len(ROWS) == 10
+    for module, listed in ROWS.items():
+        found = importlib.import_module(f"keep_ledger.multisig.{module}")
+        defined = {
+            name
+            for name, value in vars(found).items()
+            if (inspect.isclass(value) or inspect.isfunction(value))
+            and value.__module__ == found.__name__
+            and not name.startswith("_")
+        }
+        foreign = listed - defined
+        assert defined - WITHIN.get(module, set()) == listed - foreign
+        assert foreign <= {"Vault"}
+
+
+def test_signing_loads_neither_paper_nor_store_nor_network() -> None:
+    program = (
+        "import sys, keep_ledger.multisig.frost, keep_ledger.multisig.vault, "
+        "keep_ledger.multisig.dkg; "
+        "print({m.partition('.')[0] for m in sys.modules})"
+    )
+    loaded = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    ).stdout
+    for unwanted in ("aries_askar", "indy_vdr", "aiohttp", "shamir_mnemonic", "segno"):
+        assert f"'{unwanted}'" not in loaded
+    assert "'nacl'" in loaded
