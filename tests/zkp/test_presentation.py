@@ -86,3 +86,29 @@ def test_what_another_wallet_presents_gets_as_far_as_the_cryptography(family: st
     schema = {"issuerId": issuer, "attrNames": sorted(names)}
     resolved = Resolved({schema_id: schema}, {found["cred_def"]["id"]: cred_def})
     assert find_reasons(Question(request, shown, resolved, accept_any_issuer=False)) == ()
+
+
+CLOSED: list[Callable[[Any], Any]] = [
+    lambda p: p,
+    lambda p: p["proof"],
+    lambda p: p["proof"]["aggregated_proof"],
+    lambda p: p["proof"]["proofs"][0],
+    proved,
+    lambda p: proved(p)["eq_proof"],
+    lambda p: proved(p)["ge_proofs"][0],
+    lambda p: proved(p)["ge_proofs"][0]["predicate"],
+    lambda p: proved(p)["ge_proofs"][0]["u"],
+    lambda p: p["requested_proof"],
+    lambda p: p["requested_proof"]["revealed_attrs"]["category"],
+    lambda p: p["requested_proof"]["predicates"]["adult"],
+    lambda p: p["identifiers"][0],
+]
+
+
+@pytest.mark.parametrize("place", CLOSED)
+async def test_sec_p30_an_unknown_member_is_refused_wherever_it_stands(
+    desk: Desk, bar: Case, place: Callable[[Any], Any]
+) -> None:
+    presentation = bar.presentation
+    place(presentation)["more"] = "1"
+    assert rules(await desk.refuse(bar.request, presentation)) == {"SEC-P30"}

@@ -137,6 +137,23 @@ async def test_sec_p17_only_what_the_ledger_gave_counts(desk: Desk, bar: Case) -
         assert rules(verdict) == {"SEC-P17"}
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"issuerId": "7Tqg6BwSSWapxgUDm9KKgg"},
+        {"attrNames": ["name", "birthdate_dateint", "category", "number", "more"]},
+        {"attrNames": ["name", "birthdate_dateint", "category"]},
+        {"attrNames": ["name", "Name", "birthdate_dateint", "category", "number"]},
+    ],
+)
+async def test_sec_p17_a_schema_of_another_author_or_of_other_attributes_is_refused(
+    desk: Desk, bar: Case, change: dict[str, Any]
+) -> None:
+    schemas = {key: {**value, **change} for key, value in desk.schemas.items()}
+    verdict = await desk.refuse(bar.request, bar.presentation, schemas=schemas)
+    assert rules(verdict) == {"SEC-P17"}
+
+
 NUMBERS: list[Any] = ["abc", "", "0", "-5", "1" * 5000, 5, None, ["1"]]
 
 

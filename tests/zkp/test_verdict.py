@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -23,7 +24,7 @@ from keep_zkp.requests import (
     reveal,
 )
 from keep_zkp.restrictions import read
-from keep_zkp.verdict import How, Verdict
+from keep_zkp.verdict import How, Reason, Verdict
 
 Spoil = Callable[[Any], object]
 
@@ -334,6 +335,59 @@ async def test_sec_p26_two_holders_cannot_present_together(desk: Desk) -> None:
     )
     one["proof"]["proofs"][0] = other["proof"]["proofs"][0]
     assert "SEC-P26" in rules(await desk.refuse(request, one))
+
+
+async def test_sec_p01_a_predicate_answered_among_the_attributes_is_refused(
+    desk: Desk, bar: Case
+) -> None:
+    presentation = bar.presentation
+    sections = presentation["requested_proof"]
+    sections["unrevealed_attrs"]["adult"] = sections["predicates"].pop("adult")
+    assert rules(await desk.refuse(bar.request, presentation)) == {"SEC-P01"}
+
+
+async def test_sec_p02_one_attribute_has_one_value(desk: Desk) -> None:
+    one, other = (reveal(name, source=source("card")) for name in ("First Name", "firstname"))
+    request = ask({"one": one, "other": other})
+    honest = await desk.present(request, {"alice_card": (("one", "other"), ())})
+    assert (await desk.verify(request, honest)).ok
+    for referent in ("one", "other"):
+        presentation = copy.deepcopy(honest)
+        eve = {"raw": "Eve", "encoded": encode("Eve")}
+        presentation["requested_proof"]["revealed_attrs"][referent].update(eve)
+        assert rules(await desk.refuse(request, presentation)) == {"SEC-P02"}
+
+
+async def test_sec_p11_a_group_shows_the_names_asked_in_their_spelling(
+    desk: Desk, bar: Case
+) -> None:
+    presentation = bar.presentation
+    values = presentation["requested_proof"]["revealed_attr_groups"]["person"]["values"]
+    values["Name"] = values.pop("name")
+    assert rules(await desk.refuse(bar.request, presentation)) == {"SEC-P11"}
+
+
+async def test_sec_p09_our_own_word_never_answers_a_group(desk: Desk) -> None:
+    group = Attribute(names=("category",))
+    request = ask(
+        {"g": group, "c": reveal("category", source=source("licence"))}, accept_any_issuer=True
+    )
+    presentation = await desk.present(request, {"alice": (("g", "c"), ())})
+    del presentation["requested_proof"]["revealed_attr_groups"]["g"]
+    presentation["requested_proof"]["self_attested_attrs"]["g"] = "A"
+    verdict = await desk.refuse(request, presentation, accept_any_issuer=True)
+    assert rules(verdict) == {"SEC-P09"}
+
+
+async def test_a_verdict_without_proof_or_with_a_reason_is_not_ok(
+    desk: Desk, bar: Case
+) -> None:
+    good = await desk.verify(bar.request, bar.presentation)
+    assert good.ok
+    assert not replace(good, proved=False).ok
+    assert not replace(good, reasons=(Reason("SEC-P01", "x"),)).ok
+    missing = replace(good.answers[0], how=How.MISSING)
+    assert not replace(good, answers=(*good.answers, missing)).ok
 
 
 async def test_an_empty_verdict_is_not_ok(bar: Case) -> None:
