@@ -93,7 +93,10 @@ def _run(args: argparse.Namespace) -> int:
     given = {"INDYKEEP_DIE_WITH": args.die_with} if args.die_with else {}
     settings = Settings.load({**os.environ, **given}, args.config)
     logs.set_up(settings.log_level, settings.log_format)
-    return asyncio.run(_serve(settings, _say_json if args.json else _say))
+    code = asyncio.run(_serve(settings, _say_json if args.json else _say))
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(code)  # native threads may call back while an interpreter ends, and abort it
 
 
 async def _serve(settings: Settings, say: Callable[[Mapping[str, object]], None]) -> int:

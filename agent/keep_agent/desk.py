@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 import base58
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
 from keep_agent.errors import BadCommandError, NotFoundError, NotNowError
 from keep_agent.jobs import AGREEMENT, Job, Jobs
@@ -44,6 +44,11 @@ StoreCredDef = Callable[[str, Json, Json, Json], tuple[Put, ...]]
 """Returns the records of a published definition, of (id, public object, secret rest, args)."""
 
 
+def _role(given: object) -> object:
+    """Take a role by its name as well as by the code that the ledger writes."""
+    return Role.__members__.get(given.upper(), given) if isinstance(given, str) else given
+
+
 class Desired(BaseModel):
     """Base of what callers ask of the desk."""
 
@@ -62,11 +67,15 @@ class CreateDid(Desired):
 
 
 class RegisterNym(Desired):
-    """Register somebody's DID on the ledger, which takes a role that may."""
+    """Register somebody's DID on the ledger, which takes a role that may.
+
+    Attributes:
+        role: TRUSTEE, STEWARD, ENDORSER, NETWORK_MONITOR, or none.
+    """
 
     did: str
     verkey: str
-    role: Role | None = None
+    role: Annotated[Role | None, BeforeValidator(_role)] = None
     alias: str | None = None
     submitter: str | None = None
 

@@ -31,6 +31,8 @@ from keep_agent.errors import BadCommandError
 log = logging.getLogger(__name__)
 
 PREFIX = "INDYKEEP_"
+OF_THE_CHECKOUT = {f"{PREFIX}{name}" for name in ("NODE_VENV", "OFFLINE", "PYTHON")}
+"""Variables of `./manage`, which may stand in the environment of an agent: not settings."""
 STORE_FILE = "agent.db"
 STORE_KEY_FILE = "store.key"
 ADMIN_KEY_FILE = "admin.key"
@@ -143,7 +145,11 @@ class Settings(_Frozen):
         Raises:
             BadCommandError: one line per mistake, in words; values of secrets are not shown.
         """
-        names = {key.removeprefix(PREFIX).lower(): key for key in env if key.startswith(PREFIX)}
+        names = {
+            key.removeprefix(PREFIX).lower(): key
+            for key in env
+            if key.startswith(PREFIX) and key not in OF_THE_CHECKOUT
+        }
         given = {**_read_toml(toml_path), **{name: env[key] for name, key in names.items()}}
         try:
             return cls.model_validate(given)

@@ -143,3 +143,8 @@ def test_a_given_key_file_is_read_and_never_made(tmp_path: Path) -> None:
 def test_a_key_is_given_one_way() -> None:
     env = {"INDYKEEP_STORE_KEY": RAW, "INDYKEEP_STORE_KEY_FILE": "/x"}
     assert "exclude each other" in mistake(env)
+
+
+def test_variables_of_the_checkout_are_no_settings() -> None:
+    env = {"INDYKEEP_NODE_VENV": "x", "INDYKEEP_PYTHON": "y", "INDYKEEP_OFFLINE": "1"}
+    assert Settings.load(env, None) == Settings()

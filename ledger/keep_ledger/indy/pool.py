@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Thread
 from typing import Any, TypeVar
 
 import indy_vdr
@@ -29,6 +30,8 @@ Answer = TypeVar("Answer")
 
 _READ_S = 15.0
 _WRITE_S = 45.0
+_CLOSE_S = 1.0
+_CLOSE_LOOKS = 20
 _REFRESH_S = 10.0
 _SETTINGS = {
     "freshness_threshold": replies.FRESH_S,
@@ -211,11 +214,17 @@ class Pool:
         return self.status()
 
     async def _close(self) -> None:
-        """A request on its way keeps the native call waiting, so it waits in a thread."""
+        """Close in a thread that nobody has to wait for: a request on its way keeps the call."""
         pool, self._pool = self._pool, None
         self._refreshed = False
-        if pool is not None:
-            await asyncio.to_thread(pool.close)
+        if pool is None:
+            return
+        closing = Thread(target=pool.close, name="close pool", daemon=True)
+        closing.start()
+        for _ in range(_CLOSE_LOOKS):
+            if not closing.is_alive():
+                return
+            await asyncio.sleep(_CLOSE_S / _CLOSE_LOOKS)
 
     async def close(self) -> None:
         """Let the validators go; the next request would open them again."""
