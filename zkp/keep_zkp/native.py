@@ -23,7 +23,7 @@ from keep_zkp.errors import BusyError, InvalidError, LibraryError
 
 Json = dict[str, Any]
 _LOADING = Lock()
-"""The first call loads the library; two first calls at once make it panic."""
+"""The library is loaded by one thread, before any other calls it."""
 
 MAX_TEXT = 1 << 20
 """Longest text, and longest JSON object as text, that is handed to the library."""
