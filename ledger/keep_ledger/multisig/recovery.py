@@ -1,6 +1,6 @@
 """A store's key on paper, split among people who are trusted together but not alone: SLIP-39.
 
-What is split is the 32-byte seed of the store's raw key. A `Plan` says whose shares restore it ("me, or two of
+What is split is the store's raw key, 32 bytes (agents keep it in base58). A `Plan` says whose shares restore it ("me, or two of
 family"). `split` also makes a `Backup`: the public record by which a mistyped, foreign or replaced
 share is named, a wrong passphrase is noticed (SLIP-39 alone would silently give another key), and
 shares are drilled. A backup holds no secret, but with a passphrase whoever has enough shares *and*
@@ -39,9 +39,9 @@ from shamir_mnemonic.wordlist import WORD_INDEX_MAP
 from keep_ledger.multisig.curve import Point, Scalar, reduced, sha256, sha512, times_base
 from keep_ledger.multisig.drill import Answer, Challenge, answer_with
 from keep_ledger.multisig.errors import RecoveryError
-from keep_ledger.multisig.shares import Digest, PointBytes, Wire
+from keep_ledger.multisig.shares import MAX_SIGNERS, Digest, PointBytes, Wire
 
-SEED_SIZE = 32
+KEY_SIZE = 32
 WORDS = 33
 _MOST = 16
 
@@ -93,8 +93,8 @@ class Plan(Wire):
     def _possible(self) -> Self:
         if self.need > len(self.circles):
             raise ValueError("more circles are needed than there are")
-        if sum(len(circle.guardians) for circle in self.circles) > 64:  # noqa: PLR2004
-            raise ValueError("more than 64 shares")
+        if sum(len(circle.guardians) for circle in self.circles) > MAX_SIGNERS:
+            raise ValueError(f"more than {MAX_SIGNERS} shares")
         return self
 
     @property
@@ -128,7 +128,7 @@ class Backup(Wire):
     """The public record of one set of shares.
 
     Attributes:
-        fingerprint: of the seed: 32 bytes, one way (the seed is 32 random bytes).
+        fingerprint: of the key: 32 bytes, one way (the key is 32 random bytes).
         keys: public key of each share, by which it proves itself.
         passphrase: whether one is needed; not which.
     """
@@ -172,22 +172,22 @@ class PaperShare:
 
 
 def split(
-    seed: bytes, plan: Plan, made: datetime, passphrase: str = ""
+    key: bytes, plan: Plan, made: datetime, passphrase: str = ""
 ) -> tuple[Backup, tuple[PaperShare, ...]]:
-    """Split a seed; every share was tried before they are given back.
+    """Split a key; every share was tried before they are given back.
 
     Args:
-        seed: 32 random bytes from which the store's raw key is made.
+        key: the raw key of a store, 32 random bytes.
         passphrase: printable ASCII; needed at restoring, too, if it is given.
 
     Raises:
-        RecoveryError: no such seed or passphrase, or the shares do not restore the seed.
+        RecoveryError: no such key or passphrase, or the shares do not restore the key.
     """
-    if len(seed) != SEED_SIZE:
-        raise RecoveryError(f"the seed of a store's key has {SEED_SIZE} bytes")
+    if len(key) != KEY_SIZE:
+        raise RecoveryError(f"the raw key of a store has {KEY_SIZE} bytes")
     extra = _passphrase(passphrase)
     sizes = [(circle.need, len(circle.guardians)) for circle in plan.circles]
-    circles = generate_mnemonics(plan.need, sizes, seed, extra)
+    circles = generate_mnemonics(plan.need, sizes, key, extra)
     shares = tuple(
         PaperShare(identifier, circles[circle][place])
         for identifier, (circle, place) in plan.places.items()
@@ -195,7 +195,7 @@ def split(
     backup = Backup(
         plan=plan,
         made=made,
-        fingerprint=_fingerprint(seed),
+        fingerprint=_fingerprint(key),
         keys=tuple(times_base(_secret(share.words)) for share in shares),
         passphrase=bool(passphrase),
     )
@@ -205,11 +205,11 @@ def split(
 
 
 def restore(backup: Backup | None, sheets: Sequence[str], passphrase: str = "") -> bytes:
-    """Give the seed back.
+    """Give the key back.
 
     Args:
         backup: the public record. None if it is lost: then a wrong passphrase gives a wrong
-            seed without an error, and the proof is that the store opens.
+            key without an error, and the proof is that the store opens.
         sheets: the words of each share, in any order; more than needed do no harm.
 
     Raises:
@@ -223,14 +223,14 @@ def restore(backup: Backup | None, sheets: Sequence[str], passphrase: str = "") 
             _identifier(backup, share, f"sheet {number}")
     chosen = _chosen(shares, backup)
     try:
-        seed = combine_mnemonics([share.mnemonic() for share in chosen], extra)
+        key = combine_mnemonics([share.mnemonic() for share in chosen], extra)
     except MnemonicError:  # see _read
         raise RecoveryError(
             "the sheets do not fit together, though each is well formed"
         ) from None
-    if backup is not None and _fingerprint(seed) != backup.fingerprint:
+    if backup is not None and _fingerprint(key) != backup.fingerprint:
         raise RecoveryError("the sheets are right, so the passphrase is wrong")
-    return seed
+    return key
 
 
 def answer_with_words(backup: Backup, words: str, challenge: Challenge) -> Answer:
@@ -263,12 +263,12 @@ async def replace(
     Args:
         keep: prints or stores the shares, and returns when they are safe; when it raises, the
             key stays as it is.
-        change: gives the store the raw key made of the new seed; when it raises, the old shares stay valid.
+        change: gives the store this new raw key; when it raises, the old shares stay valid.
     """
-    seed = token_bytes(SEED_SIZE)
-    backup, shares = split(seed, plan, made, passphrase)
+    key = token_bytes(KEY_SIZE)
+    backup, shares = split(key, plan, made, passphrase)
     await keep(backup, shares)
-    await change(seed)
+    await change(key)
     return backup
 
 
@@ -278,8 +278,8 @@ def _passphrase(text: str) -> bytes:
     return text.encode()
 
 
-def _fingerprint(seed: bytes) -> bytes:
-    return sha256(b"indykeep store seed/1", seed)
+def _fingerprint(key: bytes) -> bytes:
+    return sha256(b"indykeep store key/1", key)
 
 
 def _secret(words: str) -> Scalar:

@@ -30,25 +30,25 @@ from keep_ledger.multisig.sheets import sheet
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 FAMILY = Circle(name="family", need=2, guardians=("Ana", "Bo", "Cy"))
 ME_OR_FAMILY = Plan(need=1, circles=(Circle(name="me", need=1, guardians=("Me",)), FAMILY))
-SEED = secrets.token_bytes(32)
-BACKUP, SHARES = split(SEED, ME_OR_FAMILY, NOW)
+KEY = secrets.token_bytes(32)
+BACKUP, SHARES = split(KEY, ME_OR_FAMILY, NOW)
 ME, ANA, BO, CY = (share.words for share in SHARES)
 
 
 def test_either_i_or_two_of_the_family_restore_the_key() -> None:
-    assert restore(BACKUP, [ME]) == SEED
+    assert restore(BACKUP, [ME]) == KEY
     for pair in itertools.permutations([ANA, BO, CY], 2):
-        assert restore(BACKUP, pair) == SEED
-    assert restore(BACKUP, [ANA, BO, CY, ME]) == SEED
+        assert restore(BACKUP, pair) == KEY
+    assert restore(BACKUP, [ANA, BO, CY, ME]) == KEY
 
 
 def test_the_words_alone_restore_the_key_when_the_record_is_lost() -> None:
-    assert restore(None, [CY, ANA]) == SEED
-    assert combine_mnemonics([BO, CY]) == SEED
+    assert restore(None, [CY, ANA]) == KEY
+    assert combine_mnemonics([BO, CY]) == KEY
 
 
 def test_words_may_be_typed_in_any_case_and_spacing() -> None:
-    assert restore(BACKUP, [f"  {ANA.upper()}\n", BO.replace(" ", "\n")]) == SEED
+    assert restore(BACKUP, [f"  {ANA.upper()}\n", BO.replace(" ", "\n")]) == KEY
 
 
 @pytest.mark.parametrize("backup", [BACKUP, None])
@@ -93,7 +93,7 @@ def test_a_missing_word_is_noticed() -> None:
 
 
 def test_a_sheet_of_another_set_is_named() -> None:
-    _, other = split(SEED, ME_OR_FAMILY, NOW)
+    _, other = split(KEY, ME_OR_FAMILY, NOW)
     with pytest.raises(RecoveryError, match="sheet 2 is of another set"):
         restore(BACKUP, [ANA, other[2].words])
     with pytest.raises(RecoveryError, match="the sheets are of several sets"):
@@ -114,35 +114,35 @@ def test_sheets_that_are_well_formed_but_do_not_fit_are_noticed_without_the_reco
 
 
 def test_a_wrong_passphrase_is_noticed_with_the_record() -> None:
-    backup, shares = split(SEED, ME_OR_FAMILY, NOW, "correct horse")
+    backup, shares = split(KEY, ME_OR_FAMILY, NOW, "correct horse")
     assert backup.passphrase
-    assert restore(backup, [shares[0].words], "correct horse") == SEED
+    assert restore(backup, [shares[0].words], "correct horse") == KEY
     with pytest.raises(RecoveryError, match="so the passphrase is wrong"):
         restore(backup, [shares[0].words], "wrong horse")
-    assert restore(None, [shares[0].words], "wrong horse") != SEED
+    assert restore(None, [shares[0].words], "wrong horse") != KEY
 
 
 @pytest.mark.parametrize("passphrase", ["größe", "a\nb", "\x7f"])
 def test_a_passphrase_is_printable_ascii(passphrase: str) -> None:
     with pytest.raises(RecoveryError, match="printable ASCII"):
-        split(SEED, ME_OR_FAMILY, NOW, passphrase)
+        split(KEY, ME_OR_FAMILY, NOW, passphrase)
 
 
 @pytest.mark.parametrize("size", [0, 16, 31, 33])
-def test_a_seed_has_32_bytes(size: int) -> None:
+def test_a_key_has_32_bytes(size: int) -> None:
     with pytest.raises(RecoveryError, match="32 bytes"):
         split(bytes(size), ME_OR_FAMILY, NOW)
 
 
 def test_nothing_is_handed_out_that_does_not_restore(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*args: object, **kwargs: object) -> list[list[str]]:
-        good = generate_mnemonics(1, [(1, 1), (2, 3)], SEED)
-        other = generate_mnemonics(1, [(1, 1), (2, 3)], SEED)
+        good = generate_mnemonics(1, [(1, 1), (2, 3)], KEY)
+        other = generate_mnemonics(1, [(1, 1), (2, 3)], KEY)
         return [good[0], [*good[1][:2], other[1][2]]]
 
     monkeypatch.setattr(recovery, "generate_mnemonics", broken)
     with pytest.raises(RecoveryError, match="several sets"):
-        split(SEED, ME_OR_FAMILY, NOW)
+        split(KEY, ME_OR_FAMILY, NOW)
 
 
 def test_a_plan_of_several_circles_is_met_as_it_says() -> None:
@@ -150,12 +150,12 @@ def test_a_plan_of_several_circles_is_met_as_it_says() -> None:
     me = Circle(name="me", need=1, guardians=("Me",))
     plan = Plan(need=2, circles=(me, FAMILY, board))
     assert plan.sentence() == "2 of: Me; 2 of 3 of family; 3 of 5 of board"
-    backup, shares = split(SEED, plan, NOW)
+    backup, shares = split(KEY, plan, NOW)
     words = [share.words for share in shares]
     assert backup.guardian(5) == "D (board)"
     for chosen in ({1, 2, 3}, {2, 4, 5, 6, 9}, {1, 7, 8, 9}):
         assert plan.met_by(frozenset(chosen))
-        assert restore(backup, [words[i - 1] for i in chosen]) == SEED
+        assert restore(backup, [words[i - 1] for i in chosen]) == KEY
     for chosen in ({2, 3}, {1, 2, 5, 6}, {5, 6, 7, 8, 9}, {99}):
         assert not plan.met_by(frozenset(chosen))
         if chosen != {99}:
@@ -195,7 +195,7 @@ def test_a_plan_that_cannot_be_is_refused() -> None:
 def test_the_record_survives_text_and_holds_no_secret() -> None:
     text = BACKUP.to_text()
     assert Backup.from_text(text) == BACKUP
-    assert SEED.hex() not in text
+    assert KEY.hex() not in text
     assert not any(share.words.split()[-1] in text for share in SHARES)
     with pytest.raises(RefusedError, match="one key for each share"):
         Backup.from_json(BACKUP.to_json() | {"keys": []})
@@ -217,7 +217,7 @@ def test_a_guardian_proves_the_share_without_showing_it() -> None:
 
 
 def test_a_drill_with_a_mistyped_old_or_foreign_share_says_so() -> None:
-    other, shares = split(SEED, ME_OR_FAMILY, NOW)
+    other, shares = split(KEY, ME_OR_FAMILY, NOW)
     challenge = Challenge.of(BACKUP.digest, NOW)
     with pytest.raises(RecoveryError, match="mistyped"):
         answer_with_words(BACKUP, _with_word(ANA, 8, "zebra"), challenge)
@@ -231,17 +231,17 @@ class _Store:
     """Knows its key, and in which order things happened to it."""
 
     def __init__(self) -> None:
-        self.seed = SEED
+        self.key = KEY
         self.kept: tuple[PaperShare, ...] = ()
         self.backup: Backup | None = None
 
     async def keep(self, backup: Backup, shares: tuple[PaperShare, ...]) -> None:
-        assert self.seed == SEED
+        assert self.key == KEY
         self.backup, self.kept = backup, shares
 
-    async def change(self, seed: bytes) -> None:
-        assert restore(self.backup, [self.kept[0].words]) == seed
-        self.seed = seed
+    async def change(self, key: bytes) -> None:
+        assert restore(self.backup, [self.kept[0].words]) == key
+        self.key = key
 
     async def fail(self, *what: object) -> None:
         raise OSError("the printer is out of paper")
@@ -260,8 +260,8 @@ def test_a_guardian_is_removed_by_a_new_key() -> None:
     store = _Store()
     backup = asyncio.run(replace(WITHOUT_BO, NOW, store.keep, store.change))
     assert store.backup == backup
-    assert store.seed != SEED
-    assert restore(backup, [store.kept[1].words, store.kept[3].words]) == store.seed
+    assert store.key != KEY
+    assert restore(backup, [store.kept[1].words, store.kept[3].words]) == store.key
     with pytest.raises(RecoveryError, match="replaced"):
         restore(backup, [BO, CY])
 
@@ -270,18 +270,18 @@ def test_the_key_stays_when_the_new_shares_are_not_safe() -> None:
     store = _Store()
     with pytest.raises(OSError, match="paper"):
         asyncio.run(replace(WITHOUT_BO, NOW, store.fail, store.change))
-    assert store.seed == SEED
+    assert store.key == KEY
 
 
 def test_the_old_shares_stay_good_when_the_store_cannot_change_its_key() -> None:
     store = _Store()
     with pytest.raises(OSError, match="paper"):
         asyncio.run(replace(WITHOUT_BO, NOW, store.keep, store.fail))
-    assert restore(BACKUP, [ANA, BO]) == store.seed
+    assert restore(BACKUP, [ANA, BO]) == store.key
 
 
 def test_the_shares_are_those_of_the_slip_39_reference() -> None:
-    """Vector 4 of SLIP-39: a seed of 16 bytes, two of three, with a passphrase."""
+    """Vector 4 of SLIP-39: 16 bytes, two of three, with a passphrase."""
     one = (
         "shadow pistol academic always adequate wildlife fancy gross oasis cylinder mustang "
         "wrist rescue view short owner flip making coding armed"
@@ -322,7 +322,7 @@ def test_a_sheet_shows_the_words_in_order_and_loads_nothing() -> None:
 
 def test_a_name_cannot_bring_markup_onto_a_sheet() -> None:
     plan = Plan(need=1, circles=(Circle(name="<b>", need=1, guardians=("<script>{x}",)),))
-    backup, shares = split(SEED, plan, NOW, "p")
+    backup, shares = split(KEY, plan, NOW, "p")
     text = sheet(backup, shares[0])
     assert "&lt;script&gt;{x} (&lt;b&gt;)" in text
     assert "<script" not in text
