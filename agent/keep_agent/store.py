@@ -42,7 +42,7 @@ CACHED_ROWS = 4096
 RECENT_EVENTS = 4096
 DISCARD_AFTER_S, DISCARD_AGAIN_S = 0.05, 1.0
 BUSY_S, GATHER_S = 0.01, 0.003
-"""Right after a commit, the next one waits a little for others to join: half as many commits."""
+"""Right after a commit of several decisions, the next one waits a little for others to join."""
 
 T = TypeVar("T")
 
@@ -360,15 +360,15 @@ class Store:
     async def run(self) -> None:
         """Write, for ever: the only task that changes the store."""
         jobs: list[_Job] = []
-        written = 0.0
+        written, crowded = 0.0, False
         try:
             while True:
                 jobs = jobs or [await self._jobs.get()]
-                if time.monotonic() - written < BUSY_S:
+                if crowded and time.monotonic() - written < BUSY_S:
                     await asyncio.sleep(GATHER_S)
                 while not self._jobs.empty() and len(jobs) < MOST_IN_GROUP:
                     jobs.append(self._jobs.get_nowait())
-                profile = jobs[0].profile
+                profile, crowded = jobs[0].profile, len(jobs) > 1
                 await whole(
                     self._write_group(profile, [job for job in jobs if job.profile is profile])
                 )
