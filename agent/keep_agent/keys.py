@@ -153,10 +153,15 @@ def raw_key(verkey: object) -> bytes:
         BadMessageError: it is no such text.
     """
     if isinstance(verkey, str) and _BASE58.fullmatch(verkey):
-        raw = base58.b58decode(verkey)
+        raw = _decoded(verkey)
         if len(raw) == KEY_BYTES:
             return raw
     raise BadMessageError("a key is no base58 of 32 bytes")
+
+
+@lru_cache(maxsize=1024)
+def _decoded(key: str) -> bytes:
+    return base58.b58decode(key)
 
 
 def did_key(verkey: str) -> str:

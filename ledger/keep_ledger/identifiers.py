@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Self
 
 import base58
@@ -32,8 +33,14 @@ def _bytes(text: str, size: int) -> bytes | None:
     """Base58 text of exactly `size` bytes, else None."""
     if not _BASE58.fullmatch(text):
         return None
-    raw = base58.b58decode(text)
+    raw = _decoded(text)
     return raw if len(raw) == size else None
+
+
+@lru_cache(maxsize=1024)
+def _decoded(text: str) -> bytes:
+    """Decode base58; the same few ids are read over and over, 20 times for one proof."""
+    return base58.b58decode(text)
 
 
 def check_namespace(text: str) -> str:
