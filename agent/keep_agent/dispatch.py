@@ -93,7 +93,7 @@ class Dispatcher:
         self.on_delivery: Callable[[Waiting], None] = lambda _: None
         self.early: dict[str, tuple[Waiting, Peer]] = {}
         self._threads: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._changes: dict[str, asyncio.Event] = {}
+        self._changes: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()
         self._allowances: dict[str, Allowance] = {}
 
     # -- messages --------------------------------------------------------------------------------
@@ -112,6 +112,7 @@ class Dispatcher:
             PeerError: it breaks a rule, and there is nobody whom a problem report would reach.
             UnavailableError: it cannot be handled now; the sender should send it again.
         """
+        newest = self.profile.last_event
         peer = await identify(received, self.context.metadata, self.profile)
         try:
             await self._message(peer, received, waited)
@@ -122,7 +123,7 @@ class Dispatcher:
             elif waited is not None:
                 self.early[waited.name] = (waited, peer)
             else:
-                await self._keep_early(peer, received, error)
+                await self._keep_early(peer, received, error, newest)
         except PeerError as error:
             await self._refuse(peer, received.body, error, waited)
 
@@ -136,6 +137,7 @@ class Dispatcher:
                     peer, uri, received.body, fresh=attempt > 0
                 )
                 if await self._handled(x, message, digest, attempt):
+                    await self._forget(waited)
                     return
                 x, writes = _bound(x, peer, message)
                 event = Event(message, digest, waited=row, writes=writes)
@@ -350,6 +352,7 @@ class Dispatcher:
             except ConflictError:
                 continue
             return
+        raise UnavailableError("this exchange is too busy; try again")
 
     # -- deciding and committing -----------------------------------------------------------------
 
@@ -387,12 +390,21 @@ class Dispatcher:
 
     # -- what goes wrong -------------------------------------------------------------------------
 
-    async def _keep_early(self, peer: Peer, received: Received, why: EarlyError) -> None:
-        mine = sum(1 for _, other in self.early.values() if other.ids == peer.ids)
+    async def _forget(self, waited: Waiting | None) -> None:
+        """Take a message off the inbox that its sender sent again, and that came in turn then."""
+        if waited is not None:
+            await self.profile.commit(Commit(handled=(waited.name,)))
+
+    async def _keep_early(
+        self, peer: Peer, received: Received, why: EarlyError, newest: int
+    ) -> None:
+        mine = sum(1 for _, p in self.early.values() if p.connection == peer.connection)
         if len(self.early) >= EARLY_MOST or mine >= EARLY_MOST_OF_A_PEER:
             raise UnavailableError("too many messages came too early") from why
         waiting = Waiting(
-            name=body_digest(received.body),
+            name=body_digest(
+                {"": received.body, "from": received.sender, "to": received.recipient}
+            ),
             body=received.body,
             sender=received.sender,
             recipient=received.recipient,
@@ -402,6 +414,8 @@ class Dispatcher:
             return
         await self.profile.commit(Commit(waiting=waiting))
         self.early[waiting.name] = (waiting, peer)
+        if self.profile.last_event != newest:  # what it waits for may have come meanwhile
+            self.on_delivery(waiting)
 
     async def _refuse(
         self, peer: Peer, body: Json, error: PeerError, waited: Waiting | None

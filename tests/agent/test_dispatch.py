@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ from keep_agent.errors import (
 from keep_agent.later import EARLY_S, Later
 from keep_agent.machine import ABANDONED, Exchange, Expired, Then, exchange_id
 from keep_agent.message import Json, ProblemReport, Received
-from keep_agent.rows import Commit
+from keep_agent.rows import Commit, Waiting
 from keep_agent.store import Profile
 
 BOB = "bobs key"
@@ -79,6 +80,12 @@ class Door:
             if not holds(await self.only()):
                 await self.profile.wait_event(seen)
         return x
+
+    async def emptied(self) -> None:
+        """Wait until nothing waits in the inbox."""
+        async with asyncio.timeout(10):
+            while await self.profile.inbox():  # noqa: ASYNC110 - it sets no event
+                await asyncio.sleep(0)
 
     async def only(self) -> Exchange[Any]:
         (x,) = await self.profile.exchanges({"protocol": TOY.name})
@@ -403,7 +410,7 @@ async def test_an_early_message_whose_turn_never_comes_is_reported(
     late = time.time() + EARLY_S + 1
     monkeypatch.setattr("keep_agent.later.time.time", lambda: late)
     await door.later.tick()
-    assert await door.profile.inbox() == []
+    await door.emptied()
     assert (await door.only()).state == State.HEARD
     assert await door.sent() == []  # nobody answers an ack
 
@@ -421,6 +428,135 @@ async def test_early_messages_are_bounded(door: Door) -> None:
             continue
     assert kept == 16
     assert len(await door.profile.inbox()) == 16
+
+
+async def test_an_early_message_that_was_sent_again_in_turn_leaves_the_inbox(
+    tmp_path: Path,
+) -> None:
+    ack = ToyAck.model_validate({"@id": "a1", "~thread": {"thid": "k1"}}).wire()
+    async with opened(tmp_path / "agent.db") as store:
+        door = Door(await store.profile("main"))
+        await door.profile.commit(Commit(writes=(_bob().put(),)))
+        await door.get(KNOCK)
+        await door.get(ack)
+        await door.dispatcher.command((await door.only()).id, SendOpen())
+        await door.get(ack)
+        assert (await door.only()).state == State.DONE
+        assert len(await door.profile.inbox()) == 1
+        running = asyncio.create_task(door.later.run())
+        await door.emptied()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_the_same_early_words_of_two_peers_are_both_kept(door: Door) -> None:
+    ack = ToyAck.model_validate({"@id": "a1", "~thread": {"thid": "k1"}}).wire()
+    await door.get(ack)
+    await door.get(ack, MALLORY, "m")
+    await door.get(ack)
+    assert {row.sender for row in await door.profile.inbox()} == {BOB, MALLORY}
+
+
+async def test_an_early_message_is_tried_at_once_if_something_came_meanwhile(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it waits for is committed between the decision that it is early and its own commit."""
+    delivered: list[str] = []
+    door.dispatcher.on_delivery = lambda waiting: delivered.append(waiting.name)
+    ack = ToyAck.model_validate({"@id": "a1", "~thread": {"thid": "k1"}}).wire()
+    real = door.profile.commit
+
+    async def slow(commit: Commit) -> Commit:
+        if commit.waiting is not None:
+            monkeypatch.undo()
+            await door.get(KNOCK)
+        return await real(commit)
+
+    monkeypatch.setattr(door.profile, "commit", slow)
+    await door.get(ack)
+    assert delivered == list(door.dispatcher.early)
+
+
+async def test_waiting_for_what_never_comes_leaves_nothing_behind(door: Door) -> None:
+    for i in range(50):
+        with pytest.raises(NotFoundError):
+            await door.dispatcher.command(f"nobody {i}", SendOpen(), wait_s=0.001)
+    assert len(door.dispatcher._changes) == 0
+
+
+async def test_a_store_that_fails_for_a_while_ends_nothing(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Inbox, deadlines and pending commands are taken up again when it works."""
+    monkeypatch.setattr("keep_agent.later.FIRST_PAUSE_S", 0.01)
+    await door.get(KNOCK)
+    x = await door.only()
+    failures = 0
+
+    async def broken(*_: object, **__: object) -> None:
+        nonlocal failures
+        failures += 1
+        raise UnavailableError("no disk")
+
+    with monkeypatch.context() as trouble:
+        trouble.setattr(door.profile, "commit", broken)
+        trouble.setattr(door.profile, "exchange", broken)
+        trouble.setattr("keep_agent.later.time.time", lambda: x.updated + 7 * 24 * 3600.0)
+        unreadable = {"@type": "nonsense", "@id": "n"}
+        door.later.deliver(Waiting("w", unreadable, BOB, "key of c", 0.0))
+        door.later._start(x.id, {"command": "send-open", "args": {}, "protocol": None})
+        await door.later.tick()
+        while failures < 6:  # noqa: ASYNC110 - a fake sets no event
+            await asyncio.sleep(0.01)
+    await asyncio.sleep(0.05)
+    assert door.later._tasks is not None
+    await door.get({**KNOCK, "@id": "k2"})
+
+
+async def test_a_bug_in_what_follows_is_noted_and_not_tried_for_ever(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = 0
+
+    async def bug(*_: object) -> None:
+        nonlocal tries
+        tries += 1
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(door.dispatcher, "start", bug)
+    door.auto = (Then(SendKnock(), protocol=TOY.name, connection="c"),)
+    await door.get(KNOCK)
+    x = await door.until(lambda x: not x.then)
+    assert (x.state, tries) == (ABANDONED, 1)
+
+
+async def test_a_pending_command_that_is_asked_for_again_runs_again(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The state that a command led to wants the same command: it is not taken for the first."""
+    runs = 0
+    real = door.later._once
+
+    async def twice(name: str, pending: Json) -> None:
+        nonlocal runs
+        runs += 1
+        if runs > 1:
+            await real(name, pending)
+
+    monkeypatch.setattr(door.later, "_once", twice)
+    door.auto = (Then(SendOpen()),)
+    await door.get(KNOCK)
+    await door.until(lambda x: x.state == State.OPENED)
+    assert runs == 2
+
+
+async def test_deadlines_that_no_longer_hold_are_thrown_out(door: Door) -> None:
+    x = await door.dispatcher.start(TOY.name, SendKnock(), "c")
+    for revision in range(5000):
+        door.later.follow(replace(x, revision=revision))
+    assert len(door.later._deadlines) < 1100
+    door.later.follow(replace(x, state=State.DONE))
+    assert x.id not in door.later._awaiting
 
 
 async def test_an_exchange_expires(door: Door) -> None:
