@@ -1,5 +1,6 @@
-"""Control shared by several people. Pure: no ledger, no store, no network; needs the extra `multisig`.
+"""Control shared by several people. Pure: no ledger, no store, no network.
 
+It needs the extra `multisig`.
 Nothing is imported here: take what you need from its module. This is all of the public surface.
 
 | module | what is in it |
@@ -8,6 +9,7 @@ Nothing is imported here: take what you need from its module. This is all of the
 | `shares` | `Group`, `Share`, `Commitment`, `Nonces`, `SignatureShare`: what is kept and handed over |
 | `frost` | `commit`, `sign`, `aggregate`: a signature in two rounds; `Vault`: where nonces lie |
 | `vault` | `NonceFiles`: a `Vault` in a folder |
+| `files` | `write_private`, `sync_folder`: what must survive a kill between two rounds |
 | `dkg` | `Ceremony`, `begin`, `deal_out`, `finish`, `transcript`: a new key, or one handed on; `Dealing`, `Round1Package`, `Round2Package` |
 | `dealer` | `split_seed`, `split_new`: a key that one party knows |
 | `drill` | `Challenge`, `answer`, `answer_with`, `Answer`, `check`, `Drill`, `last_proven`, `overdue` |

@@ -1,10 +1,11 @@
 """The group and the hashes of FROST(Ed25519, SHA-512): RFC 9591 sections 3, 4 and 6.1.
 
-All arithmetic is libsodium's, by way of PyNaCl: scalars and points are its 32-byte strings, never Python
-integers, and what touches a secret runs in constant time there. Python around it cannot wipe memory:
-`bytes` are immutable and copied at will, so secrets live as long as the process. Run signers as
-short-lived processes. Two branches look at secrets: whether a scalar is zero, and whether a scalar
-read from a file is canonical; both hold for all but a negligible fraction of honest values.
+All arithmetic is libsodium's, by way of PyNaCl: scalars and points are its 32-byte strings,
+never Python integers, and what touches a secret runs in constant time there. Python around it
+cannot wipe memory: `bytes` are immutable and copied at will, so secrets live as long as the
+process. Run signers as short-lived processes. Two branches look at secrets:
+whether a scalar is zero, and whether one read from a file is canonical. Honest values all
+take the same side.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
 """A key that one party knows, split for a group: the trusted dealer of RFC 9591 appendix C.
 
-Use it to move an existing DID from one key to a group without a write to the ledger, and know what that means:
-whoever had the seed before could have kept it, and then signs alone, unseen, for as long as this key
-stands on the ledger. A group that must not trust the past makes a new key (`dkg`) and has the DID
-rotated to it; until then the split is a migration in progress.
+Use it to move an existing DID from one key to a group without a write to the ledger, and know
+what that means: whoever had the seed before could have kept it, and then signs alone, unseen,
+for as long as this key stands on the ledger. A group that must not trust the past makes a new
+key (`dkg`) and has the DID rotated to it; until then the split is a migration in progress.
 
-There is no way back from shares to a seed: a seed is hashed to the key, and shares are of the key. Nor should
-there be, since putting shares together gives one machine the whole key. To go back to one key the
-group signs a write that rotates the DID to a fresh ordinary key.
+There is no way back from shares to a seed: a seed is hashed to the key, and shares are of the
+key. Nor should there be, since putting shares together gives one machine the whole key. To go
+back to one key the group signs a write that rotates the DID to a fresh ordinary key.
 """
 
 from __future__ import annotations

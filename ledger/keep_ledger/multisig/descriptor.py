@@ -1,8 +1,8 @@
-"""The public description of who controls a ledger identity: what `indykeep group export` writes.
+"""The public description of who controls a ledger identity.
 
-It holds no secret. Keep it apart from the keys and in several hands: with it every share, key and rule
-can be checked when it is needed most, at a restore or a drill, and without it a group that
-lost a member's memory can no longer tell what it was.
+It holds no secret. Keep it apart from the keys and in several hands: with it every share, key
+and rule can be checked when it is needed most, at a restore or a drill, and without it a
+group that lost a member's memory can no longer tell what it was.
 """
 
 from __future__ import annotations

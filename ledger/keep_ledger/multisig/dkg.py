@@ -1,19 +1,22 @@
-"""Making a group's shares without anybody ever knowing the key, and handing a key on to a new group.
+"""Make a key that nobody ever knows, and hand a key on to a new group.
 
-Three steps, each of values in and values out, for any carrier. Everybody who deals runs `begin` and broadcasts
-its round-one package; with all of these it runs `deal_out` and sends each member its round-two package over a
-channel that is encrypted *and authenticated*; with all packages meant for it a member runs `finish`.
+Three steps, each of values in and values out, for any carrier. Everybody who deals runs
+`begin` and broadcasts its round-one package; with all of these it runs `deal_out` and sends
+each member its round-two package over a channel that is encrypted *and authenticated*; with
+all packages meant for it a member runs `finish`.
 
-A party killed between two steps goes on from what it kept: `Dealing` after `begin` (secret), the packages
-received after that. `deal_out` and `finish` draw nothing at random, so repeating them repeats their
-output. Delete the `Dealing` and the round-two packages when the share is safe: they are as good as it.
+A party killed between two steps goes on from what it kept: `Dealing` after `begin` (secret),
+the packages received after that. `deal_out` and `finish` draw nothing at random, so repeating
+them repeats their output. Delete the `Dealing` and the round-two packages when the share is
+safe: they are as good as it.
 
-Trust: the carrier of round one may be anybody, because every round-two package bears the digest of all
-round-one packages as its sender saw them, and `finish` refuses unless all saw the same. People
-should still compare `transcript` aloud before they start, and `Group.digest` before the key is used.
+Trust: the carrier of round one may be anybody, because every round-two package bears the
+digest of all round-one packages as its sender saw them, and `finish` refuses unless all saw
+the same. People should still compare `transcript` aloud before they start, and `Group.digest`
+before the key is used.
 
-Source: Komlo and Goldberg, FROST (SAC 2020), figure 1 (Pedersen's DKG with proofs of possession); resharing
-after Desmedt and Jajodia (1997), with Feldman's commitments.
+Source: Komlo and Goldberg, FROST (SAC 2020), figure 1 (Pedersen's DKG with proofs of
+possession); resharing after Desmedt and Jajodia (1997), with Feldman's commitments.
 """
 
 from __future__ import annotations

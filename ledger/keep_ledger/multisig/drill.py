@@ -1,9 +1,9 @@
 """Drills: proving that a share is there and right, without showing or using it.
 
-The one who drills draws a `Challenge` and sends it round; everybody answers with a Schnorr proof made by the
-share; anybody can check the answers against the public keys of the shares, at once or years later, and
-see when each share was last proven. A proof is worth nothing for signing: it hashes in a domain of
-its own.
+The one who drills draws a `Challenge` and sends it round; everybody answers with a Schnorr
+proof made by the share; anybody can check the answers against the public keys of the shares,
+at once or years later, and see when each share was last proven. A proof is worth nothing for
+signing: it hashes in a domain of its own.
 """
 
 from __future__ import annotations

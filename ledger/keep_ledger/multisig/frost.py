@@ -1,15 +1,16 @@
 """FROST(Ed25519, SHA-512) signing: RFC 9591 section 5.
 
-Three steps, each of values in and values out, so that any carrier will do: every signer runs `commit`, the
-coordinator collects the commitments, every signer runs `sign`, the coordinator runs `aggregate`. The
-result is an ordinary Ed25519 signature of the group's key.
+Three steps, each of values in and values out, so that any carrier will do: every signer runs
+`commit`, the coordinator collects the commitments, every signer runs `sign`, the coordinator
+runs `aggregate`. The result is an ordinary Ed25519 signature of the group's key.
 
-One pair of nonces used for two different messages gives the share away, so no function here takes nonces: `sign`
-draws them from a `Vault`, which forgets them durably before it hands them out. Whatever fails
-afterwards, a crash included, has cost a pair of nonces and nothing else: commit again.
+One pair of nonces used for two different messages gives the share away, so no function here
+takes nonces: `sign` draws them from a `Vault`, which forgets them durably before it hands
+them out. Whatever fails afterwards, a crash included, has cost a pair of nonces and nothing
+else: commit again.
 
-The coordinator is trusted with nothing: `sign` takes the message that the signer itself rebuilt from
-what was reviewed, and a coordinator can only withhold.
+The coordinator is trusted with nothing: `sign` takes the message that the signer itself
+rebuilt from what was reviewed, and a coordinator can only withhold.
 """
 
 from __future__ import annotations

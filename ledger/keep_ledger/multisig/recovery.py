@@ -1,13 +1,15 @@
 """A store's key on paper, split among people who are trusted together but not alone: SLIP-39.
 
-What is split is the store's raw key, 32 bytes (agents keep it in base58). A `Plan` says whose shares restore it ("me, or two of
-family"). `split` also makes a `Backup`: the public record by which a mistyped, foreign or replaced
-share is named, a wrong passphrase is noticed (SLIP-39 alone would silently give another key), and
-shares are drilled. A backup holds no secret, but with a passphrase whoever has enough shares *and*
-the backup can try passphrases against it, as he can against the store.
+What is split is the store's raw key, 32 bytes (agents keep it in base58). A `Plan` says whose
+shares restore it ("me, or two of family"). `split` also makes a `Backup`: the public record
+by which a mistyped, foreign or replaced share is named, a wrong passphrase is noticed
+(SLIP-39 alone would silently give another key), and shares are drilled. A backup holds no
+secret, but whoever has enough shares *and* the backup can try passphrases against it, as he
+can against the store.
 
-SLIP-39 is not verifiable secret sharing: that the shares are right is known because the splitter
-checked each of them before it handed them out, and the drills show that they are still the same.
+SLIP-39 is not verifiable secret sharing: that the shares are right is known because the
+splitter checked each of them before it handed them out, and the drills show that they are
+still the same.
 """
 
 from __future__ import annotations

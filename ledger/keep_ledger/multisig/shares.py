@@ -1,8 +1,9 @@
 """What FROST's parties keep and hand over: checked when made, with a strict JSON round trip.
 
-A value that exists is well formed: its scalars are canonical, its points lie in the prime-order
-subgroup, and a share fits its group. What is wrong between values (another session, another group) is
-judged where they meet, in `frost` and `dkg`. Bytes are lower-case hex in JSON.
+A value that exists is well formed: its scalars are canonical, its points lie in the
+prime-order subgroup, and a share fits its group. What is wrong between values (another
+session, another group) is judged where they meet, in `frost` and `dkg`. Bytes are lower-case
+hex in JSON.
 """
 
 from __future__ import annotations

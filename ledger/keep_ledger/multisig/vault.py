@@ -11,6 +11,7 @@ from pathlib import Path
 
 from keep_ledger.multisig.curve import sha256
 from keep_ledger.multisig.errors import SpentError
+from keep_ledger.multisig.files import sync_folder, write_private
 from keep_ledger.multisig.shares import Commitment, Nonces
 
 _GRACE_NS = 60 * 10**9
@@ -38,17 +39,9 @@ class NonceFiles:
         """Keep them; older ones of the same group, member and session are gone afterwards."""
         with self._locked():
             place = self._place(nonces.commitment)
-            aside = place.with_suffix(".new")
-            aside.unlink(missing_ok=True)
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-            with os.fdopen(os.open(aside, flags, 0o600), "w") as file:
-                file.write(f"{time.time_ns()}\n{nonces.to_text()}")
-                file.flush()
-                os.fsync(file.fileno())
             if place.exists():
-                _burn(place)
-            aside.rename(place)
-            self._sync()
+                self._forget(place)
+            write_private(place, f"{time.time_ns()}\n{nonces.to_text()}")
 
     def take(self, commitment: Commitment) -> Nonces:
         """Forget the nonces of exactly this commitment, then give them out.
@@ -93,14 +86,7 @@ class NonceFiles:
 
     def _forget(self, place: Path) -> None:
         _burn(place)
-        self._sync()
-
-    def _sync(self) -> None:
-        folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(self._folder)
 
     @contextmanager
     def _locked(self) -> Generator[None]:
