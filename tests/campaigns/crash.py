@@ -71,7 +71,7 @@ def draw(chance: random.Random) -> Fuse:
     at: At = "step"
     if chance.random() < 0.5:
         at = chance.choice(list(PLACES))
-    most = {"step": 600, "native": 6}.get(at, 12)
+    most = {"step": 300, "native": 4}.get(at, 8)
     delay = {"native": 0.040, "commit": 0.003, "receive": 0.004, "send": 0.004}.get(at, 0.0)
     return Fuse(at, chance.randint(1, most), chance.uniform(0, delay) if delay else 0.0)
 
