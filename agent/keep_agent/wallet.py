@@ -107,7 +107,7 @@ def blaming(guilty: type[BadCommandError | RefusedError], words: str) -> Generat
 
     Args:
         guilty: whose fault it is when a rule is broken or the library refuses.
-        words: what the library's refusal means; its own words may hold values.
+        words: what a refusal of the library means here.
     """
     error_: KeepError
     try:
