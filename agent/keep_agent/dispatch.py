@@ -88,7 +88,7 @@ class Dispatcher:
     def __init__(self, context: Context) -> None:
         self.context = context
         self.profile = context.profile
-        self.on_message: Callable[[str], None] = lambda _: None
+        self.on_message: Callable[[str | None, str], None] = lambda _connection, _thid: None
         self.on_change: Callable[[Exchange[Any]], None] = lambda _: None
         self.on_delivery: Callable[[Waiting], None] = lambda _: None
         self.early: dict[str, tuple[Waiting, Peer]] = {}
@@ -149,7 +149,7 @@ class Dispatcher:
                     if not protocol.may_come(x.role, x.state, type(message)):
                         raise
                     raise EarlyError from error
-                self.on_message(Message.thread_of(received.body))
+                self.on_message(peer.connection, Message.thread_of(received.body))
                 return
         raise UnavailableError("this thread is too busy; send it again")
 

@@ -16,10 +16,11 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol as Port
+from weakref import WeakValueDictionary
 
 from keep_agent.connections import CONNECTION, Connection
 from keep_agent.envelope import seal
-from keep_agent.errors import KeepError
+from keep_agent.errors import KeepError, UnavailableError
 from keep_agent.keys import Keys
 from keep_agent.machine import Put, Target
 from keep_agent.message import Json
@@ -36,7 +37,8 @@ from keep_agent.transport.egress import (
 
 log = logging.getLogger(__name__)
 
-AT_ONCE = 32
+AT_ONCE, AT_ONCE_TO_ONE = 128, 16
+"""How many deliveries are under way, in all and to one host: a slow one must not stop the others."""
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 60.0
 GIVE_UP_AFTER_S = 3 * 24 * 3600.0
@@ -44,6 +46,10 @@ SILENCE_S = 60.0
 PERHAPS_TRIES = 3
 CONTENT_TYPE = "application/ssi-agent-wire"
 DEAD = "dead-letter"
+
+
+Conversation = tuple[str | None, str]
+"""Connection and thread."""
 
 
 class Carrier(Port):
@@ -76,15 +82,20 @@ class Outbox:
         self._take_reply = take_reply
         self._lanes: dict[str, _Lane] = {}
         self._at_once = asyncio.Semaphore(AT_ONCE)
+        self._hosts: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._tasks: asyncio.TaskGroup | None = None
-        self._doubts: dict[str, set[str]] = {}
+        self._fresh: list[Outgoing] = []
+        self._doubts: dict[Conversation, set[str]] = {}
 
     async def run(self) -> None:
         """Deliver until cancelled, first of all what an earlier process left."""
         async with asyncio.TaskGroup() as tasks:
+            left = await self._profile.outbox()
+            names = {row.name for row in left}
             self._tasks = tasks
             try:
-                self.take(await self._profile.outbox())
+                self.take([*left, *(row for row in self._fresh if row.name not in names)])
+                self._fresh.clear()
                 await asyncio.Event().wait()
             finally:
                 self._tasks = (
@@ -100,7 +111,8 @@ class Outbox:
     def take(self, rows: Iterable[Outgoing]) -> None:
         """Send these, committed just now; their lanes start at once."""
         if self._tasks is None:
-            return  # `run` reads them from the store
+            self._fresh += rows  # `run` sends them after those that it reads from the store
+            return
         for row in rows:
             lane = self._lanes.setdefault(row.lane, _Lane())
             lane.rows.append(row)
@@ -108,9 +120,9 @@ class Outbox:
                 lane.running = True
                 self._tasks.create_task(self._drain(row.lane, lane), name=f"lane {row.lane}")
 
-    def heard(self, thid: str) -> None:
+    def heard(self, connection: str | None, thid: str) -> None:
         """Note that something new came in on a thread: what was perhaps delivered was."""
-        self._profile.discard(list(self._doubts.pop(thid, ())))
+        self._profile.discard(list(self._doubts.pop((connection, thid), ())))
 
     async def _drain(self, name: str, lane: _Lane) -> None:
         while lane.rows:
@@ -166,8 +178,12 @@ class Outbox:
             packed = seal(body, target.recipients, sender, target.routing)
         except KeepError as error:
             return Blocked(str(error))
-        async with self._at_once:
+        async with self._host(target.endpoint), self._at_once:
             return await self._carrier.post(target.endpoint, packed, CONTENT_TYPE)
+
+    def _host(self, endpoint: str) -> asyncio.Semaphore:
+        host = "/".join(endpoint.lower().split("/", 3)[:3])
+        return self._hosts.setdefault(host, asyncio.Semaphore(AT_ONCE_TO_ONE))
 
     async def _way(self, row: Outgoing) -> tuple[Target | None, Json]:
         """Return where a message goes, and the message as it goes there."""
@@ -184,11 +200,13 @@ class Outbox:
             await self._take_reply(packed)
         except KeepError as error:
             log.warning("reply on our own request refused", extra={"reason": str(error)})
+        except Exception:  # ours was delivered, whatever became of what came back
+            log.exception("reply on our own request failed")
 
     def _doubt(self, row: Outgoing) -> None:
         """Perhaps delivered: the lane goes on, and silence on the thread sends it again."""
         assert self._tasks is not None
-        self._doubts.setdefault(row.thid, set()).add(row.name)
+        self._doubts.setdefault((row.connection, row.thid), set()).add(row.name)
         self._tasks.create_task(self._again_after_silence(row), name=f"doubt {row.name}")
 
     async def _again_after_silence(self, row: Outgoing) -> None:
@@ -199,7 +217,7 @@ class Outbox:
         tries = 0
         while tries < PERHAPS_TRIES:
             await asyncio.sleep(SILENCE_S)
-            if row.name not in self._doubts.get(row.thid, ()):
+            if row.name not in self._doubts.get((row.connection, row.thid), ()):
                 return
             outcome = await self._attempt(row)
             if isinstance(outcome, Perhaps):
@@ -212,10 +230,10 @@ class Outbox:
         await self._bury(row, "perhaps delivered: sent again and again without a clear answer")
 
     def _trust(self, row: Outgoing) -> None:
-        names = self._doubts.pop(row.thid, set())
+        names = self._doubts.pop((row.connection, row.thid), set())
         names.discard(row.name)
         if names:
-            self._doubts[row.thid] = names
+            self._doubts[row.connection, row.thid] = names
 
     async def _bury(self, row: Outgoing, reason: str) -> None:
         """Keep what cannot be delivered as a dead letter, with an event that says why."""
@@ -223,10 +241,15 @@ class Outbox:
         kind = str(row.body.get("@type"))
         letter = {"message": row.body, "connection": row.connection, "reason": reason}
         event = {"type": DEAD, "thid": row.thid, "message": kind, "reason": reason}
-        await self._profile.commit(
-            Commit(
-                delivered=(row.name,),
-                writes=(Put(DEAD, row.name, letter),),
-                events=(event,),
-            )
+        burial = Commit(
+            delivered=(row.name,),
+            writes=(Put(DEAD, row.name, letter),),
+            events=(event,),
         )
+        while True:
+            try:
+                await self._profile.commit(burial)
+            except UnavailableError:
+                await asyncio.sleep(FIRST_PAUSE_S)
+            else:
+                return

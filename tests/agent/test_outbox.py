@@ -12,12 +12,13 @@ import pytest
 import wallets
 
 from keep_agent import outbox as module
+from keep_agent.errors import UnavailableError
 from keep_agent.keys import Keys, NewKey
 from keep_agent.machine import PutKey, Target
 from keep_agent.outbox import DEAD, Outbox
 from keep_agent.rows import Commit, Outgoing
 from keep_agent.store import Profile, Store
-from keep_agent.transport.egress import Delivered, Delivery, Perhaps, Retry
+from keep_agent.transport.egress import Delivered, Delivery, Perhaps, Refused, Retry
 
 PERHAPS, AWAY, TAKEN = Perhaps("HTTP 500"), Retry("ClientConnectorError", None), Delivered(None)
 
@@ -119,8 +120,93 @@ async def test_something_new_on_the_thread_ends_the_doubt(
     await post.posted(1)
     await asyncio.sleep(0.01)
     assert post.outbox.waiting == 1
-    post.outbox.heard("another thread")
+    post.outbox.heard(None, "another thread")
+    post.outbox.heard("another connection", "thread")
     assert post.outbox.waiting == 1
-    post.outbox.heard("thread")
+    post.outbox.heard(None, "thread")
     await post.gone()
     assert post.peer.posts == 1
+
+
+async def test_a_store_that_fails_for_a_while_buries_later(
+    post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, failures = post.profile.commit, 0
+
+    async def failing(commit: Commit) -> Commit:
+        nonlocal failures
+        if commit.delivered and failures < 3:
+            failures += 1
+            raise UnavailableError("no disk")
+        return await real(commit)
+
+    monkeypatch.setattr(post.profile, "commit", failing)
+    await post.send(Refused(400))
+    await post.gone()
+    assert (failures, post.peer.posts) == (3, 1)
+    assert len(await post.profile.find(DEAD)) == 1
+
+
+async def test_a_reply_that_we_cannot_handle_sends_nothing_again(post: Post) -> None:
+    """The fake that takes replies has a bug."""
+    await post.send(Delivered(b"reply"))
+    await post.gone()
+    assert post.peer.posts == 1
+
+
+@pytest.mark.parametrize("read", ["before", "after"])
+async def test_what_is_committed_during_the_start_is_sent_once(
+    post: Post, monkeypatch: pytest.MonkeyPatch, read: str
+) -> None:
+    outbox = Outbox(post.profile, Keys(post.profile.key), post.peer, post.outbox._take_reply)
+    post.profile.on_commit = lambda commit: outbox.take(commit.outbox)
+    real = post.profile.outbox
+
+    async def slow() -> list[Outgoing]:
+        before = await real()
+        await post.send()
+        return before if read == "before" else await real()
+
+    with monkeypatch.context() as start:
+        start.setattr(post.profile, "outbox", slow)
+        pump = asyncio.create_task(outbox.run())
+        await post.posted(1)
+    await post.gone()
+    assert post.peer.posts == 1
+    pump.cancel()
+    with suppress(asyncio.CancelledError):
+        await pump
+
+
+async def test_a_slow_host_does_not_keep_the_others_waiting(
+    post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many threads somebody opens who never answers."""
+    ends = asyncio.Event()
+    taken: list[str] = []
+
+    async def slow(url: str, body: bytes, content_type: str) -> Delivery:
+        taken.append(url)
+        if "slow" in url:
+            await ends.wait()
+        return TAKEN
+
+    monkeypatch.setattr(post.peer, "post", slow)
+    key = NewKey.generate({})
+    hosts = ["http://slow:1/a", "HTTP://slow:1/b"] * module.AT_ONCE + ["http://quick/"]
+    rows = tuple(
+        Outgoing(
+            f"row {i}", f"lane {i}", f"thread {i}", {"@id": str(i)},
+            target=Target(endpoint=host, recipients=(key.verkey,), sender=key.verkey),
+        )
+        for i, host in enumerate(hosts)
+    )  # fmt: skip
+    write = PutKey(key.verkey, key.key, key.metadata)
+    await post.profile.commit(Commit(writes=(write,), outbox=rows))
+    async with asyncio.timeout(10):
+        while "http://quick/" not in taken:  # noqa: ASYNC110 - the fake sets no events
+            await asyncio.sleep(0.002)
+    assert len(taken) == module.AT_ONCE_TO_ONE + 1
+    ends.set()
+    await post.gone()
+    assert len(taken) == len(rows)
