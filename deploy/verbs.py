@@ -90,7 +90,7 @@ def bench(args: list[str]) -> int:
 
 def campaign(args: list[str]) -> int:
     """Kill agents at every point and look whether anything is lost or done twice."""
-    ensure_venvs(TEST)
+    ensure_venvs(TEST, NODE)
     os.environ["PYTHONPATH"] = os.pathsep.join((str(ROOT / "deploy"), str(ROOT / "tests")))
     return become(TEST.python, str(ROOT / "tests" / "campaigns" / "crash.py"), *args)
 
@@ -150,7 +150,7 @@ VERBS = {
     "test": Verb("[pytest arguments]", "all tests; 3 min", test),
     "check": Verb("", "format, lint, types, import rules; 1 min", check),
     "bench": Verb("[--json FILE]", "what this machine can do", bench),
-    "campaign": Verb("[--kills N]", "kill agents everywhere, lose nothing", campaign),
+    "campaign": Verb("[--kills N] [--pool]", "kill agents everywhere, lose nothing", campaign),
     "network": Verb(
         "[verb ...]", "a local Indy network of your own: von-network/manage", network
     ),

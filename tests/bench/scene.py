@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from bench.load import Party, party
 from bench.raw import VALUES, question
@@ -64,7 +65,7 @@ async def scene(folder: Path, running: Network | None) -> AsyncGenerator[Scene]:
             office = await stack.enter_async_context(follow(one))
             holder = await stack.enter_async_context(follow(two))
             idle = max(office.rss_mb(), holder.rss_mb())
-            cred_def_id = await _publish(net, one.client)
+            cred_def_id = await publish(net, one.client)
             await automate(one.client)
             await automate(two.client)
             office.peer, holder.peer = await connect(one.client, two.client)
@@ -91,7 +92,16 @@ async def follow(one: Agent) -> AsyncGenerator[Party]:
         yield seen
 
 
-async def _publish(net: Network, office: Client) -> str:
+class Registers(Protocol):
+    """A network where a DID can be registered."""
+
+    async def register(self, did: str, verkey: str, role: str) -> None:
+        """Write a DID as trustee."""
+        ...
+
+
+async def publish(net: Registers, office: Client) -> str:
+    """Let an office write what it needs to issue; return the id of its credential definition."""
     did = await office.create_did(namespace=NETWORK)
     await net.register(did["did"].rpartition(":")[2], did["verkey"], "ENDORSER")
     job = await office.write("schemas", name="licence", version="1.0", attributes=list(VALUES))

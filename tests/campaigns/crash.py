@@ -8,8 +8,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import itertools
+import os
 import random
 import secrets
+import signal
 import sys
 import tempfile
 import time
@@ -22,9 +24,11 @@ from typing import Any
 
 import wallets
 from bench.raw import question
+from bench.scene import publish
 from campaigns.lives import Agent, agent, give_issuer_keys
 from campaigns.mortal import PLACES, At, Fuse
 from partners import automate, connect
+from pool import Network
 
 from keep_agent.client import Client
 from keep_agent.errors import KeepError, UnavailableError
@@ -84,6 +88,8 @@ class Campaign:
     alice: Agent
     kills: int
     report: Report
+    pool: Network | None = None
+    cred_def_id: str = wallets.LICENCE_INDY
     peers: dict[str, str] = field(default_factory=dict[str, str])
     begun: dict[str, list[str]] = field(default_factory=lambda: {ISSUE: [], PROVE: [], SAY: []})
     numbers: list[str] = field(default_factory=list[str])
@@ -98,13 +104,16 @@ class Campaign:
             await automate(each.client)
         ours, theirs = await connect(self.office.client, self.alice.client)
         self.peers = {self.office.title: ours, self.alice.title: theirs}
+        if self.pool is not None:
+            self.cred_def_id = await publish(self.pool, self.office.client)
         await self._issue("first")
         chance = random.Random(self.report.seed)
         async with asyncio.TaskGroup() as tasks:
             numbers = itertools.count()
             work = [tasks.create_task(self._work(numbers, chance)) for _ in range(AT_ONCE)]
             await asyncio.gather(
-                *(self._kill(each, random.Random(chance.random())) for each in self._both)
+                *(self._kill(each, random.Random(chance.random())) for each in self._both),
+                self._kill_pool(random.Random(chance.random())),
             )
             self.over = True
             try:
@@ -136,6 +145,17 @@ class Campaign:
         await victim.begin(None)
         await victim.answers()
 
+    async def _kill_pool(self, chance: random.Random) -> None:
+        """Kill all nodes of the network now and then, and start them again after a while."""
+        pool = self.pool
+        while pool is not None and self.report.kills.total() < self.kills:
+            await asyncio.sleep(chance.uniform(1, 5))
+            for pid in set((await asyncio.to_thread(lambda: pool.pids)).values()):
+                os.kill(pid, signal.SIGKILL)
+            self.report.kills["pool"] += 1
+            await asyncio.sleep(chance.uniform(0, 3))
+            await asyncio.to_thread(pool.start)
+
     # -- working ---------------------------------------------------------------------------------
 
     async def _work(self, numbers: Iterator[int], chance: random.Random) -> None:
@@ -147,11 +167,11 @@ class Campaign:
         self.numbers.append(number)
         values = {**wallets.ALICE, "number": number}
         await self._run(
-            self.office, ISSUE, "send-offer", cred_def_id=wallets.LICENCE_INDY, values=values
+            self.office, ISSUE, "send-offer", cred_def_id=self.cred_def_id, values=values
         )
 
     async def _prove(self, _number: str) -> None:
-        asked = question(wallets.LICENCE_INDY)
+        asked = question(self.cred_def_id)
         await self._run(self.office, PROVE, "send-request", request=asked)
 
     async def _say(self, number: str) -> None:
@@ -233,15 +253,22 @@ class Campaign:
         self.report.failures.append(words)
 
 
-async def campaign(folder: Path, kills: int, seed: int) -> Report:
-    """Run a campaign in an empty folder."""
+async def campaign(folder: Path, kills: int, seed: int, pool: Network | None = None) -> Report:
+    """Run a campaign in an empty folder.
+
+    Args:
+        pool: a network to use, and to kill too; None: ledgers in memory.
+    """
     report = Report(seed)
     async with AsyncExitStack() as stack:
         ports = stack.enter_context(free_ports(4))
         office = await stack.enter_async_context(agent("office", folder / "office", ports[:2]))
         alice = await stack.enter_async_context(agent("alice", folder / "alice", ports[2:]))
-        await give_issuer_keys(office.folder)
-        await Campaign(office, alice, kills, report).run()
+        if pool is None:
+            await give_issuer_keys(office.folder)
+        else:
+            office.genesis = alice.genesis = pool.genesis
+        await Campaign(office, alice, kills, report, pool).run()
     return report
 
 
@@ -275,7 +302,12 @@ async def _main(args: argparse.Namespace) -> int:
     seed = args.seed if args.seed is not None else secrets.randbelow(10**6)
     print(f"seed {seed}", flush=True)  # noqa: T201
     folder = Path(tempfile.mkdtemp(prefix="indykeep-campaign-"))
-    report = await campaign(folder, args.kills, seed)
+    pool = Network(folder / "network") if args.pool else None
+    try:
+        report = await campaign(folder, args.kills, seed, pool)
+    finally:
+        if pool is not None:
+            pool.stop()
     print(report)  # noqa: T201
     if report.failures:
         print(f"stores and logs are in {folder}")  # noqa: T201
@@ -287,6 +319,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=300)
     parser.add_argument("--seed", type=int)
+    parser.add_argument("--pool", action="store_true", help="on a real network, killed too")
     return run(_main(parser.parse_args()))
 
 

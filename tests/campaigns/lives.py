@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
 import sys
 from collections.abc import AsyncGenerator, Sequence
@@ -30,7 +31,12 @@ class DiedOddlyError(Exception):
 
 
 class Agent:
-    """One agent through all its lives; `client` speaks to whichever lives."""
+    """One agent through all its lives; `client` speaks to whichever lives.
+
+    Attributes:
+        genesis: of a real network; None: a ledger in memory that has the published test keys. What
+            was read of a real one is forgotten between two lives, so that each has to ask it.
+    """
 
     def __init__(
         self, title: str, folder: Path, ports: Sequence[int], client: Client, log: Path
@@ -39,12 +45,14 @@ class Agent:
         self.folder = folder
         self.client = client
         self.log = log
+        self.genesis: Path | None = None
         self._ports = ports
         self._pid = 0
         self._process: asyncio.subprocess.Process | None = None
 
     async def begin(self, fuse: Fuse | None) -> None:
-        """Begin a life; return when it answers, or has died already."""
+        """Begin a life."""
+        shutil.rmtree(self.folder / "ledgers", ignore_errors=True)
         assert self._process is not None
         assert self._process.stdin is not None
         self._process.stdin.write(Life(self._env(), fuse).line().encode())
@@ -87,6 +95,8 @@ class Agent:
 
     def _env(self) -> dict[str, str]:
         ledger = {"plugin": "memory", "namespace": wallets.NAMESPACE}
+        if self.genesis is not None:
+            ledger |= {"plugin": "indy", "genesis": str(self.genesis)}
         return {
             "INDYKEEP_DATA_DIR": str(self.folder),
             "INDYKEEP_LABEL": self.title,
