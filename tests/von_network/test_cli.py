@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from pool import MANAGE, manage
 
+from keep_network.logs import Reader
+
 DID = "LibindyDid111111111111"
 VERKEY = "GJ1SzoWzavQYfNL9XkaJdrQejfztN4XqdsiV4ct3LXKL"
 
@@ -76,6 +78,98 @@ def test_a_registration_that_no_ledger_takes_is_refused(
     refused = manage("register", *(f"{name}={value}" for name, value in options.items()))
     assert refused.returncode == 2
     assert sentence in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["kill", "four"], "a node is Node1, Node2 and so on, not four"),
+        (["kill", "Node5"], "there is no Node5; net has Node1 to Node4"),
+        (["freeze", "0"], "a node is Node1, Node2 and so on, not 0"),
+        (["thaw", "Node9"], "there is no Node9; net has Node1 to Node4"),
+        (["partition", "Node1,Node2", "Node2"], "a node can be on one side only"),
+        (["partition", "Node1,Node7"], "there is no Node7"),
+        (["logs", "Node5"], "there is no Node5"),
+        (["snapshot", "../../etc"], "a name is 1 to 40 of a-z, 0-9, _ and -"),
+        (["restore", "yesterday"], "there is no snapshot yesterday; there is none"),
+        (["ledger", "get-txn", "0"], "a transaction has a number from 1"),
+        (["ledger", "get-nym", "nobody"], "no ledger takes that"),
+        (["restart", "--processes", "--one-process"], "not allowed with argument"),
+    ],
+)
+def test_a_fault_or_a_read_that_makes_no_sense_is_refused(
+    words: list[str], sentence: str, prepared: Path
+) -> None:
+    refused = manage(*words, "--dir", prepared)
+    assert refused.returncode == 2
+    assert sentence in refused.stderr
+
+
+@pytest.mark.parametrize("words", ["kill 1", "freeze 1", "partition 1", "heal", "add-node"])
+def test_a_fault_needs_a_network_that_runs(words: str, prepared: Path) -> None:
+    refused = manage(*words.split(), "--dir", prepared)
+    assert refused.returncode == 1
+    assert "net does not run; start it first" in refused.stderr
+
+
+def test_a_snapshot_is_the_whole_state_and_is_put_back_whole(prepared: Path) -> None:
+    def state() -> dict[str, bytes]:
+        files = [path for path in prepared.rglob("*") if path.is_file()]
+        ours = [path for path in files if "snapshots" not in path.parts]
+        return {str(path): path.read_bytes() for path in ours}
+
+    before = state()
+    assert manage("snapshot", "first", "--dir", prepared).returncode == 0
+    again = manage("snapshot", "first", "--dir", prepared)
+    assert again.returncode == 2
+    assert "there is a snapshot first already" in again.stderr
+
+    shutil.rmtree(prepared / "keys")
+    (prepared / "data").mkdir(exist_ok=True)
+    (prepared / "data" / "more").write_text("later")
+    assert manage("restore", "first", "--dir", prepared).returncode == 0
+    assert state() == before
+    unknown = manage("restore", "second", "--dir", prepared)
+    assert "there is no snapshot second; there are: first" in unknown.stderr
+
+
+@pytest.mark.parametrize("keep", [0, 100, 3000])
+def test_a_damaged_snapshot_changes_nothing(keep: int, prepared: Path) -> None:
+    manage("snapshot", "torn", "--dir", prepared)
+    file = prepared / "snapshots" / "torn.tar.gz"
+    file.write_bytes(file.read_bytes()[:keep])
+    keys = sorted((prepared / "keys").rglob("*"))
+    refused = manage("restore", "torn", "--dir", prepared)
+    assert refused.returncode == 1
+    assert "torn.tar.gz cannot be unpacked" in refused.stderr
+    assert sorted((prepared / "keys").rglob("*")) == keys
+    assert not (prepared / "restoring").exists()
+    assert json.loads(manage("status", "--json", "--dir", prepared).stdout)["pids"] == {}
+
+
+def test_reset_leaves_addresses_and_snapshots_and_nothing_else(prepared: Path) -> None:
+    before = json.loads(manage("status", "--json", "--dir", prepared).stdout)["ports"]
+    manage("snapshot", "kept", "--dir", prepared)
+    assert manage("reset", "--dir", prepared).returncode == 0
+    assert not (prepared / "keys").exists()
+    assert json.loads(manage("status", "--json", "--dir", prepared).stdout)["ports"] == before
+    assert manage("restore", "kept", "--dir", prepared).returncode == 0
+    assert (prepared / "keys").is_dir()
+
+
+def test_logs_are_told_apart_and_a_part_of_a_line_waits(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.mkdir()
+    (log / "nodes-1.out").write_text("one\ntwo\nthr")
+    (log / "nodes-2.out").write_text("other\n")
+    assert list(Reader(tmp_path, 2).lines()) == ["nodes-2 | other"]
+    reader = Reader(tmp_path, None)
+    assert list(reader.lines()) == ["nodes-1 | one", "nodes-1 | two", "nodes-2 | other"]
+    with (log / "nodes-1.out").open("a") as file:
+        file.write("ee\n")
+    assert list(reader.lines()) == ["nodes-1 | three"]
+    (log / "nodes-1.out").write_text("new\n")
+    assert list(reader.lines()) == ["nodes-1 | new"]
 
 
 @pytest.mark.parametrize("verb", ["status", "stop", "down", "register"])

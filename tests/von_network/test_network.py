@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import json
+import os
 import secrets
 import signal
 import subprocess
@@ -14,15 +16,20 @@ from typing import Any
 
 import base58
 import pytest
+from indy_client import Client, until
 from pool import MANAGE, Network, manage
 
 pytestmark = pytest.mark.pool
+LONG = bool(os.environ.get("INDYKEEP_CAMPAIGN"))
+WRITES = 500 if LONG else 60
+long = pytest.mark.skipif(not LONG, reason="part of ./manage campaign network")
 NODES = {"Node1", "Node2", "Node3", "Node4"}
 
 
-@pytest.fixture
-def own(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Network]:
-    network = Network(tmp_path / "own", processes=getattr(request, "param", False))
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
+    """A network that these tests may stop and kill."""
+    network = Network(tmp_path_factory.mktemp("own") / "own")
     yield network
     assert manage("down", "--dir", network.folder).returncode == 0
 
@@ -96,22 +103,56 @@ async def test_a_did_cannot_be_registered_again_with_another_key(network: Networ
     assert json.loads((await read(network.genesis, did))["data"])["verkey"] == verkey
 
 
-@pytest.mark.parametrize("own", [True], indirect=True)
-async def test_a_killed_node_is_started_again_and_catches_up(own: Network) -> None:
-    before = own.pids
-    assert len(set(before.values())) == 4
-    own.kill(1)  # the primary
+async def test_killing_all_nodes_loses_nothing_and_the_supervisor_brings_them_back(
+    own: Network,
+) -> None:
+    client = await Client.open(own.genesis)
+    await client.write_many(WRITES, 20)
+    client.close()
+    killed = own.pids["Node1"]
+    os.kill(killed, signal.SIGKILL)  # all four live in it
+
+    async def back() -> bool:
+        pids = await asyncio.to_thread(lambda: own.pids)
+        return pids.get("Node1") not in {None, killed}
+
+    await until(back)
+    own.heal()  # returns when every node has a write
+    again = await Client.open(own.genesis)
+    assert await again.missing(client.written) == []
+    await again.write()
+    assert len(own.status()["restarts"]) == 1
+    again.close()
+
+
+@long
+async def test_a_snapshot_brings_the_ledger_back_and_reset_empties_it(own: Network) -> None:
     did, verkey = new_did()
     await own.register(did, verkey)
-    assert set(own.pids) == NODES - {"Node1"}
+    own.snapshot("with")
+    own.reset()
+    assert (await read(own.genesis, did))["data"] is None
+    other, key = new_did()
+    await own.register(other, key)
 
-    own.start()
-    after = own.pids
-    assert set(after) == NODES
-    assert {name for name in NODES if after[name] != before[name]} == {"Node1"}
-    own.kill(2)
-    own.kill(3)
+    own.restore("with")
     assert json.loads((await read(own.genesis, did))["data"])["verkey"] == verkey
+    assert (await read(own.genesis, other))["data"] is None
+    await own.register(*new_did())
+
+
+def test_what_the_nodes_answer_is_printed_as_json(network: Network) -> None:
+    words = ("ledger", "get-nym", network.trustee.did, "--dir", str(network.folder))
+    told = json.loads(manage(*words).stdout)
+    assert told["data"]["dest"] == network.trustee.did
+    assert len(told["state_proof"]["multi_signature"]["participants"]) >= 3
+
+    transaction = manage("ledger", "get-txn", "1", "--dir", str(network.folder))
+    assert json.loads(transaction.stdout)["data"]["txnMetadata"]["seqNo"] == 1
+    missing = manage("ledger", "get-nym", new_did()[0], "--dir", str(network.folder))
+    assert missing.returncode == 1
+    assert json.loads(missing.stdout)["data"] is None
+    assert "the ledger has no such thing" in missing.stderr
 
 
 def test_a_taken_port_is_named_with_its_holder(network: Network, tmp_path: Path) -> None:

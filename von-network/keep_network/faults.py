@@ -71,9 +71,9 @@ def partition(folder: Path, sides: Sequence[Sequence[int]]) -> list[list[str]]:
         BadInputError: a node does not exist or is on two sides.
     """
     named = [number for side in sides for number in side]
-    network = separated(folder, named)
     if len(named) != len(set(named)):
         raise BadInputError("a node can be on one side only")
+    network = separated(folder, named)
     rest = [number for number in network.numbers if number not in named]
     told = [[f"Node{number}" for number in side] for side in (*sides, rest) if side]
     with record.held(folder):

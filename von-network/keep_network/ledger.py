@@ -71,6 +71,7 @@ async def register(
         NetworkError: the network does not answer, or refuses.
     """
     check(did, verkey, role, alias)
+    _require_quorum(network)
     try:
         pool = await open_pool(network)
         number = await _known(pool, did, verkey, role)
@@ -127,6 +128,17 @@ def check(did: str, verkey: str, role: str, alias: str | None) -> None:
         raise BadInputError(f"a role is one of {', '.join(ROLES)}")
     if alias is not None and not (0 < len(alias) <= _ALIAS_LENGTH and alias.isprintable()):
         raise BadInputError(f"an alias is 1 to {_ALIAS_LENGTH} printable characters")
+
+
+def _require_quorum(network: Network) -> None:
+    """Say at once what would otherwise be a timeout."""
+    live, nodes = len(_live(network)), len(network.numbers)
+    needed = nodes - (nodes - 1) // 3
+    if live < needed:
+        raise NetworkError(
+            f"{live} of {nodes} nodes can take part and a write needs {needed}: see status, "
+            "and heal"
+        )
 
 
 def _length(text: str) -> int:

@@ -17,6 +17,7 @@ from keep_network.record import Network
 
 FOLDER = "snapshots"
 _STATE = (*genesis.MADE, "etc", record.FILE)
+_NEEDED = ("keys", "genesis", record.FILE)
 _DRAFT = "restoring"
 
 
@@ -49,7 +50,8 @@ def snapshot(folder: Path, name: str) -> Path:
         try:
             with tarfile.open(draft, "w:gz", compresslevel=1) as tar:
                 for part in _STATE:
-                    tar.add(folder / part, part)
+                    if (folder / part).exists():  # a network that never ran has no data
+                        tar.add(folder / part, part)
             draft.replace(file)
         finally:
             draft.unlink(missing_ok=True)
@@ -75,7 +77,8 @@ def restore(folder: Path, name: str) -> None:
         again = _stopped(network)
         for part in _STATE:
             _remove(folder / part)
-            (draft / part).replace(folder / part)
+            if (draft / part).exists():
+                (draft / part).replace(folder / part)
         shutil.rmtree(draft)
         again()
 
@@ -117,7 +120,7 @@ def _unpack(folder: Path, file: Path) -> Path:
 
 
 def _check(draft: Path) -> None:
-    missing = [part for part in _STATE if not (draft / part).exists()]
+    missing = [part for part in _NEEDED if not (draft / part).exists()]
     if missing:
         raise NetworkError(f"it has no {missing[0]}")
     record.load(draft)

@@ -69,6 +69,12 @@ class LocalNode(Node):  # type: ignore[misc] # indy-node is untyped
         """What plenum makes the connections to the other nodes of."""
         return CuttableStack
 
+    def on_inconsistent_3pc_state(self) -> None:
+        """Do nothing: upstream asks a service manager, which is not here, to restart the node.
+
+        Called when too few others are left; the catch-up after a partition mends it.
+        """
+
     async def prod(self, limit: int | None = None) -> int:
         """Do what there is to do, and return how much it was."""
         if self.nodestack.obey() and self.isParticipating:

@@ -1,0 +1,122 @@
+"""A bare indy-vdr client that writes NYMs as the trustee, for load and for faults."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Self
+
+import base58
+import indy_vdr
+from aries_askar import Key, KeyAlg
+from indy_vdr.ledger import build_custom_request
+
+TRUSTEE = "V4SGRU86Z58d6TV7PBUe6f"
+SEED = b"000000000000000000000000Trustee1"
+
+
+async def until(true: Callable[[], Awaitable[bool]]) -> None:
+    """Wait for something that another process does, a minute at most."""
+    async with asyncio.timeout(60):
+        while not await true():  # noqa: ASYNC110 - no event comes out of another process
+            await asyncio.sleep(0.2)
+
+
+class Client:
+    """One connection to a pool, and what it has written.
+
+    Attributes:
+        written: the DIDs that the pool has said to have taken.
+        times: what each of them took, in seconds, in the order in which they ended.
+    """
+
+    def __init__(self, pool: indy_vdr.Pool) -> None:
+        self._pool = pool
+        self._key = Key.from_secret_bytes(KeyAlg.ED25519, SEED)
+        self._last_id = 0
+        self.written: list[str] = []
+        self.times: list[float] = []
+
+    @classmethod
+    async def open(cls, genesis: Path, *, reply_s: int = 30) -> Self:
+        """Connect; a request fails after so many seconds without an answer."""
+        indy_vdr.set_config({"ack_timeout": reply_s, "reply_timeout": reply_s})
+        return cls(await indy_vdr.open_pool(transactions_path=str(genesis)))
+
+    async def write(self) -> str:
+        """Write a new DID and return it."""
+        key = secrets.token_bytes(32)
+        did, verkey = base58.b58encode(key[:16]).decode(), base58.b58encode(key).decode()
+        request = self._request({"type": "1", "dest": did, "verkey": verkey})
+        request.set_signature(self._key.sign_message(request.signature_input))
+        begun = time.monotonic()
+        await self._pool.submit_request(request)
+        self.times.append(time.monotonic() - begun)
+        self.written.append(did)
+        return did
+
+    async def write_many(self, count: int, at_once: int) -> None:
+        """Write so many, so many of them at a time."""
+        left = iter(range(count))
+
+        async def worker() -> None:
+            for _ in left:
+                await self.write()
+
+        await asyncio.gather(*(worker() for _ in range(at_once)))
+
+    async def read(self, did: str) -> Any:
+        """Return the verkey of a DID by a read with a state proof, None if it has none."""
+        answer = await self._pool.submit_request(self._request({"type": "105", "dest": did}))
+        return json.loads(answer["data"])["verkey"] if answer["data"] else None
+
+    async def missing(self, dids: list[str]) -> list[str]:
+        """Return those of these DIDs that the ledger does not have."""
+        found = await asyncio.gather(*map(self.read, dids))
+        return [did for did, verkey in zip(dids, found, strict=True) if verkey is None]
+
+    async def size(self, node: str) -> int | None:
+        """Ask one node how many transactions its ledger has; None if it does not say."""
+        request = self._request({"type": "3", "ledgerId": 1, "data": 1})
+        told = await self._pool.submit_action(request, [node], 2)
+        try:
+            return int(json.loads(told[node])["result"]["data"]["ledgerSize"])
+        except (KeyError, TypeError, ValueError):
+            return None
+
+    async def sizes(self, nodes: int) -> set[int | None]:
+        """Ask the first so many nodes how many transactions they have."""
+        names = [f"Node{number}" for number in range(1, nodes + 1)]
+        return set(await asyncio.gather(*map(self.size, names)))
+
+    async def primary(self) -> int:
+        """Return the number of the node that leads, by what most nodes say."""
+        request = self._request({"type": "119"})
+        request.set_signature(self._key.sign_message(request.signature_input))
+        told = await self._pool.submit_action(request, None, 5)
+        names: Counter[str] = Counter()
+        for node, answer in told.items():
+            with suppress(ValueError):
+                data = json.loads(answer)["result"]["data"]["Node_info"]
+                names[data["Replicas_status"][f"{node}:0"]["Primary"]] += 1
+        return int(names.most_common(1)[0][0].removeprefix("Node").partition(":")[0])
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._pool.close()
+
+    def _request(self, operation: dict[str, Any]) -> indy_vdr.Request:
+        self._last_id = max(self._last_id + 1, time.time_ns())
+        told = {
+            "identifier": TRUSTEE,
+            "reqId": self._last_id,
+            "protocolVersion": 2,
+            "operation": operation,
+        }
+        return build_custom_request(json.dumps(told))

@@ -1,0 +1,181 @@
+"""A real network that is broken on purpose: what goes on, what stops, and what is never lost.
+
+The short form is part of every test run; INDYKEEP_CAMPAIGN=1 (`./manage campaign network`) does
+more of everything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Callable, Iterator
+
+import pytest
+from indy_client import Client, until
+from indy_vdr import VdrError
+from pool import Network, manage
+
+pytestmark = [pytest.mark.pool, pytest.mark.campaign]
+
+LONG = bool(os.environ.get("INDYKEEP_CAMPAIGN"))
+LOAD = 1000 if LONG else 150
+long = pytest.mark.skipif(not LONG, reason="part of ./manage campaign network")
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
+    network = Network(tmp_path_factory.mktemp("faults") / "net", processes=True)
+    yield network
+    network.stop()
+
+
+@pytest.fixture
+async def broken(running: Network) -> AsyncIterator[Network]:
+    """A network of one process per node, whole before and after each test."""
+    yield running
+    running.heal()
+    assert len(running.pids) == 4
+
+
+@pytest.fixture
+async def client(broken: Network) -> AsyncIterator[Client]:
+    client = await Client.open(broken.genesis)
+    yield client
+    client.close()
+
+
+async def everywhere(client: Client) -> int:
+    """Return the size of the domain ledger once all four nodes have the same."""
+
+    async def same() -> bool:
+        sizes = await client.sizes(4)
+        return len(sizes) == 1 and None not in sizes
+
+    await until(same)
+    size = await client.size("Node1")
+    assert size is not None
+    return size
+
+
+async def test_writes_go_on_when_one_node_of_four_is_killed_and_it_catches_up(
+    broken: Network, client: Client
+) -> None:
+    load = asyncio.create_task(client.write_many(LOAD, 5))
+    await asyncio.to_thread(broken.kill, 4)
+    assert not load.done()
+    await load
+    assert len(client.written) == LOAD
+    assert set(broken.pids) == {"Node1", "Node2", "Node3"}  # killed on purpose: left dead
+    assert await client.size("Node4") is None
+
+    broken.heal()
+    assert await everywhere(client) > LOAD
+    assert await client.missing(client.written) == []
+
+
+async def test_a_killed_primary_is_replaced_and_two_dead_nodes_stop_writes_but_no_reads(
+    broken: Network, client: Client, record_property: Callable[[str, object], None]
+) -> None:
+    did = await client.write()
+    primary = await client.primary()
+    broken.kill(primary)
+    await client.write()
+    record_property("primary_killed_pause_s", round(client.times[-1], 1))
+
+    broken.kill(primary % 4 + 1)
+    hasty = await Client.open(broken.genesis, reply_s=3)
+    with pytest.raises(VdrError, match="timeout"):
+        await hasty.write()
+    assert await hasty.read(did) is not None
+    words = ("--did", did, "--verkey", "GJ1SzoWzavQYfNL9XkaJdrQejfztN4XqdsiV4ct3LXKL")
+    refused = manage("register", "--dir", str(broken.folder), *words)
+    assert refused.returncode == 1
+    assert "2 of 4 nodes can take part and a write needs 3" in refused.stderr
+
+    broken.heal()
+    await (await Client.open(broken.genesis)).write()
+
+
+async def test_the_supervisor_starts_a_node_again_that_died_and_says_so(
+    broken: Network, client: Client
+) -> None:
+    before = broken.pids
+    os.kill(before["Node3"], signal.SIGKILL)
+
+    async def back() -> bool:
+        pids = await asyncio.to_thread(lambda: broken.pids)
+        return pids.get("Node3") not in {None, before["Node3"]}
+
+    await until(back)
+    told = broken.status()["restarts"]
+    assert [one["nodes"] for one in told] == [["Node3"]]
+    assert "Node3 died and was started again at" in broken.manage("status")
+    await client.write()
+    await everywhere(client)
+
+
+async def test_a_frozen_node_holds_nobody_up(broken: Network, client: Client) -> None:
+    node = await client.primary() % 4 + 1  # a hung primary is another story
+    broken.freeze(node)
+    assert broken.status()["frozen"] == [f"Node{node}"]
+    await client.write_many(10, 5)
+    await broken.register("LibindyDid111111111111", broken.trustee.verkey, "none")
+    assert await client.size(f"Node{node}") is None
+    broken.manage("thaw", f"Node{node}")
+    await everywhere(client)
+
+
+async def test_a_node_that_is_cut_off_misses_what_happens_and_then_learns_it(
+    broken: Network, client: Client
+) -> None:
+    before = await everywhere(client)
+    broken.partition((4,))
+    assert broken.status()["cut"] == [["Node4"], ["Node1", "Node2", "Node3"]]
+    await client.write_many(10, 5)
+    assert await client.size("Node4") == before
+    broken.heal()
+    assert broken.status()["cut"] == []
+    assert await everywhere(client) >= before + 10
+
+
+@long
+async def test_halves_do_not_write_and_the_healed_whole_does(
+    broken: Network, client: Client
+) -> None:
+    broken.partition((1, 2), (3, 4))
+    hasty = await Client.open(broken.genesis, reply_s=3)
+    with pytest.raises(VdrError, match=r"timeout|consensus"):
+        await hasty.write()
+    await asyncio.sleep(30)  # long enough for view changes that cannot end
+    broken.heal()
+    whole = await Client.open(broken.genesis)
+    await whole.write_many(20, 5)
+    await everywhere(whole)
+
+
+@long
+async def test_many_faults_one_after_the_other_lose_nothing(
+    broken: Network, client: Client
+) -> None:
+    for node in (1, 2, 3, 4):
+        for fault in (broken.kill, broken.freeze, lambda n: broken.partition((n,))):
+            load = asyncio.create_task(client.write_many(60, 5))
+            await asyncio.to_thread(fault, node)
+            await load
+            await asyncio.to_thread(broken.heal)
+    await everywhere(client)
+    assert await client.missing(client.written) == []
+
+
+@long
+async def test_a_node_that_joins_has_all_and_takes_part(running: Network) -> None:
+    running.manage("add-node")
+    assert set(running.pids) == {f"Node{n}" for n in range(1, 6)}
+    client = await Client.open(running.genesis)
+    await client.write_many(20, 5)
+    assert await client.size("Node5") is not None
+    running.manage("restart", "--one-process")
+    assert len(set(running.pids.values())) == 1
+    assert len(running.pids) == 5
+    assert await client.missing(client.written) == []
