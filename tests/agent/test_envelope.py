@@ -442,11 +442,32 @@ def dump_text(letters: int) -> bytes:
         b'{"a":' + b"[" * 10**5,
         b"{" + b",".join(b'"%d":1' % n for n in range(10**5)) + b"}",
         b'{"a":[' + b"1," * MAX_ITEMS + b"1,1]}",
+        b'{"a":[' + b",".join([b"[" * 60 + b"]" * 60] * 1000) + b"]}",
     ],
-    ids=range(14),
+    ids=range(15),
 )
 def test_sec_e07_hostile_json_inside_is_refused(plain: bytes) -> None:
     refused(pack(plain, [FABER.verkey], ALICE))
+
+
+@pytest.mark.parametrize(
+    "packed",
+    [
+        b'{"a":[' + b",".join([b"{}"] * 10) + b"]}",
+        b'{"a":' + b"[" * 20 + b"]" * 20 + b"}",
+        b"{" + b",".join(b'"%d":"x"' % n for n in range(20)) + b"}",
+    ],
+)
+def test_sec_e07_what_is_too_rich_for_an_envelope_is_not_even_parsed(
+    packed: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Anybody may send it, and a megabyte of brackets takes 0.3 s to parse."""
+
+    def parsed(_raw: bytes) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr("keep_agent.envelope.read_json", parsed)
+    refused(packed)
 
 
 # properties
