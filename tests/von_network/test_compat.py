@@ -278,3 +278,130 @@ remotes = {1: Some(socket=closed), 2: Some(socket=None), 3: Some(socket=live)}
 node = Some(nodestack=Some(listener=live, remotes=remotes), clientstack=stack)
 assert looper._sockets(node) == [live, live]
 """)
+
+
+def test_names_that_python_dropped_are_back_and_those_it_has_are_untouched() -> None:
+    run("""
+import asyncio.coroutines, collections, collections.abc, hashlib
+assert collections.Mapping is collections.abc.Mapping
+assert collections.OrderedDict.__module__ == "collections"
+assert isinstance(asyncio.coroutines.CoroWrapper, type)
+from _sha256 import sha256
+assert sha256(b"a").hexdigest() == hashlib.sha256(b"a").hexdigest()
+""")
+
+
+def test_the_backport_of_importlib_metadata_is_the_standard_library() -> None:
+    run("""
+import importlib_metadata, importlib.metadata
+assert importlib_metadata is importlib.metadata
+assert importlib_metadata.version("indy-node") == "1.13.2"
+""")
+
+
+def test_the_authenticator_of_the_nodes_can_be_made() -> None:
+    run("""
+import zmq.auth.thread
+class Some:
+    "doc"
+assert zmq.auth.thread._inherit_docstrings(Some) is Some
+from stp_zmq.authenticator import AsyncioAuthenticator
+""")
+
+
+def test_a_sortedcontainers_that_kills_nodes_at_their_restart_is_refused() -> None:
+    run("""
+import sortedcontainers
+from keep_network.compat import packages
+packages._sortedcontainers()
+sortedcontainers.__version__ = "2.4.0"
+try:
+    packages._sortedcontainers()
+except ImportError as error:
+    assert "1.5.7" in str(error)
+else:
+    raise AssertionError("2.4.0 was taken")
+""")
+
+
+def test_databases_stay_small_in_memory(tmp_path: Path) -> None:
+    """Some 90 of them are open in one process; what they hold must not add up."""
+    run(
+        """
+import rocksdb
+options = rocksdb.Options()
+options.create_if_missing = True
+db = rocksdb.DB(sys.argv[1] + "/db", options)
+for number in range(3000):
+    db.put(b"%d" % number, b"x" * 1000)
+assert db.rows.property_int_value("rocksdb.cur-size-all-mem-tables") < 1 << 20
+assert db.get(b"0") == db.get(b"2999") == b"x" * 1000
+""",
+        str(tmp_path),
+    )
+
+
+def test_the_settings_are_ours_and_a_file_of_the_user_wins(tmp_path: Path) -> None:
+    run(
+        """
+from pathlib import Path
+from keep_network import settings
+folder = Path(sys.argv[1])
+config = settings.load(folder)
+assert config.Max3PCBatchWait == 0.05 and config.LOG_SIZE == 3 * config.CHK_FREQ
+assert config.LEDGER_DIR == str(folder / "data")
+(folder / "etc" / "indy_config.py").write_text("NETWORK_NAME = 'sandbox'\\nCHK_FREQ = 7\\n")
+assert settings.load(folder).CHK_FREQ == 7
+""",
+        str(tmp_path),
+    )
+
+
+def test_a_node_hears_only_its_side_of_a_partition(tmp_path: Path) -> None:
+    run(
+        """
+from pathlib import Path
+from keep_network import cut
+folder = Path(sys.argv[1])
+node = cut.Cut(folder, "Node1")
+assert not node.bars("Node2")
+cut.save(folder, [["Node1", "Node2"], ["Node3"]])
+assert not node.bars("Node2") and node.bars("Node3") and node.bars("Node4")
+cut.save(folder, [["Node3"], ["Node2"]])
+assert node.bars("Node2") and node.bars("Node3")
+cut.save(folder, [])
+assert not node.bars("Node3") and cut.groups(folder) == []
+""",
+        str(tmp_path),
+    )
+
+
+def test_a_barred_peer_is_disconnected_and_not_heard_until_it_is_back(tmp_path: Path) -> None:
+    run(
+        """
+from types import SimpleNamespace as Some
+from plenum.common.stacks import NodeZStack
+from keep_network.stack import CuttableStack
+barred, calls = set(), []
+def note(name, told=None):
+    return lambda self, *words, **_: calls.append((name, *words)) or told
+for name in ("disconnectByName", "reconnectRemoteWithName", "transmit", "_verifyAndAppend"):
+    setattr(NodeZStack, name, note(name, True))
+stack = CuttableStack.__new__(CuttableStack)
+stack._remotes = {"Node2": Some(name="Node2", socket=object())}
+stack.remotesByKeys = {b"2": stack._remotes["Node2"]}
+CuttableStack.remotes = property(lambda self: self._remotes)
+stack.cut = Some(bars=lambda peer: peer in barred)
+assert stack.obey() is False and calls == []
+assert stack.transmit("hi", "Node2") is True and stack._verifyAndAppend(b"hi", b"2") is True
+calls.clear()
+barred.add("Node2")
+assert stack.obey() is False and calls == [("disconnectByName", "Node2")]
+assert stack.transmit("hi", "Node2")[0] is False
+assert stack._verifyAndAppend(b"hi", b"2") is False and len(calls) == 1
+barred.clear()
+assert stack.obey() is True and calls[1:] == [("reconnectRemoteWithName", "Node2")]
+assert stack.obey() is False
+""",
+        str(tmp_path),
+    )

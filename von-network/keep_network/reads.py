@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import importlib
 import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from indy_vdr import VdrError, ledger
+from indy_vdr import VdrError
 
 from keep_network import arguments, control
 from keep_network.arguments import Verbs, folder_of
@@ -18,6 +19,7 @@ from keep_network.errors import BadInputError, NetworkError
 from keep_network.ledger import open_pool
 from keep_network.record import Network
 
+_vdr: Any = importlib.import_module("indy_vdr.ledger")  # its stub has what the agents use
 _RULES = {
     "identifier": "LibindyDid111111111111",
     "reqId": 1,
@@ -42,23 +44,23 @@ class Read:
 
 
 READS = {
-    "get-nym": Read(("did",), lambda did: ledger.build_get_nym_request(None, did)),
+    "get-nym": Read(("did",), lambda did: _vdr.build_get_nym_request(None, did)),
     "get-attrib": Read(
         ("did", "attribute"),
-        lambda did, name: ledger.build_get_attrib_request(None, did, name, None, None),
+        lambda did, name: _vdr.build_get_attrib_request(None, did, name, None, None),
     ),
-    "get-schema": Read(("id",), lambda name: ledger.build_get_schema_request(None, name)),
-    "get-cred-def": Read(("id",), lambda name: ledger.build_get_cred_def_request(None, name)),
+    "get-schema": Read(("id",), lambda name: _vdr.build_get_schema_request(None, name)),
+    "get-cred-def": Read(("id",), lambda name: _vdr.build_get_cred_def_request(None, name)),
     "get-revoc-reg-def": Read(
-        ("id",), lambda name: ledger.build_get_revoc_reg_def_request(None, name)
+        ("id",), lambda name: _vdr.build_get_revoc_reg_def_request(None, name)
     ),
     "get-revoc-reg": Read(
         ("id",),
-        lambda name: ledger.build_get_revoc_reg_request(None, name, int(time.time())),
+        lambda name: _vdr.build_get_revoc_reg_request(None, name, int(time.time())),
     ),
-    "get-taa": Read((), lambda: ledger.build_get_txn_author_agreement_request(None, None)),
-    "get-aml": Read((), lambda: ledger.build_get_acceptance_mechanisms_request(None)),
-    "get-auth-rules": Read((), lambda: ledger.build_custom_request(json.dumps(_RULES))),
+    "get-taa": Read((), lambda: _vdr.build_get_txn_author_agreement_request(None, None)),
+    "get-aml": Read((), lambda: _vdr.build_get_acceptance_mechanisms_request(None)),
+    "get-auth-rules": Read((), lambda: _vdr.build_custom_request(json.dumps(_RULES))),
 }
 """The reads with a state proof; `get-txn` is beside them."""
 
@@ -79,7 +81,7 @@ def add_verbs(verbs: Verbs) -> None:
 
 
 def _transaction(number: int, name: str) -> Any:
-    return ledger.build_get_txn_request(None, LEDGERS[name], number)
+    return _vdr.build_get_txn_request(None, LEDGERS[name], number)
 
 
 def _number(text: str) -> int:
