@@ -11,6 +11,7 @@ import itertools
 import os
 import random
 import secrets
+import shutil
 import signal
 import sys
 import tempfile
@@ -311,6 +312,8 @@ async def _main(args: argparse.Namespace) -> int:
     print(report)  # noqa: T201
     if report.failures:
         print(f"stores and logs are in {folder}")  # noqa: T201
+    else:
+        shutil.rmtree(folder)
     return 1 if report.failures else 0
 
 
