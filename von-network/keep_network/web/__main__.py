@@ -77,7 +77,7 @@ async def _serve(server: Server, owner: Identity | None) -> None:
 
 
 def _warn(settings: Settings) -> None:
-    writes = " and register DIDs on the ledger" if settings.register else ""
+    writes = " and register DIDs on the ledger" if settings.writes else ""
     print(
         f"web: everybody who reaches {settings.host} can read the ledgers, store tails "
         f"files{writes}; nobody has to log in. The nodes listen on 127.0.0.1 all the same: "

@@ -156,7 +156,7 @@ def _verdict(checks: dict[str, Any]) -> bool | None:
     if checks.get("path") is False:
         return False
     signed = checks.get("signed")
-    verdicts = [one.get("good") for one in signed] if isinstance(signed, list) else []
+    verdicts = [mapping(one).get("good") for one in signed] if isinstance(signed, list) else []
     if False in verdicts:
         return False
     return True if verdicts and all(verdicts) else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import json
 import logging
 from collections.abc import Awaitable, Callable
@@ -12,6 +13,7 @@ from typing import Any
 import aiohttp
 
 from keep_network.web.errors import UnavailableError
+from keep_network.web.keys import VERKEY_BYTES, decode
 from keep_network.web.nodes import Nodes
 from keep_network.web.settings import Settings
 
@@ -20,6 +22,8 @@ log = logging.getLogger(__name__)
 GENESIS_BYTES = 1 << 20
 _FETCH_S = 15
 _FIRST_PAUSE_S = 0.25
+_PORTS = 1 << 16
+_BLS_BYTES = 128
 
 Open = Callable[[str], Awaitable[Nodes]]
 
@@ -96,6 +100,8 @@ class Connection:
 def check_genesis(text: str) -> None:
     """Refuse what is no genesis, so that the reason is better than indy-vdr's.
 
+    indy-vdr panics over a node key of the wrong length, and can open no other pool after that.
+
     Raises:
         UnavailableError: it says which line is wrong.
     """
@@ -111,9 +117,19 @@ def _is_node(line: str) -> bool:
     try:
         told: Any = json.loads(line)
         data = told["txn"]["data"]["data"]
-        return bool(data["alias"] and data["client_ip"] and int(data["client_port"]))
+        for side in ("client", "node"):
+            ipaddress.ip_address(data[f"{side}_ip"])
+            if not 0 < data[f"{side}_port"] < _PORTS:
+                return False
+        keyed = _bytes(told["txn"]["data"]["dest"]) == VERKEY_BYTES
+        signs = "blskey" not in data or _bytes(data["blskey"]) == _BLS_BYTES
+        return keyed and signs and isinstance(data["alias"], str)
     except (ValueError, KeyError, TypeError, RecursionError):
         return False
+
+
+def _bytes(text: Any) -> int:
+    return len(decode(text)) if isinstance(text, str) else 0
 
 
 async def _fetch(url: str) -> str:

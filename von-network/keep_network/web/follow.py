@@ -43,7 +43,7 @@ class Follower:
         self._health = health
         self._store: Store | None = None
         self._looking = asyncio.Lock()
-        self._looked = float(-_ANY)
+        self._looked = self._outdated = float(-_ANY)
         self._sure = False
         self._turn = 0
         self._behind: dict[int, int] = {}
@@ -77,6 +77,11 @@ class Follower:
             raise UnavailableError("Not ready")
         return self._store
 
+    def outdate(self) -> None:
+        """Say that something was written just now: what was read before is not fresh."""
+        self._outdated = time.monotonic()
+        self._events.call()
+
     async def fresh(self) -> Store:
         """Return the copy with what the nodes had just now, if that is quickly to be had.
 
@@ -103,9 +108,11 @@ class Follower:
 
     async def _look(self) -> None:
         """Ask one node how long the ledgers are, and read what is new."""
-        if time.monotonic() - self._looked <= _FRESH_S and not self.syncing:
-            return
         async with self._looking:
+            begun = time.monotonic()
+            recent = self._looked > max(begun - _FRESH_S, self._outdated)
+            if recent and not self.syncing:
+                return
             self._turn += 1
             name = self._health.pick(self._connection.nodes, self._turn)
             for ledger in LEDGERS.values():
@@ -113,7 +120,7 @@ class Follower:
                 if size is not None:
                     await self._take(ledger, size)
             self._sure = True
-            self._looked = time.monotonic()
+            self._looked = begun
 
     async def _size(self, name: str, ledger: int) -> int | None:
         """Return the length of a ledger at a node, None if the node does not say."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -76,7 +77,8 @@ class Health:
 
     async def look(self, nodes: Nodes) -> None:
         """Ask every node one small thing."""
-        found = await asyncio.gather(*(self._feel(nodes, name) for name in nodes.names))
+        one = asyncio.Lock()  # together they would wait for each other, and seem slow
+        found = await asyncio.gather(*(self._feel(nodes, name, one) for name in nodes.names))
         changed = [p for p in found if not self._is_as_before(p)]
         self._pulses = {pulse.name: pulse for pulse in found}
         if changed:
@@ -112,13 +114,15 @@ class Health:
             for name, told in sorted(self._info.items())
         ]
 
-    async def _feel(self, nodes: Nodes, name: str) -> Pulse:
-        begun = time.monotonic()
-        told = (await nodes.ask(get_transaction(DOMAIN, 1), [name], _ASK_S))[name]
-        spent = 1000 * (time.monotonic() - begun)
+    async def _feel(self, nodes: Nodes, name: str, one: asyncio.Lock) -> Pulse:
+        before = self._pulses.get(name)
+        lately = before is not None and before.reachable
+        async with one if lately else contextlib.nullcontext():
+            begun = time.monotonic()
+            told = (await nodes.ask(get_transaction(DOMAIN, 1), [name], _ASK_S))[name]
+            spent = 1000 * (time.monotonic() - begun)
         size = mapping(mapping(told).get("data")).get("ledgerSize")
         now = Pulse(name, told is not None, spent if told else None, size, time.time())
-        before = self._pulses.get(name)
         if before and before.reachable == now.reachable:
             now = Pulse(name, now.reachable, now.latency_ms, size, before.since)
         return now

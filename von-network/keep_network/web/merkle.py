@@ -77,7 +77,7 @@ def fits(transaction: Mapping[str, Any]) -> bool:
         index = int(transaction["txnMetadata"]["seqNo"]) - 1
         found = root(leaf(transaction), index, int(transaction["ledgerSize"]), path)
         return found == base58.b58decode(transaction["rootHash"])
-    except (KeyError, TypeError, ValueError, OverflowError):
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         return False
 
 

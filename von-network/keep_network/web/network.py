@@ -9,7 +9,6 @@ from typing import Any
 from keep_network.web.health import Pulse
 from keep_network.web.transactions import mapping, text
 
-_SLOW_MS = 1000
 _DAY_S, _HOUR_S, _MINUTE_S = 86400, 3600, 60
 _LEDGERS = {"ledger": "domain", "pool": "pool", "config": "config", "audit": "audit"}
 
@@ -68,7 +67,9 @@ def overview(pulses: Sequence[Pulse], info: Mapping[str, Any]) -> Overview:
             "warning", "Looking at the nodes", "The first answers are on their way.", ()
         )
     if live == total:
-        return Overview("good", f"All {total} nodes answer", "Reads and writes work.", cards)
+        leads = next((f" {c.name} leads, view {c.view}." for c in cards if c.primary), "")
+        more = f"Reads and writes work.{leads}"
+        return Overview("good", f"All {total} nodes answer", more, cards)
     headline = f"{live} of {total} nodes answer"
     if live >= needed:
         more = f"Reads and writes go on: {needed} nodes are enough to write."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,7 @@ DOMAIN, POOL, CONFIG = 1, 0, 2
 LEDGERS = {"domain": DOMAIN, "pool": POOL, "config": CONFIG}
 _NOBODY = "LibindyDid111111111111"
 _PROTOCOL = 2
+_OPEN_S = 30
 _TIMEOUTS = {"ack_timeout": 4, "reply_timeout": 15, "freshness_threshold": 300}
 
 
@@ -90,8 +92,11 @@ class VdrNodes:
         """
         indy_vdr.set_config(_TIMEOUTS)
         try:
-            nodes = cls(await indy_vdr.open_pool(transactions=genesis))
-            await nodes._look()
+            async with asyncio.timeout(_OPEN_S):
+                nodes = cls(await indy_vdr.open_pool(transactions=genesis))
+                await nodes._look()
+        except TimeoutError as error:  # a panic of indy-vdr is silence to us
+            raise UnavailableError("the nodes do not answer") from error
         except VdrError as error:
             raise UnavailableError(_words(error)) from error
         return nodes

@@ -48,10 +48,13 @@ def _signatures(row: Row) -> list[Step]:
     found = mapping(row.checks).get("signed")
     listed = [mapping(one) for one in found] if isinstance(found, list) else []
     if not listed:
-        return [Step(None, "Signature", f"None: {signatures.GENESIS}.")]
-    title = "Signature" if len(listed) == 1 else "Signatures"
+        return [Step(None, "Not signed", _capital(signatures.GENESIS))]
     return [
-        Step(one.get("good"), title, f"{text(one.get('by'))}: {text(one.get('why'))}.")
+        Step(
+            one.get("good"),
+            f"Signed by {text(one.get('by'))}",
+            _capital(text(one.get("why"))),
+        )
         for one in listed
     ]
 
@@ -103,3 +106,7 @@ def _root(data: Mapping[str, Any], signed: Mapping[str, Any], nodes: Nodes) -> l
     return [
         Step(good, "Agreed by the nodes", words, f"signed at {moment:%Y-%m-%d %H:%M:%S} UTC")
     ]
+
+
+def _capital(words: str) -> str:
+    return f"{words[:1].upper()}{words[1:]}."

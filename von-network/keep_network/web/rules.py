@@ -36,11 +36,11 @@ _DEEDS = {
     ("VALIDATOR_INFO", "ADD"): ("The network itself", "ask the nodes about themselves"),
 }
 _FIELDS = {
-    "node_ip": "the address for other nodes",
-    "node_port": "the port for other nodes",
-    "client_ip": "the address for clients",
-    "client_port": "the port for clients",
-    "blskey": "the BLS key",
+    "node_ip": "the address of a node for other nodes",
+    "node_port": "the port of a node for other nodes",
+    "client_ip": "the address of a node for clients",
+    "client_port": "the port of a node for clients",
+    "blskey": "the BLS key of a node",
 }
 _NUMBERS = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six", 7: "seven"}
 TOPICS = (
@@ -124,7 +124,7 @@ def _role(told: dict[str, Any]) -> str:
         noun = "DIDs" if number == "*" else f"{_role_name(number)}s"
         return f"{_NUMBERS.get(count, count)} {noun} together"
     if number == "*":
-        return "its owner" if owner else "anybody with a DID on the ledger"
+        return "the owner" if owner else "anybody with a DID on the ledger"
     return a(_role_name(number)) + (" who owns it" if owner else "")
 
 
@@ -158,9 +158,9 @@ def _nym(rule: dict[str, Any]) -> tuple[str, str]:
 
 
 def _node(rule: dict[str, Any]) -> str:
-    field, new = text(rule.get("field")), rule.get("new_value")
+    field, new = text(rule.get("field")), "VALIDATOR" in str(rule.get("new_value"))
     if field != "services":
-        return f"change {_FIELDS.get(field, field)} of a node"
+        return f"change {_FIELDS.get(field, f'{field} of a node')}"
     if rule.get("auth_action") == "ADD":
         return "add a node" if new else "add a node that does not take part yet"
     return "take a node into the consensus" if new else "take a node out of the consensus"

@@ -39,7 +39,7 @@ class Server:
         connection, events = Connection(settings, opens), Events()
         health = Health(key, events)
         follower = Follower(settings, connection, events, health)
-        registrar = Registrar(connection, health, key if settings.register else None)
+        registrar = Registrar(connection, health, key if settings.writes else None)
         return cls(settings, connection, events, health, follower, registrar)
 
     def status(self) -> dict[str, Any]:
@@ -48,7 +48,7 @@ class Server:
         return {
             "anonymous": self.settings.seed is None,
             "init_error": self.connection.error,
-            "register_new_dids": self.settings.register,
+            "register_new_dids": self.settings.writes,
             "display_ledger_state": self.settings.display,
             "ready": ready,
             "syncing": ready and self.settings.display and self.follower.syncing,
@@ -68,4 +68,4 @@ class Server:
     async def register(self, wanted: Sequence[Registration]) -> None:
         """Register DIDs, and let the copy of the ledgers follow; raises what `Registrar` does."""
         await self.registrar.register(wanted)
-        self.events.call()
+        self.follower.outdate()

@@ -30,7 +30,7 @@ class Settings:
 
     Attributes:
         seed: of a DID that may write NYMs, as in a registration; None: read-only, anonymous.
-        register: offer registration; needs a seed.
+        register: offer registration; it takes a seed, too.
         display: keep a copy of the ledgers, and show it.
         pages: serve pages for people, not only JSON.
         cache: SQLite file of the copy; None: a temporary one.
@@ -58,6 +58,11 @@ class Settings:
     links: tuple[Link, ...] = ()
     log_level: int = logging.WARNING
 
+    @property
+    def writes(self) -> bool:
+        """True when DIDs can be registered here."""
+        return self.register and self.seed is not None
+
     @classmethod
     def load(cls, env: Mapping[str, str]) -> Self:
         """Read the environment; what is absent has the classic default.
@@ -70,14 +75,13 @@ class Settings:
             raise BadInputError("GENESIS_FILE or GENESIS_URL must say which network")
         if url and urlsplit(url).scheme not in {"http", "https"}:
             raise BadInputError("GENESIS_URL must begin with http:// or https://")
-        seed = env.get("LEDGER_SEED") or None
         return cls(
             genesis_file=None if url or not file else Path(file),
             genesis_url=url or None,
-            seed=seed,
+            seed=env.get("LEDGER_SEED") or None,
             host=env.get("WEB_SERVER_HOST") or "127.0.0.1",
             port=_number(env, "PORT", 9000, _MAX_PORT),
-            register=_yes(env, "REGISTER_NEW_DIDS", default=False) and seed is not None,
+            register=_yes(env, "REGISTER_NEW_DIDS", default=False),
             display=_yes(env, "DISPLAY_LEDGER_STATE", default=True)
             and _yes(env, "ENABLE_LEDGER_CACHE", default=True),
             pages=_yes(env, "ENABLE_BROWSER_ROUTES", default=True),

@@ -9,11 +9,11 @@ from typing import Any
 
 from keep_network.web import keys, merkle
 
-GENESIS = "written into the genesis; it needs no signature"
+GENESIS = "it was written into the genesis, which everybody starts with"
 ALTERED = "the nodes keep it in another form than it was signed in"
 NO_KEY = "the ledger has no key of this DID from before this transaction"
-GOOD = "fits the key that the ledger had for this DID at that time"
-BAD = "does not fit the key that the ledger had for this DID at that time"
+GOOD = "the signature fits the key that the ledger had for this DID at that time"
+BAD = "the signature does not fit the key that the ledger had for this DID at that time"
 
 KeyOf = Callable[[str], str | None]
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-_VERSION = 1
+_VERSION = 2
 _SHIFT = 48  # the row's number is the ledger's, then the transaction's
 _TERM = re.compile(r"[^\s\"]{1,200}")
 _MAX_TERMS = 16
@@ -28,7 +28,7 @@ CREATE INDEX by_author ON txn (author, seq);
 CREATE INDEX by_endorser ON txn (endorser, seq);
 CREATE INDEX by_subject ON txn (subject, type, seq);
 CREATE VIRTUAL TABLE words USING fts5 (
-    text, content='', columnsize=0, prefix='3 6', tokenize="unicode61 tokenchars ':_-.~'"
+    text, content='', columnsize=0, prefix='3 6', tokenize="unicode61"
 );
 """
 

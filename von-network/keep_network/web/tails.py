@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 import base58
 from aiohttp import BodyPartReader, web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from keep_network.web.connection import Connection
 from keep_network.web.errors import BadRequestError, NotFoundError, TooLargeError
@@ -123,7 +124,7 @@ async def _save(request: web.Request, file: BinaryIO) -> str:
         async for part in await request.multipart():
             if isinstance(part, BodyPartReader) and part.name == "tails":
                 return await _copy(part, file)
-    except (ValueError, AssertionError) as error:
+    except (ValueError, AssertionError, HttpProcessingError) as error:
         raise BadRequestError("This is no multipart/form-data.") from error
     raise BadRequestError("The part `tails` is missing.")
 
