@@ -234,7 +234,9 @@ class Peer:
         """Tell whether this peer is the one that the exchange is bound to, or may become it."""
         if x.their_key is not None:
             return x.their_key == self.via.sender
-        return x.connection in {None, self.connection}
+        if x.connection is not None:
+            return x.connection == self.connection
+        return x.peer in self.ids
 
 
 class Records(Port):

@@ -8,6 +8,7 @@ Errors of peers become problem reports here and nowhere else.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -46,7 +47,7 @@ from keep_agent.message import (
     TypeUri,
     new_id,
 )
-from keep_agent.outcome import Event, body_digest, logged, outcome, seen_name
+from keep_agent.outcome import SEEN, Event, body_digest, logged, outcome, seen_name
 from keep_agent.refusals import Allowance, abandoned, not_now, report
 from keep_agent.rows import Commit, Waiting
 from keep_agent.store import Profile
@@ -56,6 +57,7 @@ log = logging.getLogger(__name__)
 TRIES = 3
 EARLY_MOST = 256
 EARLY_MOST_OF_A_PEER = 16
+EARLY_BYTES = 64 << 10
 GENERIC = {"notification", "report-problem"}
 """Families whose acks and problem reports speak of an exchange of any family (RFC 0015, 0035)."""
 
@@ -235,10 +237,12 @@ class Dispatcher:
             RefusedError: another message was, under the same id.
         """
         known = x.seen.get(message.id)
-        if known is None and attempt and x.state == START:
-            known = (await self.profile.fetch("seen", seen_name(x, message.id)) or {}).get(
-                "digest"
-            )
+        if known is None and x.state == START:
+            name = seen_name(x, message.id)
+            seen = self.profile.cached(SEEN, name)
+            if seen is None and attempt:
+                seen = await self.profile.fetch(SEEN, name)
+            known = (seen or {}).get("digest")
         if known not in {None, digest}:
             raise RefusedError("another message came under this id before")
         return known is not None
@@ -401,6 +405,8 @@ class Dispatcher:
         mine = sum(1 for _, p in self.early.values() if p.connection == peer.connection)
         if len(self.early) >= EARLY_MOST or mine >= EARLY_MOST_OF_A_PEER:
             raise UnavailableError("too many messages came too early") from why
+        if len(json.dumps(received.body)) > EARLY_BYTES:
+            raise UnavailableError("a long message came too early") from why
         waiting = Waiting(
             name=body_digest(
                 {"": received.body, "from": received.sender, "to": received.recipient}

@@ -72,29 +72,39 @@ class Commit:
     events: tuple[Json, ...] = ()
 
 
-def operations(tx: Session, commit: Commit) -> list[Awaitable[object]]:
-    """Return all that writes this decision; the order among them does not matter."""
+def operations(
+    tx: Session, commit: Commit, sizes: dict[tuple[str, str], int]
+) -> list[Awaitable[object]]:
+    """Return all that writes this decision; the order among them does not matter.
+
+    Args:
+        sizes: told how long the rows are that a cache may keep, by category and name.
+    """
     work: list[Awaitable[object]] = []
     after = commit.after
     if after is not None and after.state != GONE:
         save = tx.insert if after.revision == 1 else tx.replace
-        work.append(save("exchange", after.id, _exchange_row(after), _exchange_tags(after)))
+        row = _exchange_row(after)
+        sizes["exchange", after.id] = len(row)
+        work.append(save("exchange", after.id, row, _exchange_tags(after)))
     if commit.waiting is not None:
-        row = asdict(commit.waiting)
-        work.append(tx.insert("inbox", row.pop("name"), json.dumps(row)))
+        inbox = asdict(commit.waiting)
+        work.append(tx.insert("inbox", inbox.pop("name"), json.dumps(inbox)))
     work += [remove(tx, "inbox", name) for name in commit.handled]
     work += [remove(tx, "outbox", name) for name in commit.delivered]
-    work += [_write(tx, write) for write in commit.writes]
+    work += [_write(tx, write, sizes) for write in commit.writes]
     for out in commit.outbox:
-        row = asdict(out)
-        work.append(tx.insert("outbox", row.pop("name"), json.dumps(row)))
+        outbox = asdict(out)
+        work.append(tx.insert("outbox", outbox.pop("name"), json.dumps(outbox)))
     return work
 
 
-async def _write(tx: Session, write: Write) -> None:
+async def _write(tx: Session, write: Write, sizes: dict[tuple[str, str], int]) -> None:
     match write:
         case Put(category=category, name=name, value=value, tags=tags, new=new):
-            await _put(tx, category, name, json.dumps(value), tags, new=new)
+            text = json.dumps(value)
+            sizes[category, name] = len(text)
+            await _put(tx, category, name, text, tags, new=new)
         case Delete(category=category, name=name):
             await remove(tx, category, name)
         case PutKey(verkey=verkey, key=key, metadata=metadata):

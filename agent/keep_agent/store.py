@@ -11,8 +11,8 @@ import fcntl
 import json
 import os
 import time
-from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import takewhile
@@ -22,6 +22,7 @@ from typing import Any, Self, TypeVar
 from aries_askar import AskarError, AskarErrorCode, Key, Session
 from aries_askar import Store as Askar
 
+from keep_agent.cache import Row, Rows
 from keep_agent.errors import ConflictError, NotFoundError, RefusedError, UnavailableError
 from keep_agent.machine import GONE, Consume, Delete, Exchange, Put, PutKey, Write
 from keep_agent.message import Json
@@ -38,7 +39,7 @@ from keep_agent.rows import (
 from keep_agent.whole import whole
 
 MOST_IN_GROUP = 64
-CACHED_ROWS = 4096
+CACHED_ROWS, CACHED_BYTES = 4096, 16 << 20
 RECENT_EVENTS = 4096
 DISCARD_AFTER_S, DISCARD_AGAIN_S = 0.05, 1.0
 BUSY_S, GATHER_S = 0.01, 0.003
@@ -53,7 +54,7 @@ class Profile:
     def __init__(self, store: Store, name: str) -> None:
         self.name = name
         self._store = store
-        self._rows: OrderedDict[tuple[str, str], Any] = OrderedDict()
+        self._rows = Rows(CACHED_ROWS, CACHED_BYTES)
         self._generation = 0
         self._discards: list[str] = []
         self._order = 0
@@ -114,6 +115,10 @@ class Profile:
         """Return the exchange of this id if it is at hand; None says nothing about the store."""
         return self._rows.get(("exchange", name))
 
+    def cached(self, category: str, name: str) -> Json | None:
+        """Return a record if it is at hand; None says nothing about the store."""
+        return self._rows.get((category, name))
+
     async def exchanges(
         self, tags: dict[str, str], *, offset: int = 0, limit: int = 1000
     ) -> list[Exchange[Any]]:
@@ -137,16 +142,16 @@ class Profile:
 
     async def _cached(self, category: str, name: str, read: Callable[[bytes], T]) -> T | None:
         row = (category, name)
-        if row in self._rows:
-            self._rows.move_to_end(row)
-            return self._rows[row]  # type: ignore[no-any-return] # one reader per category
+        known: T | None = self._rows.get(row)
+        if known is not None:
+            return known
         generation = self._generation
         entry = await self._read(lambda session: session.fetch(category, name))
         if entry is None:
             return None
         value = read(entry.value)
         if generation == self._generation:  # nothing was committed meanwhile
-            self._remember(row, value)
+            self._rows.put(row, value, len(entry.value))
         return value
 
     async def _entries(
@@ -162,12 +167,6 @@ class Profile:
 
         async with self._store.reading:
             return await _reading(read())
-
-    def _remember(self, row: tuple[str, str], value: Any) -> None:
-        self._rows[row] = value
-        self._rows.move_to_end(row)
-        if len(self._rows) > CACHED_ROWS:
-            self._rows.popitem(last=False)
 
     # -- writing ---------------------------------------------------------------------------------
 
@@ -248,14 +247,17 @@ class Profile:
         self._order += 1
         return self._order
 
-    def _committed(self, commits: Sequence[Commit], events: Sequence[Json]) -> None:
+    def _committed(
+        self, commits: Sequence[Commit], events: Sequence[Json], sizes: Mapping[Row, int]
+    ) -> None:
         self._generation += 1
         for commit in commits:
             after = commit.after
             if after is not None and after.state != GONE:
-                self._remember(("exchange", after.id), after)
+                row = ("exchange", after.id)
+                self._rows.put(row, after, sizes[row])
             for write in commit.writes:
-                self._settle(write)
+                self._settle(write, sizes)
         self._page += bool(events)
         self._recent += events
         for commit in commits:
@@ -264,14 +266,14 @@ class Profile:
             self._changed.set()
             self._changed = asyncio.Event()
 
-    def _settle(self, write: Write) -> None:
+    def _settle(self, write: Write, sizes: Mapping[Row, int]) -> None:
         match write:
             case Put(category=category, name=name, value=value):
-                self._remember((category, name), value)
+                self._rows.put((category, name), value, sizes[category, name])
             case Delete(category=category, name=name):
-                self._rows.pop((category, name), None)
+                self._rows.drop((category, name))
             case Consume(invitation=name):
-                self._rows.pop(("invitation", name), None)
+                self._rows.drop(("invitation", name))
             case PutKey():
                 pass
 
@@ -395,7 +397,6 @@ class Store:
         try:
             await self._transact(profile, [commit for _, commit in ready], discards)
         except Exception as error:  # noqa: BLE001 - found out and told one by one
-            profile._forget_all()
             profile.discard(discards, DISCARD_AGAIN_S)
             await self._write_apart(profile, ready, error)
         else:
@@ -409,13 +410,16 @@ class Store:
     ) -> None:
         """Find out which decision of a group cannot be written; the others do not suffer."""
         if isinstance(_why_not_written(error), UnavailableError):
+            profile._forget_all()
             await self._reopen(profile)
         for job, commit in ready:
             try:
                 await self._transact(profile, [commit], [])
             except Exception as alone:  # noqa: BLE001 - the writer goes on, its caller knows
-                profile._forget_all()
-                job.settle(_why_not_written(alone))
+                why = _why_not_written(alone)
+                if isinstance(why, UnavailableError):
+                    profile._forget_all()
+                job.settle(why)
             else:
                 job.settle(commit)
 
@@ -428,8 +432,9 @@ class Store:
         events = [
             {"n": page * 1000 + i, "at": now, **event} for i, event in enumerate(events, 1)
         ]
+        sizes: dict[Row, int] = {}
         async with self.askar.transaction(profile.name) as tx:
-            work = [op for commit in commits for op in operations(tx, commit)]
+            work = [op for commit in commits for op in operations(tx, commit, sizes)]
             work += [remove(tx, "outbox", name) for name in discards]
             if events:
                 work.append(tx.insert("log", str(page), json.dumps({"events": events})))
@@ -438,7 +443,7 @@ class Store:
                 if isinstance(result, BaseException):
                     raise result
             await tx.commit()
-        profile._committed(commits, events)
+        profile._committed(commits, events, sizes)
 
     async def _reopen(self, profile: Profile) -> None:
         """Give up poisoned connections ("database is locked" leaves one for the store's life)."""

@@ -25,7 +25,7 @@ from toy import (
     opened,
 )
 
-from keep_agent.connections import Connection
+from keep_agent.connections import Connection, Peer
 from keep_agent.dispatch import Context, Dispatcher
 from keep_agent.errors import (
     BadCommandError,
@@ -37,7 +37,7 @@ from keep_agent.errors import (
     UnavailableError,
 )
 from keep_agent.later import EARLY_S, Later
-from keep_agent.machine import ABANDONED, Exchange, Expired, Then, exchange_id
+from keep_agent.machine import ABANDONED, Exchange, Expired, Then, Via, exchange_id
 from keep_agent.message import Json, ProblemReport, Received
 from keep_agent.rows import Commit, Waiting
 from keep_agent.store import Profile
@@ -161,6 +161,22 @@ async def test_sec_e_03_a_replayed_question_is_answered_once(door: Door) -> None
     assert len(await door.sent()) == 1
 
 
+async def test_sec_e_03_a_replay_costs_no_transaction(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or whoever recorded a ping could keep the disk busy with it."""
+    await door.get(KNOCK)
+    whisper = Whisper(id="w").wire()
+    await door.get(whisper)
+
+    async def written(_: Commit) -> Commit:
+        raise AssertionError
+
+    monkeypatch.setattr(door.profile, "commit", written)
+    await door.get(whisper)
+    await door.get(KNOCK)
+
+
 async def test_another_content_under_a_known_id_is_refused(door: Door) -> None:
     await door.get(KNOCK)
     await door.get(Knock(id="k1", word="thanks").wire())
@@ -204,6 +220,21 @@ async def test_sec_e_10_a_problem_report_of_a_third_party_ends_nothing(
     assert (await door.only()).state == State.KNOCKED
     await door.get({**report, "@id": "p2"})
     assert (await door.only()).state == ABANDONED
+
+
+async def test_sec_e_09_an_exchange_without_a_connection_belongs_to_its_invitation() -> None:
+    x = Exchange(
+        id="x", protocol=TOY.name, minor=0, role=Side.GUEST, thid="t", peer="i", data=TOY.data()
+    )
+    holder, other = (
+        Peer(ids=ids, connection="c", known=True, via=Via(sender=BOB))
+        for ids in (("c", "i"), ("c",))
+    )
+    assert holder.owns(x)
+    assert not other.owns(x)
+    assert other.owns(replace(x, connection="c"))
+    assert not holder.owns(replace(x, connection="m"))
+    assert not holder.owns(replace(x, their_key=MALLORY))
 
 
 async def test_an_ack_of_another_family_finds_its_thread(door: Door) -> None:
@@ -428,6 +459,14 @@ async def test_early_messages_are_bounded(door: Door) -> None:
             continue
     assert kept == 16
     assert len(await door.profile.inbox()) == 16
+
+
+async def test_a_long_early_message_is_not_kept(door: Door) -> None:
+    """Its sender keeps it, and sends it again."""
+    ack = ToyAck.model_validate({"@id": "a1", "~thread": {"thid": "k1"}}).wire()
+    with pytest.raises(UnavailableError):
+        await door.get({**ack, "comment": "x" * 70_000})
+    assert await door.profile.inbox() == []
 
 
 async def test_an_early_message_that_was_sent_again_in_turn_leaves_the_inbox(
