@@ -34,6 +34,13 @@ TEST = Venv(
     disk_mb=440,
     project=ROOT,
 )
+SUITES = Venv(
+    "the nodes' own tests",
+    HOME / "suites-venv",
+    (*NODE.locks, ROOT / "von-network" / "requirements-suites.txt"),
+    download_mb=19,
+    disk_mb=90,
+)
 ROOMS = ("agent", "ledger", "zkp", "von-network", "deploy", "tests")
 USAGE = """\
 usage: ./manage VERB [arguments] [--offline]
@@ -88,9 +95,27 @@ def bench(args: list[str]) -> int:
     return become(TEST.python, str(ROOT / "tests" / "bench" / "main.py"), *args)
 
 
-def campaign(args: list[str]) -> int:
-    """Kill agents at every point and look whether anything is lost or done twice."""
+def bench_network(args: list[str]) -> int:
+    """Measure the local network on this machine."""
     ensure_venvs(TEST, NODE)
+    os.environ["PYTHONPATH"] = os.pathsep.join((str(ROOT / "deploy"), str(ROOT / "tests")))
+    return become(TEST.python, str(ROOT / "tests" / "bench" / "network.py"), *args)
+
+
+def campaign(args: list[str]) -> int:
+    """Kill agents at every point and look whether anything is lost or done twice.
+
+    With `network` first: break a network in all ways, for minutes. With `node-suites`: run the
+    node packages' own unit tests on our stand-ins.
+    """
+    if args[:1] == ["node-suites"]:
+        ensure_venvs(SUITES)
+        os.environ["PYTHONPATH"] = str(ROOT / "von-network")
+        return become(SUITES.python, str(ROOT / "von-network" / "suites.py"), *args[1:])
+    ensure_venvs(TEST, NODE)
+    if args[:1] == ["network"]:
+        os.environ["INDYKEEP_CAMPAIGN"] = "1"
+        return become(TEST.python, "-P", "-m", "pytest", "tests/von_network", *args[1:])
     os.environ["PYTHONPATH"] = os.pathsep.join((str(ROOT / "deploy"), str(ROOT / "tests")))
     return become(TEST.python, str(ROOT / "tests" / "campaigns" / "crash.py"), *args)
 
@@ -150,7 +175,10 @@ VERBS = {
     "test": Verb("[pytest arguments]", "all tests; 3 min", test),
     "check": Verb("", "format, lint, types, import rules; 1 min", check),
     "bench": Verb("[--json FILE]", "what this machine can do", bench),
-    "campaign": Verb("[--kills N] [--pool]", "kill agents everywhere, lose nothing", campaign),
+    "bench-network": Verb("[--json FILE]", "what the local network can do", bench_network),
+    "campaign": Verb(
+        "[...]", "[--kills N] [--pool]: kill agents; network, node-suites", campaign
+    ),
     "network": Verb(
         "[verb ...]", "a local Indy network of your own: von-network/manage", network
     ),

@@ -89,7 +89,7 @@ async def _fill(client: Client, watched: Watched, writes: int) -> float:
     """Write so many more, tell how the memory goes, and return what it is at the end."""
     for at in range(0, writes, STEP):
         await client.write_many(min(STEP, writes - at), AT_ONCE)
-        print(f"{len(client.written)} writes: {watched.mb():.0f} MB", file=sys.stderr)
+        sys.stderr.write(f"{len(client.written)} writes: {watched.mb():.0f} MB\n")
     return watched.mb()
 
 
@@ -114,7 +114,7 @@ def main(words: list[str]) -> int:
             figures = asyncio.run(measure(network, started_s, args.writes))
         finally:
             network.stop()
-    print(table(figures))
+    sys.stdout.write(table(figures) + "\n")
     if args.json:
         write_json(args.json, figures)
     return 1 if any(figure.met is False for figure in figures) else 0
