@@ -23,6 +23,7 @@ from keep_agent.errors import (
     BadCommandError,
     BadMessageError,
     ConflictError,
+    LocalError,
     OutOfTurnError,
     PeerError,
     RefusedError,
@@ -370,6 +371,11 @@ class Dispatcher:
             raise
         except PeerError as error:
             after, step = abandoned(protocol, x, error)
+        except LocalError as error:
+            if isinstance(event.what, Command):
+                raise
+            log.warning("no way on", extra={"id": x.id, "reason": str(error)})
+            after, step = abandoned(protocol, x, RefusedError("our side cannot go on"))
         moved = after.state != x.state or isinstance(event.what, Message)
         auto = self.context.auto(after) if moved else ()
         commit = outcome(protocol, x, after, step, event, auto)

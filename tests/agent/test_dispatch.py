@@ -328,6 +328,21 @@ async def test_a_refusal_in_the_middle_ends_the_exchange_and_tells_the_peer(door
     assert report["description"]["code"] == "e.p.not-you"
 
 
+async def test_our_own_refusal_of_a_message_is_told_to_its_sender(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not left to him as something to send again and again."""
+
+    async def broken(_word: str) -> bool:
+        raise NotFoundError("our own record is gone: 4711")
+
+    monkeypatch.setattr(door.port, "likes", broken)
+    await door.get(KNOCK)
+    (report,) = await door.sent()
+    assert "4711" not in str(report)
+    assert await door.profile.exchanges({"protocol": TOY.name}) == []
+
+
 async def test_commands_that_cannot_be_say_why(door: Door) -> None:
     await door.get(KNOCK)
     x = await door.only()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import psutil
@@ -496,6 +496,65 @@ async def test_sec_o_08_a_huge_invitation_is_refused(siege: Siege) -> None:
         url = f"http://x/?oob={'A' * 900_000}"
         with pytest.raises(LocalError):
             await client.start("out-of-band", "receive-invitation", url=url)
+
+
+RECORDED = Path(__file__).parent / "protocols" / "recorded_credentials.jsonl"
+WRONG: tuple[Any, ...] = (
+    None, 0, -1, 10**30, "", "x" * 300, [], {}, [[]], {"a": 1}, True, "a\x00b", "0x1", 1.5, "\u202ex",
+)  # fmt: skip
+
+
+def _leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    yield path
+    keys: Any = ()
+    if isinstance(value, dict):
+        keys = cast("Json", value)
+    elif isinstance(value, list):
+        keys = range(len(cast("list[Any]", value)))
+    for key in keys:
+        yield from _leaves(value[key], (*path, key))
+
+
+def _put(value: Any, path: tuple[Any, ...], new: Any) -> Any:
+    if not path:
+        return new
+    changed = value.copy()
+    changed[path[0]] = _put(value[path[0]], path[1:], new)
+    return changed
+
+
+def _wronged(message: Json) -> Iterator[Json]:
+    """Put something wrong in each place of a message, and of what is attached to it."""
+    for path in _leaves(message):
+        if path and path[0] not in {"@type", "@id", "~thread"}:
+            yield from (_put(message, path, wrong) for wrong in WRONG)
+    (name,) = [key for key in message if key.endswith("~attach")]
+    inner = json.loads(unurl64(message[name][0]["data"]["base64"].rstrip("=")))
+    for path in _leaves(inner):
+        for wrong in WRONG:
+            content = json.dumps(_put(inner, path, wrong)).encode()
+            yield _put(message, (name, 0, "data"), {"base64": url64(content)})
+
+
+async def test_sec_i_what_is_wrong_in_an_offer_or_a_question_is_an_error_to_its_sender(
+    siege: Siege,
+) -> None:
+    """Never a failure of ours: the log is looked at when the agent ends."""
+    lines = RECORDED.read_text("utf-8").splitlines()
+    messages = [json.loads(line)["message"] for line in lines]
+    openings = ("offer-credential", "request-presentation")
+    wrong: list[Json] = [
+        {**body, "@id": fresh(), "~thread": Json()}
+        for message in messages
+        if message["@type"].endswith(openings)
+        for body in _wronged(message)
+    ]
+    assert len(wrong) > 1000
+    for start in range(0, len(wrong), 140):
+        some = wrong[start : start + 140 : 7]
+        statuses = await asyncio.gather(*(siege.mallory.send(body) for body in some))
+        assert set(statuses) <= {202, 400}
+    await siege.alice.ping()
 
 
 # -- much of it ------------------------------------------------------------------------------------
