@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, cast
 
@@ -19,6 +18,7 @@ from keep_agent.message import (
     new_id,
     read_base64,
     read_json,
+    write_json,
 )
 
 MAX_PACKED = 2 * 2**20
@@ -288,7 +288,7 @@ def _read(raw: bytes) -> Json:
 
 
 def _dump(value: Json) -> bytes:
-    return json.dumps(value, separators=(",", ":")).encode()
+    return write_json(value)
 
 
 def _encode(raw: bytes) -> str:

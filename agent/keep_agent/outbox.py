@@ -8,7 +8,6 @@ crash may send the last few again, which peers that keep message ids drop.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import random
 import time
@@ -23,7 +22,7 @@ from keep_agent.envelope import seal
 from keep_agent.errors import KeepError, UnavailableError
 from keep_agent.keys import Keys
 from keep_agent.machine import Put, Target
-from keep_agent.message import Json
+from keep_agent.message import Json, write_json
 from keep_agent.rows import Commit, Outgoing
 from keep_agent.store import Profile
 from keep_agent.transport.egress import (
@@ -173,7 +172,7 @@ class Outbox:
         sender = await self._keys.load(target.sender)
         if sender is None:
             return Blocked("the key that must seal it is gone")
-        body = json.dumps(message, separators=(",", ":"), ensure_ascii=False).encode()
+        body = write_json(message)
         try:
             packed = seal(body, target.recipients, sender, target.routing)
         except KeepError as error:

@@ -15,7 +15,7 @@ from typing import Any
 from aries_askar import AskarError, AskarErrorCode, Session
 
 from keep_agent.machine import GONE, Consume, Data, Delete, Exchange, Put, PutKey, Target, Write
-from keep_agent.message import Json
+from keep_agent.message import Json, write_json
 
 Models = Mapping[str, type[Data]]
 """The `Data` model of each protocol, by `family/major`."""
@@ -88,21 +88,22 @@ def operations(
         sizes["exchange", after.id] = len(row)
         work.append(save("exchange", after.id, row, _exchange_tags(after)))
     if commit.waiting is not None:
-        inbox = asdict(commit.waiting)
-        work.append(tx.insert("inbox", inbox.pop("name"), json.dumps(inbox)))
+        inbox = _fields(commit.waiting)
+        work.append(tx.insert("inbox", commit.waiting.name, write_json(inbox)))
     work += [remove(tx, "inbox", name) for name in commit.handled]
     work += [remove(tx, "outbox", name) for name in commit.delivered]
     work += [_write(tx, write, sizes) for write in commit.writes]
     for out in commit.outbox:
-        outbox = asdict(out)
-        work.append(tx.insert("outbox", outbox.pop("name"), json.dumps(outbox)))
+        target = asdict(out.target) if out.target else None
+        outbox = {**_fields(out), "target": target}
+        work.append(tx.insert("outbox", out.name, write_json(outbox)))
     return work
 
 
 async def _write(tx: Session, write: Write, sizes: dict[tuple[str, str], int]) -> None:
     match write:
         case Put(category=category, name=name, value=value, tags=tags, new=new):
-            text = json.dumps(value)
+            text = write_json(value)
             sizes[category, name] = len(text)
             await _put(tx, category, name, text, tags, new=new)
         case Delete(category=category, name=name):
@@ -113,11 +114,11 @@ async def _write(tx: Session, write: Write, sizes: dict[tuple[str, str], int]) -
             entry = await tx.fetch("invitation", name)
             if entry is not None:
                 value = {**json.loads(entry.value), "used": True}
-                await tx.replace("invitation", name, json.dumps(value), entry.tags)
+                await tx.replace("invitation", name, write_json(value), entry.tags)
 
 
 async def _put(
-    tx: Session, category: str, name: str, value: str, tags: dict[str, str], *, new: bool
+    tx: Session, category: str, name: str, value: bytes, tags: dict[str, str], *, new: bool
 ) -> None:
     if new or await tx.fetch(category, name) is None:
         await tx.insert(category, name, value, tags)
@@ -134,10 +135,15 @@ async def remove(tx: Session, category: str, name: str) -> None:
             raise
 
 
-def _exchange_row(x: Exchange[Any]) -> str:
+def _fields(row: Outgoing | Waiting) -> Json:
+    """Return what a row holds besides its name; not copied, a body can be long."""
+    return {name: getattr(row, name) for name in row.__dataclass_fields__ if name != "name"}
+
+
+def _exchange_row(x: Exchange[Any]) -> bytes:
     row = {name: getattr(x, name) for name in _EXCHANGE_FIELDS}
     row["data"] = x.data.model_dump(mode="json", exclude_defaults=True)
-    return json.dumps(row)
+    return write_json(row)
 
 
 _EXCHANGE_FIELDS = tuple(n for n in Exchange.__dataclass_fields__ if n not in {"via", "data"})

@@ -25,7 +25,7 @@ from aries_askar import Store as Askar
 from keep_agent.cache import Row, Rows
 from keep_agent.errors import ConflictError, NotFoundError, RefusedError, UnavailableError
 from keep_agent.machine import GONE, Consume, Delete, Exchange, Put, PutKey, Write
-from keep_agent.message import Json
+from keep_agent.message import Json, write_json
 from keep_agent.rows import (
     Commit,
     Models,
@@ -437,7 +437,7 @@ class Store:
             work = [op for commit in commits for op in operations(tx, commit, sizes)]
             work += [remove(tx, "outbox", name) for name in discards]
             if events:
-                work.append(tx.insert("log", str(page), json.dumps({"events": events})))
+                work.append(tx.insert("log", str(page), write_json({"events": events})))
             # at once: measured 20 % less CPU than one after the other
             for result in await asyncio.gather(*work, return_exceptions=True):
                 if isinstance(result, BaseException):
