@@ -3,3 +3,5 @@
 from typing import Any
 
 def packb(value: Any, *, use_bin_type: bool = True) -> bytes: ...
+
+Unpacker: Any

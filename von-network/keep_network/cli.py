@@ -72,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
 def _shape(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--nodes", type=_nodes, help="4 (default) or 7")
     verb.add_argument("--port-base", type=_port, help="first port: 9701; or auto")
+    verb.add_argument("--web-port", type=_web_port, help="of the web server: 9000; or none")
 
 
 def _mode(verb: argparse.ArgumentParser) -> None:
@@ -106,7 +107,7 @@ def _start(args: argparse.Namespace) -> None:
         say,
     )
     told = control.describe(network)
-    print(json.dumps(told) if args.json else f"genesis: {network.genesis}")
+    print(json.dumps(told) if args.json else _places(told))
 
 
 def _restart(args: argparse.Namespace) -> None:
@@ -137,7 +138,7 @@ def _status(args: argparse.Namespace) -> None:
         print(f"{', '.join(one['nodes'])} died and was started again at {at}: {one['why']}")
     if told["cut"]:
         print("cut: " + " | ".join(",".join(side) for side in told["cut"]))
-    print(f"genesis: {told['genesis']}")
+    print(_places(told))
 
 
 def _state(told: dict[str, Any], name: str, port: int) -> str:
@@ -171,7 +172,22 @@ def _wish(
 ) -> Wish:
     auto = args.port_base == "auto"
     first = None if auto else args.port_base
-    return Wish(args.nodes, first, auto=auto, separate=separate, die_with=die_with)
+    return Wish(args.nodes, first, auto, separate, die_with, args.web_port)
+
+
+def _places(told: dict[str, Any]) -> str:
+    web = f"web: {told['web']}\n" if told["web"] else ""
+    return f"{web}genesis: {told['genesis']}"
+
+
+def _web_port(text: str) -> int:
+    if text == "none":
+        return 0
+    if not text.isdecimal() or int(text) not in _PORTS:
+        raise argparse.ArgumentTypeError(
+            f"a web port is {_PORTS.start} to {_PORTS.stop}, or none"
+        )
+    return int(text)
 
 
 def _nodes(text: str) -> int:

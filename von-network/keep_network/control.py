@@ -13,7 +13,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from keep_network import cut, genesis, ledger, ports, processes, record, supervisor
+from keep_network import (
+    cut,
+    genesis,
+    ledger,
+    ports,
+    processes,
+    record,
+    supervisor,
+    website,
+)
 from keep_network.errors import BadInputError, NetworkError
 from keep_network.processes import Identity, NodeProcess
 from keep_network.record import Network
@@ -21,7 +30,7 @@ from keep_network.record import Network
 NETWORKS = Path(__file__).parents[2] / ".indykeep" / "networks"
 FIRST_WRITE_S = 120.0
 _ROOM_BYTES = 50 << 20
-_OURS = (*genesis.MADE, "etc", "log", "backup", "plugins", "cli", "clinet", "snapshots")
+_OURS = (*genesis.MADE, "etc", "log", "backup", "plugins", "cli", "clinet", "snapshots", "web")
 _OUR_FILES = (record.FILE, processes.FILE, supervisor.FILE, cut.FILE, "lock")
 _INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
 
@@ -37,6 +46,7 @@ class Wish:
         first_port: Node1's first port; None: 9701 for a new network, or any range (`auto`).
         separate: one process per node; False: all in one.
         die_with: the nodes end when this process is gone.
+        web_port: of the web server; 0: none; None: 9000 for a new network, or any (`auto`).
     """
 
     nodes: int | None
@@ -44,6 +54,7 @@ class Wish:
     auto: bool
     separate: bool | None = None
     die_with: Identity | None = None
+    web_port: int | None = None
 
 
 AS_BEFORE = Wish(nodes=None, first_port=None, auto=False)
@@ -66,13 +77,17 @@ def bring_up(network: Network, wish: Wish, say: Say) -> None:
     """Start what does not run of a network that the caller holds, and wait for a write."""
     running = processes.load(network.folder)
     groups = _missing(network, running)
-    ports.check([port for group in groups for n in group for port in _ports(network, n)])
+    serve = bool(network.web_port) and not any(one.module == website.MODULE for one in running)
+    wanted = [port for group in groups for n in group for port in _ports(network, n)]
+    ports.check([*wanted, *([network.web_port] if serve else [])])
     started: list[NodeProcess] = []
     try:
         _launch(network, groups, running, started=started, wish=wish, say=say)
         say("waiting for the first write")
         watch = _watcher(network.folder, started)
         asyncio.run(ledger.first_write(network, watch, FIRST_WRITE_S))
+        if serve:
+            _serve(network, running, started, wish.die_with)
         _supervise(network.folder, [*running, *started], wish.die_with)
     except BaseException:
         with _undisturbed():
@@ -143,6 +158,7 @@ def describe(network: Network) -> dict[str, Any]:
         "genesis": str(network.genesis),
         "ports": {name: list(_ports(network, n)) for n, name in names.items()},
         "pids": {name: pids[n] for n, name in names.items() if n in pids},
+        "web": website.url(network),
         "processes": network.separate,
         "frozen": [names[n] for one in running if one.frozen() for n in one.nodes],
         "cut": cut.groups(network.folder),
@@ -179,14 +195,17 @@ def _prepared(folder: Path, name: str, wish: Wish) -> Iterator[Network]:
         known = record.load(folder) if (folder / record.FILE).exists() else None
         if known is not None and known.made:
             _refuse_change(known, wish)
-            known = known.run_separately(wish.separate)
+            known = known.run_separately(wish.separate).serve(wish.web_port)
             record.save(known)
             yield known
             return
         first = None if wish.auto else wish.first_port or ports.FIRST
         nodes = wish.nodes or 4
-        with ports.claimed(first, 2 * nodes, neighbours(folder)) as first_port:
+        spare = 1 if wish.auto else 0  # of the web server
+        with ports.claimed(first, 2 * nodes + spare, neighbours(folder)) as first_port:
             network = Network(folder, name, nodes, first_port).run_separately(wish.separate)
+            network = network.serve(first_port + 2 * nodes if wish.auto else website.PORT)
+            network = network.serve(wish.web_port)
             record.save(network)
             yield network
 
@@ -196,7 +215,8 @@ def neighbours(folder: Path) -> set[int]:
     found: set[int] = set()
     for path in folder.parent.glob(f"*/{record.FILE}"):
         if path.parent != folder:
-            found.update(record.load(path.parent).ports)
+            other = record.load(path.parent)
+            found.update([*other.ports, other.web_port])
     return found
 
 
@@ -264,6 +284,18 @@ def _make(network: Network, say: Say) -> None:
     if not record.load(network.folder).made:
         why = processes.last_words(network.folder, maker)
         raise NetworkError(f"keys and genesis could not be made: {why}")
+
+
+def _serve(
+    network: Network,
+    running: list[NodeProcess],
+    started: list[NodeProcess],
+    die_with: Identity | None,
+) -> None:
+    with _undisturbed():
+        started.append(website.launch(network, die_with))
+        processes.save(network.folder, [*running, *started])
+    website.wait(network, started[-1])
 
 
 def _watcher(folder: Path, started: list[NodeProcess]) -> Callable[[], None]:

@@ -22,7 +22,7 @@ from keep_network.record import Network
 
 _vdr: Any = importlib.import_module("indy_vdr.ledger")  # its stub has what the agents use
 TRUSTEE_DID = "V4SGRU86Z58d6TV7PBUe6f"
-_TRUSTEE_SEED = b"000000000000000000000000Trustee1"
+TRUSTEE_SEED = b"000000000000000000000000Trustee1"
 ROLES = {"ENDORSER": "101", "TRUSTEE": "0", "STEWARD": "2", "none": None}
 """The roles that can be registered, and their numbers on the ledger."""
 
@@ -182,7 +182,7 @@ async def _write(
 ) -> int:
     """Write a NYM and return the number of its transaction."""
     request = _vdr.build_nym_request(TRUSTEE_DID, did, verkey, alias, role)
-    request.set_signature(_sign(_TRUSTEE_SEED, request.signature_input))
+    request.set_signature(_sign(TRUSTEE_SEED, request.signature_input))
     answer = await pool.submit_request(request)
     return int(answer["txnMetadata"]["seqNo"])
 

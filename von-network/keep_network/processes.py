@@ -74,7 +74,7 @@ class NodeProcess:
     Attributes:
         nodes: the numbers of the nodes that run in it; none if it is no process of nodes.
         die_with: it ends when this process is gone.
-        module: what it runs: `node` or `supervisor`.
+        module: what it runs: `node`, `supervisor` or `web`.
     """
 
     who: Identity

@@ -28,6 +28,7 @@ class Network:
         made: keys and genesis are all there; False after an interrupted first start.
         separate: one process per node.
         added: the first of two ports of each node that joined later.
+        web_port: where its web server listens; 0: it has none.
     """
 
     folder: Path
@@ -37,6 +38,7 @@ class Network:
     made: bool = False
     separate: bool = False
     added: tuple[int, ...] = ()
+    web_port: int = 0
 
     @property
     def genesis(self) -> Path:
@@ -71,6 +73,10 @@ class Network:
         """Say whether each node has a process of its own from now on."""
         return self if separate is None else replace(self, separate=separate)
 
+    def serve(self, web_port: int | None) -> Self:
+        """Say where its web server listens from now on; None: as before."""
+        return self if web_port is None else replace(self, web_port=web_port)
+
     def join(self, port: int) -> Self:
         """Say that one more node has joined; it has this port and the next."""
         return replace(self, added=(*self.added, port))
@@ -92,6 +98,7 @@ def load(folder: Path) -> Network:
             told["made"],
             told["separate"],
             tuple(told["added"]),
+            int(told.get("web_port", 0)),
         )
     except (FileNotFoundError, NotADirectoryError):
         raise NetworkError(f"there is no network in {folder}") from None

@@ -11,7 +11,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from keep_network import processes, record
+from keep_network import processes, record, website
 from keep_network.processes import Identity, NodeProcess
 
 FILE = "restarts.json"
@@ -71,7 +71,11 @@ def revive(folder: Path, ours: list[NodeProcess]) -> None:
     """Start again what died; the caller holds the network."""
     before = restarts(folder)
     for place, one in enumerate(ours):
-        if one.module != "node" or one.who.alive() or _too_soon(before, one):
+        if one.module == "supervisor" or one.who.alive() or _too_soon(before, one):
+            continue
+        if one.module == website.MODULE:
+            ours[place] = website.launch(record.load(folder), one.die_with)
+            processes.save(folder, ours)
             continue
         why = processes.last_words(folder, one)
         ours[place] = processes.spawn(folder, one.nodes, genesis=False, die_with=one.die_with)

@@ -9,10 +9,12 @@ import logging
 import os
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from aiohttp import web
 
+from keep_network import website
 from keep_network.errors import NetworkError
 from keep_network.processes import Identity
 from keep_network.web.app import make_app
@@ -28,11 +30,13 @@ _LOOK_S = 0.5
 def main() -> int:
     """Serve until SIGTERM or SIGINT, or until the process that we belong to is gone."""
     parser = argparse.ArgumentParser(prog="keep_network.web", description=__doc__)
+    parser.add_argument("folder", nargs="?", type=Path, help="of a local network")
     parser.add_argument("--die-with", type=Identity.parse, default=None, metavar="PID@CREATED")
     args = parser.parse_args()
     signal.pthread_sigmask(signal.SIG_SETMASK, [])  # we may be started with signals held back
     try:
-        settings = Settings.load(os.environ)
+        env = website.environment(args.folder, os.environ) if args.folder else os.environ
+        settings = replace(Settings.load(env), folder=args.folder)
         logging.basicConfig(
             level=settings.log_level, format="%(asctime)s %(levelname)s %(message)s"
         )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Self
 
+from keep_network.supervisor import restarts
 from keep_network.web.connection import Connection, Open
 from keep_network.web.errors import NotFoundError
 from keep_network.web.events import Events
@@ -45,6 +46,8 @@ class Server:
     def status(self) -> dict[str, Any]:
         """Say how we are, in the form of the classic `/status`."""
         ready = self.connection.open is not None
+        folder = self.settings.folder
+        local = {"restarts": [asdict(one) for one in restarts(folder)]} if folder else {}
         return {
             "anonymous": self.settings.seed is None,
             "init_error": self.connection.error,
@@ -52,6 +55,7 @@ class Server:
             "display_ledger_state": self.settings.display,
             "ready": ready,
             "syncing": ready and self.settings.display and self.follower.syncing,
+            **local,
         }
 
     async def fresh(self) -> Store:

@@ -37,6 +37,7 @@ class Settings:
         tails: folder of tails files.
         fetch: transactions that are read in one go before others get a turn.
         resync_s: pause between two looks at the nodes when nobody has a page open.
+        folder: of the network, if it runs on this machine.
         retry_s: longest pause between two tries to reach the nodes.
     """
 
@@ -57,6 +58,7 @@ class Settings:
     description: str = ""
     links: tuple[Link, ...] = ()
     log_level: int = logging.WARNING
+    folder: Path | None = None
 
     @property
     def writes(self) -> bool:

@@ -1,0 +1,78 @@
+"""The web server of a local network: it is started, found and ended like the nodes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from keep_network import ports, processes, record
+from keep_network.errors import NetworkError
+from keep_network.genesis import HOST
+from keep_network.ledger import TRUSTEE_SEED
+from keep_network.processes import Identity, NodeProcess
+from keep_network.record import Network
+
+PORT = 9000
+MODULE = "web"
+FOLDER = "web"
+_READY_S = 20
+_OURS = ("GENESIS_URL", "GENESIS_FILE", "LEDGER_SEED", "PORT")
+
+
+def launch(network: Network, die_with: Identity | None) -> NodeProcess:
+    """Start the web server; it waits for the nodes by itself."""
+    who = processes.run(network.folder, MODULE, [], _output(network.folder), die_with)
+    return NodeProcess(who, (), die_with, MODULE)
+
+
+def wait(network: Network, started: NodeProcess) -> None:
+    """Return when the web server listens.
+
+    Raises:
+        NetworkError: it does not; with the last line that it printed.
+    """
+    deadline = time.monotonic() + _READY_S
+    while network.web_port and not ports.answers(network.web_port):
+        if not started.who.alive() or time.monotonic() > deadline:
+            lines = _output(network.folder).read_text(errors="replace").strip().splitlines()
+            why = lines[-1] if lines else "it said nothing"
+            raise NetworkError(f"the web server does not start: {why}; see --web-port")
+        time.sleep(0.02)
+
+
+def url(network: Network) -> str | None:
+    """Return where the web server of a network is, None if it is to have none."""
+    return f"http://{HOST}:{network.web_port}" if network.web_port else None
+
+
+def environment(folder: Path, env: Mapping[str, str]) -> dict[str, str]:
+    """Return the settings of a local network's web server; the user's variables win.
+
+    Not those that say which network it is, and not PORT, which is set for other reasons in
+    many a shell: `--web-port` says it.
+
+    Raises:
+        NetworkError: there is no network in the folder.
+    """
+    network = record.load(folder)
+    place = folder / FOLDER
+    defaults = {
+        "REGISTER_NEW_DIDS": "True",
+        "LEDGER_CACHE_PATH": str(place / "ledger.db"),
+        "TAILS_PATH": str(place / "tails"),
+        "LEDGER_INSTANCE_NAME": f"Indy network {network.name}",
+    }
+    own = {
+        "GENESIS_FILE": str(network.genesis),
+        "LEDGER_SEED": TRUSTEE_SEED.decode(),
+        "PORT": str(network.web_port or PORT),
+    }
+    theirs = {name: value for name, value in env.items() if name not in _OURS}
+    return defaults | theirs | own
+
+
+def _output(folder: Path) -> Path:
+    place = folder / "log"
+    place.mkdir(exist_ok=True)
+    return place / "web.out"
