@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 from urllib.parse import urlsplit
 
 import psutil
@@ -506,13 +506,12 @@ WRONG: tuple[Any, ...] = (
 
 def _leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     yield path
+    inner: Any = value
     keys: Any = ()
-    if isinstance(value, dict):
-        keys = cast("Json", value)
-    elif isinstance(value, list):
-        keys = range(len(cast("list[Any]", value)))
+    if isinstance(value, dict | list):
+        keys = inner if isinstance(value, dict) else range(len(inner))
     for key in keys:
-        yield from _leaves(value[key], (*path, key))
+        yield from _leaves(inner[key], (*path, key))
 
 
 def _put(value: Any, path: tuple[Any, ...], new: Any) -> Any:
