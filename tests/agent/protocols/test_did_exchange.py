@@ -159,7 +159,9 @@ async def test_a_did_that_leads_nowhere_invites_nobody(alice: Paper) -> None:
 # -- what a responder refuses ----------------------------------------------------------------------
 
 
-async def test_sec_o_02_a_single_use_invitation_is_used_once(alice: Paper, faber: Paper) -> None:
+async def test_sec_o_02_a_single_use_invitation_is_used_once(
+    alice: Paper, faber: Paper
+) -> None:
     invitation = await faber.invite()
     ours, request = await requested(alice, invitation)
     await taken(faber, alice, ours, request, invitation)
