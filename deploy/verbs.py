@@ -79,7 +79,7 @@ class Verb:
 def demo(args: list[str]) -> int:
     """Tell the story "over 18" on a real local network."""
     ensure_venvs(AGENT, NODE)
-    return become(AGENT.python, str(ROOT / "deploy" / "demo.py"), *args)
+    return become(AGENT.python, str(ROOT / "deploy" / "play.py"), *args)
 
 
 def test(args: list[str]) -> int:

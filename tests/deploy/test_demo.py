@@ -116,7 +116,7 @@ def alive(process: psutil.Process) -> bool:
 
 @contextmanager
 def playing(*args: str) -> Generator[Play]:
-    command = [sys.executable, str(ROOT / "deploy" / "demo.py"), *args]
+    command = [sys.executable, str(ROOT / "deploy" / "play.py"), *args]
     env = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env
@@ -182,6 +182,17 @@ async def test_the_story_is_told_kept_running_and_leaves_nothing() -> None:
 
 
 @pytest.mark.pool
+def test_a_ctrl_c_while_it_loads_shows_no_traceback(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "deploy" / "play.py", tmp_path)
+    (tmp_path / "demo.py").write_text(
+        "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "play.py")], capture_output=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, b"")
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_it_clean(number: int, code: int) -> None:
     before = set(HOME.glob("*demo-*"))

@@ -55,8 +55,8 @@ def test_offline_may_stand_anywhere_and_the_rest_is_passed_on(
     monkeypatch.setattr(verbs, "become", become)
     assert verbs.main(args) == 7
     assert os.environ["INDYKEEP_OFFLINE"] == "1"
-    demo = str(verbs.ROOT / "deploy" / "demo.py")
-    assert seen == [["agents", "Indy node"], (verbs.AGENT.python, (demo, "--keep"))]
+    play = str(verbs.ROOT / "deploy" / "play.py")
+    assert seen == [["agents", "Indy node"], (verbs.AGENT.python, (play, "--keep"))]
 
 
 def test_a_venv_is_made_anew_when_the_project_changes_but_not_its_tools(tmp_path: Path) -> None:
