@@ -162,7 +162,7 @@ AdminApp = Callable[
 
 
 _WHY_NOT = {
-    errno.EADDRINUSE: "the port is taken",
+    errno.EADDRINUSE: "the port is taken; the settings port and admin_port name others",
     errno.EADDRNOTAVAIL: "this machine has no such address",
     errno.EACCES: "ports below 1024 are not for everybody",
 }

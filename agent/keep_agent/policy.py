@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from keep_agent.errors import BadCommandError
-from keep_agent.machine import Command, Exchange, Protocol, Put, Then
+from keep_agent.machine import Command, Exchange, Expired, Protocol, Put, Then
 from keep_agent.store import Profile
 
 POLICY = "policy"
@@ -75,12 +75,14 @@ class Policies:
         """
         protocol = self._protocols.get(policy.protocol)
         if protocol is None:
-            raise BadCommandError(f"no protocol {policy.protocol!r}")
+            known = ", ".join(sorted(self._protocols))
+            raise BadCommandError(f"no protocol {policy.protocol!r}; there are: {known}")
         for state, automatic in policy.auto.items():
             command = parse_command(protocol, automatic.command, automatic.args)
             if not any(at == state and on is type(command) for _, at, on in protocol.cells):
+                known = ", ".join(_states_of(protocol, type(command)))
                 raise BadCommandError(
-                    f"{automatic.command} is no command of the state {state!r}"
+                    f"{automatic.command} is no command of the state {state!r}, but of: {known}"
                 )
 
     def commands(self, x: Exchange[Any]) -> tuple[Then, ...]:
@@ -104,7 +106,7 @@ def parse_command(protocol: Protocol[Any], name: str, args: Mapping[str, Any]) -
     """
     model = protocol.commands.get(name)
     if model is None:
-        known = ", ".join(sorted(protocol.commands))
+        known = ", ".join(sorted(set(protocol.commands) - {Expired.title()}))
         raise BadCommandError(f"{protocol.name} has no command {name!r}; it has: {known}")
     try:
         return model.model_validate(args)
@@ -112,9 +114,25 @@ def parse_command(protocol: Protocol[Any], name: str, args: Mapping[str, Any]) -
         raise BadCommandError(f"{name}: {in_words(error)}") from None
 
 
+def _states_of(protocol: Protocol[Any], on: type[Command]) -> list[str]:
+    return sorted({at for _, at, event in protocol.cells if event is on})
+
+
+_WORDS = {
+    "extra_forbidden": "is not known here",
+    "missing": "is missing",
+    "model_type": "must be an object",
+    "dict_type": "must be an object",
+    "tuple_type": "must be a list",
+    "string_type": "must be a text",
+}
+"""What pydantic's commonest findings are called by those who send JSON and no Python."""
+
+
 def in_words(error: ValidationError) -> str:
     """Say which fields do not fit, without the values."""
     return "; ".join(
-        f"{'.'.join(str(part) for part in e['loc']) or 'body'}: {e['msg'].lower()}"
+        f"{'.'.join(str(part) for part in e['loc']) or 'body'}: "
+        + _WORDS.get(e["type"], e["msg"].lower())
         for e in error.errors(include_input=False, include_url=False)[:5]
     )

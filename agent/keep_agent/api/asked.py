@@ -32,7 +32,7 @@ async def read_body(request: web.Request) -> Json:
     if not request.can_read_body:
         return {}
     if request.content_type != "application/json":
-        error = LocalError("the body must be application/json")
+        error = LocalError("the body must be JSON, and say so: Content-Type: application/json")
         error.status = 415
         raise error
     try:

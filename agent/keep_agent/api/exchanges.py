@@ -58,7 +58,10 @@ class Exchanges:
         body = await read_body(request)
         name, connection, thid = (_word(body, n) for n in ("command", "connection", "thid"))
         if name is None:
-            raise BadCommandError("the body must name a command")
+            starting = [
+                n for n, c in self._protocol.commands.items() if self._protocol.starts(c)
+            ]
+            raise BadCommandError(f"the body must name a command: {' or '.join(starting)}")
         command = self._command(name, body)
         thid = thid or await _thread_of_attached(tenant, body)
         x = await tenant.dispatcher.start(self._protocol.name, command, connection, thid)

@@ -130,7 +130,7 @@ class Guard:
         address = _inner(_read(text))
         _refuse(address, _NEVER)
         if not self.allow_private:
-            _refuse(address, _PRIVATE)
+            _refuse(address, _PRIVATE, "; the setting allow_private_egress lets peers be there")
         if isinstance(address, IPv6Address) and not (
             address in _PUBLIC_V6 or _within(address, _PRIVATE)
         ):
@@ -174,10 +174,10 @@ def _within(address: _Address, networks: _Networks) -> str | None:
     return next((name for network, name in networks if address in network), None)
 
 
-def _refuse(address: _Address, networks: _Networks) -> None:
+def _refuse(address: _Address, networks: _Networks, hint: str = "") -> None:
     name = _within(address, networks)
     if name is not None:
-        raise RefusedError(f"address is {name}")
+        raise RefusedError(f"address is {name}{hint}")
 
 
 def _is_of_this_machine(address: _Address) -> bool:

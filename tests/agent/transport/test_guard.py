@@ -100,6 +100,12 @@ def test_a_public_address_passes(address: str) -> None:
 
 
 @pytest.mark.parametrize("address", [*LOOPBACK, *PRIVATE, *CARRIER])
+def test_a_refused_private_address_names_the_switch(address: str) -> None:
+    with pytest.raises(RefusedError, match="allow_private_egress"):
+        STRICT.address(address, 80)
+
+
+@pytest.mark.parametrize("address", [*LOOPBACK, *PRIVATE, *CARRIER])
 def test_the_off_switch_opens_private_networks(address: str) -> None:
     LOCAL.address(address, 80)
 
