@@ -39,6 +39,7 @@ class About:
         return [
             web.get("/health", self.health, allow_head=False),
             web.get("/ready", self.ready, allow_head=False),
+            web.get("/v1", self.index, allow_head=False),
             web.get("/v1/status", self.status, allow_head=False),
             web.get("/v1/protocols", self.protocols, allow_head=False),
             web.get("/v1/protocols/{family}", self.protocol, allow_head=False),
@@ -53,6 +54,18 @@ class About:
         if not self._tenants:
             return problem(503, "the agent is still starting")
         return answer({"ready": True})
+
+    async def index(self, request: web.Request) -> web.Response:
+        """List every path and what it does; the paths of protocols are alike, and shown once."""
+        found: dict[str, str] = {}
+        for route in request.app.router.routes():
+            path = route.resource.canonical if route.resource else ""
+            head, at, rest = path.partition("/v1/")
+            family, slash, rest = rest.partition("/")
+            shown_as = "{protocol}" if family in self._routes else family
+            about = (getdoc(route.handler) or "").partition("\n")[0]
+            found[f"{route.method} {head}{at}{shown_as}{slash}{rest}"] = about
+        return answer(found)
 
     async def status(self, request: web.Request) -> web.Response:
         """Tell how the agent does."""
@@ -98,6 +111,7 @@ def described(family: str, protocol: Protocol[Any]) -> Json:
         if command is not Expired
     }
     return {
+        "name": protocol.name,
         "uri": protocol.uri,
         "roles": protocol.roles,
         "start": START,

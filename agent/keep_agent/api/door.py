@@ -136,7 +136,7 @@ def _status(error: Exception) -> int:
 def _of_server(error: web.HTTPException) -> web.Response:
     """Say in our form what the router or the server found wrong."""
     said: Mapping[int, str] = {
-        404: "no such path; GET /v1/protocols lists the protocols and their commands",
+        404: "no such path; GET /v1 lists them, GET /v1/protocols what protocols take",
         413: "the body is too long",
     }
     detail = said.get(error.status) or error.text or error.reason

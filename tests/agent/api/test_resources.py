@@ -67,6 +67,10 @@ async def test_a_policy_is_checked_kept_and_used(connected: Connected) -> None:
     faber = connected.faber.client
     with pytest.raises(BadCommandError, match="is no command of the state"):
         await faber.set_policy("didexchange/1", {"completed": {"command": "send-response"}})
+    with pytest.raises(BadCommandError, match="there are: basicmessage/1, didexchange/1, "):
+        await faber.set_policy("did-exchange", {})
+    with pytest.raises(BadCommandError, match="completed: must be an object"):
+        await faber.call("PUT", "/v1/policies", {"protocol": "x/1", "auto": {"completed": "x"}})
     auto = {"request-received": {"command": "send-response"}}
     await faber.set_policy("didexchange/1", auto)
     policies = (await faber.call("GET", "/v1/policies"))["results"]
@@ -96,9 +100,22 @@ async def test_an_empty_wallet_says_what_is_missing(alice: Agent) -> None:
     assert found["chosen"] == {}
 
 
+async def test_the_index_names_every_path_and_those_of_protocols_once(alice: Agent) -> None:
+    index = await alice.client.call("GET", "/v1")
+    assert index["POST /v1/schemas"] == "Write a schema."
+    assert index["GET /v1/ledgers/{namespace}/schemas/{id}"] == "Read a schema."
+    assert index["POST /v1/{protocol}/{id}/{command}"].startswith("Run a command")
+    assert index["GET /health"]
+    assert not any("trust-ping" in path for path in index)
+    assert [path for path, about in index.items() if not about] == []
+    with pytest.raises(NotFoundError, match="GET /v1 lists them"):
+        await alice.client.call("GET", "/v1/nothing")
+
+
 async def test_protocols_describe_themselves(alice: Agent) -> None:
     described = await alice.client.call("GET", "/v1/protocols")
     ping = described["trust-ping"]
+    assert ping["name"] == "trust_ping/1"
     assert ping == await alice.client.call("GET", "/v1/protocols/trust-ping")
     command = ping["commands"]["send-ping"]
     assert (command["starts"], command["path"]) == ("sender", "/v1/trust-ping")
