@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, cast, get_args
 
 import base58
 from pydantic import (
@@ -39,6 +39,8 @@ ADMIN_KEY_FILE = "admin.key"
 
 _ADMIN_KEY_CHARS = 16
 _STORE_KEY_BYTES = 32
+
+_LEDGERS = '[{"plugin": "indy", "namespace": "local", "genesis": "FILE or URL"}]'
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 
@@ -105,7 +107,8 @@ class Settings(_Frozen):
     """File that holds the admin key."""
 
     ledgers: tuple[Ledger, ...] = ()
-    """Networks, in the order in which unqualified ids are looked up (JSON in the environment)."""
+    """Networks, in the order in which unqualified ids are looked up: `[[ledgers]]` in TOML, JSON in
+    the environment."""
 
     allow_private_egress: bool = False
     """Let peers' endpoints be on loopback and private networks: local networks only."""
@@ -170,7 +173,13 @@ class Settings(_Frozen):
     @field_validator("ledgers", mode="before")
     @classmethod
     def _from_json(cls, value: object) -> object:
-        return json.loads(value) if isinstance(value, str) else value
+        try:
+            found: object = json.loads(value) if isinstance(value, str) else value
+        except ValueError:
+            found = None
+        if not isinstance(found, list | tuple):
+            raise ValueError(f"must be a list, as {_LEDGERS}")  # noqa: TRY004 - pydantic asks it
+        return cast("object", found)
 
     @field_validator("ledgers")
     @classmethod
@@ -347,5 +356,18 @@ def explained() -> str:
     for name, field in Settings.model_fields.items():
         default = field.get_default(call_default_factory=False)
         shown = "" if field.default_factory or default in {None, ()} else f" = {default}"
-        parts.append(f"{PREFIX}{name.upper()}{shown}\n    {field.description}")
+        wanted = _wanted(Settings, name)
+        parts.append(f"{PREFIX}{name.upper()}{shown}")
+        parts.append(_indented(field.description, 4) + (f" It {wanted}." if wanted else ""))
+        if name == "ledgers":
+            parts.append(f"    {_LEDGERS}")
+            parts += [
+                _indented(f"{key}: {each.description}", 6)
+                for key, each in Ledger.model_fields.items()
+            ]
+    parts.append(f"In a TOML file: the same names in small letters, without {PREFIX}.")
     return "\n".join(parts)
+
+
+def _indented(text: str | None, by: int) -> str:
+    return " " * by + " ".join((text or "").split())

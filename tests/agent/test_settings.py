@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from keep_agent.errors import BadCommandError
-from keep_agent.settings import Settings, open_keys
+from keep_agent.settings import Settings, explained, open_keys
 
 RAW = base58.b58encode(bytes(range(32))).decode()
 
@@ -30,6 +30,16 @@ def test_every_setting_says_what_it_is() -> None:
     assert [
         name for name, field in Settings.model_fields.items() if not field.description
     ] == []
+
+
+def test_the_explanation_names_choices_limits_and_what_a_ledger_is() -> None:
+    words = explained()
+    for words_of in (
+        "INDYKEEP_PORT = 8020\n    Port of the DIDComm server; 0 takes a free one. It must be 0..",
+        "It must be one of text, json.",
+        "      genesis: Genesis transactions: a file or an http(s) URL",
+    ):
+        assert words_of in words
 
 
 def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
@@ -62,7 +72,8 @@ def test_settings_are_frozen() -> None:
         ("XYZZYX", "1", "INDYKEEP_XYZZYX: no such setting"),
         ("LOG_LEVEL", "loud", "must be one of DEBUG, INFO, WARNING, ERROR, is 'loud'"),
         ("SEND_TIMEOUT_S", "5", "INDYKEEP_SEND_TIMEOUT_S: must be greater than 10, is '5'"),
-        ("LEDGERS", "{", "INDYKEEP_LEDGERS: "),
+        ("LEDGERS", "local", 'INDYKEEP_LEDGERS: must be a list, as [{"plugin": "indy", '),
+        ("LEDGERS", "{}", "INDYKEEP_LEDGERS: must be a list, as "),
         ("LEDGERS", "[{}]", "INDYKEEP_LEDGERS.0.plugin: Field required"),
         ("ENDPOINT", "ftp://x", "INDYKEEP_ENDPOINT: must match"),
         ("ADMIN_HOST", "0.0.0.0", "admin_host must be loopback unless allow_remote_admin"),
