@@ -118,7 +118,13 @@ FIELDS = (
 DATA = st.fixed_dictionaries({}, optional=dict.fromkeys(FIELDS, JSON)) | JSON
 
 
-@given(st.sampled_from(list(NAMES)) | st.text(), DATA, JSON, JSON, first=st.booleans())
+@given(
+    kind=st.sampled_from(list(NAMES)) | st.text(),
+    data=DATA,
+    metadata=JSON,
+    values=JSON,
+    first=st.booleans(),
+)
 def test_no_transaction_is_too_strange_to_be_shown(
     kind: str, data: Any, metadata: Any, values: Any, *, first: bool
 ) -> None:

@@ -8,6 +8,7 @@ import hashlib
 import json
 import logging
 import time
+from collections.abc import Collection
 from dataclasses import asdict
 
 from keep_network.web import merkle, signatures
@@ -25,6 +26,7 @@ log = logging.getLogger(__name__)
 _WATCHED_S = 0.5
 _FRESH_S = 0.25
 _AT_ONCE = 16
+_SELDOM = 4  # the small ledgers hardly ever change
 _ASK_S = 1
 _WAIT_S = 2.5
 _AFTER_TROUBLE_S = 2
@@ -44,7 +46,7 @@ class Follower:
         self._store: Store | None = None
         self._looking = asyncio.Lock()
         self._looked = self._outdated = float(-_ANY)
-        self._sure = False
+        self._sure: set[int] = set()
         self._turn = 0
         self._behind: dict[int, int] = {}
 
@@ -91,14 +93,15 @@ class Follower:
         store = self.copy()
         with contextlib.suppress(TimeoutError, UnavailableError, RefusedError):
             async with asyncio.timeout(_WAIT_S):
-                await self._look()
+                await self._look(LEDGERS.values())
         return store
 
     async def _follow(self) -> None:
         while True:
             pause = _WATCHED_S if self._events.watched else self._settings.resync_s
             try:
-                await self._look()
+                some = self.syncing or self._turn % _SELDOM == 0
+                await self._look(LEDGERS.values() if some else [DOMAIN])
             except (UnavailableError, RefusedError) as error:
                 log.info("cannot follow the ledgers: %s", error)
                 pause = _AFTER_TROUBLE_S
@@ -106,8 +109,8 @@ class Follower:
                 pause = 0 if self.syncing else pause
             await self._events.wait(pause)
 
-    async def _look(self) -> None:
-        """Ask one node how long the ledgers are, and read what is new."""
+    async def _look(self, ledgers: Collection[int]) -> None:
+        """Ask one node how long these ledgers are, and read what is new."""
         async with self._looking:
             begun = time.monotonic()
             recent = self._looked > max(begun - _FRESH_S, self._outdated)
@@ -115,12 +118,13 @@ class Follower:
                 return
             self._turn += 1
             name = self._health.pick(self._connection.nodes, self._turn)
-            for ledger in LEDGERS.values():
+            for ledger in ledgers:
                 size = await self._size(name, ledger)
                 if size is not None:
                     await self._take(ledger, size)
-            self._sure = True
-            self._looked = begun
+                    self._sure.add(ledger)
+            if len(ledgers) == len(LEDGERS):
+                self._looked = begun
 
     async def _size(self, name: str, ledger: int) -> int | None:
         """Return the length of a ledger at a node, None if the node does not say."""
@@ -134,7 +138,11 @@ class Follower:
     async def _take(self, ledger: int, size: int) -> None:
         store = self.copy()
         have = await asyncio.to_thread(store.size, ledger)
-        if have and (size < have or not self._sure) and await self._is_other(ledger, have):
+        if (
+            have
+            and (size < have or ledger not in self._sure)
+            and await self._is_other(ledger, have)
+        ):
             log.warning("this is a new network; its ledgers are read again")
             await asyncio.to_thread(store.clear)
             have = 0

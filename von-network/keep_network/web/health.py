@@ -14,7 +14,7 @@ from keep_network.web.keys import Key
 from keep_network.web.nodes import DOMAIN, Json, Nodes, get_transaction
 from keep_network.web.transactions import mapping
 
-_WATCHED_S, _ALONE_S = 3, 15
+_WATCHED_S, _ALONE_S = 3, 30
 _ASK_S, _INFO_S = 2, 4
 _INFO_AGE_S = 10
 _JUST_NOW_S = 1

@@ -50,6 +50,7 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
+        self._templates.filters["moment"] = _moment
 
     def routes(self) -> list[web.RouteDef]:
         """Return where the pages are."""
@@ -279,6 +280,10 @@ class Pages:
             content_type="text/html",
             headers={"Cache-Control": "no-store"},
         )
+
+
+def _moment(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
 
 
 def _schema_name(store: Store, number: int) -> str | None:

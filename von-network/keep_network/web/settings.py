@@ -52,7 +52,7 @@ class Settings:
     cache: Path | None = None
     tails: Path | None = None
     fetch: int = 50000
-    resync_s: float = 2
+    resync_s: float = 5
     retry_s: float = 10
     name: str = "Indy network"
     description: str = ""
@@ -90,7 +90,7 @@ class Settings:
             cache=_path(env, "LEDGER_CACHE_PATH"),
             tails=_path(env, "TAILS_PATH"),
             fetch=max(1, _number(env, "MAX_FETCH", 50000, 10**9)),
-            resync_s=max(1, _number(env, "RESYNC_TIME", 2, 10**6)),
+            resync_s=max(1, _number(env, "RESYNC_TIME", 5, 10**6)),
             retry_s=max(1, _number(env, "POOL_CONNECTION_DELAY", 10, 3600)),
             name=env.get("LEDGER_INSTANCE_NAME") or "Indy network",
             description=env.get("LEDGER_DESCRIPTION") or "",
