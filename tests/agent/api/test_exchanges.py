@@ -168,13 +168,13 @@ async def test_waiting_callers_do_not_hold_up_the_end(tmp_path: Path) -> None:
     async with AsyncExitStack() as stack:
         alice = await stack.enter_async_context(running(settings(tmp_path), admin_app))
         async with Client(alice.admin_url, KEY) as client:
-            x = await client.start("out-of-band", "create-invitation")
+            x = await client.start("trust-ping", "send-ping")  # to nobody: it stays waiting
             waiting = [
                 asyncio.create_task(client.call("GET", path, query={"wait": 60, **query}))
                 for path, query in (
                     ("/v1/events", {"after": 10**9}),
                     ("/v1/connections", {}),
-                    (f"/v1/out-of-band/{x['id']}", {"state": "done"}),
+                    (f"/v1/trust-ping/{x['id']}", {"state": "done"}),
                 )
             ]
             while x["id"] not in alice.tenants["main"].dispatcher._changes:  # noqa: ASYNC110
@@ -183,5 +183,5 @@ async def test_waiting_callers_do_not_hold_up_the_end(tmp_path: Path) -> None:
             await stack.aclose()
             assert time.monotonic() - began < 30
             events, connections, exchange = [await each for each in waiting]
-    assert exchange["state"] == "await-response"
+    assert exchange["state"] == "waiting"
     assert events["results"] == connections["results"] == []
