@@ -18,6 +18,7 @@ LOCAL: dict[str, object] = {
     "LOG_SIZE": 30,  # batches that may be in flight; plenum wants 3 checkpoints
     "ToleratePrimaryDisconnection": 4,  # 60 s upstream: clients give up before that
     "TolerateBackupPrimaryDisconnection": 60,
+    "PerfCheckFreq": 5,  # 10 s upstream; see stack.LocalNode
     "INITIAL_PROPOSE_VIEW_CHANGE_TIMEOUT": 20,
     "NEW_VIEW_TIMEOUT": 10,
     "CLIENT_STACK_RESTART_ENABLED": False,  # upstream drops all clients after 400 of them

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from indy_node.server.node import Node
+from plenum.common.messages.internal_messages import VoteForViewChange
 from plenum.common.stacks import NodeZStack
+from plenum.server.suspicion_codes import Suspicions
 
 from keep_network.cut import Cut
+
+STALLED_S = 10
 
 
 class CuttableStack(NodeZStack):  # type: ignore[misc] # plenum is untyped
@@ -62,7 +67,15 @@ class CuttableStack(NodeZStack):  # type: ignore[misc] # plenum is untyped
 
 
 class LocalNode(Node):  # type: ignore[misc] # indy-node is untyped
-    """A node of a local network: it obeys partitions, and catches up when one ends."""
+    """A node of a local network.
+
+    It obeys partitions, catches up when one ends, and does not wait four minutes for a primary
+    that is connected and orders nothing: because it hangs, or because all nodes were killed when
+    it alone had stored the last batch, so that the others cannot follow it.
+    """
+
+    _ordered: Any = None
+    _ordered_at = 0.0
 
     @property
     def nodeStackClass(self) -> type[CuttableStack]:  # noqa: N802 - plenum's name
@@ -74,6 +87,24 @@ class LocalNode(Node):  # type: ignore[misc] # indy-node is untyped
 
         Called when too few others are left; the catch-up after a partition mends it.
         """
+
+    def checkPerformance(self) -> Any:  # noqa: N802 - plenum's name; called every PerfCheckFreq
+        """Vote for another primary when requests wait and none is ordered any more."""
+        if self._stalled():
+            vote = VoteForViewChange(Suspicions.PRIMARY_DEGRADED)
+            self.master_replica.internal_bus.send(vote)
+            return False
+        return super().checkPerformance()
+
+    def _stalled(self) -> bool:
+        now = time.perf_counter()
+        if self.master_last_ordered_3PC != self._ordered:
+            self._ordered, self._ordered_at = self.master_last_ordered_3PC, now
+        if not self.isParticipating or self.view_change_in_progress:
+            return False
+        waiting = self.monitor.requestTracker.unhandled_unordered()
+        limit = now - STALLED_S
+        return self._ordered_at < limit and any(begun < limit for _, begun in waiting)
 
     async def prod(self, limit: int | None = None) -> int:
         """Do what there is to do, and return how much it was."""
