@@ -238,7 +238,12 @@ class Outbox:
         """Keep what cannot be delivered as a dead letter, with an event that says why."""
         log.warning("message is undeliverable", extra={"thid": row.thid, "reason": reason})
         kind = str(row.body.get("@type"))
-        letter = {"message": row.body, "connection": row.connection, "reason": reason}
+        letter: Json = {
+            "message": row.body,
+            "connection": row.connection,
+            "reason": reason,
+            "at": time.time(),
+        }
         event = {"type": DEAD, "thid": row.thid, "message": kind, "reason": reason}
         burial = Commit(
             delivered=(row.name,),

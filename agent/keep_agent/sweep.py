@@ -1,4 +1,4 @@
-"""What is old enough is forgotten: finished exchanges, message ids, and the log."""
+"""What is old enough is forgotten: finished exchanges, message ids, dead letters, the log."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 from keep_agent.machine import Delete, Exchange, Protocol
 from keep_agent.message import Json
+from keep_agent.outbox import DEAD
 from keep_agent.outcome import SEEN
 from keep_agent.rows import Commit
 from keep_agent.store import Profile
@@ -24,8 +25,8 @@ async def sweep(
     """Forget what is past its time and return how many rows that was.
 
     Args:
-        seen_days: how long message ids without an exchange, and the log, are kept. Exchanges are
-            kept as long as their protocol says, once they can go no further.
+        seen_days: how long message ids without an exchange, dead letters and the log are kept.
+            Exchanges are kept as long as their protocol says, once they can go no further.
     """
     oldest = time.time() - seen_days * DAY_S
 
@@ -39,7 +40,8 @@ async def sweep(
 
     swept = 0
     swept += await _sweep(profile, "exchange", lambda v: finished(profile.read_exchange(v)))
-    swept += await _sweep(profile, SEEN, lambda v: json.loads(v)["at"] < oldest)
+    for category in (SEEN, DEAD):
+        swept += await _sweep(profile, category, lambda v: json.loads(v)["at"] < oldest)
     swept += await _sweep(profile, "log", lambda v: old_log(json.loads(v)))
     return swept
 
