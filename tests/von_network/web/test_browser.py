@@ -127,6 +127,15 @@ async def test_a_new_transaction_appears_by_itself_and_is_announced(visit: Visit
     assert await visit.page.locator(".txn.new").count() == 1
 
 
+async def test_a_page_that_waits_for_the_nodes_comes_alive_by_itself(visit: Visit) -> None:
+    connection = visit.site.server.connection
+    connection.open, nodes = None, connection.open
+    await visit.go("/")
+    await visit.page.get_by_text("No connection to the nodes yet.").wait_for()
+    connection.open = nodes
+    await visit.page.get_by_role("heading", name="Latest transactions").wait_for()
+
+
 async def test_a_node_that_dies_is_shown_by_itself(visit: Visit) -> None:
     await visit.go("/")
     await visit.page.get_by_role("heading", name="All 4 nodes answer").wait_for()

@@ -21,7 +21,7 @@ class Events:
 
     def __init__(self) -> None:
         self._listeners: set[Listener] = set()
-        self._called = asyncio.Event()
+        self._called, self._came = asyncio.Event(), asyncio.Event()
 
     @property
     def watched(self) -> bool:
@@ -47,6 +47,7 @@ class Events:
             raise UnavailableError("too many pages are open")
         listener: Listener = asyncio.Queue(_BACKLOG)
         self._listeners.add(listener)
+        self._came.set()
         self.call()
         try:
             yield listener
@@ -59,7 +60,15 @@ class Events:
 
     async def wait(self, longest_s: float) -> None:
         """Wait until called, or for a time."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(longest_s):
-                await self._called.wait()
-        self._called.clear()
+        await _wait(self._called, longest_s)
+
+    async def wait_for_watcher(self, longest_s: float) -> None:
+        """Wait until somebody opens a page, or for a time."""
+        await _wait(self._came, longest_s)
+
+
+async def _wait(event: asyncio.Event, longest_s: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(longest_s):
+            await event.wait()
+    event.clear()

@@ -73,7 +73,7 @@ class Health:
                 self._events.tell("nodes", {})
             quiet = all(p.reachable for p in self._pulses.values())
             pause = _WATCHED_S if self._events.watched or not quiet else _ALONE_S
-            await asyncio.sleep(pause)
+            await self._events.wait_for_watcher(pause)
 
     async def look(self, nodes: Nodes) -> None:
         """Ask every node one small thing."""

@@ -94,7 +94,7 @@ def _card(pulse: Pulse, told: Mapping[str, Any], longest: int, primary: str) -> 
         state=state,
         words=_words(state, lag, text(node.get("Mode"))),
         primary=pulse.reachable and pulse.name == primary,
-        latency_ms=None if pulse.latency_ms is None else round(pulse.latency_ms),
+        latency_ms=None if pulse.latency_ms is None else max(1, round(pulse.latency_ms)),
         uptime=_duration(metrics.get("uptime")),
         version=text(mapping(told.get("Software")).get("indy-node")) if node else "",
         address=f"{ip}:{port}" if ip and port else "",

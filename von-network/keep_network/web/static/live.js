@@ -75,7 +75,7 @@ async function refresh() {
       tellTimes(part);
       offerCopies(part);
     } else if (!fresh && part.dataset.live === "notice") {
-      part.remove();
+      location.reload(); // the nodes answer: there is more to see now
     }
   }
   if (news) say(news === 1 ? "One new transaction" : `${news} new transactions`);
