@@ -176,7 +176,8 @@ async def _bound(
         async with listening(app, host, port, limits) as got:
             yield got
     except OSError as error:
-        why = _WHY_NOT.get(error.errno or 0)
+        # Python 3.13 tells in words alone that no address could be bound
+        why = _WHY_NOT.get(error.errno or errno.EADDRNOTAVAIL)
         if why is None:
             raise
         raise UnavailableError(f"cannot listen on {host}:{port}: {why}") from error

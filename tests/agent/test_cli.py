@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import signal
 import socket
@@ -125,6 +126,7 @@ def test_bad_settings_are_told_in_a_sentence(
 ) -> None:
     for name, value in environment(tmp_path, **given).items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setattr(os, "_exit", sys.exit)  # a start that fails must not end this process
     monkeypatch.setattr("keep_agent.logs.set_up", max)  # the log of this process stays as it is
     assert cli.main(["run", "--json"]) == cli.REFUSED
     said = capsys.readouterr()
