@@ -6,7 +6,7 @@ import asyncio
 import copy
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -171,7 +171,7 @@ class PaperNodes:
         return number
 
     @contextmanager
-    def down(self) -> Iterator[None]:
+    def down(self) -> Generator[None]:
         """Let no node answer meanwhile."""
         self.dead = set(NAMES)
         yield

@@ -41,6 +41,8 @@ def prepared(made: Path, tmp_path: Path) -> Path:
         (["--port-base", "80"], "a port is 1024 to 65520, or auto"),
         (["--port-base", "65530"], "a port is 1024 to 65520, or auto"),
         (["--port-base", "any"], "a port is 1024 to 65520, or auto"),
+        (["--web-port", "80"], "a web port is 1024 to 65520, or none"),
+        (["--web-port", "auto"], "a web port is 1024 to 65520, or none"),
         (["--die-with", "999999999"], "there is no process 999999999"),
         (["--name", "../up"], "a name is 1 to 40 of a-z, 0-9, _ and -"),
     ],

@@ -75,8 +75,11 @@ class Visit:
     def __init__(self, site: Site, page: Any) -> None:
         self.site, self.page = site, page
         self.complaints: list[str] = []
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("pageerror", self._broke)
         page.on("console", self._said)
+
+    def _broke(self, error: Any) -> None:
+        self.complaints.append(str(error))
 
     def _said(self, message: Any) -> None:
         if message.type == "error" and "status of 404" not in message.text:
@@ -180,8 +183,8 @@ async def test_a_mistake_in_the_form_is_said_and_nothing_typed_is_lost(visit: Vi
 
 async def test_a_text_from_the_ledger_never_runs(visit: Visit) -> None:
     await fill(visit.site)
-    dialogs: list[str] = []
-    visit.page.on("dialog", lambda dialog: dialogs.append(dialog.message))
+    dialogs: list[Any] = []
+    visit.page.on("dialog", dialogs.append)
     for path in ("/", "/browse/domain", f"/did/{key('x').did}", "/browse/domain/12"):
         await visit.go(path)
         assert await visit.page.evaluate("document.scripts.length") == 1

@@ -128,3 +128,12 @@ async def test_a_dead_web_server_is_started_again(
             break
     assert process(network).pid != before
     await register(web, seed=secrets.token_hex(16))
+
+
+def test_a_taken_web_port_is_named_with_its_holder(network: Network, tmp_path: Path) -> None:
+    told = json.loads(manage("status", "--json", "--dir", network.folder).stdout)
+    port = told["web"].rpartition(":")[2]
+    words = ("--port-base", "auto", "--web-port", port)
+    refused = manage("start", "--dir", tmp_path / "new", *words)
+    assert refused.returncode == 1
+    assert f"port {port} is taken by process {process(network).pid}" in refused.stderr

@@ -76,7 +76,7 @@ def test_a_signer_without_a_key_is_said() -> None:
 
 
 def test_the_signing_text_is_that_of_plenum() -> None:
-    told = {"b": [1, {"y": None, "x": "é"}], "a": True, "c": {}}
+    told: Any = {"b": [1, {"y": None, "x": "é"}], "a": True, "c": {}}
     assert signatures.signing_text(told) == "a:True|b:1,x:é|y:|c:".encode()
 
 
