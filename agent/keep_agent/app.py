@@ -16,7 +16,7 @@ from typing import Any
 
 from aiohttp import web
 
-from keep_agent.errors import KeepError, NotFoundError, UnavailableError
+from keep_agent.errors import BadCommandError, KeepError, NotFoundError, UnavailableError
 from keep_agent.machine import Data, Protocol
 from keep_agent.rows import Commit
 from keep_agent.settings import Keys, Settings, open_keys
@@ -62,8 +62,18 @@ class Running:
 
 
 def load_protocols() -> dict[str, Protocol[Any]]:
-    """Load every protocol that this installation offers, by the name of its entry point."""
-    return {entry.name: entry.load() for entry in entry_points(group=GROUP)}
+    """Load every protocol that this installation offers, by the name of its entry point.
+
+    Raises:
+        BadCommandError: one cannot be loaded; the text names its entry point.
+    """
+    found: dict[str, Protocol[Any]] = {}
+    for entry in entry_points(group=GROUP):
+        try:
+            found[entry.name] = entry.load()
+        except (KeepError, ValueError, ImportError, AttributeError) as error:
+            raise BadCommandError(f"protocol {entry.name} ({entry.value}): {error}") from error
+    return found
 
 
 @asynccontextmanager

@@ -16,8 +16,8 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from keep_agent.errors import OutOfTurnError
-from keep_agent.message import Json, Message, ProblemReport, TypeUri
+from keep_agent.errors import BadMessageError, OutOfTurnError
+from keep_agent.message import PREFIX, Json, Message, ProblemReport, TypeUri
 
 START = "start"
 """The state of an exchange that does not exist yet."""
@@ -332,7 +332,11 @@ class Protocol(Generic[S]):
         twice = {k for k in keys if keys.count(k) > 1}
         if twice:
             raise ValueError(f"{self.uri}: two rules for one cell: {twice}")
-        type_uri = TypeUri.parse(f"{self.uri}/x")
+        try:
+            type_uri = TypeUri.parse(f"{self.uri}/x")
+        except BadMessageError:
+            form = f"{PREFIX}{{family}}/{{major}}.{{minor}}"
+            raise ValueError(f"{self.uri}: the URI of a protocol is {form}") from None
         cells = {(r.role, r.at, r.on): r for r in self.rules}
         wire = {
             r.on.TYPE.rpartition("/")[2]: r.on for r in self.rules if issubclass(r.on, Message)

@@ -57,6 +57,14 @@ def test_a_cell_has_one_rule() -> None:
         Protocol(uri=toy.URI, rules=(row, row))
 
 
+@pytest.mark.parametrize(
+    "uri", ["https://example.org/toy/1.0", "https://didcomm.org/toy/1", ""]
+)
+def test_a_protocol_with_another_kind_of_uri_is_told_the_form(uri: str) -> None:
+    with pytest.raises(ValueError, match=r"didcomm\.org/{family}/{major}\.{minor}"):
+        Protocol(uri=uri, rules=())
+
+
 def test_the_table_tells_all_that_others_need() -> None:
     assert (TOY.name, TOY.minor) == ("toy/1", 2)
     assert TOY.starts(Knock) == Side.HOST

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from textwrap import dedent
 
+import pytest
 from agent.processes import introduce, spawned
+
+from keep_agent import app
+from keep_agent.errors import BadCommandError
 
 TOY = '''
 """Greeting 1.0: hello, and hello again."""
@@ -75,6 +81,34 @@ def install(folder: Path) -> None:
     (info / "entry_points.txt").write_text(
         "[indykeep.protocols]\ngreeting = greeting:PROTOCOL\n", "utf-8"
     )
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        (
+            "PROTOCOL = Protocol(uri='https://example.org/x/1.0', rules=())",
+            "example.org/x/1.0: the",
+        ),
+        ("", "has no attribute 'PROTOCOL'"),
+        ("import nowhere", "No module named 'nowhere'"),
+    ],
+)
+def test_a_protocol_that_cannot_be_loaded_is_named(
+    source: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken.py").write_text(f"from keep_agent.machine import Protocol\n{source}\n")
+    entry = EntryPoint("odd", "broken:PROTOCOL", app.GROUP)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    monkeypatch.delitem(sys.modules, "broken", raising=False)
+
+    def entry_points(group: str) -> list[EntryPoint]:
+        return [entry] if group == entry.group else []
+
+    monkeypatch.setattr(app, "entry_points", entry_points)
+    with pytest.raises(BadCommandError, match=r"^protocol odd \(broken:PROTOCOL\): ") as caught:
+        app.load_protocols()
+    assert says in str(caught.value)
 
 
 async def test_a_protocol_in_one_file_is_spoken_described_and_driven(tmp_path: Path) -> None:
