@@ -33,8 +33,13 @@ _EXAMPLES = """examples:
   indykeep settings                         every setting, its default and its meaning
   indykeep status --key-file indykeep-data/admin.key
 
+  a second agent beside it, that may talk to it:
+  INDYKEEP_DATA_DIR=other INDYKEEP_PORT=8030 INDYKEEP_ADMIN_PORT=8031 \\
+      INDYKEEP_ALLOW_PRIVATE_EGRESS=true indykeep run
+
 The agent keeps its store and its keys in `indykeep-data` unless INDYKEEP_DATA_DIR says otherwise.
-Commands for a running agent go over its admin API: GET /v1/protocols describes them all.
+Commands for a running agent go over its admin API, with the key in `admin.key` as X-API-Key:
+GET /v1 lists its paths, GET /v1/protocols describes every protocol and its commands.
 """
 
 
@@ -63,7 +68,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     run = commands.add_parser("run", help="run an agent until it is told to end")
-    run.add_argument("--config", type=Path, metavar="FILE", help="settings in TOML")
+    run.add_argument(
+        "--config", type=Path, metavar="FILE", help="settings in TOML, named as `settings` says"
+    )
     run.add_argument("--die-with", metavar="PID", help="end when that process is gone")
     run.add_argument("--json", action="store_true", help="say where it is in a line of JSON")
     run.set_defaults(do=_run)

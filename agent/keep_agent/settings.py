@@ -311,7 +311,9 @@ def _read_toml(path: Path | None) -> dict[str, Any]:
         return {}
     try:
         return tomllib.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise BadCommandError(f"{path}: {error.strerror}") from error
+    except ValueError as error:
         raise BadCommandError(f"{path}: {error}") from error
 
 
