@@ -7,7 +7,6 @@ SIGKILL of this process and, as far as the disk keeps its word on fsync, a power
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import json
 import os
 import time
@@ -26,6 +25,7 @@ from keep_agent.cache import Row, Rows
 from keep_agent.errors import ConflictError, NotFoundError, RefusedError, UnavailableError
 from keep_agent.machine import GONE, Consume, Delete, Exchange, Put, PutKey, Write
 from keep_agent.message import Json, write_json
+from keep_agent.opening import lock_file, open_askar
 from keep_agent.rows import (
     Commit,
     Models,
@@ -321,13 +321,13 @@ class Store:
         Raises:
             UnavailableError: another process has it, the key is wrong, or it cannot be written.
         """
-        lock = _lock_file(path.with_suffix(path.suffix + ".lock"))
+        lock = lock_file(path.with_suffix(path.suffix + ".lock"))
         uri = f"sqlite://{path}?max_connections=20&synchronous=FULL"
         try:
-            askar = await _askar(path, uri, key)
-        except AskarError as error:
+            askar = await open_askar(path, uri, key)
+        except UnavailableError:
             os.close(lock)
-            raise UnavailableError(_why_not_open(path, error)) from error
+            raise
         return cls(askar, lock, uri, key, models)
 
     async def profile(self, name: str) -> Profile:
@@ -475,31 +475,3 @@ def _why_not_written(error: Exception) -> Exception:
     if error.code == AskarErrorCode.DUPLICATE:
         return ConflictError("somebody else made this record first")
     return UnavailableError(f"the store cannot write: {error}")
-
-
-def _askar(path: Path, uri: str, key: str) -> Awaitable[Askar]:
-    if path.exists():
-        return Askar.open(uri, "raw", key)
-    return Askar.provision(uri, "raw", key)
-
-
-def _lock_file(path: Path) -> int:
-    try:
-        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise UnavailableError(f"cannot write in {path.parent}: {error.strerror}") from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        holder = os.read(lock, 20).decode(errors="replace").strip() or "unknown"
-        os.close(lock)
-        raise UnavailableError(f"{path} is held by process {holder}; stop it first") from error
-    os.truncate(lock, 0)
-    os.write(lock, f"{os.getpid()}\n".encode())
-    return lock
-
-
-def _why_not_open(path: Path, error: AskarError) -> str:
-    if error.code == AskarErrorCode.ENCRYPTION:
-        return f"the key does not open the store {path}; check the store key"
-    return f"cannot open the store {path}: {error}"
