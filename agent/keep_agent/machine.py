@@ -445,14 +445,18 @@ class Protocol(Generic[S]):
         return after, step
 
     def mermaid(self, role: str) -> str:
-        """Draw one role's half of the table."""
-        rows = (
-            f"  {r.at} --> {to}: {_title_of(r.on)}"
+        """Draw one role's half of the table; Mermaid takes no hyphen in the id of a state."""
+        rows = [
+            (r.at, to, _title_of(r.on))
             for r in self.rules
             if r.role == role
             for to in sorted(r.to)
-        )
-        return "\n".join(["stateDiagram-v2", *rows])
+        ]
+        states = dict.fromkeys(state for at, to, _ in rows for state in (at, to))
+        ids = {state: state.replace("-", "_") for state in states}
+        named = [f'  state "{state}" as {name}' for state, name in ids.items() if state != name]
+        drawn = [f"  {ids[at]} --> {ids[to]}: {on}" for at, to, on in rows]
+        return "\n".join(["stateDiagram-v2", *named, *drawn])
 
 
 def _title(event: object) -> str:
