@@ -116,7 +116,7 @@ NODE = Venv(
     path=HOME / "node-venv",
     locks=(ROOT / "von-network" / "requirements.txt",),
     download_mb=18,
-    disk_mb=85,
+    disk_mb=87,
 )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import json
 import logging
@@ -45,9 +44,10 @@ class Follower:
         self._health = health
         self._store: Store | None = None
         self._looking = asyncio.Lock()
-        self._looked = self._outdated = float(-_ANY)
+        self._looked = self._asked = self._outdated = float(-_ANY)
         self._sure: set[int] = set()
         self._turn = 0
+        self._looks: set[asyncio.Task[None]] = set()
         self._behind: dict[int, int] = {}
 
     @property
@@ -59,7 +59,8 @@ class Follower:
         """Follow the network until cancelled."""
         nodes = await self._connection.connect()
         genesis = hashlib.sha256((self._connection.genesis or "").encode()).hexdigest()
-        self._store = await asyncio.to_thread(Store, self._settings.cache, genesis)
+        store = await asyncio.to_thread(Store, self._settings.cache, genesis)
+        self._store = store
         try:
             await self._health.look(nodes)
             async with asyncio.TaskGroup() as tasks:
@@ -67,7 +68,10 @@ class Follower:
                 if self._settings.display:
                     tasks.create_task(self._follow(), name="follow")
         finally:
-            self._store.close()
+            for look in self._looks:
+                look.cancel()
+            self._store = None
+            store.close()
 
     def copy(self) -> Store:
         """Return the copy as it is.
@@ -91,10 +95,18 @@ class Follower:
             UnavailableError: there is none yet.
         """
         store = self.copy()
-        with contextlib.suppress(TimeoutError, UnavailableError, RefusedError):
-            async with asyncio.timeout(_WAIT_S):
-                await self._look(LEDGERS.values())
+        if not self._looks or self._asked < self._outdated:
+            self._asked = time.monotonic()
+            look = asyncio.create_task(self._look(LEDGERS.values()), name="look")
+            self._looks.add(look)  # nobody who stops waiting interrupts it
+            look.add_done_callback(self._looked_at)
+        await asyncio.wait(self._looks, timeout=_WAIT_S)
         return store
+
+    def _looked_at(self, look: asyncio.Task[None]) -> None:
+        self._looks.discard(look)
+        if not look.cancelled() and (error := look.exception()):
+            log.info("cannot follow the ledgers: %s", error)
 
     async def _follow(self) -> None:
         while True:
@@ -177,8 +189,10 @@ class Follower:
     def _keep(self, ledger: int, found: list[Json]) -> None:
         store = self.copy()
         now = int(time.time())
-        for data in found:
-            store.add([_row(store, ledger, data, now)])
+        for number, data in enumerate(found, store.size(ledger) + 1):
+            row = _row(store, ledger, data, now)
+            if row.seq == number:
+                store.add([row])
 
 
 def _row(store: Store, ledger: int, data: Json, now: int) -> Row:
