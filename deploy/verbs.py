@@ -115,7 +115,8 @@ def campaign(args: list[str]) -> int:
     ensure_venvs(TEST, NODE)
     if args[:1] == ["network"]:
         os.environ["INDYKEEP_CAMPAIGN"] = "1"
-        return become(TEST.python, "-P", "-m", "pytest", "tests/von_network", *args[1:])
+        words = ("tests/von_network", "-o", "faulthandler_timeout=900")
+        return become(TEST.python, "-P", "-m", "pytest", *words, *args[1:])
     os.environ["PYTHONPATH"] = os.pathsep.join((str(ROOT / "deploy"), str(ROOT / "tests")))
     return become(TEST.python, str(ROOT / "tests" / "campaigns" / "crash.py"), *args)
 

@@ -405,3 +405,35 @@ assert stack.obey() is False
 """,
         str(tmp_path),
     )
+
+
+def test_a_batch_that_one_node_alone_has_is_given_to_the_next_best(tmp_path: Path) -> None:
+    run(
+        """
+from pathlib import Path
+from keep_network import mend, record
+from keep_network.compat import rocksdb
+network = record.Network(Path(sys.argv[1]), "net", 4, 9701)
+assert mend.mend(network) is None  # never started
+def store(number, batches):
+    options = rocksdb.Options()
+    options.create_if_missing, options.comparator = True, rocksdb.IComparator()
+    place = mend._folder(network, number) / "audit_transactions"
+    place.mkdir(parents=True, exist_ok=True)
+    log = rocksdb.DB(str(place), options)
+    for batch in range(1, batches + 1):
+        log.put(str(batch).encode(), b"x")
+    log.close()
+    (mend._folder(network, number) / "node_info").write_text(str(number))
+levels = lambda: [mend._level(mend._folder(network, n)) for n in network.numbers]
+for number, batches in enumerate((300, 300, 299, 12), 1):
+    store(number, batches)
+assert mend.mend(network) is None and levels() == [300, 300, 299, 12]
+store(3, 301)
+store(2, 300)
+assert mend.mend(network) == 3
+assert levels() == [301, 300, 301, 12]
+assert (mend._folder(network, 1) / "node_info").read_text() == "1"
+""",
+        str(tmp_path),
+    )

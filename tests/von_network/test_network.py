@@ -7,6 +7,7 @@ import importlib
 import json
 import os
 import secrets
+import shutil
 import signal
 import subprocess
 import time
@@ -123,6 +124,47 @@ async def test_killing_all_nodes_loses_nothing_and_the_supervisor_brings_them_ba
     await again.write()
     assert len(own.status()["restarts"]) == 1
     again.close()
+
+
+@long
+async def test_a_batch_that_one_node_alone_has_stored_is_not_lost(own: Network) -> None:
+    """All nodes are killed when the primary has committed and nobody else has yet."""
+    client = await Client.open(own.genesis)
+    await client.write()
+    own.stop()
+    data = own.folder / "data" / "sandbox" / "data"
+    for node in ("Node2", "Node3", "Node4"):
+        shutil.copytree(data / node, own.folder / node)
+    own.start()
+    client = await Client.open(own.genesis)
+    did = await client.write()
+    own.stop()
+    for node in ("Node2", "Node3", "Node4"):
+        shutil.rmtree(data / node)
+        shutil.move(own.folder / node, data / node)
+
+    own.start()
+    client = await Client.open(own.genesis)
+    assert await client.missing([did]) == []
+    await client.write_many(10, 5)
+    sizes = await client.sizes(4)
+    assert len(sizes) == 1
+
+
+@long
+async def test_all_is_there_after_sudden_ends_in_the_middle_of_writes(own: Network) -> None:
+    written: list[str] = []
+    for _ in range(5):
+        client = await Client.open(own.genesis, reply_s=4)
+        load = [asyncio.create_task(client.write_many(60, 1)) for _ in range(20)]
+        await asyncio.sleep(1)
+        os.kill(own.pids["Node1"], signal.SIGKILL)
+        await asyncio.gather(*load, return_exceptions=True)
+        written += client.written
+        own.start()
+    client = await Client.open(own.genesis)
+    assert await client.missing(written) == []
+    await client.write()
 
 
 @long

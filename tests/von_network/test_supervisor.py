@@ -9,10 +9,15 @@ from pathlib import Path
 import psutil
 import pytest
 
-from keep_network import processes, supervisor
+from keep_network import processes, record, supervisor
 from keep_network.processes import Identity, NodeProcess
 
 GONE = Identity(2**22 - 1, 1.0)
+
+
+@pytest.fixture(autouse=True)
+def recorded(tmp_path: Path) -> None:
+    record.save(record.Network(tmp_path, "net", 4, 9701))
 
 
 @pytest.fixture
@@ -58,11 +63,11 @@ def test_what_dies_at_once_is_not_tried_again_at_once(
     assert len(sleepers) == 2
 
 
-def test_the_living_and_other_programs_are_left_alone(
+def test_the_living_and_the_supervisor_are_left_alone(
     tmp_path: Path, sleepers: list[Identity]
 ) -> None:
-    other = NodeProcess(GONE, (), None, "web")
+    itself = NodeProcess(GONE, (), None, "supervisor")
     alive = NodeProcess(Identity.of(1), (1,))
-    supervisor.revive(tmp_path, [other, alive])
+    supervisor.revive(tmp_path, [itself, alive])
     assert sleepers == []
     assert supervisor.restarts(tmp_path) == []

@@ -11,7 +11,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from keep_network import processes, record, website
+from keep_network import processes, record
 from keep_network.processes import Identity, NodeProcess
 
 FILE = "restarts.json"
@@ -73,11 +73,12 @@ def revive(folder: Path, ours: list[NodeProcess]) -> None:
     for place, one in enumerate(ours):
         if one.module == "supervisor" or one.who.alive() or _too_soon(before, one):
             continue
-        if one.module == website.MODULE:
-            ours[place] = website.launch(record.load(folder), one.die_with)
+        if not one.nodes:
+            ours[place] = _serve_again(folder, one)
             processes.save(folder, ours)
             continue
         why = processes.last_words(folder, one)
+        _mend(folder, ours)
         ours[place] = processes.spawn(folder, one.nodes, genesis=False, die_with=one.die_with)
         before.append(Restart(one.nodes, time.time(), why))
         processes.save(folder, ours)
@@ -85,6 +86,21 @@ def revive(folder: Path, ours: list[NodeProcess]) -> None:
         draft.write_text(json.dumps([asdict(restart) for restart in before[-_MANY:]]))
         draft.replace(folder / FILE)
         print(f"started {one.names} again: {why}", file=sys.stderr, flush=True)
+
+
+def _serve_again(folder: Path, one: NodeProcess) -> NodeProcess:
+    from keep_network import website  # noqa: PLC0415 - this process is small until it must act
+
+    return website.launch(record.load(folder), one.die_with)
+
+
+def _mend(folder: Path, ours: list[NodeProcess]) -> None:
+    """Do what a start does when all nodes were dead."""
+    if any(one.nodes and one.who.alive() for one in ours):
+        return
+    from keep_network import mend  # noqa: PLC0415 - as above
+
+    mend.mend(record.load(folder))
 
 
 def _too_soon(before: list[Restart], one: NodeProcess) -> bool:
