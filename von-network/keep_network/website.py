@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 import time
+import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 
-from keep_network import ports, processes, record
+from keep_network import processes, record
 from keep_network.errors import NetworkError
 from keep_network.genesis import HOST
 from keep_network.ledger import TRUSTEE_SEED
@@ -17,6 +20,7 @@ PORT = 9000
 MODULE = "web"
 FOLDER = "web"
 _READY_S = 20
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # never by a proxy
 _OURS = ("GENESIS_URL", "GENESIS_FILE", "LEDGER_SEED", "PORT")
 
 
@@ -27,13 +31,13 @@ def launch(network: Network, die_with: Identity | None) -> NodeProcess:
 
 
 def wait(network: Network, started: NodeProcess) -> None:
-    """Return when the web server listens.
+    """Return when the web server serves the genesis.
 
     Raises:
         NetworkError: it does not; with the last line that it printed.
     """
     deadline = time.monotonic() + _READY_S
-    while network.web_port and not ports.answers(network.web_port):
+    while not _ready(f"{url(network)}/status"):
         if not started.who.alive() or time.monotonic() > deadline:
             lines = _output(network.folder).read_text(errors="replace").strip().splitlines()
             why = lines[-1] if lines else "it said nothing"
@@ -70,6 +74,14 @@ def environment(folder: Path, env: Mapping[str, str]) -> dict[str, str]:
     }
     theirs = {name: value for name, value in env.items() if name not in _OURS}
     return defaults | theirs | own
+
+
+def _ready(status: str) -> bool:
+    try:
+        with _DIRECT.open(status, timeout=1) as answer:
+            return bool(json.load(answer)["ready"])
+    except (OSError, ValueError, KeyError, http.client.HTTPException):
+        return False
 
 
 def _output(folder: Path) -> Path:

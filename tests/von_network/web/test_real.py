@@ -8,6 +8,7 @@ import json
 import os
 import secrets
 import signal
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,13 @@ pytestmark = pytest.mark.pool
 
 @pytest.fixture(scope="session")
 async def web(network: Network) -> AsyncIterator[aiohttp.ClientSession]:
-    told = json.loads(manage("status", "--json", "--dir", network.folder).stdout)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = str(server.getsockname()[1])
+    words = ("--dir", network.folder, "--web-port", port, "--die-with", str(os.getpid()))
+    started = await asyncio.to_thread(manage, "start", *words, "--json")
+    assert started.returncode == 0, started.stderr
+    told = json.loads(started.stdout)
+    assert told["web"] == f"http://127.0.0.1:{port}"
     async with aiohttp.ClientSession(told["web"]) as session:
         yield session
 
@@ -104,6 +111,7 @@ async def test_what_others_write_is_seen_too(
         pass
 
 
+@pytest.mark.usefixtures("web")
 def test_the_trustees_seed_is_in_no_command_line_and_no_log(network: Network) -> None:
     ours = process(network)
     assert "Trustee1" not in " ".join(ours.cmdline())
@@ -130,7 +138,9 @@ async def test_a_dead_web_server_is_started_again(
     await register(web, seed=secrets.token_hex(16))
 
 
-def test_a_taken_web_port_is_named_with_its_holder(network: Network, tmp_path: Path) -> None:
+def test_a_taken_web_port_is_named_with_its_holder(
+    network: Network, web: aiohttp.ClientSession, tmp_path: Path
+) -> None:
     told = json.loads(manage("status", "--json", "--dir", network.folder).stdout)
     port = told["web"].rpartition(":")[2]
     words = ("--port-base", "auto", "--web-port", port)
