@@ -13,13 +13,13 @@ import random
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol as Port
 from weakref import WeakValueDictionary
 
 from keep_agent.connections import CONNECTION, Connection
 from keep_agent.envelope import seal
-from keep_agent.errors import KeepError, UnavailableError
+from keep_agent.errors import ConflictError, KeepError, UnavailableError
 from keep_agent.keys import Keys
 from keep_agent.machine import Put, Target
 from keep_agent.message import Json, write_json
@@ -235,7 +235,7 @@ class Outbox:
             self._doubts[row.connection, row.thid] = names
 
     async def _bury(self, row: Outgoing, reason: str) -> None:
-        """Keep what cannot be delivered as a dead letter, with an event that says why."""
+        """Keep what cannot be delivered as a dead letter; its exchange and an event say why."""
         log.warning("message is undeliverable", extra={"thid": row.thid, "reason": reason})
         kind = str(row.body.get("@type"))
         letter: Json = {
@@ -245,14 +245,19 @@ class Outbox:
             "at": time.time(),
         }
         event = {"type": DEAD, "thid": row.thid, "message": kind, "reason": reason}
-        burial = Commit(
-            delivered=(row.name,),
-            writes=(Put(DEAD, row.name, letter),),
-            events=(event,),
-        )
         while True:
+            x = await self._profile.exchange(row.name.partition(".")[0])
+            told = replace(x, error=f"a message cannot be delivered: {reason}") if x else None
+            burial = Commit(
+                after=told,
+                delivered=(row.name,),
+                writes=(Put(DEAD, row.name, letter),),
+                events=(event,),
+            )
             try:
                 await self._profile.commit(burial)
+            except ConflictError:
+                continue
             except UnavailableError:
                 await asyncio.sleep(FIRST_PAUSE_S)
             else:

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 import wallets
+from toy import TOY, Memory, Side, State
 
 from keep_agent import outbox as module
 from keep_agent.errors import UnavailableError
 from keep_agent.keys import Keys, NewKey
-from keep_agent.machine import PutKey, Target
+from keep_agent.machine import Exchange, PutKey, Target
 from keep_agent.outbox import DEAD, Outbox
 from keep_agent.rows import Commit, Outgoing
 from keep_agent.store import Profile, Store
@@ -49,7 +50,7 @@ class Post:
         key = NewKey.generate({})
         target = Target(endpoint="http://peer", recipients=(key.verkey,), sender=key.verkey)
         row = Outgoing(
-            "row", "lane", "thread", {"@id": "1", "@type": "x/y/1.0/z"}, target=target
+            "x.1.0", "lane", "thread", {"@id": "1", "@type": "x/y/1.0/z"}, target=target
         )
         write = PutKey(key.verkey, key.key, key.metadata)
         await self.profile.commit(Commit(writes=(write,), outbox=(row,)))
@@ -71,7 +72,7 @@ class Post:
 async def post(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Post]:
     monkeypatch.setattr(module, "SILENCE_S", 0.02)
     monkeypatch.setattr(module, "FIRST_PAUSE_S", 0.005)
-    store = await Store.open(tmp_path / "store.db", wallets.STORE_KEY, {})
+    store = await Store.open(tmp_path / "store.db", wallets.STORE_KEY, {TOY.name: Memory})
     writer = asyncio.create_task(store.run())
     profile = await store.profile("main")
     peer = Peer()
@@ -110,6 +111,20 @@ async def test_what_never_gets_a_clear_answer_becomes_a_dead_letter(post: Post) 
     assert post.peer.posts == 4
     [(_, letter)] = await post.profile.find(DEAD)
     assert "perhaps delivered" in letter["reason"]
+
+
+async def test_the_exchange_of_a_dead_letter_says_so(post: Post) -> None:
+    x = Exchange(
+        id="x", protocol=TOY.name, minor=2, role=Side.GUEST, thid="thread", peer="c",
+        data=Memory(), state=State.KNOCKED,
+    )  # fmt: skip
+    await post.profile.commit(Commit(after=x))
+    await post.send(Refused(410))
+    await post.gone()
+    told = await post.profile.exchange("x")
+    assert told is not None
+    assert told.error == "a message cannot be delivered: the peer answered 410"
+    assert told.state == State.KNOCKED
 
 
 async def test_something_new_on_the_thread_ends_the_doubt(

@@ -46,7 +46,7 @@ def admin_app(
     own = [
         *About(routes, tenants).routes(),
         *Events(waits).routes(),
-        *Resources(waits).routes(),
+        *Resources(waits, routes).routes(),
         *LedgerReads().routes(),
     ]
     taken = {route.path.split("/")[2] for route in own if route.path.startswith("/v1/")}

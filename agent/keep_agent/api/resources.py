@@ -22,6 +22,7 @@ from keep_agent.desk import (
 )
 from keep_agent.errors import BadCommandError
 from keep_agent.jobs import JOB, OPEN, Job, State
+from keep_agent.machine import Protocol
 from keep_agent.message import Json
 from keep_agent.policy import Policy
 
@@ -47,8 +48,9 @@ class Question(BaseModel):
 class Resources:
     """The routes of the records of a tenant and of its desk."""
 
-    def __init__(self, waits: Waits) -> None:
+    def __init__(self, waits: Waits, protocols: Mapping[str, Protocol[Any]]) -> None:
         self._waits = waits
+        self._protocols = protocols
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes."""
@@ -138,7 +140,10 @@ class Resources:
 
     async def set_policy(self, request: web.Request) -> web.Response:
         """Turn something automatic on, change it, or (with nothing in `auto`) off."""
-        policy = await request[TENANT].desk.set_policy(await read_as(request, Policy))
+        policy = await read_as(request, Policy)
+        if named := self._protocols.get(policy.protocol):  # by the name in the path, too
+            policy = policy.model_copy(update={"protocol": named.name})
+        policy = await request[TENANT].desk.set_policy(policy)
         return answer(policy.model_dump(mode="json"))
 
     # -- the desk --------------------------------------------------------------------------------
