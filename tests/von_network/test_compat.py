@@ -407,33 +407,41 @@ assert stack.obey() is False
     )
 
 
-def test_a_batch_that_one_node_alone_has_is_given_to_the_next_best(tmp_path: Path) -> None:
+def test_a_torn_node_and_a_batch_that_one_alone_has_are_made_good(tmp_path: Path) -> None:
     run(
         """
 from pathlib import Path
+import msgpack
 from keep_network import mend, record
 from keep_network.compat import rocksdb
 network = record.Network(Path(sys.argv[1]), "net", 4, 9701)
-assert mend.mend(network) is None  # never started
-def store(number, batches):
+assert mend.mend(network) == []  # never started
+def store(number, ledger, entries):
     options = rocksdb.Options()
     options.create_if_missing, options.comparator = True, rocksdb.IComparator()
-    place = mend._folder(network, number) / "audit_transactions"
+    place = mend._folder(network, number) / (ledger + "_transactions")
     place.mkdir(parents=True, exist_ok=True)
     log = rocksdb.DB(str(place), options)
-    for batch in range(1, batches + 1):
-        log.put(str(batch).encode(), b"x")
+    for entry in range(1, entries + 1):
+        told = {"txn": {"data": {"ledgerSize": {0: 4, 1: 2 * entry, 2: 0}}}}
+        log.put(str(entry).encode(), msgpack.packb(told))
     log.close()
+def node(number, batches, torn=0):
+    store(number, "domain", 2 * batches + torn)
+    store(number, "audit", batches)
     (mend._folder(network, number) / "node_info").write_text(str(number))
-levels = lambda: [mend._level(mend._folder(network, n)) for n in network.numbers]
+levels = lambda: [mend._level(mend._folder(network, n)).batches for n in network.numbers]
 for number, batches in enumerate((300, 300, 299, 12), 1):
-    store(number, batches)
-assert mend.mend(network) is None and levels() == [300, 300, 299, 12]
-store(3, 301)
-store(2, 300)
-assert mend.mend(network) == 3
-assert levels() == [301, 300, 301, 12]
+    node(number, batches)
+assert mend.mend(network) == [] and levels() == [300, 300, 299, 12]
+node(3, 301)  # alone
+assert mend.mend(network) == [1] and levels() == [301, 300, 301, 12]
 assert (mend._folder(network, 1) / "node_info").read_text() == "1"
+node(2, 301, torn=1)
+assert not mend._level(mend._folder(network, 2)).whole
+assert mend.mend(network) == [2] and levels() == [301, 301, 301, 12]
+assert all(mend._level(mend._folder(network, n)).whole for n in network.numbers)
+assert mend.mend(network) == []
 """,
         str(tmp_path),
     )

@@ -81,8 +81,8 @@ def bring_up(network: Network, wish: Wish, say: Say) -> None:
     serve = bool(network.web_port) and not any(one.module == website.MODULE for one in running)
     wanted = [port for group in groups for n in group for port in _ports(network, n)]
     ports.check([*wanted, *([network.web_port] if serve else [])])
-    if not any(one.nodes for one in running) and mend.mend(network):
-        say("a batch that only one node had stored is given to another")
+    for number in [] if any(one.nodes for one in running) else mend.mend(network):
+        say(f"Node{number} gets another node's data: the last end was sudden")
     started: list[NodeProcess] = []
     try:
         _launch(network, groups, running, started=started, wish=wish, say=say)

@@ -9,7 +9,7 @@ import zlib
 from dataclasses import replace
 from pathlib import Path
 
-from keep_network import arguments, control, genesis, processes, record
+from keep_network import arguments, control, genesis, processes, record, website
 from keep_network.arguments import Verbs, folder_of, say
 from keep_network.control import AS_BEFORE
 from keep_network.errors import BadInputError, NetworkError
@@ -80,6 +80,7 @@ def restore(folder: Path, name: str) -> None:
             if (draft / part).exists():
                 (draft / part).replace(folder / part)
         shutil.rmtree(draft)
+        _forget_copy(folder)
         again()
 
 
@@ -91,6 +92,7 @@ def reset(folder: Path) -> None:
         record.save(replace(network, made=False, added=()))
         for part in genesis.MADE:
             _remove(folder / part)
+        _forget_copy(folder)
         again()
 
 
@@ -124,6 +126,12 @@ def _check(draft: Path) -> None:
     if missing:
         raise NetworkError(f"it has no {missing[0]}")
     record.load(draft)
+
+
+def _forget_copy(folder: Path) -> None:
+    """Remove the web server's copy of the ledgers: it is of another history now."""
+    for file in (folder / website.FOLDER).glob("ledger.db*"):
+        file.unlink()
 
 
 def _remove(path: Path) -> None:
