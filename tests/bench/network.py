@@ -25,21 +25,21 @@ class Watched:
     """The processes of a network: its nodes and its supervisor."""
 
     def __init__(self, network: Network) -> None:
-        nodes = [psutil.Process(pid) for pid in set(network.pids.values())]
         folder = str(network.folder)
-        self._all = nodes + [
+        self.nodes = [psutil.Process(pid) for pid in set(network.pids.values())]
+        self.supervisor = [
             process
             for process in psutil.process_iter()
             if "keep_network.supervisor" in (line := _command(process)) and folder in line
         ]
 
     def mb(self) -> float:
-        """Resident memory, shared pages counted in each process."""
-        return sum(float(process.memory_info().rss) for process in self._all) / 2**20
+        """Resident memory of the nodes."""
+        return _mb(self.nodes)
 
     def cpu_s(self) -> float:
         """CPU time so far."""
-        times = [process.cpu_times() for process in self._all]
+        times = [process.cpu_times() for process in self.nodes + self.supervisor]
         return sum(float(one.user + one.system) for one in times)
 
 
@@ -62,8 +62,9 @@ async def measure(network: Network, started_s: float, writes: int) -> list[Figur
     full_mb = await _fill(client, watched, writes)
     return [
         Figure("start_s", "start to the first write, s", started_s, at_most=6),
-        Figure("idle_rss_mb", "memory after the start, MB", idle_mb, at_most=100),
-        Figure("idle_cpu", "CPU when idle, % of a core", idle_cpu, at_most=4),
+        Figure("idle_rss_mb", "memory of the nodes after the start, MB", idle_mb, at_most=100),
+        Figure("supervisor_mb", "the supervisor's memory, MB", _mb(watched.supervisor)),
+        Figure("idle_cpu", "CPU of all when idle, % of a core", idle_cpu, at_most=4),
         Figure("write_p50_ms", "one write at a time, ms", alone_ms, at_most=200),
         Figure("writes_per_s", f"writes/s, {AT_ONCE} at once", writes_s, at_least=60),
         Figure("write_cpu_ms", "CPU of all nodes per write, ms", cpu_ms),
@@ -91,6 +92,10 @@ async def _fill(client: Client, watched: Watched, writes: int) -> float:
         await client.write_many(min(STEP, writes - at), AT_ONCE)
         sys.stderr.write(f"{len(client.written)} writes: {watched.mb():.0f} MB\n")
     return watched.mb()
+
+
+def _mb(processes: list[psutil.Process]) -> float:
+    return sum(float(process.memory_info().rss) for process in processes) / 2**20
 
 
 def _command(process: psutil.Process) -> str:
