@@ -10,11 +10,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import os
+import sys
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from queue import SimpleQueue
-from threading import Lock, Thread
+from threading import Lock, Thread, get_native_id
 from typing import Any, ParamSpec, Protocol, Self, TypeVar, cast
 
 from anoncreds import AnoncredsError, library_version
@@ -27,6 +30,9 @@ _LOADING = Lock()
 
 MAX_TEXT = 1 << 20
 """Longest text, and longest JSON object as text, that is handed to the library."""
+
+_NICE = 5
+"""Cryptography gives way to whoever answers messages: it can wait, they stall everybody."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -103,6 +109,9 @@ class Lane:
             self._inside -= 1
 
     def _serve(self) -> None:
+        if sys.platform == "linux":  # there a thread has a priority of its own
+            with suppress(OSError):
+                os.setpriority(os.PRIO_PROCESS, get_native_id(), _NICE)
         with _LOADING:
             library_version()
         while (job := self._jobs.get()) is not None:
