@@ -158,8 +158,11 @@ async def test_halves_do_not_write_and_the_healed_whole_does(
 async def test_many_faults_one_after_the_other_lose_nothing(
     broken: Network, client: Client
 ) -> None:
+    def cut_off(*nodes: int) -> None:
+        broken.partition(nodes)
+
     for node in (1, 2, 3, 4):
-        for fault in (broken.kill, broken.freeze, lambda n: broken.partition((n,))):
+        for fault in (broken.kill, broken.freeze, cut_off):
             load = asyncio.create_task(client.write_many(60, 5))
             await asyncio.to_thread(fault, node)
             await load
