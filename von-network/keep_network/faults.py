@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-from keep_network import arguments, control, cut, processes, record
+from keep_network import arguments, control, cut, ledger, processes, record
 from keep_network.arguments import Verbs, folder_of, say
 from keep_network.control import AS_BEFORE
 from keep_network.errors import BadInputError, NetworkError
@@ -88,6 +88,11 @@ def heal(folder: Path) -> None:
     if not running:
         raise NetworkError(f"{network.name} does not run; start it first")
     thaw(folder, None)
+    largest = max(map(len, cut.groups(folder)), default=len(network.numbers))
+    if largest < ledger.quorum(network):
+        say("no side could go on: restarting, as view changes that nobody joined may hang")
+        control.restart(folder, AS_BEFORE, say)
+        return
     with record.held(folder):
         cut.save(folder, [])
     owner = next(one.die_with for one in running)

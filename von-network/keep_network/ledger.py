@@ -131,14 +131,19 @@ def check(did: str, verkey: str, role: str, alias: str | None) -> None:
         raise BadInputError(f"an alias is 1 to {_ALIAS_LENGTH} printable characters")
 
 
+def quorum(network: Network) -> int:
+    """Return how many nodes a write needs."""
+    nodes = len(network.numbers)
+    return nodes - (nodes - 1) // 3
+
+
 def _require_quorum(network: Network) -> None:
     """Say at once what would otherwise be a timeout."""
     live, nodes = len(_live(network)), len(network.numbers)
-    needed = nodes - (nodes - 1) // 3
-    if live < needed:
+    if live < quorum(network):
         raise NetworkError(
-            f"{live} of {nodes} nodes can take part and a write needs {needed}: see status, "
-            "and heal"
+            f"{live} of {nodes} nodes can take part and a write needs {quorum(network)}: see "
+            "status, and heal"
         )
 
 
