@@ -33,8 +33,6 @@ def in_project(folder: Path, text: str, **env: str) -> subprocess.CompletedProce
     words = [
         "-q",
         "-p",
-        "keep_ledger.testing",
-        "-p",
         "no:cacheprovider",
         "--rootdir",
         str(folder),
