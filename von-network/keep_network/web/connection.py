@@ -98,9 +98,9 @@ class Connection:
 
 
 def check_genesis(text: str) -> None:
-    """Refuse what is no genesis, so that the reason is better than indy-vdr's.
+    """Refuse what is no genesis before it is used, with a reason that names the line.
 
-    indy-vdr panics over a node key of the wrong length, and can open no other pool after that.
+    Keys and identifiers of the nodes have the length that they must have, so that a pool can be opened.
 
     Raises:
         UnavailableError: it says which line is wrong.

@@ -95,7 +95,7 @@ class VdrNodes:
             async with asyncio.timeout(_OPEN_S):
                 nodes = cls(await indy_vdr.open_pool(transactions=genesis))
                 await nodes._look()
-        except TimeoutError as error:  # a panic of indy-vdr is silence to us
+        except TimeoutError as error:  # silence is no answer
             raise UnavailableError("the nodes do not answer") from error
         except VdrError as error:
             raise UnavailableError(_words(error)) from error
