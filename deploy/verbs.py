@@ -25,13 +25,13 @@ LOCK, TEST_LOCK = (
     ROOT / "deploy" / "requirements.txt",
     ROOT / "deploy" / "requirements-test.txt",
 )
-AGENT = Venv("agents", HOME / "venv", (LOCK,), download_mb=18, disk_mb=60, project=ROOT)
+AGENT = Venv("agents", HOME / "venv", (LOCK,), download_mb=32, disk_mb=100, project=ROOT)
 TEST = Venv(
     "tests and checks",
     HOME / "test-venv",
     (LOCK, TEST_LOCK),
-    download_mb=166,
-    disk_mb=615,
+    download_mb=178,
+    disk_mb=650,
     project=ROOT,
 )
 SUITES = Venv(

@@ -13,6 +13,8 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +27,22 @@ log = logging.getLogger(__name__)
 
 REFUSED = 2
 """Exit code where somebody has to change something before it can work."""
+
+COSIGN = {
+    "quorum": "who can bring what about on a ledger: its rules, and the smallest coalitions",
+    "govern": "wanted rules as a file: compare with the ledger, drill, propose",
+    "propose": "make a proposal that several people sign",
+    "show": "look at a proposal: what it does, whom it needs, who has signed",
+    "sign": "review a proposal and sign it",
+    "refuse": "say no to a proposal, with a reason",
+    "merge": "put together what several people signed",
+    "submit": "compare once more, and send a proposal to the ledger",
+    "audit": "who signed what an identity wrote, checked from the ledger alone",
+    "key": "make, list and show the keys that sign: in a store or a token",
+    "group": "a key that several people hold together (FROST): make, split, hand on, drill",
+    "recovery": "a store's key as shares on paper: make, drill, restore, replace",
+}
+"""Commands for control shared by several people, each a module of `keep_agent.cosign` with a `main`."""
 
 _EXAMPLES = """examples:
   indykeep run                              with what INDYKEEP_... variables say
@@ -45,17 +63,41 @@ GET /v1 lists its paths, GET /v1/protocols describes every protocol and its comm
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command and return the exit code."""
-    args = _parser().parse_args(argv)
-    command: Callable[[argparse.Namespace], int] = args.do
+    words = sys.argv[1:] if argv is None else argv
+    command = _cosign(words) if words and words[0] in COSIGN else _command(words)
     from keep_agent.errors import KeepError  # noqa: PLC0415 - see the module
     from keep_ledger.errors import LedgerError  # noqa: PLC0415
 
     try:
-        return command(args)
+        return command()
     except (KeepError, LedgerError) as error:
         for line in str(error).splitlines():
             print(f"indykeep: {line}", file=sys.stderr)  # noqa: T201 - what a command says
         return REFUSED
+
+
+def _command(words: list[str]) -> Callable[[], int]:
+    args = _parser().parse_args(words)
+    return partial(args.do, args)
+
+
+def _cosign(words: list[str]) -> Callable[[], int]:
+    """Return a command of several people; what it needs is imported when it runs."""
+
+    def run() -> int:
+        try:
+            command = import_module(f"keep_agent.cosign.{words[0]}")
+        except ModuleNotFoundError as error:
+            if (error.name or "keep_agent").startswith("keep_"):
+                raise
+            print(  # noqa: T201
+                f"indykeep: {words[0]} needs {error.name}: pip install 'indykeep[multisig]'",
+                file=sys.stderr,
+            )
+            return REFUSED
+        return int(command.main(words[1:]))
+
+    return run
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -87,6 +129,9 @@ def _parser() -> argparse.ArgumentParser:
 
     shown = commands.add_parser("version", help="print the version")
     shown.set_defaults(do=_version)
+
+    for name, what in COSIGN.items():
+        commands.add_parser(name, help=what)
     return parser
 
 
