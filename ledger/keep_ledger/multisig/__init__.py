@@ -11,6 +11,7 @@ Nothing is imported here: take what you need from its module. This is all of the
 | `vault` | `NonceFiles`: a `Vault` in a folder |
 | `files` | `write_private`, `sync_folder`: what must survive a kill between two rounds |
 | `dkg` | `Ceremony`, `begin`, `deal_out`, `finish`, `transcript`: a new key, or one handed on; `Dealing`, `Round1Package`, `Round2Package` |
+| `rounds` | `Hello`, `Sealed`, `Begun`, `parties`, `begin`, `agreed`, `deal`, `finish`: the steps of a ceremony as files for any carrier |
 | `dealer` | `split_seed`, `split_new`: a key that one party knows |
 | `drill` | `Challenge`, `answer`, `answer_with`, `Answer`, `check`, `Drill`, `last_proven`, `overdue` |
 | `recovery` | `Circle`, `Plan`, `split`, `PaperShare`, `Backup`, `restore`, `replace`, `answer_with_words` |

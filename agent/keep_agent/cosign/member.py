@@ -1,0 +1,205 @@
+"""A member's private folder for a group's key: every step is kept here before it is shown.
+
+| file | what | until |
+|---|---|---|
+| `begun.json` | secret of the ceremony, from round one on | confirmed |
+| `hellos.json` | the files of round one that were dealt on: never dealt on others | confirmed |
+| `unconfirmed.json` | the share, before people compared the digest | confirmed |
+| `share.json` | the share: secret | for good |
+| `nonces/` | of signatures that are under way: leave them out of backups | used |
+| `drills/` | records of drills | for good |
+| `send/` | what others get; never a secret in clear | |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from keep_agent.errors import BadCommandError, NotNowError
+from keep_ledger.multisig.drill import Challenge, Drill
+from keep_ledger.multisig.files import sync_folder, write_private
+from keep_ledger.multisig.recovery import Label
+from keep_ledger.multisig.rounds import Begun, Hello
+from keep_ledger.multisig.shares import Digest, Share, Wire
+from keep_ledger.multisig.vault import NonceFiles
+
+W = TypeVar("W", bound=Wire)
+_MOST = 1_000_000
+
+
+class Held(Wire):
+    """A share with what its owner knows about it. Secret.
+
+    Attributes:
+        name: of the group.
+        agreed: what people compared; None for a key that one person split.
+    """
+
+    KIND = "group-held/1"
+    name: Label
+    agreed: Digest | None
+    share: Share
+
+
+class Hellos(Wire):
+    """The files of round one that a member went on with."""
+
+    KIND = "group-hellos/1"
+    hellos: tuple[Hello, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A member's private folder. What it reads is checked; what it writes is whole or not there."""
+
+    path: Path
+
+    @classmethod
+    def of(cls, path: Path) -> Folder:
+        """Take one that is there.
+
+        Raises:
+            BadCommandError: it is no folder, or open to others.
+        """
+        if not path.is_dir():
+            raise BadCommandError(
+                f"there is no folder {path}; `indykeep group begin` makes one"
+            )
+        if path.stat().st_mode & 0o077:
+            raise BadCommandError(
+                f"{path} is open to other users of this machine: chmod 700 {path}"
+            )
+        return cls(path)
+
+    @classmethod
+    def new(cls, path: Path) -> Folder:
+        """Make one, or take an empty or begun one.
+
+        Raises:
+            BadCommandError: there is something else.
+        """
+        if path.is_dir() and not (path / "begun.json").exists() and any(path.iterdir()):
+            raise BadCommandError(
+                f"{path} is there and not empty: every share has its own folder"
+            )
+        try:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            sync_folder(path.parent)
+        except OSError as error:
+            raise BadCommandError(f"{path}: {error.strerror}") from error
+        return cls.of(path)
+
+    def held(self) -> Held:
+        """Return what is kept about the share.
+
+        Raises:
+            NotNowError: there is no share yet; says what to do.
+        """
+        held = self._read("share.json", Held)
+        if held is None:
+            todo = "is begun but not finished" if self.begun() else "holds no share"
+            if self.unconfirmed() is not None:
+                todo = "is finished but not confirmed: `indykeep group confirm`"
+            raise NotNowError(f"{self.path} {todo}")
+        return held
+
+    def share(self) -> Share:
+        """Return the share; see `held`."""
+        return self.held().share
+
+    def has_share(self) -> bool:
+        """Whether there is a confirmed share."""
+        return (self.path / "share.json").exists()
+
+    def nonces(self) -> NonceFiles:
+        """Where the nonces of this share lie."""
+        return NonceFiles(self.path / "nonces")
+
+    def begun(self) -> Begun | None:
+        """Return the state of a ceremony that is not confirmed yet."""
+        return self._read("begun.json", Begun)
+
+    def hellos(self) -> tuple[Hello, ...]:
+        """Return the files of round one that this member went on with; empty before."""
+        found = self._read("hellos.json", Hellos)
+        return () if found is None else found.hellos
+
+    def unconfirmed(self) -> Held | None:
+        """Return the share that waits for people to compare the digest."""
+        return self._read("unconfirmed.json", Held)
+
+    def keep_begun(self, begun: Begun) -> None:
+        """Keep the state of a ceremony."""
+        write_private(self.path / "begun.json", begun.to_text())
+
+    def keep_hellos(self, hellos: Sequence[Hello]) -> None:
+        """Keep the files of round one; from now on there are no others."""
+        write_private(self.path / "hellos.json", Hellos(hellos=tuple(hellos)).to_text())
+
+    def keep_unconfirmed(self, held: Held) -> None:
+        """Keep a share until people compared the digest."""
+        write_private(self.path / "unconfirmed.json", held.to_text())
+
+    def keep_share(self, held: Held) -> None:
+        """Keep a share for good, then forget what it was made of, which is as good as it."""
+        write_private(self.path / "share.json", held.to_text())
+        for name in ("unconfirmed.json", "begun.json", "hellos.json"):
+            (self.path / name).unlink(missing_ok=True)
+        sync_folder(self.path)
+
+    def drills(self) -> list[Drill]:
+        """Return the records of drills."""
+        return [read(path, Drill) for path in sorted((self.path / "drills").glob("*.json"))]
+
+    def keep_drill(self, drill: Drill) -> None:
+        """Keep the record of a drill."""
+        folder = self.path / "drills"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        write_private(folder / f"{_stamp(drill.challenge)}.json", drill.to_text())
+
+    def hand_out(self, name: str, value: Wire) -> Path:
+        """Write what others get; returns where."""
+        folder = self.path / "send"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        write_private(folder / name, value.to_text())
+        return folder / name
+
+    def _read(self, name: str, kind: type[W]) -> W | None:
+        path = self.path / name
+        return read(path, kind) if path.exists() else None
+
+
+def read(path: Path, kind: type[W]) -> W:
+    """Read a value from a file that somebody gave us.
+
+    Raises:
+        BadCommandError: it is not there or far too large.
+        RefusedError: it is no such value.
+    """
+    return kind.from_text(read_text(path))
+
+
+def read_text(path: Path) -> str:
+    """Read a small file.
+
+    Raises:
+        BadCommandError: it is not there, no text, or far too large.
+    """
+    try:
+        with path.open("rb") as file:
+            raw = file.read(_MOST + 1)
+        text = raw.decode()
+    except OSError as error:
+        raise BadCommandError(f"{path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise BadCommandError(f"{path} is no text file") from error
+    if len(raw) > _MOST:
+        raise BadCommandError(f"{path} is larger than {_MOST} bytes: none of ours is")
+    return text
+
+
+def _stamp(challenge: Challenge) -> str:
+    return f"{challenge.at:%Y%m%dT%H%M%S}-{challenge.digest.hex()[:8]}"
