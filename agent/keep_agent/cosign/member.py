@@ -13,17 +13,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
+
+from pydantic import TypeAdapter, ValidationError
 
 from keep_agent.errors import BadCommandError, NotNowError
 from keep_ledger.multisig.drill import Challenge, Drill
 from keep_ledger.multisig.files import sync_folder, write_private
 from keep_ledger.multisig.recovery import Label
 from keep_ledger.multisig.rounds import Begun, Hello
-from keep_ledger.multisig.shares import Digest, Share, Wire
+from keep_ledger.multisig.shares import Digest, Share, Wire, reason
 from keep_ledger.multisig.vault import NonceFiles
 
 W = TypeVar("W", bound=Wire)
@@ -160,16 +163,31 @@ class Folder:
         folder.mkdir(mode=0o700, exist_ok=True)
         write_private(folder / f"{_stamp(drill.challenge)}.json", drill.to_text())
 
-    def hand_out(self, name: str, value: Wire) -> Path:
-        """Write what others get; returns where."""
-        folder = self.path / "send"
-        folder.mkdir(mode=0o700, exist_ok=True)
+    def hand_out(self, name: str, value: Wire, out: Path | None) -> Path:
+        """Write what others get, to `out` or the folder `send`; returns where."""
+        folder = self.path / "send" if out is None else out
+        try:
+            folder.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise BadCommandError(f"{folder}: {error.strerror}") from error
         write_private(folder / name, value.to_text())
         return folder / name
 
     def _read(self, name: str, kind: type[W]) -> W | None:
         path = self.path / name
         return read(path, kind) if path.exists() else None
+
+
+def checked_name(text: str) -> str:
+    """Give a group's name back.
+
+    Raises:
+        BadCommandError: empty, too long, or with what cannot be seen.
+    """
+    try:
+        return TypeAdapter[str](Label).validate_python(text)
+    except ValidationError as error:
+        raise BadCommandError(f"that is no name for a group: {reason(error)}") from error
 
 
 def read(path: Path, kind: type[W]) -> W:
@@ -180,6 +198,17 @@ def read(path: Path, kind: type[W]) -> W:
         RefusedError: it is no such value.
     """
     return kind.from_text(read_text(path))
+
+
+def kind_of(path: Path) -> str:
+    """Return what a file says it is; empty if it says nothing."""
+    try:
+        body = json.loads(read_text(path))
+    except (ValueError, RecursionError):
+        return ""
+    return (
+        str(cast("dict[str, object]", body).get("kind", "")) if isinstance(body, dict) else ""
+    )
 
 
 def read_text(path: Path) -> str:
