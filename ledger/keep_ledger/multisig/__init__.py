@@ -16,7 +16,10 @@ Nothing is imported here: take what you need from its module. This is all of the
 | `drill` | `Challenge`, `answer`, `answer_with`, `Answer`, `check`, `Drill`, `last_proven`, `overdue` |
 | `recovery` | `Circle`, `Plan`, `split`, `PaperShare`, `Backup`, `restore`, `replace`, `answer_with_words` |
 | `sheets` | `sheet`, `qr_svg`: shares on paper |
+| `rules` | `RuleKey`, `Constraint` (`Role`, `And`, `Or`, `Forbidden`), `parse_constraint`, `leaves`, `Signer`, `owner_counts`, `satisfied`, `missing`, `refusal`, `sentence`, `who` |
+| `applicable` | `Before`, `applicable`: which rules a write must meet |
+| `defaults` | `DEFAULTS`: the rules of a ledger that nobody changed, and the names of all |
 | `descriptor` | `Descriptor`, `Person`, `rule_digest`: the public description of a group |
 
-`curve` is the group beneath; `Wire`, `Json` and the field types of `shares` are for modules in here.
+`curve` is the group beneath, `rule_words` the words of `rules`; `Wire`, `Json` and the field types of `shares` are for modules in here.
 """

@@ -1,0 +1,104 @@
+"""Roles and auth rules in plain English: the words of every sentence about who may do what."""
+
+from __future__ import annotations
+
+NAMES = {"0": "TRUSTEE", "2": "STEWARD", "101": "ENDORSER", "201": "NETWORK_MONITOR"}
+"""Roles by their number, as people know them from the ledger; a DID without a role has None."""
+
+_NOUNS = {"0": "trustee", "2": "steward", "101": "endorser", "201": "monitor"}
+_NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven")
+_ANY = "*"
+
+_THINGS = {
+    "100": "an attribute of a DID",
+    "101": "a schema",
+    "102": "a credential definition",
+    "113": "a revocation registry",
+    "114": "the state of a revocation registry",
+    "200": "a JSON-LD context",
+    "201": "a rich schema",
+    "202": "an encoding of a rich schema",
+    "203": "a mapping of a rich schema",
+    "204": "a rich credential definition",
+    "205": "a rich presentation definition",
+}
+_DEEDS = {
+    ("4", "ADD"): "publish an author agreement",
+    ("4", "EDIT"): "change or retire an author agreement",
+    ("5", "ADD"): "publish the ways to accept an author agreement",
+    ("8", "ADD"): "retire all author agreements",
+    ("9", "EDIT"): "freeze ledgers",
+    ("109", "ADD"): "start an upgrade of the nodes",
+    ("109", "EDIT"): "cancel an upgrade of the nodes",
+    ("111", "EDIT"): "change whether the network takes writes",
+    ("118", "ADD"): "restart the nodes",
+    ("119", "ADD"): "ask the nodes about themselves",
+    ("120", "EDIT"): "change one of these rules",
+    ("122", "EDIT"): "change several of these rules at once",
+    ("130", "EDIT"): "change a flag of the network",
+}
+_FIELDS = {
+    "node_ip": "the address of a node for other nodes",
+    "node_port": "the port of a node for other nodes",
+    "client_ip": "the address of a node for clients",
+    "client_port": "the port of a node for clients",
+    "blskey": "the BLS key of a node",
+}
+
+
+def noun(role: str | None) -> str:
+    """`trustee`, `DID without a role`, `DID` for any: a role as it stands in a sentence."""
+    if role == _ANY:
+        return "DID"
+    return _NOUNS.get(role, f"role {role}") if role else "DID without a role"
+
+
+def a(thing: str) -> str:
+    """With its article."""
+    return f"{'an' if thing[:1].lower() in 'aeiou' else 'a'} {thing}"
+
+
+def number(count: int) -> str:
+    """Small numbers as words."""
+    return _NUMBERS[count] if 0 <= count < len(_NUMBERS) else str(count)
+
+
+def many(count: int, role: str | None) -> str:
+    """`two trustees`, `one DID without a role`."""
+    one = noun(role)
+    if count != 1:
+        one = one.replace("DID", "DIDs") if "DID" in one else f"{one}s"
+    return f"{number(count)} {one}"
+
+
+def deed(auth_type: str, action: str, field: str, old: str, new: str) -> str:
+    """What a rule is about, as it stands after `may`: `register an endorser`."""
+    if auth_type == "1":
+        return _nym(action, field, old, new)
+    if auth_type == "0":
+        return _node(action, field, new)
+    if (auth_type, action) in _DEEDS:
+        return _DEEDS[auth_type, action]
+    verb = "write" if action == "ADD" else "change"
+    return f"{verb} {_THINGS.get(auth_type, f'a transaction of type {auth_type}')}"
+
+
+def _nym(action: str, field: str, old: str, new: str) -> str:
+    if field == "verkey":
+        return "give a DID another key"
+    if action == "ADD":
+        return f"register {a(noun(new))}"
+    if old == new:
+        return f"write {a(noun(old))} again without a change of its role"
+    return f"turn {a(noun(old))} into {a(noun(new))}"
+
+
+def _node(action: str, field: str, new: str) -> str:
+    takes_part = "VALIDATOR" in new
+    if field != "services":
+        return f"change {_FIELDS.get(field, f'{field} of a node')}"
+    if action == "ADD":
+        return "add a node" if takes_part else "add a node that does not take part yet"
+    return (
+        "take a node into the consensus" if takes_part else "take a node out of the consensus"
+    )
