@@ -3,10 +3,11 @@
 LedgerError
   BadIdError               a text that is no DID or object id of Indy
   BadWriteError            a write that no ledger could take as it stands
+  NotWrittenError          a signed request that the ledger refused; says who has to do what
   LedgerUnavailableError   no trustworthy answer in time; a write may still land
     GenesisError           the genesis transactions are missing, malformed or not the pinned ones
 
-A refusal by the ledger is no error but a value: `Failed` or `NeedsSignatures`.
+To the registry port a refusal by the ledger is no error but a value: `Failed` or `NeedsSignatures`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,13 @@ class BadIdError(LedgerError, ValueError):
 
 class BadWriteError(LedgerError, ValueError):
     """The write contradicts itself or a limit of the ledger; nothing was sent."""
+
+
+class NotWrittenError(LedgerError):
+    """The ledger refused a signed request; nothing was written, and nothing of it can land later.
+
+    Unless something changes first: it could be sent again when a rule or a key is another one.
+    """
 
 
 class LedgerUnavailableError(LedgerError):

@@ -13,7 +13,7 @@ from indy_vdr.ledger import build_custom_request
 from keep_ledger import adopt
 from keep_ledger.errors import BadWriteError, GenesisError, LedgerUnavailableError
 from keep_ledger.identifiers import CredDefId, Did, SchemaId, local
-from keep_ledger.indy import genesis, refusals, replies, requests
+from keep_ledger.indy import agreement, genesis, refusals, replies, requests
 from keep_ledger.indy.cache import ObjectCache
 from keep_ledger.indy.pool import Pool, RequestRefusedError
 from keep_ledger.interface import (
@@ -120,20 +120,8 @@ class IndyRegistry:
         return await resolved(self, did)
 
     async def get_taa(self) -> Taa | None:
-        """See `Registry`.
-
-        The latest is read for its digest, then again by that digest: only the latter's proof tells
-        where the version ends and the text begins.
-        """
-        latest = replies.taa(await self._pool.ask(requests.get_taa(), requests.CONFIG))
-        if latest is None:
-            return None
-        by_digest = requests.get_taa(latest[2])
-        found = replies.taa(await self._pool.ask(by_digest, requests.CONFIG))
-        if found is None or found[2] != latest[2]:
-            raise replies.UntrustedReplyError("the author agreement in force is not there")
-        aml = replies.aml(await self._pool.ask(requests.get_aml(), requests.CONFIG))
-        return Taa(*found, mechanisms=aml)
+        """See `Registry`."""
+        return await agreement.in_force(self._pool)
 
     async def prepare(
         self,

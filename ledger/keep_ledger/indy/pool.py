@@ -30,6 +30,7 @@ Answer = TypeVar("Answer")
 
 _READ_S = 15.0
 _WRITE_S = 45.0
+_ONE_S = 10
 _CLOSE_S = 1.0
 _CLOSE_LOOKS = 20
 _REFRESH_S = 10.0
@@ -77,6 +78,7 @@ class Pool:
         self._pool: indy_vdr.Pool | None = None
         self._refreshed = False
         self._health = _Health()
+        self._names: tuple[str, ...] = ()
 
     def status(self) -> LedgerStatus:
         """How it did when it was last asked."""
@@ -106,6 +108,48 @@ class Pool:
         """
         text = json.dumps(requests.request(operation))
         return await self._read(lambda pool: pool.submit_request(build_custom_request(text)))
+
+    async def each(self, operation: Json) -> tuple[Json, dict[str, str]]:
+        """Ask every node the same; what each says is its own word and nobody's proof.
+
+        Returns:
+            The question, and the texts that came by the names of their nodes.
+
+        Raises:
+            LedgerUnavailableError: nothing came in time.
+        """
+        question = requests.request(operation)
+        text = json.dumps(question)
+        return question, await self._read(
+            lambda pool: pool.submit_action(build_custom_request(text))
+        )
+
+    async def one(self, operation: Json, node: str) -> Json:
+        """Ask one node, for something that its word will not decide.
+
+        Raises:
+            LedgerUnavailableError: it gave no answer to this question in time.
+        """
+        question = requests.request(operation)
+        text = json.dumps(question)
+        texts = await self._read(
+            lambda pool: pool.submit_action(build_custom_request(text), [node], _ONE_S)
+        )
+        try:
+            result: Json = json.loads(texts[node])["result"]
+            replies.check_answers(question, result)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise LedgerUnavailableError(f"{node} did not answer") from error
+        return result
+
+    async def nodes(self) -> tuple[str, ...]:
+        """The names of the validators.
+
+        Raises:
+            LedgerUnavailableError: none of them answers.
+        """
+        await self._opened()
+        return self._names
 
     async def write(self, request: indy_vdr.Request) -> Json:
         """Send a signed request; the reply is one that f + 1 nodes gave alike.
@@ -184,7 +228,8 @@ class Pool:
         except TimeoutError as error:
             raise self._down(f"no validator answers within {_REFRESH_S:g} s") from error
         self._refreshed = True
-        self._health.nodes = len(status["nodes"])
+        self._names = tuple(sorted(status["nodes"]))
+        self._health.nodes = len(self._names)
         self._health.now(answers=True)
         if self._folder:
             await asyncio.to_thread(self._keep, self._folder, transactions)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from typing import Any
 
 from keep_ledger.interface import Failed, NeedsSignatures, Why
@@ -55,3 +56,92 @@ def _words(reason: str) -> str:
     rule, _, checks = text.partition("\nFailed checks:")
     absent = re.search(r"sender's DID \S+ is not found in the Ledger", checks)
     return (f"{rule}; {absent[0]}" if absent else rule)[:_SHOWN]
+
+
+def sentence(refusal: str) -> str:
+    """Tell people who signed together what is wrong and what to do; the node's words at the end.
+
+    Args:
+        refusal: the node's message, JSON with `reason` and perhaps `code`.
+    """
+    code, reason = _parse(refusal)
+    return f"{_told(code, reason)} (The ledger's words: {_words(reason)})"
+
+
+def landed_before(refusal: str) -> bool:
+    """Whether the same payload is on the ledger already, with other signatures."""
+    return "already ordered" in refusal
+
+
+def _told(code: Any, reason: str) -> str:
+    if code in _TAA_TOLD:
+        return _TAA_TOLD[code]
+    for pattern, told in _TOLD:
+        if found := pattern.search(reason):
+            return told(found)
+    return "The ledger refused the request."
+
+
+def _bad_signatures(found: re.Match[str]) -> str:
+    dids = ", ".join(re.findall(r"did=([1-9A-HJ-NP-Za-km-z]+)", found[0])) or "somebody"
+    return (
+        f"The signature of {dids} does not verify: it is over something else, or the key has changed"
+        " since. One such signature spoils all, so nothing was written: leave it out, or let them sign"
+        " again."
+    )
+
+
+_TAA_TOLD = {
+    200: "Only the domain ledger takes an acceptance of the author agreement: propose it without one.",
+    201: "The author agreement in force must be accepted in the request: propose it with an acceptance.",
+    202: "The request accepts an author agreement that this ledger does not know.",
+    203: "The accepted author agreement was retired, or the time of acceptance is finer than a day:"
+    " propose it with a fresh acceptance.",
+    205: "The day of acceptance is outside of what the ledger takes: propose it with a fresh one.",
+    206: "The ledger's list has no such way of accepting the author agreement.",
+}
+
+_TOLD: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
+    (re.compile("insufficient number of valid signatures.*", re.DOTALL), _bad_signatures),
+    (
+        re.compile(r"verkey for (\S+) cannot be found"),
+        lambda found: f"{found[1]} signed, but is not on this ledger.",
+    ),
+    (
+        re.compile("identifier is not contained in signatures"),
+        lambda _: "The author must be among those who sign.",
+    ),
+    (
+        re.compile("'Endorser' field must be explicitly set"),
+        lambda _: (
+            "An endorser signed, but is not named in the request: propose it with an endorser."
+        ),
+    ),
+    (
+        re.compile("Endorser must have one of the following roles"),
+        lambda _: "Only a DID with the role ENDORSER can endorse.",
+    ),
+    (
+        re.compile("(Author|Endorser) must sign the request"),
+        lambda found: f"The {found[1].lower()} named in the request has not signed it.",
+    ),
+    (
+        re.compile(r"Not enough (\S+) signatures"),
+        lambda found: (
+            "Too few signed with the role that the rule asks for"
+            f" ({'any' if found[1] == '*' else found[1]}); roles are those of this moment."
+        ),
+    ),
+    (
+        re.compile("only the owner can modify it"),
+        lambda _: "Only the owner may change this, as the author of the request.",
+    ),
+    (
+        re.compile("action is forbidden"),
+        lambda _: "The ledger's rules forbid this to everybody.",
+    ),
+    (
+        re.compile("already ordered with different signatures"),
+        lambda _: "The same request is on the ledger already, with other signatures.",
+    ),
+)

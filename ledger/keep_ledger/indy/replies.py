@@ -29,7 +29,7 @@ FRESH_S = 300
 """A proof may be this old: validators sign their state at least that often."""
 
 _AHEAD_S = 300
-_ECHOED = ("dest", "raw", "origin", "ref", "signature_type", "tag", "digest")
+_ECHOED = ("dest", "raw", "enc", "hash", "origin", "ref", "signature_type", "tag", "digest")
 
 
 class UntrustedReplyError(LedgerUnavailableError):

@@ -20,8 +20,8 @@ from keep_ledger.writes import (
 
 Json = dict[str, Any]
 
-DOMAIN, CONFIG = 1, 2
-"""Numbers of the ledgers that a proof is about."""
+POOL, DOMAIN, CONFIG = 0, 1, 2
+"""Numbers of the ledgers, as in questions and proofs."""
 
 READER = "LibindyDid111111111111"
 """Reads need an author but no signature; this one is customary and belongs to nobody."""
@@ -56,9 +56,9 @@ def get_cred_def(cred_def: CredDefId) -> Json:
     }
 
 
-def get_txn(seq_no: int) -> Json:
-    """GET_TXN of the domain ledger."""
-    return {"type": "3", "ledgerId": DOMAIN, "data": seq_no}
+def get_txn(seq_no: int, ledger_id: int = DOMAIN) -> Json:
+    """GET_TXN."""
+    return {"type": "3", "ledgerId": ledger_id, "data": seq_no}
 
 
 def get_taa(digest: str | None = None) -> Json:

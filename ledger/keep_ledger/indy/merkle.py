@@ -1,0 +1,206 @@
+"""The Merkle tree of an Indy ledger (RFC 6962): the leaf of a transaction, roots of whole ledgers.
+
+A leaf is the hash of a transaction in MessagePack. Of that format a ledger needs what JSON knows,
+which is the half page below; so no dependency is taken for it, and the tests compare it with the
+library byte for byte.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, cast
+
+import base58
+
+Json = dict[str, Any]
+
+BESIDE = ("rootHash", "auditPath", "ledgerSize")
+"""What GET_TXN adds to a transaction; it is no part of the leaf."""
+
+EMPTY = hashlib.sha256().digest()
+"""Root of a ledger without transactions."""
+
+_ATTRIB = "100"
+_HASH = re.compile(r"[0-9a-f]{64}")
+_UINTS = ((0x80, "B"), (0x100, "BB"), (0x10000, ">BH"), (0x100000000, ">BI"), (1 << 64, ">BQ"))
+_INTS = ((0x20, ">b"), (0x80, ">Bb"), (0x8000, ">Bh"), (0x80000000, ">Bi"), (1 << 63, ">Bq"))
+_UINT, _INT = 0xCB, 0xCF  # the format byte of n bytes' length is this plus its place above
+
+
+def pack(value: Any) -> bytes:
+    """Write a JSON-like value in MessagePack, as it stands: nothing is sorted here.
+
+    Raises:
+        ValueError: an integer beyond 64 bits, or no JSON.
+    """
+    match value:
+        case None:
+            return b"\xc0"
+        case bool():
+            return b"\xc3" if value else b"\xc2"
+        case int():
+            return _int(value)
+        case float():
+            return struct.pack(">Bd", 0xCB, value)
+        case str():
+            raw = value.encode()
+            return _head(len(raw), 0xA0, 32, (0xD9, 0xDA, 0xDB)) + raw
+        case dict():
+            members = cast("Json", value)
+            pairs = (pack(key) + pack(one) for key, one in members.items())
+            return _head(len(members), 0x80, 16, (None, 0xDE, 0xDF)) + b"".join(pairs)
+        case list():
+            items = cast("Sequence[Any]", value)
+            return _head(len(items), 0x90, 16, (None, 0xDC, 0xDD)) + b"".join(map(pack, items))
+        case _:
+            raise ValueError(f"{type(value).__name__} is no JSON")
+
+
+def _int(value: int) -> bytes:
+    sizes, first, size = (_UINTS, _UINT, value) if value >= 0 else (_INTS, _INT, -value - 1)
+    for place, (limit, form) in enumerate(sizes):
+        if size < limit:
+            return struct.pack(form, *((first + place, value) if place else (value,)))
+    raise ValueError("an integer beyond 64 bits")
+
+
+def _head(size: int, short: int, below: int, formats: tuple[int | None, int, int]) -> bytes:
+    if size < below:
+        return bytes([short | size])
+    one, two, four = formats
+    if one is not None and size < 0x100:  # noqa: PLR2004  a byte
+        return bytes([one, size])
+    return struct.pack(">BH", two, size) if size < 0x10000 else struct.pack(">BI", four, size)  # noqa: PLR2004
+
+
+def stored(transaction: Json) -> Json:
+    """A transaction as it is known, without what GET_TXN adds."""
+    return {key: value for key, value in transaction.items() if key not in BESIDE}
+
+
+def leaves(transaction: Json) -> Iterator[bytes]:
+    """Hashes that a transaction may have in the ledger, the likeliest first; mostly just one.
+
+    A ledger has hashes in place of an attribute's `raw` and `enc`; nodes that know the values put
+    them back. A value that looks like a hash may be either.
+
+    Raises:
+        ValueError: it is no transaction.
+    """
+    body = stored(transaction)
+    payload: Any = body.get("txn")
+    data: Any = payload.get("data") if isinstance(payload, dict) else None
+    if not isinstance(data, dict):
+        raise ValueError("no transaction")  # noqa: TRY004  callers give what came from outside
+    members = cast("Json", data)
+    names = [n for n in ("raw", "enc") if isinstance(members.get(n), str)]
+    if payload["type"] != _ATTRIB or not names:
+        yield _leaf(body)
+        return
+    hashed = {n: hashlib.sha256(members[n].encode()).hexdigest() for n in names}
+    values: tuple[Json, ...] = (members | hashed,)
+    if all(_HASH.fullmatch(members[name]) for name in names):
+        values = (members, *values)
+    for one in values:
+        yield _leaf(body | {"txn": payload | {"data": one}})
+
+
+def _leaf(body: Json) -> bytes:
+    return hashlib.sha256(b"\0" + pack(_sorted(body))).digest()
+
+
+def _sorted(value: Any) -> Any:
+    """Sort keys as the nodes do: a list within a list stays as it is."""
+    if isinstance(value, dict):
+        members = cast("Json", value)
+        return {key: _sorted(members[key]) for key in sorted(members)}
+    if isinstance(value, list):
+        return [
+            _sorted(one) if isinstance(one, dict) else one
+            for one in cast("Sequence[Any]", value)
+        ]
+    return value
+
+
+def leaf(transaction: Json) -> bytes:
+    """The hash of a transaction; where two are possible, the one that its path leads from.
+
+    Args:
+        transaction: as GET_TXN gives it.
+
+    Raises:
+        ValueError: it is no transaction.
+    """
+    found = list(leaves(transaction))
+    if len(found) == 1:
+        return found[0]
+    return next((one for one in found if fits(one, transaction)), found[0])
+
+
+def fits(start: bytes, transaction: Json) -> bool:
+    """Whether the path beside a transaction leads from that leaf to the root beside it."""
+    try:
+        path = [base58.b58decode(text) for text in transaction["auditPath"]]
+        place, size = transaction["txnMetadata"]["seqNo"] - 1, transaction["ledgerSize"]
+        return climb(start, place, size, path) == base58.b58decode(transaction["rootHash"])
+    except (KeyError, TypeError, ValueError):
+        return False
+
+
+def climb(start: bytes, place: int, size: int, path: Iterable[bytes]) -> bytes | None:
+    """Go from a leaf to the root; None if the path is too long or too short.
+
+    Source: RFC 9162, section 2.1.3.2.
+
+    Args:
+        start: the leaf.
+        place: of the leaf, from 0.
+        size: of the tree, in leaves.
+        path: the hashes beside the way, lowest first.
+    """
+    if not 0 <= place < size:
+        return None
+    node, last, found = place, size - 1, start
+    for sibling in path:
+        if last == 0:
+            return None
+        if node % 2 or node == last:
+            found = _pair(sibling, found)
+            while node and not node % 2:
+                node, last = node // 2, last // 2
+        else:
+            found = _pair(found, sibling)
+        node, last = node // 2, last // 2
+    return found if last == 0 else None
+
+
+def _pair(left: bytes, right: bytes) -> bytes:
+    return hashlib.sha256(b"\1" + left + right).digest()
+
+
+def root(hashes: Iterable[bytes]) -> bytes:
+    """The root over leaves, by the way of RFC 6962: full subtrees first, then from the right."""
+    peaks: list[tuple[int, bytes]] = []  # of full subtrees: their size, falling, and their root
+    for one in hashes:
+        peaks.append((1, one))
+        while len(peaks) > 1 and peaks[-1][0] == peaks[-2][0]:
+            (size, left), (_, right) = peaks[-2:]
+            peaks[-2:] = [(2 * size, _pair(left, right))]
+    if not peaks:
+        return EMPTY
+    found = peaks[-1][1]
+    for _, left in reversed(peaks[:-1]):
+        found = _pair(left, found)
+    return found
+
+
+def number_of(transaction: Any) -> int | None:
+    """The sequence number, None if there is none."""
+    try:
+        number = transaction["txnMetadata"]["seqNo"]
+    except (KeyError, TypeError):
+        return None
+    return number if type(number) is int else None

@@ -1,0 +1,205 @@
+"""What a request is about, and what the ledger has of it now."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from keep_ledger.errors import BadWriteError
+from keep_ledger.identifiers import CredDefId, Did, SchemaId
+from keep_ledger.indy import replies, requests
+from keep_ledger.indy.pool import Pool
+from keep_ledger.indy.replies import UntrustedReplyError
+
+Json = dict[str, Any]
+
+NYM, ATTRIB, SCHEMA, CRED_DEF, REG_DEF, REG_ENTRY = "1", "100", "101", "102", "113", "114"
+NODE = "0"
+TAA, AML, TAA_DISABLE = "4", "5", "8"
+_DOMAIN = {NYM, ATTRIB, SCHEMA, CRED_DEF, REG_DEF, REG_ENTRY}
+_CONFIG = {TAA, AML, TAA_DISABLE, "109", "110", "111", "120", "122"}
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Something that is on the ledger.
+
+    Attributes:
+        what: it, in words: `DID X`, `schema a:1.0 of X`.
+        seq_no: the transaction that made it what it is; None where the ledger does not tell.
+        value: it, as the ledger spells it.
+    """
+
+    what: str
+    seq_no: int | None
+    value: Json
+
+
+def ledger_of(request: Json) -> int:
+    """The ledger that a request is for.
+
+    Raises:
+        BadWriteError: no type that is written by clients.
+    """
+    kind = request["operation"].get("type")
+    if kind == NODE:
+        return requests.POOL
+    if kind in _DOMAIN:
+        return requests.DOMAIN
+    if kind in _CONFIG:
+        return requests.CONFIG
+    raise BadWriteError(f"requests of type {kind!r} are not known here")
+
+
+def digest_of(transaction: Json) -> str | None:
+    """The `payloadDigest` in a transaction; that of the genesis has none."""
+    metadata: Any = transaction["txn"].get("metadata")
+    found: Any = metadata.get("payloadDigest") if isinstance(metadata, dict) else None
+    return found if isinstance(found, str) else None
+
+
+async def found(pool: Pool, request: Json) -> Found | None:
+    """What the domain or config ledger has now of that which a request would change.
+
+    Raises:
+        BadWriteError: it cannot be told what the request is about, or nothing is read for its type.
+        LedgerUnavailableError: no answer that can be trusted.
+    """
+    operation: Json = request["operation"]
+    kind = operation.get("type")
+    if kind not in _QUESTIONS:
+        raise BadWriteError(
+            f"what the ledger has for requests of type {kind!r} is not read here"
+        )
+    try:
+        question, what = _QUESTIONS[kind](request["identifier"], operation)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BadWriteError(f"it cannot be told what the request is about: {error}") from error
+    reply = await pool.ask(question, requests.CONFIG if kind in _CONFIG else requests.DOMAIN)
+    value = _value(kind, operation, reply)
+    seq_no: Any = reply.get("seqNo")
+    number = seq_no if type(seq_no) is int else None
+    return None if value is None else Found(what, number, value)
+
+
+def _value(kind: str, operation: Json, reply: Json) -> Json | None:
+    """The object in a reply, held against the question where `check_answers` does not."""
+    data: Any = reply.get("data")
+    if data is None:
+        return None
+    if kind in _VALUES:
+        data = _VALUES[kind](operation, reply)
+    return data if data is None or isinstance(data, dict) else {"value": data}
+
+
+def _nym_value(operation: Json, reply: Json) -> Json:
+    try:
+        found: Json = json.loads(reply["data"])
+        if found["dest"] != operation["dest"]:
+            raise UntrustedReplyError("a node answered for another DID")
+    except (ValueError, TypeError, KeyError) as error:
+        raise UntrustedReplyError("an answer that is no NYM") from error
+    return found
+
+
+def _attrib_value(operation: Json, reply: Json) -> Any:
+    if "raw" not in operation:
+        return reply["data"]
+    return replies.attrib(next(iter(json.loads(operation["raw"]))), reply)
+
+
+def _schema_value(operation: Json, reply: Json) -> Json | None:
+    data: Json = reply["data"]
+    if "attr_names" not in data:
+        return None
+    if any(data.get(name) != operation["data"][name] for name in ("name", "version")):
+        raise UntrustedReplyError("a node answered for another schema")
+    return data
+
+
+def _taa_value(_operation: Json, reply: Json) -> Any:
+    replies.taa(reply)
+    return reply["data"]
+
+
+_VALUES: dict[str, Callable[[Json, Json], Any]] = {
+    NYM: _nym_value,
+    ATTRIB: _attrib_value,
+    SCHEMA: _schema_value,
+    TAA: _taa_value,
+    TAA_DISABLE: _taa_value,
+}
+
+
+def _ask_nym(_author: str, operation: Json) -> tuple[Json, str]:
+    did = Did.parse(operation["dest"])
+    return requests.get_nym(did), f"DID {did}"
+
+
+def _ask_attrib(_author: str, operation: Json) -> tuple[Json, str]:
+    did = Did.parse(operation["dest"])
+    if "raw" in operation:
+        (name,) = json.loads(operation["raw"])
+        return requests.get_attrib(did, name), f"attribute {name} of {did}"
+    (field,) = operation.keys() & {"enc", "hash"}
+    question = {"type": "104", "dest": did.id, field: operation[field]}
+    return question, f"attribute with that {field} of {did}"
+
+
+def _ask_schema(author: str, operation: Json) -> tuple[Json, str]:
+    name, version = operation["data"]["name"], operation["data"]["version"]
+    asked = requests.get_schema(SchemaId(Did.parse(author), name, version))
+    return asked, f"schema {name} {version} of {author}"
+
+
+def _ask_cred_def(author: str, operation: Json) -> tuple[Json, str]:
+    number, tag = operation["ref"], operation.get("tag", "tag")
+    asked = requests.get_cred_def(CredDefId(Did.parse(author), number, tag))
+    return asked, f"credential definition {tag} for schema {number} of {author}"
+
+
+def _ask_reg_def(_author: str, operation: Json) -> tuple[Json, str]:
+    return {"type": "115", "id": operation["id"]}, f"revocation registry {operation['id']}"
+
+
+_QUESTIONS: dict[str, Callable[[str, Json], tuple[Json, str]]] = {
+    NYM: _ask_nym,
+    ATTRIB: _ask_attrib,
+    SCHEMA: _ask_schema,
+    CRED_DEF: _ask_cred_def,
+    REG_DEF: _ask_reg_def,
+    TAA: lambda _author, _operation: (requests.get_taa(), "author agreement in force"),
+    TAA_DISABLE: lambda _author, _operation: (requests.get_taa(), "author agreement in force"),
+    AML: lambda _author, _operation: (requests.get_aml(), "ways to accept the agreement"),
+}
+
+READ = frozenset(_QUESTIONS)
+"""Types of requests that `found` reads for."""
+
+
+def node(operation: Json, pool: Sequence[Json]) -> Found | None:
+    """What the pool ledger has of a node: the members of its transactions, later ones over earlier."""
+    value: Json = {}
+    number = None
+    for place, transaction in enumerate(pool, 1):
+        data = transaction["txn"]["data"]
+        if data.get("dest") == operation.get("dest"):
+            value |= data["data"]
+            number = place
+    return Found(f"node {value.get('alias')}", number, value) if number else None
+
+
+def members(domain: Iterable[Json]) -> dict[str, list[str]]:
+    """Who has a role at the end of the domain ledger: codes of roles to DIDs, in their order."""
+    roles: dict[str, str | None] = {}
+    for transaction in domain:
+        data = transaction["txn"]["data"]
+        if transaction["txn"]["type"] == NYM and "role" in data:
+            roles[data["dest"]] = data["role"] or None
+    found: dict[str, list[str]] = {}
+    for did, role in roles.items():
+        if role is not None:
+            found.setdefault(role, []).append(did)
+    return found
