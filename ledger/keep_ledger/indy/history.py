@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import base58
 
@@ -218,7 +218,7 @@ class LedgerReader:
         data: Any = reply.get("data")
         if not isinstance(data, dict) or merkle.number_of(data) != number:
             return None
-        return lasting(data)
+        return lasting(cast("Json", data))
 
 
 def _first(group: BaseExceptionGroup[LedgerUnavailableError]) -> LedgerUnavailableError:

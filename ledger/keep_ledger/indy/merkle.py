@@ -92,7 +92,7 @@ def leaves(transaction: Json) -> Iterator[bytes]:
     """
     body = stored(transaction)
     payload: Any = body.get("txn")
-    data: Any = payload.get("data") if isinstance(payload, dict) else None
+    data: Any = cast("Json", payload).get("data") if isinstance(payload, dict) else None
     if not isinstance(data, dict):
         raise ValueError("no transaction")  # noqa: TRY004  callers give what came from outside
     members = cast("Json", data)

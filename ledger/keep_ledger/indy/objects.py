@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from keep_ledger.errors import BadWriteError
 from keep_ledger.identifiers import CredDefId, Did, SchemaId
@@ -56,8 +56,10 @@ def ledger_of(request: Json) -> int:
 def digest_of(transaction: Json) -> str | None:
     """The `payloadDigest` in a transaction; that of the genesis has none."""
     metadata: Any = transaction["txn"].get("metadata")
-    found: Any = metadata.get("payloadDigest") if isinstance(metadata, dict) else None
-    return found if isinstance(found, str) else None
+    if not isinstance(metadata, dict):
+        return None
+    digest: Any = cast("Json", metadata).get("payloadDigest")
+    return digest if isinstance(digest, str) else None
 
 
 async def found(pool: Pool, request: Json) -> Found | None:
@@ -91,7 +93,9 @@ def _value(kind: str, operation: Json, reply: Json) -> Json | None:
         return None
     if kind in _VALUES:
         data = _VALUES[kind](operation, reply)
-    return data if data is None or isinstance(data, dict) else {"value": data}
+    if data is None:
+        return None
+    return cast("Json", data) if isinstance(data, dict) else {"value": data}
 
 
 def _nym_value(operation: Json, reply: Json) -> Json:
