@@ -85,9 +85,9 @@ def _node_edits(data: Json, now: Json) -> Iterable[RuleKey]:
         if name in ("alias", "blskey_pop"):
             continue
         if name == "services":
-            was, will = now.get(name) or [], new or []
+            was, will = str(now.get(name) or "[]"), str(new or "[]")
             if was != will:
-                yield RuleKey("0", "EDIT", name, str(was), str(will))
+                yield RuleKey("0", "EDIT", name, was, will)
         elif now.get(name) != new:
             yield RuleKey("0", "EDIT", name, ANY, ANY)
 

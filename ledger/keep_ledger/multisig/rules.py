@@ -314,8 +314,9 @@ def missing(constraint: Constraint, signers: Sequence[Signer]) -> str:
     if not signers:
         return who(constraint)
     endorser = next((s.did for s in signers if s.role == ENDORSER), None)
-    told = [refusal(constraint, signers, signer.did, endorser) for signer in signers]
-    return min(told, key=len)
+    authors = sorted(signers, key=lambda signer: not signer.owner)
+    told = [refusal(constraint, signers, author.did, endorser) for author in authors]
+    return "" if "" in told else told[0]
 
 
 def _endorsed(signers: Sequence[Signer], author: Signer) -> bool:
@@ -363,7 +364,8 @@ def _plays(signer: Signer, leaf: Role) -> bool:
 def sentence(key: RuleKey, constraint: Constraint) -> str:
     """The whole rule in words: `Two trustees together may register an endorser.`."""
     told = who(constraint if key.action == "EDIT" or owner_counts(key) else _free(constraint))
-    return f"{told[:1].upper()}{told[1:]} may {key.deed}."
+    first = told.index(told.lstrip("(")[0])
+    return f"{told[: first + 1].upper()}{told[first + 1 :]} may {key.deed}."
 
 
 def _free(constraint: Constraint) -> Constraint:
