@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 PREFIX = "INDYKEEP_"
 OF_THE_CHECKOUT = {f"{PREFIX}{name}" for name in ("NODE_VENV", "OFFLINE", "PYTHON")}
 """Variables of `./manage`, which may stand in the environment of an agent: not settings."""
+OF_COMMANDS = {f"{PREFIX}{name}" for name in ("GENESIS", "KEY_FILE", "PIN_FILE")}
+"""Variables of the commands of several people: not settings of an agent either."""
 STORE_FILE = "agent.db"
 STORE_KEY_FILE = "store.key"
 ADMIN_KEY_FILE = "admin.key"
@@ -151,7 +153,7 @@ class Settings(_Frozen):
         names = {
             key.removeprefix(PREFIX).lower(): key
             for key in env
-            if key.startswith(PREFIX) and key not in OF_THE_CHECKOUT
+            if key.startswith(PREFIX) and key not in OF_THE_CHECKOUT | OF_COMMANDS
         }
         given = {**_read_toml(toml_path), **{name: env[key] for name, key in names.items()}}
         try:

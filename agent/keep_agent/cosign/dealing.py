@@ -111,7 +111,7 @@ def blocks(digest: bytes) -> str:
 
 
 def _begin(args: argparse.Namespace, name: str, ceremony: Ceremony, *, started: bool) -> int:
-    folder = Folder.new(args.folder)
+    folder = Folder.new(args.folder, make=False)
     if folder.has_share():
         raise NotNowError(
             f"{folder.path} holds a share already: every share has its own folder"
@@ -119,7 +119,7 @@ def _begin(args: argparse.Namespace, name: str, ceremony: Ceremony, *, started: 
     begun = folder.begun()
     if begun is None:
         begun = rounds.begin(name, ceremony, args.me, _old_share(args, ceremony))
-        folder.keep_begun(begun)
+        Folder.new(args.folder).keep_begun(begun)
     elif not _same(begun, name, ceremony, args.me, started=started):
         raise NotNowError(f"{folder.path} has begun something else: take a folder of its own")
     path = folder.hand_out(f"round1-{args.me}.json", begun.hello, args.out)

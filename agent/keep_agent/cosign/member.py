@@ -78,16 +78,21 @@ class Folder:
         return cls(path)
 
     @classmethod
-    def new(cls, path: Path) -> Folder:
-        """Make one, or take an empty or begun one.
+    def new(cls, path: Path, *, make: bool = True) -> Folder:
+        """Take a new folder, or one that holds nothing else than what these commands keep.
+
+        Args:
+            make: it if it is not there.
 
         Raises:
-            BadCommandError: there is something else.
+            BadCommandError: there is something else, or it cannot be made.
         """
-        if path.is_dir() and not (path / "begun.json").exists() and any(path.iterdir()):
+        if path.is_dir() and not cls(path).has_share() and _strange(path):
             raise BadCommandError(
                 f"{path} is there and not empty: every share has its own folder"
             )
+        if not make and not path.exists():
+            return cls(path)
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             sync_folder(path.parent)
@@ -176,6 +181,12 @@ class Folder:
     def _read(self, name: str, kind: type[W]) -> W | None:
         path = self.path / name
         return read(path, kind) if path.exists() else None
+
+
+def _strange(path: Path) -> bool:
+    """Whether there is something in a folder and no ceremony; half written files do not count."""
+    names = {entry.name for entry in path.iterdir() if entry.suffix != ".new"}
+    return bool(names) and "begun.json" not in names
 
 
 def checked_name(text: str) -> str:

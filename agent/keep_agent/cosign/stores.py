@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,6 +26,10 @@ PASSPHRASE = "kdf:argon2i:13:mod"  # noqa: S105 - the name of a method
 PROFILE = "main"  # where an agent keeps its own keys, too
 _AGENT_FILE, _AGENT_KEY_FILE = "agent.db", "store.key"
 _INSTEAD = f"name a key file: --key-file FILE, or {typed.KEY_FILE}"
+
+
+class WrongKeyError(UnavailableError):
+    """The key or passphrase does not open the store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,12 +180,49 @@ def uri(path: Path) -> str:
     return f"sqlite://{path}?synchronous=FULL"
 
 
+async def rekey(store: Askar, place: Place, key_file: Path, raw: str) -> None:
+    """Give a store another raw key, kept in `key_file`, so that a kill at any point locks nobody out.
+
+    The new key is beside the key file before the store takes it; see `_open` for what is left then.
+
+    Raises:
+        UnavailableError: the store keeps its old key.
+    """
+    write_private(_next(key_file), f"{raw}\n")
+    try:
+        await store.rekey(RAW, raw)
+    except AskarError as error:
+        raise UnavailableError(f"{place.path} keeps its old key: {error}") from error
+    _settle(key_file)
+
+
 async def _open(place: Place) -> Askar:
-    how, secret = method(place)
+    """Open a store; where a change of its key was cut short after the store took it, end that."""
+    cut_short = None if place.key_file is None else _next(place.key_file)
+    if place.key_file is None or cut_short is None or not cut_short.exists():
+        return await _unlock(place, *method(place))
+    if place.key_file.exists():
+        with suppress(WrongKeyError):
+            return await _unlock(place, *method(place))
+    store = await _unlock(place, RAW, typed.raw_key(cut_short))
+    _settle(place.key_file)
+    return store
+
+
+async def _unlock(place: Place, how: str, secret: str) -> Askar:
     try:
         return await Askar.open(uri(place.path), how, secret)
     except AskarError as error:
-        raise UnavailableError(_why_not(place, error)) from error
+        raise _why_not(place, error) from error
+
+
+def _next(key_file: Path) -> Path:
+    return key_file.with_name(f"{key_file.name}.next")
+
+
+def _settle(key_file: Path) -> None:
+    _next(key_file).replace(key_file)
+    sync_folder(key_file.parent)
 
 
 async def _provision(place: Place) -> Askar:
@@ -220,12 +261,12 @@ def _stored(name: str, key: Key, metadata: str) -> Stored:
     return Stored(name, base58_key(raw), did or did_of(raw), key)
 
 
-def _why_not(place: Place, error: AskarError) -> str:
-    if error.code in (AskarErrorCode.ENCRYPTION, AskarErrorCode.INPUT):
-        if place.key_file is None:
-            return (
-                f"this passphrase does not open {place.path}; if the store has a key file, "
-                + _INSTEAD
-            )
-        return f"the key in {place.key_file} does not open the store {place.path}"
-    return f"cannot open the store {place.path}: {error}"
+def _why_not(place: Place, error: AskarError) -> UnavailableError:
+    if error.code not in (AskarErrorCode.ENCRYPTION, AskarErrorCode.INPUT):
+        why = "; ".join(str(error).splitlines())
+        return UnavailableError(f"cannot open the store {place.path}: {why}")
+    if place.key_file is None:
+        return WrongKeyError(
+            f"this passphrase does not open {place.path}; if the store has a key file, {_INSTEAD}"
+        )
+    return WrongKeyError(f"the key in {place.key_file} does not open the store {place.path}")

@@ -288,13 +288,7 @@ def _token(address: Address) -> Token:
             f"there is no PKCS#11 module {address.module}; install the token's software "
             "(Debian: apt install softhsm2, opensc) or correct module-path"
         )
-    try:
-        slots = pkcs11.lib(str(address.module)).get_slots(token_present=True)
-        tokens = [slot.get_token() for slot in slots]
-    except (pkcs11.PKCS11Error, RuntimeError) as error:
-        raise UnavailableError(
-            f"the module {address.module} does not work: {_kind(error)}"
-        ) from error
+    tokens = _plugged_in(address)
     fits = [
         token
         for token in tokens
@@ -310,6 +304,22 @@ def _token(address: Address) -> Token:
             "try again; nothing was signed"
         )
     return fits[0]
+
+
+def _plugged_in(address: Address) -> list[Token]:
+    import pkcs11  # noqa: PLC0415
+
+    try:
+        library = pkcs11.lib(str(address.module))
+        try:
+            return [slot.get_token() for slot in library.get_slots(token_present=True)]
+        except pkcs11.PKCS11Error:  # a token was pulled before: some modules must begin afresh
+            library.reinitialize()
+            return [slot.get_token() for slot in library.get_slots(token_present=True)]
+    except (pkcs11.PKCS11Error, RuntimeError) as error:
+        raise UnavailableError(
+            f"the module {address.module} does not work: {_kind(error)}"
+        ) from error
 
 
 def _read(address: Address) -> bytes:
