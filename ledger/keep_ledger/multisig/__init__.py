@@ -7,7 +7,7 @@ Nothing is imported here: take what you need from its module. This is all of the
 |---|---|
 | `errors` | `MultisigError`, `RefusedError` (names the culprits), `SpentError`, `RecoveryError` |
 | `shares` | `Group`, `Share`, `Commitment`, `Nonces`, `SignatureShare`: what is kept and handed over |
-| `frost` | `commit`, `sign`, `aggregate`: a signature in two rounds; `Vault`: where nonces lie |
+| `frost` | `commit`, `sign`, `aggregate`, `signed_digest`: a signature in two rounds; `Vault`: where nonces lie |
 | `vault` | `NonceFiles`: a `Vault` in a folder |
 | `files` | `write_private`, `sync_folder`: what must survive a kill between two rounds |
 | `dkg` | `Ceremony`, `begin`, `deal_out`, `finish`, `transcript`: a new key, or one handed on; `Dealing`, `Round1Package`, `Round2Package` |
@@ -19,6 +19,14 @@ Nothing is imported here: take what you need from its module. This is all of the
 | `rules` | `RuleKey`, `Constraint` (`Role`, `And`, `Or`, `Forbidden`), `parse_constraint`, `leaves`, `Signer`, `owner_counts`, `satisfied`, `missing`, `refusal`, `sentence`, `who` |
 | `applicable` | `Before`, `applicable`: which rules a write must meet |
 | `defaults` | `DEFAULTS`: the rules of a ledger that nobody changed, and the names of all |
+| `signing` | `signing_input`, `digest`: what is signed of a request |
+| `fields` | `base58_of`, `without`: the values in requests |
+| `operations` | a closed schema per type: `Operation`, `Closed`, `Nym`, `Attrib`, `SchemaData`, `Schema`, `Primary`, `Revocation`, `ClaimDefData`, `ClaimDef`, `AccumulatorKey`, `RegistryKeys`, `RegistryValue`, `RegistryDef`, `EntryValue`, `RegistryEntry`, `NodeData`, `Node`, `Agreement`, `Mechanisms`, `NoAgreement`, `RuleChange`, `AuthRule`, `AuthRules`, `Upgrade`, `PoolConfig`; `once` |
+| `transactions` | `decode`, `Request`, `Acceptance`: a request with one meaning |
+| `plain` | `told`, `Told`, `rule_key`, `moment`: a request in words |
+| `proposal` | `Proposal`, `Body`, `Cosigner`, `Mark`, `merge`, `renewed`, `verifies`; `RefusedMarkError`, `WrongKeyError`: one format for M of N, endorsement and FROST |
+| `frames` | `to_frames`, `from_frames`: a proposal as QR codes |
+| `review` | `review`, `Sheet`, `Sight`, `Person`, `differences`: what a cosigner sees, and why it must not be signed or sent |
 | `descriptor` | `Descriptor`, `Person`, `rule_digest`: the public description of a group |
 
 `curve` is the group beneath, `rule_words` the words of `rules`; `Wire`, `Json` and the field types of `shares` are for modules in here.

@@ -122,7 +122,7 @@ def sign(
     return SignatureShare(
         session=session,
         identifier=share.identifier,
-        signed=_signed(signers, message),
+        signed=signed_digest(signers, message),
         response=add(
             add(nonces.hiding, mul(nonces.binding, factors[share.identifier])),
             mul(mul(weight, share.secret), challenge),
@@ -144,7 +144,7 @@ def aggregate(
             names who handed in a bad share (identifiable abort, RFC 9591 section 5.4).
     """
     signers = _signers(group, session, commitments)
-    _check_shares(session, signers, _signed(signers, message), shares)
+    _check_shares(session, signers, signed_digest(signers, message), shares)
     factors = _binding_factors(group.key, signers, message)
     response = ZERO
     for share in shares:
@@ -212,7 +212,8 @@ def _encoded(signers: Sequence[Commitment]) -> bytes:
     return b"".join(scalar(c.identifier) + c.hiding + c.binding for c in signers)
 
 
-def _signed(signers: Sequence[Commitment], message: bytes) -> bytes:
+def signed_digest(signers: Sequence[Commitment], message: bytes) -> bytes:
+    """What a `SignatureShare.signed` is, of these commitments in order of members."""
     return sha256(h4(message), h5(_encoded(signers)))
 
 
