@@ -357,23 +357,23 @@ def differences(approved: Any, landed: Any, where: str = "request") -> list[str]
     One signing input can belong to several requests, so equal digests are not enough. The text
     of an attribute is compared by what it says: nodes spell it anew.
     """
-    if isinstance(approved, dict) and isinstance(landed, dict):
+    unlike = [f"{where} is {short(landed)}, approved was {short(approved)}"]
+    if type(approved) is not type(landed):
+        return unlike
+    if isinstance(approved, dict):
         one, other = cast("Json", approved), cast("Json", landed)
         return [
             text
             for name in sorted(one.keys() | other.keys())
             for text in _member(name, one, other, f"{where}.{name}")
         ]
-    if isinstance(approved, list) and isinstance(landed, list):
+    if isinstance(approved, list):
         items, others = cast("Sequence[Any]", approved), cast("Sequence[Any]", landed)
-        if len(items) == len(others):
-            pairs = enumerate(zip(items, others, strict=True))
-            return [t for i, (a, b) in pairs for t in differences(a, b, f"{where}[{i}]")]
-    same: bool = type(approved) is type(landed) and approved == landed
-    if same:
-        return []
-    there, wanted = short(cast("object", landed)), short(cast("object", approved))
-    return [f"{where} is {there}, approved was {wanted}"]
+        if len(items) != len(others):
+            return unlike
+        pairs = enumerate(zip(items, others, strict=True))
+        return [t for i, (a, b) in pairs for t in differences(a, b, f"{where}[{i}]")]
+    return [] if approved == landed else unlike
 
 
 def _member(name: str, one: Json, other: Json, where: str) -> list[str]:
