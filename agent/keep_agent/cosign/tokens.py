@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
@@ -279,10 +280,8 @@ def _pin(address: Address, token: Token) -> object:
 
 def _token(address: Address) -> Token:
     """Find the one token that is meant; what is plugged in is looked up afresh."""
-    try:
-        import pkcs11  # noqa: PLC0415
-    except ModuleNotFoundError as error:
-        raise BadCommandError("keys in tokens need: pip install 'indykeep[pkcs11]'") from error
+    if find_spec("pkcs11") is None:
+        raise BadCommandError("keys in tokens need: pip install 'indykeep[pkcs11]'")
     if not address.module.is_file():
         raise UnavailableError(
             f"there is no PKCS#11 module {address.module}; install the token's software "
