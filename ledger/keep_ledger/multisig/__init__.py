@@ -24,9 +24,13 @@ Nothing is imported here: take what you need from its module. This is all of the
 | `operations` | a closed schema per type: `Operation`, `Closed`, `Nym`, `Attrib`, `SchemaData`, `Schema`, `Primary`, `Revocation`, `ClaimDefData`, `ClaimDef`, `AccumulatorKey`, `RegistryKeys`, `RegistryValue`, `RegistryDef`, `EntryValue`, `RegistryEntry`, `NodeData`, `Node`, `Agreement`, `Mechanisms`, `NoAgreement`, `RuleChange`, `AuthRule`, `AuthRules`, `Upgrade`, `PoolConfig`; `once` |
 | `transactions` | `decode`, `Request`, `Acceptance`: a request with one meaning |
 | `plain` | `told`, `Told`, `rule_key`, `moment`: a request in words |
-| `proposal` | `Proposal`, `Body`, `Cosigner`, `Mark`, `merge`, `renewed`, `verifies`; `RefusedMarkError`, `WrongKeyError`: one format for M of N, endorsement and FROST |
+| `proposal` | `Proposal`, `Body`, `Cosigner`, `Mark`, `merge`; `RefusedMarkError`, `WrongKeyError`: one format for M of N, endorsement and FROST |
 | `frames` | `to_frames`, `from_frames`: a proposal as QR codes |
-| `review` | `review`, `Sheet`, `Sight`, `Person`, `differences`: what a cosigner sees, and why it must not be signed or sent |
+| `review` | `review`, `Sheet`, `Sight`, `Person`: what a cosigner sees, and why it must not be signed or sent |
+| `past` | `Past`, `Was`, `Moment`, `kept_digest`, `request_of`, `subject_of`: what was so at an earlier time |
+| `audit` | `audit`, `Report`, `Entry`, `Signed`, `Approved`, `Alarm`, `entry`, `parts_of`, `explain`, `differences`, `verifies`: who signed what an identity wrote |
+| `loose` | `loose`, `Pending`, `Agreement`, `Ledger`, `Loose`, `ledger_now`, `agreements_of`, `acceptance_counts`, `roles_wanted`, `loose_sentences`: signatures that were given and not used |
+| `reports` | `sentences`, `to_json`: an audit for people and for programs |
 | `descriptor` | `Descriptor`, `Person`, `rule_digest`: the public description of a group |
 
 `curve` is the group beneath, `rule_words` the words of `rules`; `Wire`, `Json` and the field types of `shares` are for modules in here.

@@ -96,8 +96,8 @@ class Attrib(Operation):
 
     @model_validator(mode="before")
     @classmethod
-    def _shown(cls, body: Any) -> Any:
-        if isinstance(body, dict) and {"hash", "enc"} & body.keys():
+    def _shown(cls, body: Json) -> Json:
+        if {"hash", "enc"} & body.keys():
             raise ValueError("only a hash or a cipher text is shown, which nobody can review")
         return body
 

@@ -22,10 +22,9 @@ from typing import Annotated, Any, Literal, Self, cast
 
 import base58
 import cbor2
-from nacl import bindings as sodium
-from nacl.exceptions import BadSignatureError
 from pydantic import AfterValidator, Field, model_validator
 
+from keep_ledger.multisig.audit import verifies
 from keep_ledger.multisig.curve import (
     SIZE,
     checked_point,
@@ -260,16 +259,8 @@ class Proposal:
         """
         if len(raw) > MAX_BYTES:
             raise RefusedError(f"a proposal has at most {MAX_BYTES} bytes")
-        whole = _decoded(raw)
-        if not isinstance(whole, dict) or set(cast("Json", whole)) != {"psit", "marks"}:
-            raise RefusedError("this is no proposal (.psit)")
-        body, marks = whole["psit"], whole["marks"]
-        if not isinstance(body, dict) or not isinstance(marks, list):
-            raise RefusedError("this is no proposal (.psit)")
-        listed: list[Any] = marks
-        if len(listed) > _MAX_MARKS or not all(isinstance(one, dict) for one in listed):
-            raise RefusedError("the marks of this proposal cannot be read")
-        found = cls(Body.from_json(cast("Json", body)), map(Mark.from_json, listed))
+        body, listed = _parts(_decoded(raw))
+        found = cls(Body.from_json(body), map(Mark.from_json, listed))
         if found.to_bytes() != raw:
             raise RefusedError("the proposal is not in its one encoding: somebody changed it")
         return found
@@ -435,15 +426,6 @@ class Proposal:
         return False
 
 
-def verifies(key: bytes, message: bytes, signature: bytes) -> bool:
-    """Whether an Ed25519 signature holds (libsodium: canonical, no small-order points)."""
-    try:
-        sodium.crypto_sign_open(signature + message, key)
-    except BadSignatureError:
-        return False
-    return True
-
-
 def merge(proposals: Sequence[Proposal]) -> Proposal:
     """All marks of several copies of one proposal.
 
@@ -456,19 +438,16 @@ def merge(proposals: Sequence[Proposal]) -> Proposal:
     return whole
 
 
-def renewed(old: Proposal, number: int, made: int, expires: int, **changed: Any) -> Proposal:
-    """The same operation, to be signed anew: after an expiry, a changed rule, a rotated key.
-
-    Signatures on the old one stay signatures: it is for the signers to make them worthless where
-    that matters (`indykeep audit --loose` says how).
-
-    Args:
-        number: the new request's own.
-        changed: other members of `Body` to put in place of the old ones.
-    """
-    request = old.body.request | {"reqId": number}
-    update = {"request": request, "made": made, "expires": expires, "replaces": old.id}
-    return Proposal(Body.model_validate({**old.body.model_dump(), **update, **changed}))
+def _parts(whole: object) -> tuple[Json, list[Json]]:
+    """The body and the marks of a container."""
+    members = cast("Json", whole) if isinstance(whole, dict) else {}
+    body, marks = members.get("psit"), members.get("marks")
+    if len(members) != 2 or not isinstance(body, dict) or not isinstance(marks, list):  # noqa: PLR2004
+        raise RefusedError("this is no proposal (.psit)")
+    listed = cast("list[object]", marks)
+    if len(listed) > _MAX_MARKS or not all(isinstance(one, dict) for one in listed):
+        raise RefusedError("the marks of this proposal cannot be read")
+    return cast("Json", body), cast("list[Json]", listed)
 
 
 def _slim(value: Any) -> Any:

@@ -3,14 +3,14 @@
 The proposer writes into a proposal what was on the ledger then: the rules that it must meet and
 what it changes. Whoever signs or sends reads the ledger himself (`Sight`), and both must be the
 same: a rule that was tightened, a role or a key that changed meanwhile makes a proposal
-stale, whoever signed it. After it was sent, what landed is compared with what was approved.
+stale, whoever signed it. After it was sent, what landed is compared
+with what was approved (`audit.differences`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
 
 from keep_ledger.multisig.operations import DOMAIN, Attrib, Nym, RegistryEntry
 from keep_ledger.multisig.plain import ROLE_NAMES, Fact, moment, told
@@ -119,40 +119,6 @@ def review(proposal: Proposal, now: int, sight: Sight | None, network: bytes | N
     _agreed(proposal.request, sight, sheet)
     sheet.missing = _missing(proposal, sight, sheet)
     return sheet
-
-
-def differences(approved: Request, landed: Json) -> list[str]:
-    """Where what a ledger wrote is not what was approved, value by value and type by type.
-
-    One signature can serve for several contents (`signing`), so equal digests are not enough.
-
-    Args:
-        landed: the request rebuilt from the transaction, signatures left out.
-    """
-    return list(_different(approved.body, landed, ""))
-
-
-def _different(one: Any, other: Any, place: str) -> list[str]:
-    if isinstance(one, dict) and isinstance(other, dict):
-        a, b = cast("Json", one), cast("Json", other)
-        found: list[str] = []
-        for name in sorted(a.keys() | b.keys()):
-            where = f"{place}.{name}" if place else name
-            if name not in a or name not in b:
-                which = "was not approved" if name not in a else "is not on the ledger"
-                found.append(f"{where} {which}")
-            else:
-                found += _different(a[name], b[name], where)
-        return found
-    if type(one) is not type(other) or (not isinstance(one, list) and one != other):
-        return [f"{place}: approved {one!r:.200}, on the ledger {other!r:.200}"]
-    if isinstance(one, list):
-        a_list, b_list = one, other
-        if len(a_list) != len(b_list):
-            return [f"{place}: approved {one!r:.200}, on the ledger {other!r:.200}"]
-        pairs = enumerate(zip(a_list, b_list, strict=True))
-        return [why for i, (x, y) in pairs for why in _different(x, y, f"{place}[{i}]")]
-    return []
 
 
 def _lives(proposal: Proposal, now: int, sheet: Sheet) -> None:

@@ -111,7 +111,7 @@ def _no_nulls(body: Json) -> None:
                     raise RefusedError(f"{place}{name} is null: leave it out")
                 look(one, f"{place}{name}.")
         elif isinstance(value, list):
-            for one in value:
+            for one in cast("list[object]", value):
                 look(one, place)
 
     look(body, "")

@@ -1,0 +1,129 @@
+"""What the ledger says now about a proposal: read with proofs, for `review`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import base58
+
+from keep_agent.errors import BadCommandError
+from keep_ledger.indy import auth
+from keep_ledger.indy.book import Book
+from keep_ledger.indy.objects import Found
+from keep_ledger.multisig.applicable import Before, applicable
+from keep_ledger.multisig.curve import sha256
+from keep_ledger.multisig.operations import AuthRule, AuthRules, Nym
+from keep_ledger.multisig.review import Person, Sight
+from keep_ledger.multisig.rules import RuleKey
+from keep_ledger.multisig.shares import Json
+from keep_ledger.multisig.transactions import Request
+
+GENESIS = "INDYKEEP_GENESIS"
+
+
+@asynccontextmanager
+async def opened(genesis: str | None, cache: Path | None = None) -> AsyncGenerator[Book]:
+    """Open the network that a command is told of.
+
+    Raises:
+        BadCommandError: none is named.
+    """
+    source = genesis or os.environ.get(GENESIS)
+    if not source:
+        raise BadCommandError(f"which network? give --genesis FILE (or URL), or set {GENESIS}")
+    async with Book(source, _fetch, cache) as book:
+        yield book
+
+
+async def _fetch(url: str) -> bytes:
+    from aiohttp import ClientError, ClientSession  # noqa: PLC0415
+
+    try:
+        async with ClientSession(raise_for_status=True) as session, session.get(url) as answer:
+            return await answer.read()
+    except ClientError as error:
+        raise OSError(str(error)) from error
+
+
+async def look(book: Book, request: Request, dids: Iterable[str]) -> Sight:
+    """Read everything that decides about a request.
+
+    Args:
+        dids: of the cosigners.
+
+    Raises:
+        LedgerUnavailableError: no answer that can be trusted.
+    """
+    wanted = dict.fromkeys([*dids, request.author, *filter(None, [request.endorser])])
+    people, (found, before), taa = await asyncio.gather(
+        _people(book, wanted), _before(book, request), book.taa()
+    )
+    keys = applicable(request.body["operation"], _shape(request, found))
+    rules = {key.text: (await auth.read_rule(book.pool, key)).to_json() for key in keys}
+    return Sight(
+        network=book.network,
+        people=people,
+        rules=rules,
+        before=before,
+        agreement=taa.digest if taa else None,
+        owner=_owner(request, people, found),
+    )
+
+
+async def _people(book: Book, dids: Iterable[str]) -> dict[str, Person]:
+    listed = list(dids)
+    found = await asyncio.gather(*map(book.nym, listed))
+    return {
+        did: Person(base58.b58decode(one.verkey) if one.verkey else None, one.role)
+        for did, one in zip(listed, found, strict=True)
+        if one is not None
+    }
+
+
+async def _before(book: Book, request: Request) -> tuple[Found | None, Json]:
+    """What is there now, and how it stands in a proposal: small, and equal if nothing changed."""
+    operation = request.operation
+    if isinstance(operation, Nym):
+        nym = await book.nym(operation.dest)
+        if nym is None:
+            return None, {"exists": False}
+        told = {"verkey": nym.verkey, "role": nym.role}
+        return Found(f"DID {nym.did}", nym.seq_no, told), {"exists": True, **told}
+    if isinstance(operation, AuthRule | AuthRules):
+        changes = [operation] if isinstance(operation, AuthRule) else operation.rules
+        keys = [RuleKey.of(one.model_dump(exclude_unset=True)) for one in changes]
+        now = {key.text: (await auth.read_rule(book.pool, key)).to_json() for key in keys}
+        text = json.dumps(now, sort_keys=True, separators=(",", ":"))
+        return None, {"rules": sha256(text.encode()).hex()}
+    if request.body["operation"]["type"] in {"109", "111"}:
+        return None, {}
+    found = await book.found(request.body)
+    if found is None:
+        return None, {"exists": False}
+    text = json.dumps(found.value, sort_keys=True, separators=(",", ":"))
+    return found, {"exists": True, "is": sha256(text.encode()).hex()}
+
+
+def _shape(request: Request, found: Found | None) -> Before:
+    value: Json = found.value if found else {}
+    role: Any = value.get("role")
+    node = value if request.operation.NAME == "NODE" else {}
+    return Before(exists=found is not None, role=role, node=node)
+
+
+def _owner(request: Request, people: dict[str, Person], found: Found | None) -> str | None:
+    """Who owns what is changed, as far as a read tells."""
+    operation = request.body["operation"]
+    if operation["type"] in {"1", "100"}:
+        subject: str = operation["dest"]
+        has_key = found is not None and (operation["type"] == "100" or found.value["verkey"])
+        return subject if has_key or subject in people else None
+    if operation["type"] == "114":
+        return str(operation["revocRegDefId"]).partition(":")[0]
+    return None
