@@ -15,7 +15,7 @@ from keep_agent.cosign import files
 from keep_agent.cosign.say import note, say
 from keep_agent.errors import BadCommandError
 from keep_ledger.multisig.descriptor import Descriptor
-from keep_ledger.multisig.plain import moment
+from keep_ledger.multisig.plain import Fact, moment
 from keep_ledger.multisig.proposal import Proposal
 from keep_ledger.multisig.review import Sheet, Sight, review
 from keep_ledger.multisig.rules import RuleKey
@@ -127,29 +127,35 @@ def _compare(described: Descriptor, proposal: Proposal, sheet: Sheet) -> None:
 
 def show(proposal: Proposal, sheet: Sheet) -> None:
     """Print everything that there is to know about a proposal."""
+    say(f"{sheet.headline}.\n")
+    for name, text in (*sheet.facts, *_around(proposal)):
+        _row(name, text)
+    say("")
+    for name, text in _standing(sheet):
+        _row(name, text)
+
+
+def _around(proposal: Proposal) -> list[Fact]:
     body = proposal.body
-    say(f"{sheet.headline}.")
-    say("")
-    for name, text in sheet.facts:
-        _row(name, text)
-    _row("memo", body.memo or "none")
-    _row("network", body.network.hex()[:16])
-    _row("made", f"{moment(body.made)}, expires {moment(body.expires)}")
-    if body.replaces:
-        _row("replaces", body.replaces.hex()[:16])
-    _row("proposal", proposal.id.hex())
-    say("")
-    for rule in sheet.rules:
-        _row("the rule", rule)
-    for name, text in sheet.signers:
-        _row(name, text)
-    say("")
-    for one in sheet.warnings:
-        _row("note", one)
-    for one in sheet.refusals:
-        _row("NO", one)
-    if not sheet.refusals:
-        _row("still missing", sheet.missing or "nothing: it can be submitted")
+    replaces = [("replaces", body.replaces.hex()[:16])] if body.replaces else []
+    return [
+        ("memo", body.memo or "none"),
+        ("network", body.network.hex()[:16]),
+        ("made", f"{moment(body.made)}, expires {moment(body.expires)}"),
+        *replaces,
+        ("proposal", proposal.id.hex()),
+    ]
+
+
+def _standing(sheet: Sheet) -> list[Fact]:
+    end = [("NO", one) for one in sheet.refusals]
+    return [
+        *(("now it is so", rule) for rule in sheet.now),
+        *(("the rule", rule) for rule in sheet.rules),
+        *sheet.signers,
+        *(("note", one) for one in sheet.warnings),
+        *(end or [("still missing", sheet.missing or "nothing: it can be submitted")]),
+    ]
 
 
 def _row(name: str, text: str) -> None:

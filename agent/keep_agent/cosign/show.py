@@ -53,6 +53,7 @@ def _told(sheet: Sheet) -> dict[str, object]:
     return {
         "headline": sheet.headline,
         "facts": dict(sheet.facts),
+        "now": sheet.now,
         "rules": sheet.rules,
         "signers": dict(sheet.signers),
         "warnings": sheet.warnings,

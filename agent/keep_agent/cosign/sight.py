@@ -19,6 +19,7 @@ from keep_ledger.indy.objects import Found
 from keep_ledger.multisig.applicable import Before, applicable
 from keep_ledger.multisig.curve import sha256
 from keep_ledger.multisig.operations import AuthRule, AuthRules, Nym
+from keep_ledger.multisig.plain import rule_key
 from keep_ledger.multisig.review import Person, Sight
 from keep_ledger.multisig.rules import RuleKey
 from keep_ledger.multisig.shares import Json
@@ -61,11 +62,12 @@ async def look(book: Book, request: Request, dids: Iterable[str]) -> Sight:
         LedgerUnavailableError: no answer that can be trusted.
     """
     wanted = dict.fromkeys([*dids, request.author, *filter(None, [request.endorser])])
+    changing = await _rules(book, _changed(request))
     people, (found, before), taa = await asyncio.gather(
-        _people(book, wanted), _before(book, request), book.taa()
+        _people(book, wanted), _before(book, request, changing), book.taa()
     )
     keys = applicable(request.body["operation"], _shape(request, found))
-    rules = {key.text: (await auth.read_rule(book.pool, key)).to_json() for key in keys}
+    rules = await _rules(book, keys)
     return Sight(
         network=book.network,
         people=people,
@@ -73,7 +75,23 @@ async def look(book: Book, request: Request, dids: Iterable[str]) -> Sight:
         before=before,
         agreement=taa.digest if taa else None,
         owner=_owner(request, people, found),
+        changing=changing,
     )
+
+
+def _changed(request: Request) -> list[RuleKey]:
+    """The rules that a request changes."""
+    operation = request.operation
+    if not isinstance(operation, AuthRule | AuthRules):
+        return []
+    changes = operation.rules if isinstance(operation, AuthRules) else [operation]
+    return list(map(rule_key, changes))
+
+
+async def _rules(book: Book, keys: Iterable[RuleKey]) -> dict[str, Json]:
+    listed = list(keys)
+    found = await asyncio.gather(*(auth.read_rule(book.pool, key) for key in listed))
+    return {key.text: one.to_json() for key, one in zip(listed, found, strict=True)}
 
 
 async def _people(book: Book, dids: Iterable[str]) -> dict[str, Person]:
@@ -86,7 +104,9 @@ async def _people(book: Book, dids: Iterable[str]) -> dict[str, Person]:
     }
 
 
-async def _before(book: Book, request: Request) -> tuple[Found | None, Json]:
+async def _before(
+    book: Book, request: Request, changing: dict[str, Json]
+) -> tuple[Found | None, Json]:
     """What is there now, and how it stands in a proposal: small, and equal if nothing changed."""
     operation = request.operation
     if isinstance(operation, Nym):
@@ -95,11 +115,8 @@ async def _before(book: Book, request: Request) -> tuple[Found | None, Json]:
             return None, {"exists": False}
         told = {"verkey": nym.verkey, "role": nym.role}
         return Found(f"DID {nym.did}", nym.seq_no, told), {"exists": True, **told}
-    if isinstance(operation, AuthRule | AuthRules):
-        changes = [operation] if isinstance(operation, AuthRule) else operation.rules
-        keys = [RuleKey.of(one.model_dump(exclude_unset=True)) for one in changes]
-        now = {key.text: (await auth.read_rule(book.pool, key)).to_json() for key in keys}
-        text = json.dumps(now, sort_keys=True, separators=(",", ":"))
+    if changing:
+        text = json.dumps(changing, sort_keys=True, separators=(",", ":"))
         return None, {"rules": sha256(text.encode()).hex()}
     if request.body["operation"]["type"] in {"109", "111"}:
         return None, {}

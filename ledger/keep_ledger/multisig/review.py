@@ -54,6 +54,7 @@ class Sight:
         before: what the request changes, in the members that `Body.before` has.
         agreement: digest of the author agreement in force, hex; None: there is none.
         owner: the DID that owns what is changed, where the ledger knows owners.
+        changing: of a change of rules: those rules as they are now.
     """
 
     network: bytes
@@ -62,6 +63,7 @@ class Sight:
     before: Json
     agreement: str | None
     owner: str | None
+    changing: Mapping[str, Json] = field(default_factory=dict[str, Json])
 
 
 @dataclass(slots=True)
@@ -71,6 +73,7 @@ class Sheet:
     Attributes:
         refusals: why it must not be signed or sent; empty: nothing stands against it.
         warnings: what a signer should know.
+        now: rules that it changes, as they are now.
         rules: the rules that it must meet, as sentences.
         signers: each cosigner, and what it said so far.
         missing: who must still sign, in words; None: it can be sent. Unknown without a ledger.
@@ -81,6 +84,7 @@ class Sheet:
     facts: tuple[Fact, ...]
     refusals: list[str] = field(default_factory=list[str])
     warnings: list[str] = field(default_factory=list[str])
+    now: list[str] = field(default_factory=list[str])
     rules: list[str] = field(default_factory=list[str])
     signers: list[Fact] = field(default_factory=list[Fact])
     missing: str | None = None
@@ -114,6 +118,7 @@ def review(proposal: Proposal, now: int, sight: Sight | None, network: bytes | N
         )
         sheet.missing = "unknown without the ledger"
         return sheet
+    sheet.now = [_rule(key, body) for key, body in sight.changing.items()]
     _unchanged(proposal.body, sight, sheet)
     _people(proposal, sight, sheet)
     _agreed(proposal.request, sight, sheet)
