@@ -302,9 +302,9 @@ def test_a_kill_at_any_step_of_any_round_loses_nothing(tmp_path: Path) -> None:
     start = ("--dealers", "1,2", "--members", "1,3", "--threshold", "2")
     out = ("--out", new / "all")
     steps += _killed(place, [("hand-on", new / "1", "--from", one, *start, *out)])
-    join = ("--join", new / "all/round1-1.json", "--me")
-    done("group", "begin", new / "2", *join, "2", "--from", two, *out)
-    done("group", "begin", new / "3", *join, "3", *out)
+    joined = ("--join", new / "all/round1-1.json", "--me")
+    done("group", "begin", new / "2", *joined, "2", "--from", two, *out)
+    done("group", "begin", new / "3", *joined, "3", *out)
     old = _shares(place, (1,))[0].group
     shares = _go_on(new, (1, 2, 3), (1, 3))
     assert shares[0].group.key == old.key
