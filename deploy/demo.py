@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import errno
 import fcntl
@@ -18,6 +17,7 @@ from datetime import date
 from pathlib import Path
 from typing import cast
 
+import playbill
 from keep_agent.errors import KeepError
 from keep_ledger.errors import LedgerError
 from processes import StartError, free_ports, run
@@ -33,12 +33,6 @@ ORDINARY = "egress to private networks is allowed"
 LOCK = "lock"
 SETTLE_S = 0.3
 CAST = {"office": "Licence office", "alice": "Alice", "bar": "Bar", "tim": "Tim"}
-HELP = """\
-Starts a real Indy network of four validators and four agents (a licence office, Alice, a bar,
-Tim), each a process with its own encrypted store, and tells how Alice proves that she is over
-18 without showing her birthday. All of it is on this machine; ports are free ones, data is in
-.indykeep/demo-... and is removed at the end. Exit code 0: everything that was said was checked
-and is true."""
 KEPT = """
 All of it is running. Ctrl-C here ends it and removes its data.
 
@@ -56,15 +50,7 @@ Try, in another terminal:
 
 def main() -> int:
     """Read the command line and play."""
-    parser = argparse.ArgumentParser(
-        "./manage demo",
-        description=HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "--keep", action="store_true", help="keep it all running, until Ctrl-C, and say where"
-    )
-    keep: bool = parser.parse_args().keep
+    keep: bool = playbill.parser().parse_args().keep
     screen = stdout()
     try:
         return run(demo(screen, keep=keep))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import playbill
 from venvs import (
     HOME,
     NODE,
@@ -77,7 +79,10 @@ class Verb:
 
 
 def demo(args: list[str]) -> int:
-    """Tell the story "over 18" on a real local network."""
+    """Tell the story "over 18" on a real local network; help needs nothing set up."""
+    if {"-h", "--help"} & set(args):
+        playbill.parser().print_help()
+        return 0
     ensure_venvs(AGENT, NODE)
     return become(AGENT.python, str(ROOT / "deploy" / "play.py"), *args)
 
@@ -160,8 +165,17 @@ def fetch(args: list[str]) -> int:
 
 
 def clean(args: list[str]) -> int:
-    """Remove everything that was set up or recorded, but keep the wheels."""
+    """Remove everything that was set up or recorded, but keep the wheels.
+
+    Raises:
+        SetupError: a network of ours runs there; nothing was removed.
+    """
     refuse(args)
+    if names := running_networks():
+        raise SetupError(
+            f"{', '.join(names)} runs with data in {HOME}: stop it first (./manage network "
+            f"stop --name {names[0]}), or remove it (down)"
+        )
     for entry in HOME.iterdir() if HOME.exists() else ():
         if entry.is_dir() and entry.name != "wheels":
             shutil.rmtree(entry)
@@ -201,6 +215,30 @@ def refuse(args: list[str]) -> None:
         raise SetupError(
             f"this takes no arguments: {' '.join(args)}; ./manage shows what there is"
         )
+
+
+def running_networks() -> list[str]:
+    """Return the names of the networks in the folder that `clean` empties whose nodes run."""
+    found: list[str] = []
+    for record in sorted(HOME.glob("networks/*/processes.json")):
+        try:
+            pids = [one["who"]["pid"] for one in json.loads(record.read_text())]
+        except (OSError, ValueError, KeyError, TypeError):  # torn by a killed start
+            continue
+        if any(runs(pid, record.parent) for pid in pids):
+            found.append(record.parent.name)
+    return found
+
+
+def runs(pid: int, folder: Path) -> bool:
+    """Say whether a process exists and works on a folder, as its command line says."""
+    told = subprocess.run(
+        ["ps", "-ww", "-o", "command=", "-p", str(pid)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return str(folder) in told.stdout
 
 
 def print_sizes() -> None:

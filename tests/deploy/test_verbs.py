@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -68,3 +71,33 @@ def test_a_venv_is_made_anew_when_the_project_changes_but_not_its_tools(tmp_path
     assert venv.stamp == first
     pyproject.write_text('[project]\nname = "x"\nscripts = { x = "x:main" }\n')
     assert venv.stamp != first
+
+
+@pytest.mark.parametrize("word", ["-h", "--help"])
+def test_the_demo_helps_without_setting_up(
+    word: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def ensure(*_: venvs.Venv) -> None:
+        raise AssertionError("set up for a help text")
+
+    monkeypatch.setattr(verbs, "ensure_venvs", ensure)
+    assert verbs.main(["demo", word]) == 0
+    assert "keep it all running, until Ctrl-C" in capsys.readouterr().out
+
+
+def test_clean_refuses_while_a_network_runs_in_the_folder_and_removes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verbs, "HOME", tmp_path)
+    folder = tmp_path / "networks" / "mine"
+    folder.mkdir(parents=True)
+    with subprocess.Popen(
+        [sys.executable, "-c", "input()", str(folder)], stdin=subprocess.PIPE
+    ) as node:
+        (folder / "processes.json").write_text(json.dumps([{"who": {"pid": node.pid}}]))
+        with pytest.raises(venvs.SetupError, match=r"mine runs .*stop --name mine"):
+            verbs.main(["clean"])
+        node.communicate(b"\n")
+    assert (folder / "processes.json").exists()
+    assert verbs.main(["clean"]) == 0  # its number is another process's now, or nobody's
+    assert not folder.exists()
