@@ -2,6 +2,8 @@
 
 NetworkError           said to the user as one sentence; exit status 1
   BadInputError        the user asked for something that cannot be; exit status 2
+  LaggingError         a node does not have what the others have, or says nothing
+  NoWriteError         the nodes run and take no writes
 """
 
 from __future__ import annotations
@@ -13,3 +15,11 @@ class NetworkError(Exception):
 
 class BadInputError(NetworkError):
     """An argument makes no sense; nothing was changed."""
+
+
+class LaggingError(NetworkError):
+    """A node that runs has not caught up in time."""
+
+
+class NoWriteError(NetworkError):
+    """All nodes run, and did not all take a write in time."""

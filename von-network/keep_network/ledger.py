@@ -14,9 +14,9 @@ import base58
 import indy_vdr
 from indy_vdr import VdrError
 
-from keep_network import cut, ports, processes
+from keep_network import agreement, cut, ports, processes
 from keep_network.compat import sodium
-from keep_network.errors import BadInputError, NetworkError
+from keep_network.errors import BadInputError, LaggingError, NetworkError, NoWriteError
 from keep_network.genesis import HOST
 from keep_network.record import Network
 
@@ -38,9 +38,9 @@ async def first_write(network: Network, watch: Callable[[], None], limit_s: floa
     `watch` is called between tries; it raises when waiting makes no sense any more.
 
     Raises:
-        NetworkError: it took longer than the limit.
+        NoWriteError: it took longer than the limit.
     """
-    deadline = time.monotonic() + limit_s
+    deadline, why = time.monotonic() + limit_s, "they do not listen"
     indy_vdr.set_config({"ack_timeout": _TRY_S, "reply_timeout": _TRY_S})
     while time.monotonic() < deadline:
         watch()
@@ -49,12 +49,13 @@ async def first_write(network: Network, watch: Callable[[], None], limit_s: floa
             continue
         try:
             pool = await open_pool(network)
-            await _everywhere(network, pool, await _write(pool, TRUSTEE_DID))
-        except VdrError:  # nodes listen before they agree on who they are
+            await _everywhere(network, pool, await _write(pool, TRUSTEE_DID), silent_too=True)
+        except (VdrError, LaggingError) as error:
+            why = str(error)  # nodes listen before they agree on who they are
             await asyncio.sleep(0.1)
         else:
             return
-    raise NetworkError(f"the network has not taken a write within {limit_s:.0f} s")
+    raise NoWriteError(f"not every node has taken a write within {limit_s:.0f} s: {why}")
 
 
 async def register(
@@ -187,9 +188,21 @@ async def _write(
 ) -> int:
     """Write a NYM and return the number of its transaction."""
     request = _vdr.build_nym_request(TRUSTEE_DID, did, verkey, alias, role)
+    await _accept(pool, request)
     request.set_signature(_sign(TRUSTEE_SEED, request.signature_input))
     answer = await pool.submit_request(request)
     return int(answer["txnMetadata"]["seqNo"])
+
+
+async def _accept(pool: Any, request: Any) -> None:
+    """Accept the author agreement if the ledger has one; without that it takes no write."""
+    taa = await pool.submit_request(_vdr.build_get_txn_author_agreement_request(None, None))
+    if not taa["data"]:
+        return
+    aml = await pool.submit_request(_vdr.build_get_acceptance_mechanisms_request(None))
+    accepted = agreement.acceptance(taa["data"], (aml["data"] or {}).get("aml") or {})
+    if accepted:
+        request.set_txn_author_agreement_acceptance(accepted)
 
 
 def _sign(seed: bytes, message: bytes) -> bytes:
@@ -209,10 +222,22 @@ def _nacl() -> Any:
     return importlib.import_module("libnacl")
 
 
-async def _everywhere(network: Network, pool: Any, number: int) -> None:
+async def _everywhere(
+    network: Network, pool: Any, number: int, *, silent_too: bool = False
+) -> None:
+    """Wait until every live node has a transaction.
+
+    Args:
+        silent_too: a node that listens and says nothing is to have it, too.
+    """
     deadline = time.monotonic() + _EVERYWHERE_S
-    nodes = (f"Node{node}" for node in _live(network))
-    await asyncio.gather(*(_until_node_has(pool, node, number, deadline) for node in nodes))
+    names = [f"Node{node}" for node in _live(network)]
+    heard = await asyncio.gather(
+        *(_until_node_has(pool, name, number, deadline) for name in names)
+    )
+    silent = [name for name, spoke in zip(names, heard, strict=True) if not spoke]
+    if silent_too and silent:
+        raise LaggingError(f"{silent[0]} says nothing")
 
 
 def _live(network: Network) -> list[int]:
@@ -228,8 +253,12 @@ def _live(network: Network) -> list[int]:
     ]
 
 
-async def _until_node_has(pool: Any, node: str, number: int, deadline: float) -> None:
-    """Ask one node for a transaction until it has it; a node that says nothing is not live."""
+async def _until_node_has(pool: Any, node: str, number: int, deadline: float) -> bool:
+    """Ask one node for a transaction until it has it; return False if it says nothing.
+
+    Raises:
+        LaggingError: it answers, and does not have it in time.
+    """
     heard = False
     while time.monotonic() < deadline:
         request = _vdr.build_get_txn_request(None, 1, number)
@@ -238,10 +267,11 @@ async def _until_node_has(pool: Any, node: str, number: int, deadline: float) ->
         if reply is not None:
             heard = True
             if reply["result"]["data"]:
-                return
+                return True
         await asyncio.sleep(0.02)
     if heard:
-        raise NetworkError(f"{node} has not caught up within {_EVERYWHERE_S} s")
+        raise LaggingError(f"{node} has not caught up within {_EVERYWHERE_S} s")
+    return False
 
 
 def _reply(answer: Any) -> Any:

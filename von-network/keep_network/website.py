@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import time
 import urllib.request
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from keep_network.genesis import HOST
 from keep_network.ledger import TRUSTEE_SEED
 from keep_network.processes import Identity, NodeProcess
 from keep_network.record import Network
+from keep_network.web.settings import Settings
 
 PORT = 9000
 MODULE = "web"
@@ -74,6 +76,15 @@ def environment(folder: Path, env: Mapping[str, str]) -> dict[str, str]:
     }
     theirs = {name: value for name, value in env.items() if name not in _OURS}
     return defaults | theirs | own
+
+
+def check(network: Network) -> None:
+    """Refuse a web server's environment that makes no sense, before anything is started.
+
+    Raises:
+        BadInputError: it names the variable, or the file that it names, and what is wrong.
+    """
+    Settings.load(environment(network.folder, os.environ))
 
 
 def _ready(status: str) -> bool:

@@ -21,11 +21,18 @@ log = logging.getLogger(__name__)
 
 BODY_BYTES = 1 << 20
 _STATIC = Path(__file__).parent / "static"
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+# What the operator puts into the pages may be inline, load from anywhere and report anywhere.
+_OPEN_POLICY = (
+    "default-src 'none'; script-src 'self' 'unsafe-inline' https: http:; style-src 'self'; "
+    "img-src 'self' https: http:; connect-src 'self' https: http:; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'"
+)
 _HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
-        "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-    ),
+    "Content-Security-Policy": _POLICY,
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
 }
@@ -39,7 +46,9 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 def make_app(server: Server, tails: Path) -> web.Application:
     """Return the application; it follows the network while it runs."""
     pages, api = Pages(server), Api(server)
-    app = web.Application(middlewares=[_headers, _errors(pages)], client_max_size=BODY_BYTES)
+    app = web.Application(
+        middlewares=[_headers(server), _errors(pages)], client_max_size=BODY_BYTES
+    )
     app.cleanup_ctx.append(lambda _app: _following(server))
     app.add_routes(
         [
@@ -98,16 +107,22 @@ async def _follow_for_ever(server: Server) -> None:
         await asyncio.sleep(_AGAIN_S)
 
 
-@web.middleware
-async def _headers(request: web.Request, handler: Handler) -> web.StreamResponse:
+def _headers(server: Server) -> Any:
     """Refuse what another site's page sends in a visitor's name; set the headers."""
-    changes = request.method not in {"GET", "HEAD"}
-    if changes and request.headers.get("Sec-Fetch-Site") == "cross-site":
-        return web.Response(text="Not from another site.", status=403, headers=_HEADERS)
-    response = await handler(request)
-    if not response.prepared:
-        response.headers.update(_HEADERS)
-    return response
+    analytics = bool(server.settings.analytics)
+    headers = _HEADERS | ({"Content-Security-Policy": _OPEN_POLICY} if analytics else {})
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        changes = request.method not in {"GET", "HEAD"}
+        if changes and request.headers.get("Sec-Fetch-Site") == "cross-site":
+            return web.Response(text="Not from another site.", status=403, headers=headers)
+        response = await handler(request)
+        if not response.prepared:
+            response.headers.update(headers)
+        return response
+
+    return middleware
 
 
 def _errors(pages: Pages) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-import hashlib
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -13,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakValueDictionary
 
+from keep_network import agreement
 from keep_network.web import keys
 from keep_network.web.connection import Connection
 from keep_network.web.errors import (
@@ -44,7 +44,6 @@ _AT_ONCE = 50
 _EVERYWHERE_S = 15
 _ASK_S = 2
 _DEAD_AFTER = 2
-_DAY_S = 86400
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,18 +248,12 @@ def _nym(one: Registration) -> Json:
 
 async def _acceptance(nodes: Nodes) -> Json:
     """Accept the transaction author agreement if there is one, as every author has to."""
-    agreement = mapping((await nodes.read({"type": "6"})).get("data"))
-    if not agreement.get("text") and not agreement.get("digest"):
+    there = mapping((await nodes.read({"type": agreement.GET_TAA})).get("data"))
+    if not there:
         return {}
-    mechanisms = mapping((await nodes.read({"type": "7"})).get("data"))
-    known = sorted(mapping(mechanisms.get("aml")))
-    if not known:
-        return {}
-    whole = f"{agreement.get('version', '')}{agreement.get('text', '')}"
-    digest = agreement.get("digest") or hashlib.sha256(whole.encode()).hexdigest()
-    today = int(time.time()) // _DAY_S * _DAY_S
-    accepted = {"taaDigest": digest, "mechanism": known[0], "time": today}
-    return {"taaAcceptance": accepted}
+    ways = mapping((await nodes.read({"type": agreement.GET_AML})).get("data"))
+    accepted = agreement.acceptance(there, mapping(ways.get("aml")))
+    return {"taaAcceptance": accepted} if accepted else {}
 
 
 async def _until_has(nodes: Nodes, name: str, number: int) -> None:

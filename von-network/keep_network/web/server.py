@@ -13,6 +13,7 @@ from keep_network.web.events import Events
 from keep_network.web.follow import Follower
 from keep_network.web.health import Health
 from keep_network.web.keys import Key
+from keep_network.web.publish import publishing
 from keep_network.web.registrar import Registrar, Registration, read_seed
 from keep_network.web.settings import Settings
 from keep_network.web.store import Store
@@ -37,6 +38,8 @@ class Server:
             BadRequestError: the seed of the settings makes no sense.
         """
         key = Key.derive(read_seed(settings.seed)[0]) if settings.seed else None
+        if key and (settings.aml or settings.taa):
+            opens = publishing(opens, key, settings.aml, settings.taa)
         connection, events = Connection(settings, opens), Events()
         health = Health(key, events)
         follower = Follower(settings, connection, events, health)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
+from keep_network.agreement import AML_FILE, TAA_FILE, Json, read_aml, read_taa
 from keep_network.errors import BadInputError
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -39,6 +40,9 @@ class Settings:
         resync_s: pause between two looks at the nodes when nobody has a page open.
         folder: of the network, if it runs on this machine.
         retry_s: longest pause between two tries to reach the nodes.
+        aml: the operation that writes the ways to accept an agreement; None: leave them.
+        taa: the operation that writes an author agreement; None: leave it.
+        analytics: HTML that goes into every page, scripts and all; empty: none.
     """
 
     genesis_file: Path | None
@@ -59,6 +63,9 @@ class Settings:
     links: tuple[Link, ...] = ()
     log_level: int = logging.WARNING
     folder: Path | None = None
+    aml: Json | None = None
+    taa: Json | None = None
+    analytics: str = ""
 
     @property
     def writes(self) -> bool:
@@ -96,6 +103,9 @@ class Settings:
             description=env.get("LEDGER_DESCRIPTION") or "",
             links=tuple(_links(env)),
             log_level=_level(env),
+            aml=_agreed(env, AML_FILE, read_aml),
+            taa=_agreed(env, TAA_FILE, read_taa),
+            analytics=env.get("WEB_ANALYTICS_SCRIPT") or "",
         )
 
 
@@ -116,6 +126,13 @@ def _number(env: Mapping[str, str], name: str, default: int, most: int) -> int:
 def _path(env: Mapping[str, str], name: str) -> Path | None:
     told = env.get(name)
     return Path(told) if told and told != ":memory:" else None
+
+
+def _agreed(env: Mapping[str, str], name: str, read: Callable[[Path], Json]) -> Json | None:
+    told = env.get(name)
+    if told and not env.get("LEDGER_SEED"):
+        raise BadInputError(f"{name} needs LEDGER_SEED, the seed of a trustee who writes it")
+    return read(Path(told)) if told else None
 
 
 def _links(env: Mapping[str, str]) -> list[Link]:
