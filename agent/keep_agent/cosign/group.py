@@ -9,7 +9,7 @@ import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from keep_agent.cosign import dealing, drilling, member, typed
+from keep_agent.cosign import dealing, describing, drilling, member, typed
 from keep_agent.cosign.member import Folder, Held, read
 from keep_agent.cosign.say import note, say
 from keep_agent.errors import BadCommandError, NotNowError
@@ -58,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _rounds(commands)
     _keeping(commands)
+    describing.options(commands)
     _drills(
         commands.add_parser("drill", help="prove that shares are there, without using them")
     )
