@@ -21,7 +21,8 @@ from keep_ledger.multisig.errors import RefusedError
 from keep_ledger.multisig.files import sync_folder, write_private
 from keep_ledger.multisig.shares import Group
 
-_EXAMPLES = """a new key in three rounds; Ana (1) starts, all exchange files by any way they like:
+_EXAMPLES = """a new key in three rounds; Ana (1) starts. Files for others lie in FOLDER/send, or in --out DIR; they
+travel by any way, since what is secret in them is sealed for its receiver:
   1: indykeep group begin board --name "Board of Acme" --members 3 --threshold 2 --me 1
   2: indykeep group begin board --join round1-1.json --me 2             (3 likewise)
   all: indykeep group deal board round1-*.json          and compare the digest aloud

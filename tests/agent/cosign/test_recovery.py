@@ -209,10 +209,10 @@ os.waitpid(child, 0)
 def test_a_kill_while_a_key_is_replaced_leaves_a_store_that_opens(place: Path) -> None:
     """Killed at several moments after `printed`; in each, exactly one set restores the store."""
     seen: list[str] = []
-    for number in range(8):
+    for number in range(6):
         paper = place / f"paper{number}"
         program = ["recovery", "replace", *_store(place), *OTHERS, "--out", paper]
-        moment = [paper / "sheet-3.html", number * 0.0007]
+        moment = [paper / "sheet-3.html", number * 0.001]
         subprocess.run(
             [sys.executable, "-c", REPLACING, *map(str, [*moment, *program])], check=True
         )
