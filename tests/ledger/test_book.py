@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import itertools
 import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import base58
 import msgpack
@@ -423,6 +426,15 @@ async def real(
 
 
 pool = pytest.mark.pool
+Something = TypeVar("Something")
+
+
+async def soon(read: Callable[[], Awaitable[Something | None]]) -> Something:
+    """What is read, once the node that is asked has it, too."""
+    async with asyncio.timeout(5):
+        while (found := await read()) is None:  # noqa: ASYNC110  nobody tells
+            await asyncio.sleep(0.05)
+    return found
 
 
 @pool
@@ -442,10 +454,9 @@ async def test_a_write_is_there_and_was_not_before(real: Book) -> None:
     assert await real.found(request) is None
     assert await real.landed(request) is None
     number = await real.submit(request, signature(request, TRUSTEE)[TRUSTEE.did])
-    state = await real.nym(person.did)
-    assert (state and (state.verkey, state.role, state.seq_no)) == (person.verkey, None, number)
-    found = await real.found(request)
-    assert found is not None
+    state = await soon(lambda: real.nym(person.did))
+    assert (state.verkey, state.role, state.seq_no) == (person.verkey, None, number)
+    found = await soon(lambda: real.found(request))
     assert found.seq_no == number
     written = await real.txn(requests.DOMAIN, number)
     assert written is not None
@@ -455,6 +466,21 @@ async def test_a_write_is_there_and_was_not_before(real: Book) -> None:
     assert await real.submit(request, signature(request, TRUSTEE)) == number
     assert await real.nym_at(person.did, number - 1) is None
     assert await real.nym_at(person.did, number) == state
+
+
+@pool
+async def test_within_one_second_a_did_is_as_each_transaction_left_it(real: Book) -> None:
+    person, keys = Person.new(), [Person.new() for _ in range(3)]
+    first = nym(person)
+    numbers = [await real.submit(first, signature(first, TRUSTEE))]
+    for old, new in itertools.pairwise([person, *keys]):
+        change = {"type": "1", "dest": person.did, "verkey": new.verkey}
+        request = requests.request(change, person.did)
+        said = build_custom_request(json.dumps(request)).signature_input
+        numbers.append(await real.submit(request, old.key.sign_message(said)))
+    for number, holder in zip(numbers, [person, *keys], strict=True):
+        state = await real.nym_at(person.did, number)
+        assert (state and (state.verkey, state.seq_no)) == (holder.verkey, number)
 
 
 @pool
@@ -523,8 +549,7 @@ async def test_what_a_request_would_change_is_found(real: Book) -> None:
         if operation["type"] != "101":
             assert await real.found(request) is None
             assert await real.submit(request, signature(request, who))
-            found = await real.found(request)
-            assert found is not None
+            await soon(partial(real.found, request))
         else:
             found = await real.found(request)
             assert found is None

@@ -138,15 +138,24 @@ class Book:
             LedgerUnavailableError: no answer that can be trusted.
         """
         asked = Did.parse(did)
-        return _nym(asked, await self.pool.ask(requests.get_nym(asked), requests.DOMAIN), None)
+        return _nym(asked, await self.pool.ask(requests.get_nym(asked), requests.DOMAIN))
 
     async def nym_at(self, did: str, seq_no: int) -> NymState | None:
-        """A DID as it was after that transaction of the domain ledger, by the word of f + 1 nodes."""
+        """A DID as it was after that transaction of the domain ledger, by the word of f + 1 nodes.
+
+        Nodes find old states by their second; where more was written within it, the whole history
+        is read.
+        """
         asked = Did.parse(did)
         operation = requests.get_nym(asked) | {"seqNo": seq_no}
         question, texts = await self.pool.each(operation)
         nodes = len(await self.pool.nodes())
-        return _nym(asked, replies.agreed(question, texts.values(), nodes), seq_no)
+        found = _nym(asked, replies.agreed(question, texts.values(), nodes))
+        if found is None or found.seq_no <= seq_no:
+            return found
+        domain = (await self.history(requests.DOMAIN)).transactions[:seq_no]
+        last = objects.nym(asked.id, domain)
+        return last and NymState(asked.id, *last)
 
     async def txn(self, ledger_id: int, seq_no: int) -> Json | None:
         """One transaction by the word of f + 1 nodes; None if the ledger is not so long."""
@@ -306,7 +315,7 @@ def _signed(request: Json, signatures: Mapping[str, bytes] | bytes) -> indy_vdr.
     return wire
 
 
-def _nym(asked: Did, reply: Json, at_most: int | None) -> NymState | None:
+def _nym(asked: Did, reply: Json) -> NymState | None:
     if reply.get("data") is None:
         return None
     try:
@@ -314,8 +323,8 @@ def _nym(asked: Did, reply: Json, at_most: int | None) -> NymState | None:
         key = None if data.verkey is None else full_verkey(data.verkey, asked.id)
     except (ValidationError, BadIdError) as error:
         raise UntrustedReplyError(f"no NYM: {error}") from error
-    if data.dest != asked.id or (at_most is not None and data.seqNo > at_most):
-        raise UntrustedReplyError("the nodes answered for another DID or time")
+    if data.dest != asked.id:
+        raise UntrustedReplyError("the nodes answered for another DID")
     return NymState(asked.id, key, data.role, data.seqNo)
 
 

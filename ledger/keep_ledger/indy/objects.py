@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from keep_ledger.errors import BadWriteError
-from keep_ledger.identifiers import CredDefId, Did, SchemaId
+from keep_ledger.identifiers import CredDefId, Did, SchemaId, full_verkey
 from keep_ledger.indy import replies, requests
 from keep_ledger.indy.pool import Pool
 from keep_ledger.indy.replies import UntrustedReplyError
@@ -193,6 +193,23 @@ def node(operation: Json, pool: Sequence[Json]) -> Found | None:
             value |= data["data"]
             number = place
     return Found(f"node {value.get('alias')}", number, value) if number else None
+
+
+def nym(did: str, domain: Iterable[Json]) -> tuple[str | None, str | None, int] | None:
+    """Whole verkey, role and last transaction of a DID at the end of these transactions."""
+    verkey: str | None = None
+    role: str | None = None
+    last = 0
+    for number, transaction in enumerate(domain, 1):
+        data = transaction["txn"]["data"]
+        if transaction["txn"]["type"] == NYM and data["dest"] == did:
+            verkey, role, last = (
+                data.get("verkey", verkey),
+                data.get("role", role) or None,
+                number,
+            )
+    key = full_verkey(verkey, did) if verkey else None
+    return (key, role, last) if last else None
 
 
 def members(domain: Iterable[Json]) -> dict[str, list[str]]:
