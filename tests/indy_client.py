@@ -15,6 +15,7 @@ from typing import Any, Self
 import base58
 import indy_vdr
 from aries_askar import Key, KeyAlg
+from indy_vdr import VdrError, VdrErrorCode
 from indy_vdr.ledger import build_custom_request
 
 TRUSTEE = "V4SGRU86Z58d6TV7PBUe6f"
@@ -34,6 +35,7 @@ class Client:
     Attributes:
         written: the DIDs that the pool has said to have taken.
         times: what each of them took, in seconds, in the order in which they ended.
+        repeated: how many of them timed out first.
     """
 
     def __init__(self, pool: indy_vdr.Pool) -> None:
@@ -42,6 +44,7 @@ class Client:
         self._last_id = 0
         self.written: list[str] = []
         self.times: list[float] = []
+        self.repeated = 0
 
     @classmethod
     async def open(cls, genesis: Path, *, reply_s: int = 30) -> Self:
@@ -49,24 +52,43 @@ class Client:
         indy_vdr.set_config({"ack_timeout": reply_s, "reply_timeout": reply_s})
         return cls(await indy_vdr.open_pool(transactions_path=str(genesis)))
 
-    async def write(self) -> str:
-        """Write a new DID and return it."""
+    async def write(self, *, again: bool = False) -> str:
+        """Write a new DID and return it.
+
+        Args:
+            again: after a time-out look whether it was written all the same, and repeat it once.
+        """
         key = secrets.token_bytes(32)
         did, verkey = base58.b58encode(key[:16]).decode(), base58.b58encode(key).decode()
-        request = self._request({"type": "1", "dest": did, "verkey": verkey})
-        request.set_signature(self._key.sign_message(request.signature_input))
-        begun = time.monotonic()
-        await self._pool.submit_request(request)
+        operation = {"type": "1", "dest": did, "verkey": verkey}
+        number, begun = self._next_id(), time.monotonic()
+        try:
+            await self._submit(operation, number)
+        except VdrError as error:
+            if not again or error.code != VdrErrorCode.POOL_TIMEOUT:
+                raise
+            self.repeated += 1
+            if await self.read(did) is None:
+                await self._submit(operation, number)  # the nodes know it by its number
         self.times.append(time.monotonic() - begun)
         self.written.append(did)
         return did
 
-    async def write_many(self, count: int, at_once: int) -> None:
+    async def write_many(self, count: int, at_once: int, *, again: bool = False) -> None:
         """Write so many, so many of them at a time."""
         left = iter(range(count))
 
         async def worker() -> None:
             for _ in left:
+                await self.write(again=again)
+
+        await asyncio.gather(*(worker() for _ in range(at_once)))
+
+    async def write_while(self, going: Callable[[], bool], at_once: int) -> None:
+        """Write as long as that is true, so many at a time."""
+
+        async def worker() -> None:
+            while going():
                 await self.write()
 
         await asyncio.gather(*(worker() for _ in range(at_once)))
@@ -111,11 +133,21 @@ class Client:
         """Let go of the connection."""
         self._pool.close()
 
-    def _request(self, operation: dict[str, Any]) -> indy_vdr.Request:
+    async def _submit(self, operation: dict[str, Any], number: int) -> None:
+        request = self._request(operation, number)
+        request.set_signature(self._key.sign_message(request.signature_input))
+        await self._pool.submit_request(request)
+
+    def _next_id(self) -> int:
         self._last_id = max(self._last_id + 1, time.time_ns())
+        return self._last_id
+
+    def _request(
+        self, operation: dict[str, Any], number: int | None = None
+    ) -> indy_vdr.Request:
         told = {
             "identifier": TRUSTEE,
-            "reqId": self._last_id,
+            "reqId": number or self._next_id(),
             "protocolVersion": 2,
             "operation": operation,
         }

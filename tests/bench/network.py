@@ -30,7 +30,7 @@ class Watched:
         self.supervisor = [
             process
             for process in psutil.process_iter()
-            if "keep_network.supervisor" in (line := _command(process)) and folder in line
+            if "keep_network/watch.py" in (line := _command(process)) and folder in line
         ]
 
     def mb(self) -> float:

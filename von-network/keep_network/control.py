@@ -29,7 +29,7 @@ from keep_network.processes import Identity, NodeProcess
 from keep_network.record import Network
 
 NETWORKS = Path(__file__).parents[2] / ".indykeep" / "networks"
-FIRST_WRITE_S = 120.0
+_WATCH = Path(__file__).parent / "watch.py"
 _ROOM_BYTES = 50 << 20
 _OURS = (*genesis.MADE, "etc", "log", "backup", "plugins", "cli", "clinet", "snapshots", "web")
 _OUR_FILES = (record.FILE, processes.FILE, supervisor.FILE, cut.FILE, "lock")
@@ -48,6 +48,7 @@ class Wish:
         separate: one process per node; False: all in one.
         die_with: the nodes end when this process is gone.
         web_port: of the web server; 0: none; None: 9000 for a new network, or any (`auto`).
+        first_write_s: how long the first write may take.
     """
 
     nodes: int | None
@@ -56,6 +57,7 @@ class Wish:
     separate: bool | None = None
     die_with: Identity | None = None
     web_port: int | None = None
+    first_write_s: float = 120.0
 
 
 AS_BEFORE = Wish(nodes=None, first_port=None, auto=False)
@@ -81,6 +83,8 @@ def bring_up(network: Network, wish: Wish, say: Say) -> None:
     serve = bool(network.web_port) and not any(one.module == website.MODULE for one in running)
     wanted = [port for group in groups for n in group for port in _ports(network, n)]
     ports.check([*wanted, *([network.web_port] if serve else [])])
+    if serve:
+        website.check(network)
     for number in [] if any(one.nodes for one in running) else mend.mend(network):
         say(f"Node{number} gets another node's data: the last end was sudden")
     started: list[NodeProcess] = []
@@ -88,7 +92,7 @@ def bring_up(network: Network, wish: Wish, say: Say) -> None:
         _launch(network, groups, running, started=started, wish=wish, say=say)
         say("waiting for the first write")
         watch = _watcher(network.folder, started)
-        asyncio.run(ledger.first_write(network, watch, FIRST_WRITE_S))
+        asyncio.run(ledger.first_write(network, watch, wish.first_write_s))
         if serve:
             _serve(network, running, started, wish.die_with)
         _supervise(network.folder, [*running, *started], wish.die_with)
@@ -316,7 +320,8 @@ def _supervise(folder: Path, running: list[NodeProcess], die_with: Identity | No
         return
     with _undisturbed():
         out = folder / "log" / "supervisor.out"
-        who = processes.run(folder, "supervisor", [], out, die_with)
+        words = ["-S", "-P", str(_WATCH), str(folder)]
+        who = processes.run_python(folder, words, out, die_with)
         processes.save(folder, [*running, NodeProcess(who, (), die_with, "supervisor")])
 
 

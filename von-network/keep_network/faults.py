@@ -12,9 +12,11 @@ import psutil
 from keep_network import arguments, control, cut, ledger, processes, record
 from keep_network.arguments import Verbs, folder_of, say
 from keep_network.control import AS_BEFORE
-from keep_network.errors import BadInputError, NetworkError
+from keep_network.errors import BadInputError, NetworkError, NoWriteError
 from keep_network.processes import NodeProcess
 from keep_network.record import Network
+
+BY_THEMSELVES_S = 60.0
 
 
 def add_verbs(verbs: Verbs) -> None:
@@ -82,7 +84,13 @@ def partition(folder: Path, sides: Sequence[Sequence[int]]) -> list[list[str]]:
 
 
 def heal(folder: Path) -> None:
-    """Undo all faults; every node has a write of ours when this returns."""
+    """Undo all faults; every node has a write of ours when this returns.
+
+    What the nodes do not make good by themselves, a restart does.
+
+    Raises:
+        NetworkError: it does not run, or a restart did not help.
+    """
     network = control.find(folder)
     running = processes.load(folder)
     if not running:
@@ -96,7 +104,12 @@ def heal(folder: Path) -> None:
     with record.held(folder):
         cut.save(folder, [])
     owner = next(one.die_with for one in running)
-    control.start(folder, network.name, replace(AS_BEFORE, die_with=owner), say)
+    wish = replace(AS_BEFORE, die_with=owner, first_write_s=BY_THEMSELVES_S)
+    try:
+        control.start(folder, network.name, wish, say)
+    except NoWriteError as error:
+        say(f"{error}; restarting all nodes")
+        control.restart(folder, replace(AS_BEFORE, die_with=owner), say)
 
 
 def separated(folder: Path, numbers: Sequence[int] = ()) -> Network:

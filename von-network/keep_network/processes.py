@@ -138,8 +138,15 @@ def run(
     folder: Path, module: str, words: Sequence[str], output: Path, die_with: Identity | None
 ) -> Identity:
     """Start a module of this package in a session of its own, as `MODULE FOLDER WORDS...`."""
-    command = [sys.executable, "-P", "-m", f"keep_network.{module}", str(folder), *words]
-    command += ["--die-with", str(die_with)] if die_with else []
+    program = ["-P", "-m", f"keep_network.{module}"]
+    return run_python(folder, [*program, str(folder), *words], output, die_with)
+
+
+def run_python(
+    folder: Path, words: Sequence[str], output: Path, die_with: Identity | None
+) -> Identity:
+    """Start an interpreter in a session of its own."""
+    command = [sys.executable, *words, *(["--die-with", str(die_with)] if die_with else [])]
     with output.open("wb") as out:
         started = subprocess.Popen(
             command,

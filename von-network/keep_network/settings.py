@@ -18,7 +18,10 @@ LOCAL: dict[str, object] = {
     "LOG_SIZE": 30,  # batches that may be in flight; plenum wants 3 checkpoints
     "ToleratePrimaryDisconnection": 4,  # 60 s upstream: clients give up before that
     "TolerateBackupPrimaryDisconnection": 60,
-    "PerfCheckFreq": 5,  # 10 s upstream; see stack.LocalNode
+    "PerfCheckFreq": 2,  # 10 s upstream; see stack.LocalNode
+    "LedgerStatusTimeout": 2,  # each is 5 s or 6 s upstream, times the other nodes: a catch-up
+    "ConsistencyProofsTimeout": 2,  # that began when nobody answered would take 15 s more
+    "CatchupTransactionsTimeout": 3,
     "INITIAL_PROPOSE_VIEW_CHANGE_TIMEOUT": 20,
     "NEW_VIEW_TIMEOUT": 10,
     "CLIENT_STACK_RESTART_ENABLED": False,  # upstream drops all clients after 400 of them

@@ -8,11 +8,14 @@ from typing import Any
 from indy_node.server.node import Node
 from plenum.common.messages.internal_messages import VoteForViewChange
 from plenum.common.stacks import NodeZStack
+from plenum.server.replica_validator_enums import STASH_VIEW_3PC
 from plenum.server.suspicion_codes import Suspicions
 
 from keep_network.cut import Cut
 
 STALLED_S = 10
+BEHIND_S = 4
+AGAIN_S = 12
 
 
 class CuttableStack(NodeZStack):  # type: ignore[misc] # plenum is untyped
@@ -26,7 +29,10 @@ class CuttableStack(NodeZStack):  # type: ignore[misc] # plenum is untyped
     _barred: frozenset[str] = frozenset()
 
     def obey(self) -> bool:
-        """Close and open connections as the partition says; say whether we came back to any."""
+        """Close and open connections as the partition says.
+
+        Return whether we came back from a side that was too small to go on.
+        """
         barred = frozenset(name for name in self.remotes if self._bars(name))
         before, self._barred = self._barred, barred
         for name in barred:
@@ -35,7 +41,8 @@ class CuttableStack(NodeZStack):  # type: ignore[misc] # plenum is untyped
         back = [name for name in before - barred if name in self.remotes]
         for name in back:
             self.reconnectRemoteWithName(name)
-        return bool(back)
+        others = len(self.remotes)
+        return bool(back) and len(before) > others // 3
 
     def transmit(self, msg: Any, uid: Any, *args: Any, **options: Any) -> Any:
         """Send, unless the peer is barred."""
@@ -67,15 +74,17 @@ class CuttableStack(NodeZStack):  # type: ignore[misc] # plenum is untyped
 
 
 class LocalNode(Node):  # type: ignore[misc] # indy-node is untyped
-    """A node of a local network.
+    """A node of a local network, which comes back into step by itself after any fault.
 
-    It obeys partitions, catches up when one ends, and does not wait four minutes for a primary
-    that is connected and orders nothing: because it hangs, or because all nodes were killed when
-    it alone had stored the last batch, so that the others cannot follow it.
+    It obeys partitions; it tells a node that comes back which requests wait; it replaces a
+    primary that is connected and orders nothing (plenum waits four minutes, and not at all if a
+    catch-up has made it forget the requests); and it catches up when others are ahead (plenum
+    waits for three more checkpoints, which never come if the others cannot go on alone).
     """
 
-    _ordered: Any = None
-    _ordered_at = 0.0
+    _seen: Any = None
+    _seen_at = 0.0
+    _tried_at = float("-inf")
 
     @property
     def nodeStackClass(self) -> type[CuttableStack]:  # noqa: N802 - plenum's name
@@ -88,27 +97,76 @@ class LocalNode(Node):  # type: ignore[misc] # indy-node is untyped
         Called when too few others are left; the catch-up after a partition mends it.
         """
 
+    def onConnsChanged(self, joined: set[str], left: set[str]) -> None:  # noqa: N802 - plenum's
+        """Tell nodes that are back which requests wait; a primary may have missed them.
+
+        Plenum sends a PROPAGATE once. A primary that was away for it never orders the request,
+        and its client waits for ever.
+        """
+        super().onConnsChanged(joined, left)
+        for state in list(self.requests.values()) if joined else []:
+            if not state.executed and self.requests.has_propagated(state.request, self.name):
+                client = self.requestSender.get(state.request.key)
+                self.sendToNodes(self.createPropagate(state.request, client), joined)
+
     def checkPerformance(self) -> Any:  # noqa: N802 - plenum's name; called every PerfCheckFreq
-        """Vote for another primary when requests wait and none is ordered any more."""
-        if self._stalled():
+        """Do something about standstill: catch up, or vote for another primary."""
+        still_s = self._standstill_s()
+        if still_s > BEHIND_S and self._may_catch_up() and self._behind():
+            self._tried_at = time.perf_counter()
+            self.start_catchup()
+            return False
+        if still_s > STALLED_S and self._waiting(STALLED_S):
             vote = VoteForViewChange(Suspicions.PRIMARY_DEGRADED)
             self.master_replica.internal_bus.send(vote)
             return False
         return super().checkPerformance()
 
-    def _stalled(self) -> bool:
-        now = time.perf_counter()
-        if self.master_last_ordered_3PC != self._ordered:
-            self._ordered, self._ordered_at = self.master_last_ordered_3PC, now
-        if not self.isParticipating or self.view_change_in_progress:
-            return False
-        waiting = self.monitor.requestTracker.unhandled_unordered()
-        limit = now - STALLED_S
-        return self._ordered_at < limit and any(begun < limit for _, begun in waiting)
+    def _standstill_s(self) -> float:
+        """How long nothing was ordered and the view was the same, in seconds; 0 when at work."""
+        now, here = time.perf_counter(), (self.viewNo, self.master_last_ordered_3PC)
+        busy = not self.isParticipating or self.view_change_in_progress
+        if busy or here != self._seen:
+            self._seen, self._seen_at = here, now
+        return now - self._seen_at
+
+    def _may_catch_up(self) -> bool:
+        """Say whether a catch-up can end, and is not a mere repetition.
+
+        One that begins without others holds the node up until it times out; and one that found
+        nothing must not keep the node from voting for another primary.
+        """
+        again = time.perf_counter() - self._tried_at > AGAIN_S
+        return again and self.quorums.ledger_status.is_reached(len(self.nodestack.connecteds))
+
+    def _waiting(self, at_least_s: float) -> bool:
+        """Say whether requests that enough nodes know have waited so long."""
+        limit = time.perf_counter() - at_least_s
+        return any(
+            state.finalised and not state.executed and state.finalised_ts < limit
+            for state in self.requests.values()
+        )
+
+    def _behind(self) -> bool:
+        """Say whether more nodes than may lie are ahead of us, in this view or in a later one."""
+        replica, ordered = self.master_replica, self.master_last_ordered_3PC[1]
+        order, checkpoints = replica._ordering_service, replica._checkpointer  # noqa: SLF001
+        ahead = [
+            *(votes.voters for (_, number), votes in order.commits.items() if number > ordered),
+            *(
+                senders
+                for key, senders in checkpoints._received_checkpoints.items()  # noqa: SLF001
+                if key.pp_seq_no > ordered
+            ),
+        ]
+        enough = self.quorums.weak.is_reached
+        later_view = order._stasher.stash_size(STASH_VIEW_3PC)  # noqa: SLF001
+        return bool(later_view) or any(enough(len(those - {self.name})) for those in ahead)
 
     async def prod(self, limit: int | None = None) -> int:
         """Do what there is to do, and return how much it was."""
-        if self.nodestack.obey() and self.isParticipating:
-            # It would notice what it missed only after two more checkpoints.
+        # A node of a small side has missed something. The others have not; and a primary would
+        # take back batches that they may be ordering, and send them again with other contents.
+        if self.nodestack.obey() and self.isParticipating and not self.master_replica.isPrimary:
             self.start_catchup()
         return int(await super().prod(limit))

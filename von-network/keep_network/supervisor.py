@@ -1,21 +1,20 @@
-"""Start nodes again that died, and remember it: `python -m keep_network.supervisor`."""
+"""Start nodes again that died, and remember it: `python -m keep_network.supervisor FOLDER`.
+
+It looks once; `watch.py` calls it when something is dead.
+"""
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
-import signal
 import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from keep_network import processes, record
-from keep_network.processes import Identity, NodeProcess
+from keep_network import mend, processes, record, website
+from keep_network.processes import NodeProcess
 
 FILE = "restarts.json"
-LOOK_S = 0.5
 _LONGEST_PAUSE_S = 60.0
 _MANY = 100
 
@@ -35,22 +34,11 @@ class Restart:
 
 
 def main() -> None:
-    """Watch over a network until it is stopped, or another supervisor takes over."""
-    parser = argparse.ArgumentParser(prog="keep_network.supervisor")
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--die-with", type=Identity.parse, default=None)
-    args = parser.parse_args()
-    signal.pthread_sigmask(signal.SIG_SETMASK, [])  # `control` starts us with signals held back
-    me = Identity.of(os.getpid())
-    while args.die_with is None or args.die_with.alive():
-        time.sleep(LOOK_S)
-        with record.held_if_free(args.folder) as free:
-            if not free:
-                continue
-            ours = processes.wanted(args.folder)
-            if me.pid not in {one.who.pid for one in ours}:
-                return
-            revive(args.folder, ours)
+    """Start again what is dead now, unless a command is at work on the network."""
+    folder = Path(sys.argv[1])
+    with record.held_if_free(folder) as free:
+        if free:
+            revive(folder, processes.wanted(folder))
 
 
 def restarts(folder: Path) -> list[Restart]:
@@ -89,8 +77,6 @@ def revive(folder: Path, ours: list[NodeProcess]) -> None:
 
 
 def _serve_again(folder: Path, one: NodeProcess) -> NodeProcess:
-    from keep_network import website  # noqa: PLC0415 - this process is small until it must act
-
     return website.launch(record.load(folder), one.die_with)
 
 
@@ -98,8 +84,6 @@ def _mend(folder: Path, ours: list[NodeProcess]) -> None:
     """Do what a start does when all nodes were dead."""
     if any(one.nodes and one.who.alive() for one in ours):
         return
-    from keep_network import mend  # noqa: PLC0415 - as above
-
     mend.mend(record.load(folder))
 
 

@@ -223,3 +223,20 @@ async def test_too_many_open_pages_are_refused_and_the_rest_goes_on(
     monkeypatch.setattr("keep_network.web.events._MOST_WATCHERS", 0)
     assert (await site.client.get("/events")).status == 503
     await site.page("/")
+
+
+@pytest.mark.parametrize(
+    "site", [{"analytics": "<script>count()</script>"}], indirect=True, ids=["analytics"]
+)
+async def test_the_operators_script_is_on_every_page_and_may_run(site: Site) -> None:
+    for path in ("/", "/browse/domain"):
+        assert "<script>count()</script>" in await site.page(path)
+    answer = await site.client.get("/")
+    assert (
+        "script-src 'self' 'unsafe-inline' https:" in answer.headers["Content-Security-Policy"]
+    )
+
+
+async def test_without_one_only_our_own_script_may_run(site: Site) -> None:
+    answer = await site.client.get("/")
+    assert "script-src 'self';" in answer.headers["Content-Security-Policy"]
