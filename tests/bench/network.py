@@ -37,6 +37,16 @@ class Watched:
         """Resident memory of the nodes."""
         return _mb(self.nodes)
 
+    def all_mb(self) -> float:
+        """Resident memory of the nodes and their supervisor."""
+        return _mb(self.nodes + self.supervisor)
+
+    def all_pss_mb(self) -> float:
+        """The same, what processes share counted once; Linux tells it."""
+        return sum(
+            float(process.memory_full_info().pss) for process in self.nodes + self.supervisor
+        ) / (1 << 20)
+
     def cpu_s(self) -> float:
         """CPU time so far."""
         times = [process.cpu_times() for process in self.nodes + self.supervisor]
@@ -48,7 +58,7 @@ async def measure(network: Network, started_s: float, writes: int) -> list[Figur
     watched = Watched(network)
     client = await Client.open(network.genesis)
     await asyncio.sleep(5)  # what the start left behind
-    idle_mb, before = watched.mb(), watched.cpu_s()
+    idle_mb, idle_pss_mb, before = watched.all_mb(), watched.all_pss_mb(), watched.cpu_s()
     await asyncio.sleep(IDLE_S)
     idle_cpu = 100 * (watched.cpu_s() - before) / IDLE_S
 
@@ -62,8 +72,9 @@ async def measure(network: Network, started_s: float, writes: int) -> list[Figur
     full_mb = await _fill(client, watched, writes)
     return [
         Figure("start_s", "start to the first write, s", started_s, at_most=6),
-        Figure("idle_rss_mb", "memory of the nodes after the start, MB", idle_mb, at_most=100),
-        Figure("supervisor_mb", "the supervisor's memory, MB", _mb(watched.supervisor)),
+        Figure("idle_rss_mb", "memory after the start, MB (RSS)", idle_mb, at_most=100),
+        Figure("idle_pss_mb", "the same without what is shared, MB (PSS)", idle_pss_mb),
+        Figure("supervisor_mb", "of that the supervisor, MB", _mb(watched.supervisor)),
         Figure("idle_cpu", "CPU of all when idle, % of a core", idle_cpu, at_most=4),
         Figure("write_p50_ms", "one write at a time, ms", alone_ms, at_most=200),
         Figure("writes_per_s", f"writes/s, {AT_ONCE} at once", writes_s, at_least=60),
