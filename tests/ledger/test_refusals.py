@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from keep_ledger.indy.refusals import outcome
+from keep_ledger.indy.refusals import landed_before, outcome, sentence
 from keep_ledger.interface import Failed, NeedsSignatures, Why
 
 ME = "PhtuXGENFaTsWsKLCcGzhT"
@@ -122,3 +122,62 @@ def test_whatever_a_node_says_there_is_a_reason(message: str) -> None:
     result = outcome(message)
     assert isinstance(result, Failed)
     assert len(result.reason) <= 1000
+
+
+INVALID = (
+    "insufficient number of valid signatures, 3 is required but 2 valid and 1 invalid have been"
+    f" provided. The following signatures are invalid: did={ME}, signature=3FEc3eV1"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (INVALID, f"The signature of {ME} does not verify"),
+        (
+            f"could not authenticate, verkey for {ME} cannot be found",
+            f"{ME} signed, but is not",
+        ),
+        (
+            "The identifier is not contained in signatures",
+            "The author must be among those who sign",
+        ),
+        (
+            "'Endorser' field must be explicitly set for the endorsed transaction",
+            "named in the req",
+        ),
+        (
+            "Endorser must have one of the following roles: {'ENDORSER'}",
+            "Only a DID with the role",
+        ),
+        ("Endorser must sign the request", "The endorser named in the request has not signed"),
+        (
+            "Author must sign the request when sending via Endorser",
+            "The author named in the req",
+        ),
+        ("Not enough TRUSTEE signatures", "that the rule asks for (TRUSTEE)"),
+        ("Not enough * signatures", "that the rule asks for (any)"),
+        (
+            "TRUSTEE can not touch verkey field since only the owner can modify it",
+            "Only the owner",
+        ),
+        ("The action is forbidden", "forbid this to everybody"),
+        (
+            "Same txn was already ordered with different signatures or pluggable fields",
+            "on the ledger already",
+        ),
+        ("something new", "The ledger refused the request."),
+    ],
+)
+def test_people_who_signed_together_are_told_what_to_do(text: str, said: str) -> None:
+    told = sentence(refusal("UnauthorizedClientRequest", text, quote='"'))
+    assert said in told
+    assert text in told.replace("\\n", "\n")
+    assert landed_before(text) is ("already ordered" in text)
+
+
+@pytest.mark.parametrize("code", [200, 201, 202, 203, 205, 206])
+def test_what_is_wrong_with_an_acceptance_is_told(code: int) -> None:
+    told = sentence(refusal("InvalidClientTaaAcceptanceError", "as it says", code=code))
+    assert "ccept" in told.partition(" (The ledger")[0]
+    assert "as it says" in told

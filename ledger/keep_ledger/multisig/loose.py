@@ -227,9 +227,8 @@ def _half(proposal: Pending, did: str, members: Sequence[int], ledger: Ledger) -
 
 def _by_all(proposal: Pending, ledger: Ledger) -> Iterator[str]:
     """What the network can do about all signatures on a request at once."""
-    count = len(proposal.signatures)
     for rule in proposal.rules:
-        yield f"the rule {shown(rule)} is changed so that these {count} signatures do not meet it"
+        yield f"the rule {shown(rule)} is changed so that these signatures do not meet it"
     name = _accepted(proposal.request) or ""
     if agreement := ledger.agreements.get(name):
         yield (
@@ -280,4 +279,5 @@ def loose_sentences(
             f"{shown(one.proposal)} ({state}): the ledger would take {one.who}, {one.role}"
         ]
         lines += [f"  to end it: {way}" for way in one.ways]
-    return [*lines, f"{len(found)} signatures are loose."]
+    count = f"{len(found)} signatures are" if len(found) > 1 else "One signature is"
+    return [*lines, f"{count} loose."]
