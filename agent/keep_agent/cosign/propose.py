@@ -23,6 +23,7 @@ from keep_ledger.multisig.proposal import Body, Cosigner, Proposal
 from keep_ledger.multisig.rules import ANY, leaves, parse_constraint
 from keep_ledger.multisig.shares import MAX_SIGNERS, Json
 from keep_ledger.multisig.transactions import Request, decode
+from keep_ledger.multisig.unmistakable import spelled
 
 if TYPE_CHECKING:
     from keep_ledger.indy.book import Book
@@ -177,7 +178,26 @@ def _from_file(path: Path) -> Json:
     if not isinstance(found, dict):
         raise BadCommandError(f"{path} holds no operation: a JSON object with a type")
     body = cast("Json", found)
-    return cast("Json", body["operation"]) if isinstance(body.get("operation"), dict) else body
+    if isinstance(body.get("operation"), dict):
+        body = cast("Json", body["operation"])
+    return _respelled(body)
+
+
+def _respelled(body: Json) -> Json:
+    """Rules in the spelling that can be signed; what is no such operation as it is."""
+    try:
+        match body:
+            case {"type": "120", "constraint": dict()}:
+                return body | {"constraint": spelled([body["constraint"]])[1][0]}
+            case {"type": "122", "rules": list() as rules}:
+                listed = cast("list[Json]", rules)
+                order, parts = spelled([one["constraint"] for one in listed])
+                pairs = zip(order, parts, strict=True)
+                return body | {"rules": [listed[i] | {"constraint": c} for i, c in pairs]}
+            case _:
+                return body
+    except (KeyError, TypeError, AttributeError, RecursionError):
+        return body  # not well-formed: `decode` says how
 
 
 async def _acceptance(book: Book, args: argparse.Namespace, body: Json) -> Json:

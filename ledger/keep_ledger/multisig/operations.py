@@ -25,8 +25,9 @@ from keep_ledger.multisig.fields import (
     base58_of,
     without,
 )
-from keep_ledger.multisig.rules import parse_constraint
+from keep_ledger.multisig.rules import RuleKey, parse_constraint
 from keep_ledger.multisig.shares import Json
+from keep_ledger.multisig.unmistakable import hides_nothing
 
 POOL, DOMAIN, CONFIG = 0, 1, 2
 
@@ -332,6 +333,11 @@ class AuthRule(RuleChange, Operation):
     NAME: ClassVar[str] = "AUTH_RULE"
     type: Literal["120"]
 
+    @model_validator(mode="after")
+    def _one_reading(self) -> Self:
+        hides_nothing([self.constraint])
+        return self
+
 
 class AuthRules(Operation):
     """AUTH_RULES: several new rules, all or none."""
@@ -340,6 +346,14 @@ class AuthRules(Operation):
     NAME: ClassVar[str] = "AUTH_RULES"
     type: Literal["122"]
     rules: Annotated[list[RuleChange], Field(min_length=1, max_length=200)]
+
+    @model_validator(mode="after")
+    def _one_reading(self) -> Self:
+        keys = [RuleKey.of(one.model_dump(exclude_unset=True)) for one in self.rules]
+        if len(set(keys)) != len(keys):
+            raise ValueError("a rule is changed twice")
+        hides_nothing([one.constraint for one in self.rules])
+        return self
 
 
 class Upgrade(Operation):
