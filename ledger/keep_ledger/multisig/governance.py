@@ -1,0 +1,477 @@
+"""Governance as a file: how many trustees decide what, and the rules that make it so.
+
+A quorum on one rule is worth as much as the weakest way around it: who may make trustees, change
+the rules, or give a trustee another key, signs for everything. So every rule that names a trustee
+is set, and a file is refused in which one of these ways takes fewer trustees than something else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Annotated, Any, assert_never, cast
+
+import yaml
+from pydantic import BeforeValidator, Field, PlainValidator, ValidationError
+from yaml.events import AliasEvent
+from yaml.nodes import MappingNode
+
+from keep_ledger.multisig.defaults import DEFAULTS
+from keep_ledger.multisig.errors import RefusedError
+from keep_ledger.multisig.operations import Closed
+from keep_ledger.multisig.rule_words import many, number
+from keep_ledger.multisig.rules import (
+    ANY,
+    And,
+    Constraint,
+    Forbidden,
+    Or,
+    Role,
+    RuleKey,
+    Rules,
+    Signer,
+    leaves,
+    parse_constraint,
+    satisfied,
+    who,
+)
+from keep_ledger.multisig.shares import Json, reason
+
+TRUSTEE = "0"
+VERKEY = RuleKey("1", "EDIT", "verkey", ANY, ANY)
+RULE, RULES = RuleKey("120", "EDIT", ANY, ANY, ANY), RuleKey("122", "EDIT", ANY, ANY, ANY)
+
+_MOST_TRUSTEES = 100
+_LONGEST = 1 << 16
+_OWNER = Role(ANY, 1, need_to_be_owner=True)
+_TOPICS = {
+    "roles": ("1",),
+    "schemas": ("100", "101", "102", "113", "114", *map(str, range(200, 206))),
+    "nodes": ("0",),
+    "agreement": ("4", "5", "8"),
+    "upgrade": ("9", "109", "111", "118", "119", "130"),
+    "rules": ("120", "122"),
+}
+_TOPIC_OF = {kind: topic for topic, kinds in _TOPICS.items() for kind in kinds}
+
+
+# -- the file ------------------------------------------------------------------------------------
+
+
+def _quorum(value: object) -> object:
+    if type(value) is int and value < 1:
+        raise ValueError("a quorum of nobody lets everybody decide: at least 1")
+    return value
+
+
+Count = Annotated[int, BeforeValidator(_quorum), Field(le=_MOST_TRUSTEES)]
+
+
+def _decider(value: object) -> Constraint:
+    if type(value) is int:
+        _quorum(value)
+        return Role(TRUSTEE, value)
+    if value == "nobody":
+        return Forbidden()
+    return parse_constraint(value)
+
+
+Decider = Annotated[Constraint, PlainValidator(_decider)]
+
+
+class Trustees(Closed):
+    """Those who decide.
+
+    Attributes:
+        members: how many there are.
+        quorum: how many of them decide together.
+    """
+
+    members: Count
+    quorum: Count
+
+
+class Topics(Closed):
+    """Quorums for what is decided otherwise than the rest; None: as the rest."""
+
+    roles: Count | None = None
+    schemas: Count | None = None
+    nodes: Count | None = None
+    agreement: Count | None = None
+    upgrade: Count | None = None
+    rules: Count | None = None
+
+
+class Recovery(Closed):
+    """Who beside its owner may give a DID another key."""
+
+    quorum: Count
+
+
+class Governance(Closed):
+    """Wanted quorums.
+
+    Attributes:
+        recovery: None: a lost key is lost.
+        stewards_register_endorsers: whether one steward may do so alone.
+        custom: by the name of a rule, what it is to be instead.
+    """
+
+    trustees: Trustees
+    topics: Topics = Topics()
+    recovery: Recovery | None = None
+    stewards_register_endorsers: bool = False
+    custom: dict[str, Decider] = Field(default_factory=dict[str, Constraint])
+
+    def quorum(self, key: RuleKey) -> int:
+        """How many trustees are to decide about a rule's subject."""
+        topic = _TOPIC_OF.get(key.auth_type, "")
+        return getattr(self.topics, topic, None) or self.trustees.quorum
+
+
+class _Loader(yaml.SafeLoader):
+    """Without what makes a file say other things than it seems to: names given twice, aliases."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(AliasEvent):  # type: ignore[no-untyped-call]
+            raise RefusedError("the file uses an alias (*name): write it out")
+        return super().compose_node(parent, index)  # type: ignore[no-untyped-call]
+
+    def construct_mapping(self, node: MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - as PyYAML has it
+        names = [str(name.value) for name, _ in node.value]
+        if "<<" in names:
+            raise RefusedError("the file merges another mapping (<<): write it out")
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise RefusedError(f"the file says {twice[0]!r} twice")
+        return cast("dict[Any, Any]", super().construct_mapping(node, deep))
+
+
+def parse(text: str) -> Governance:
+    """Read a file of wanted quorums.
+
+    Raises:
+        RefusedError: it is no YAML, has something that is not known here, or is no sound
+            governance; says where and why.
+    """
+    if len(text) > _LONGEST:
+        raise RefusedError(f"a file of wanted quorums has at most {_LONGEST} characters")
+    try:
+        told: object = yaml.load(text, _Loader)  # noqa: S506 - it is a safe loader
+        wanted = Governance.model_validate(told)
+    except yaml.YAMLError as error:
+        raise RefusedError(f"this is no YAML: {' '.join(str(error).split())}") from error
+    except ValidationError as error:
+        raise RefusedError(f"in the file of wanted quorums: {reason(error)}") from error
+    except (RecursionError, ValueError) as error:
+        if isinstance(error, RefusedError):
+            raise
+        raise RefusedError("this is no YAML of wanted quorums") from error
+    wanted_rules(wanted, DEFAULTS)
+    return wanted
+
+
+# -- the rules that it asks for ------------------------------------------------------------------
+
+
+def wanted_rules(wanted: Governance, rules: Rules) -> dict[RuleKey, Constraint]:
+    """What the rules are to be: those that name trustees, the one about keys, and custom ones.
+
+    Args:
+        rules: all that are in force.
+
+    Raises:
+        RefusedError: they would lock everybody out, or could be walked around.
+    """
+    found = {
+        key: _lifted(_shape(key, rules[key], wanted), wanted.quorum(key))
+        for key in rules
+        if _names_trustee(rules[key]) or _names_trustee(DEFAULTS.get(key, Forbidden()))
+    }
+    if VERKEY in rules:
+        quorum = wanted.recovery and Role(TRUSTEE, wanted.recovery.quorum)
+        found[VERKEY] = Or((_OWNER, quorum)) if quorum else _OWNER
+    for name, constraint in wanted.custom.items():
+        key = RuleKey.parse(name)
+        if key not in rules:
+            raise RefusedError(f"custom.{name}: the ledger has no such rule")
+        found[key] = constraint
+    _check(wanted, dict(rules) | found)
+    return found
+
+
+def _shape(key: RuleKey, now: Constraint, wanted: Governance) -> Constraint:
+    """Who may do it beside trustees: as on a new ledger, so that a file has one meaning."""
+    first = DEFAULTS.get(key, now)
+    shape = first if _names_trustee(first) else now
+    if wanted.stewards_register_endorsers or not _gives_role(key):
+        return shape
+    return Role(TRUSTEE, 1)
+
+
+def _gives_role(key: RuleKey) -> bool:
+    """Whether it is about registering or changing who has a role."""
+    return key.auth_type == "1" and key.field == "role" and {key.old, key.new} - {"", ANY} != set()
+
+
+def _lifted(constraint: Constraint, quorum: int) -> Constraint:
+    match constraint:
+        case Role(role="0"):
+            return Role(TRUSTEE, quorum, constraint.need_to_be_owner)
+        case Role():
+            return replace(constraint, metadata={})
+        case And():
+            return And(tuple(_lifted(part, quorum) for part in constraint.parts))
+        case Or():
+            return Or(tuple(_lifted(part, quorum) for part in constraint.parts))
+        case Forbidden():
+            return constraint
+        case _:
+            assert_never(constraint)
+
+
+def _names_trustee(constraint: Constraint) -> bool:
+    return any(leaf.role == TRUSTEE for leaf in leaves(constraint))
+
+
+def enough(constraint: Constraint, members: int) -> int | None:
+    """How many trustees, none of whom owns what is changed, can do it alone; None: not all of them."""
+    people = [Signer(f"trustee {n}", TRUSTEE) for n in range(members)]
+    counts = range(1, members + 1)
+    return next((n for n in counts if satisfied(constraint, people[:n])), None)
+
+
+# -- what is refused -----------------------------------------------------------------------------
+
+
+def _check(wanted: Governance, rules: Rules) -> None:
+    members = wanted.trustees.members
+    for name, constraint in wanted.custom.items():
+        _check_custom(name, constraint)
+    for key, constraint in rules.items():
+        _check_reachable(key, constraint, members)
+    most = max(((leaf.sig_count, key.deed) for key, leaf in _trustees(rules)), default=(0, ""))
+    if RULE in rules and RULES in rules and not same(rules[RULE], rules[RULES]):
+        raise RefusedError(
+            f"{RULE.text} (AUTH_RULE) and {RULES.text} (AUTH_RULES) must be alike: what one"
+            " forbids is done with the other"
+        )
+    makers = _makers(rules)
+    if any(not same(one, other) for one, other in pairwise(makers.values())):
+        raise RefusedError(
+            "to register a trustee and to turn another DID into one must take the same: else the"
+            f" weaker of {', '.join(key.text for key in makers)} decides"
+        )
+    for key in (*makers, RULE, RULES):
+        if key in rules:
+            _check_gate(key, rules[key], most)
+    if VERKEY in rules:
+        _check_recovery(rules[VERKEY], most)
+
+
+def _trustees(rules: Rules) -> Iterable[tuple[RuleKey, Role]]:
+    return (
+        (key, leaf)
+        for key, constraint in rules.items()
+        for leaf in leaves(constraint)
+        if leaf.role == TRUSTEE
+    )
+
+
+def _check_custom(name: str, constraint: Constraint) -> None:
+    for leaf in leaves(constraint):
+        if leaf.off_ledger_signature:
+            raise RefusedError(
+                f"custom.{name}: an off-ledger signature counts nobody, one key can give many"
+            )
+        if leaf.sig_count == 0:
+            raise RefusedError(f"custom.{name}: a quorum of nobody lets everybody decide")
+        if leaf.metadata:
+            raise RefusedError(f"custom.{name}: metadata of a rule must be empty")
+
+
+def _check_reachable(key: RuleKey, constraint: Constraint, members: int) -> None:
+    for leaf in leaves(constraint):
+        if leaf.role == TRUSTEE and leaf.sig_count > members:
+            raise RefusedError(
+                f"to {key.deed} would take {many(leaf.sig_count, TRUSTEE)}, and there are"
+                f" {number(members)}: nobody could ever do it, nor change it back"
+            )
+
+
+def _makers(rules: Rules) -> dict[RuleKey, Constraint]:
+    """The rules by which somebody becomes a trustee."""
+    return {
+        key: constraint
+        for key, constraint in rules.items()
+        if key.auth_type == "1" and key.new == TRUSTEE and key.old != TRUSTEE
+    }
+
+
+def _check_gate(key: RuleKey, constraint: Constraint, most: tuple[int, str]) -> None:
+    """Who can do this can do everything."""
+    if isinstance(constraint, Forbidden):
+        if key in (RULE, RULES):
+            raise RefusedError(f"{key.text}: nobody could ever change a rule again")
+        return
+    if any(leaf.role != TRUSTEE for leaf in leaves(constraint)):
+        raise RefusedError(
+            f"{key.text}: others than trustees could {key.deed}, and so do everything"
+        )
+    _check_enough(f"to {key.deed}", constraint, most)
+
+
+def _check_enough(what: str, constraint: Constraint, most: tuple[int, str]) -> None:
+    count = enough(constraint, most[0])
+    if count is not None and count < most[0]:
+        raise RefusedError(
+            f"{what} would take {many(count, TRUSTEE)}, and to {most[1]} {number(most[0])}: who"
+            " can do the first can do the second, so the lower number would be the quorum of all"
+        )
+
+
+def _check_recovery(constraint: Constraint, most: tuple[int, str]) -> None:
+    parts = constraint.parts if isinstance(constraint, Or) else (constraint,)
+    for part in parts:
+        if isinstance(part, Role) and part.need_to_be_owner and part.sig_count:
+            continue
+        if any(leaf.role != TRUSTEE for leaf in leaves(part)):
+            raise RefusedError(
+                f"{VERKEY.text}: others than trustees could take over a trustee's DID"
+            )
+        _check_enough("recovery (a new key for somebody's DID)", part, most)
+
+
+def cautions(wanted: Governance) -> list[str]:
+    """What is allowed and should be known before it is signed."""
+    members, told = wanted.trustees.members, list[str]()
+    if wanted.trustees.quorum == members > 1:
+        told.append("All trustees must sign: one lost key, and nothing can be decided any more.")
+    if wanted.recovery is None:
+        told.append("There is no recovery: a lost key cannot be replaced by the trustees.")
+    elif wanted.recovery.quorum >= members:
+        told.append("A trustee's lost key cannot be replaced: without it there are too few.")
+    return told
+
+
+# -- what changes --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One rule that is to become another."""
+
+    key: RuleKey
+    before: Constraint
+    after: Constraint
+
+    @property
+    def sentence(self) -> str:
+        """`Register an endorser: a steward or a trustee -> three trustees together`."""
+        deed = self.key.deed
+        return f"{deed[:1].upper()}{deed[1:]}: {who(self.before)} -> {who(self.after)}"
+
+
+def diff(wanted: Governance, rules: Rules) -> tuple[Change, ...]:
+    """Every rule that changes, those about rules last.
+
+    Raises:
+        RefusedError: as `wanted_rules`.
+    """
+    found = wanted_rules(wanted, rules)
+    changed = [key for key in found if not same(found[key], rules[key])]
+    ordered = sorted(changed, key=lambda key: (key in (RULE, RULES), key))
+    return tuple(Change(key, rules[key], found[key]) for key in ordered)
+
+
+def same(left: Constraint, right: Constraint) -> bool:
+    """Whether two constraints ask the same, however the ledger spells "not off-ledger"."""
+    return _plain(left.to_json()) == _plain(right.to_json())
+
+
+def _plain(body: Json) -> Json:
+    parts = cast("list[Json]", body.get("auth_constraints", []))
+    kept = {k: v for k, v in body.items() if k != "off_ledger_signature" or v}
+    return kept | ({"auth_constraints": [_plain(part) for part in parts]} if parts else {})
+
+
+def operation(wanted: Governance, rules: Rules) -> Json:
+    """The one AUTH_RULES that makes it so: all rules or none, those about rules last.
+
+    Raises:
+        RefusedError: as `wanted_rules`; or the ledger is already so.
+    """
+    changes = diff(wanted, rules)
+    if not changes:
+        raise RefusedError("the rules of this ledger are as wanted: there is nothing to propose")
+    return change_to({change.key: change.after for change in changes})
+
+
+def change_to(rules: Mapping[RuleKey, Constraint]) -> Json:
+    """An AUTH_RULES for just these rules, in their order."""
+    listed = [key.to_json() | {"constraint": rule.to_json()} for key, rule in rules.items()]
+    return {"type": "122", "rules": listed}
+
+
+# -- to begin with -------------------------------------------------------------------------------
+
+_SIZES = {"2-of-2": (2, 2), "2-of-3": (2, 3), "3-of-5": (3, 5), "custom": (3, 5)}
+PRESETS = tuple(_SIZES)
+
+_HEAD = """\
+# Who governs this ledger. Nothing happens until a proposal made of it was signed and submitted:
+#   indykeep govern diff FILE                what would change on the ledger
+#   indykeep govern drill FILE               try it on a network of your own, for real
+#   indykeep govern propose FILE --author DID --out rules.psit
+trustees:
+  members: {members}      # how many trustees there are
+  quorum: {quorum}       # how many of them decide together
+"""
+_RECOVERY = """\
+
+# So many trustees may give a DID whose key is lost another one. It is never less than any quorum
+# here: who can take over a trustee can sign as that trustee. Without this a lost key stays lost.
+recovery:
+  quorum: {quorum}
+"""
+_NO_RECOVERY = """\
+
+# With two of two nobody is left to replace a lost key, and nothing can be decided without it:
+# prefer 2-of-3, or keep each key on paper (indykeep recovery).
+"""
+_STEWARDS = """\
+
+# On a new ledger any one steward may register endorsers and monitors.
+stewards_register_endorsers: false
+"""
+_CUSTOM = """\
+
+# Quorums for what is decided otherwise than the rest. To make trustees and to change rules
+# never takes fewer than anything else, since who can do that can do everything.
+topics:
+  roles: {quorum}        # who is a trustee, steward, endorser or monitor
+  schemas: {quorum}      # schemas, credential definitions, revocation (endorsers and stewards still may)
+  nodes: {quorum}        # nodes in and out of the consensus (stewards still may with their own)
+  agreement: {quorum}    # the author agreement
+  upgrade: {quorum}      # upgrades, restarts, frozen ledgers
+  rules: {quorum}        # the rules themselves
+
+# Single rules by the name that the ledger gives them: a number of trustees, nobody, or a
+# constraint as the ledger has it.
+custom:
+  101--EDIT--*--*--*: nobody       # change a schema
+"""
+
+
+def preset(name: str) -> str:
+    """A commented file to begin with.
+
+    Raises:
+        RefusedError: there is none of that name.
+    """
+    if name not in _SIZES:
+        raise RefusedError(f"there is no preset {name!r}: {', '.join(PRESETS)}")
+    quorum, members = _SIZES[name]
+    recovery = _RECOVERY if quorum < members else _NO_RECOVERY
+    text = _HEAD + recovery + _STEWARDS + (_CUSTOM if name == "custom" else "")
+    return text.format(members=members, quorum=quorum)
