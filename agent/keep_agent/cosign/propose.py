@@ -55,12 +55,16 @@ _DAY_S = 86400
 def main(words: list[str]) -> int:
     """Run `indykeep propose`."""
     args = _parser().parse_args(words)
-    proposal = asyncio.run(_proposed(args))
+    keep(asyncio.run(_proposed(args)), args)
+    return 0
+
+
+def keep(proposal: Proposal, args: argparse.Namespace) -> None:
+    """Write a new proposal where `options` say, and tell what is next."""
     files.save(proposal, args.out)
     note(f"written to {args.out}; nobody has signed it yet: `indykeep sign {args.out}`")
     if args.qr:
         note(f"{files.draw(proposal, args.qr)} QR code(s) in {args.qr}")
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -88,11 +92,12 @@ def _parser() -> argparse.ArgumentParser:
     renew = kinds.add_parser("renew", help="an old proposal again, to be signed anew")
     renew.add_argument("old", type=Path, metavar="FILE")
     for one in (nym, schema, attrib, operation, renew):
-        _common(one, author=one is not renew)
+        options(one, author=one is not renew)
     return parser
 
 
-def _common(parser: argparse.ArgumentParser, *, author: bool) -> None:
+def options(parser: argparse.ArgumentParser, *, author: bool = True) -> None:
+    """Add what every proposal is made with."""
     looking.options(parser, proposal=False)
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.psit")
     parser.add_argument("--qr", type=Path, metavar="FILE", help="also as .svg, .png or .html")
@@ -120,35 +125,53 @@ async def _proposed(args: argparse.Namespace) -> Proposal:
     from keep_agent.cosign import sight  # noqa: PLC0415 - it loads what opens sockets
 
     async with sight.opened(args.genesis) as book:
-        now = int(time.time())
         old = files.load([args.old]) if args.kind == "renew" else None
         if old is not None and old.body.network != book.network:
             raise RefusedError("the old proposal is for another network")
-        body = old.body.request | {"reqId": time.time_ns()} if old else _request(args)
-        request = decode(body | await _acceptance(book, args, body))
-        seen = await sight.look(book, request, [])
-        cosigners = await _cosigners(book, args, request, seen.rules, old)
-        told: Json = {
-            "network": book.network,
-            "request": request.body,
-            "made": now,
-            "expires": now + _seconds(args.expires),
-            "memo": args.memo or (old.body.memo if old else ""),
-            "cosigners": cosigners,
-            "rules": dict(seen.rules),
-            "before": seen.before,
-        }
-        proposal = Proposal(Body.model_validate(told | ({"replaces": old.id} if old else {})))
-        looking.show(proposal, await looking.look_at(book, proposal))
-        return proposal
+        operation: Json = old.body.request["operation"] if old else _operation(args)
+        return await proposed(book, args, operation, old)
 
 
-def _request(args: argparse.Namespace) -> Json:
+async def proposed(
+    book: Book, args: argparse.Namespace, operation: Json, old: Proposal | None = None
+) -> Proposal:
+    """Make a proposal of an operation, and show it.
+
+    Args:
+        args: what `options` read.
+        old: a proposal of the same that this one takes the place of.
+
+    Raises:
+        BadCommandError, RefusedError: something named does not fit, or is not there.
+        LedgerUnavailableError: the ledger gives no answer.
+    """
+    from keep_agent.cosign import sight  # noqa: PLC0415 - it loads what opens sockets
+
+    now = int(time.time())
+    body = old.body.request | {"reqId": time.time_ns()} if old else _request(args, operation)
+    request = decode(body | await _acceptance(book, args, body))
+    seen = await sight.look(book, request, [])
+    told: Json = {
+        "network": book.network,
+        "request": request.body,
+        "made": now,
+        "expires": now + _seconds(args.expires),
+        "memo": args.memo or (old.body.memo if old else ""),
+        "cosigners": await _cosigners(book, args, request, seen.rules, old),
+        "rules": dict(seen.rules),
+        "before": seen.before,
+    }
+    proposal = Proposal(Body.model_validate(told | ({"replaces": old.id} if old else {})))
+    looking.show(proposal, await looking.look_at(book, proposal))
+    return proposal
+
+
+def _request(args: argparse.Namespace, operation: Json) -> Json:
     body: Json = {
         "identifier": args.author,
         "reqId": time.time_ns(),
         "protocolVersion": 2,
-        "operation": _operation(args),
+        "operation": operation,
     }
     return body | ({"endorser": args.endorser} if args.endorser else {})
 
