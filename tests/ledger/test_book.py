@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 import base58
 import msgpack
 import pytest
+from governed import Governed
+from governed import Person as Governor
 from hypothesis import given
 from hypothesis import strategies as st
 from indy_vdr.ledger import build_custom_request
@@ -33,6 +35,8 @@ from keep_ledger.indy import merkle, requests
 from keep_ledger.indy.book import Book, payload_digest
 from keep_ledger.indy.history import agreed_head
 from keep_ledger.indy.replies import UntrustedReplyError
+from keep_ledger.multisig.defaults import DEFAULTS
+from keep_ledger.multisig.rules import RuleKey
 
 JSON = st.recursive(
     st.none()
@@ -582,3 +586,87 @@ async def test_what_is_new_is_read_at_once(real: Book) -> None:
     found = await real.history(requests.DOMAIN)
     assert time.monotonic() - before < 1
     assert len(found.transactions) == number
+
+
+@pool
+async def test_what_has_landed_is_found_in_every_ledger_and_by_any_signatures(
+    governed: Governed,
+) -> None:
+    first, second, *_ = governed.trustees
+    async with Book(str(governed.genesis), nothing) as book:
+        rule = {
+            "type": "120",
+            "auth_type": "101",
+            "auth_action": "ADD",
+            "field": "*",
+            "new_value": "*",
+            "constraint": DEFAULTS[RuleKey.parse("101--ADD--*--*--*")].to_json(),
+        }
+        request = governed.request(rule, first)
+        alone, both = _signed_by(request, first), _signed_by(request, first, second)
+        number = await book.submit(request, alone[first.did])
+        assert await book.submit(request, both) == number
+        assert await book.landed(governed.request(rule, first)) is None
+
+        new = governed.person()
+        made = governed.request({"type": "1", "dest": new.did, "verkey": new.verkey}, first)
+        number = await book.submit(made, _signed_by(made, first))
+        await governed.write({"type": "1", "dest": new.did, "role": "101"}, first)
+        assert await book.submit(made, _signed_by(made, first)) == number
+        assert await book.submit(made, _signed_by(made, first, second)) == number
+
+
+@pool
+async def test_the_agreement_in_force_is_read(governed: Governed) -> None:
+    first = governed.trustees[0]
+    version = str(time.time_ns())
+    body: Json = {"type": "4", "text": "Be kind", "version": version, "ratification_ts": 1}
+    async with Book(str(governed.genesis), nothing) as book:
+        await governed.write({"type": "5", "aml": {"m": "how"}, "version": version}, first)
+        request = governed.request(body, first)
+        number = await book.submit(request, _signed_by(request, first))
+        try:
+            found = await soon(book.taa)
+            assert (found.text, found.version) == ("Be kind", version)
+            assert found.mechanisms == {"m": "how"}
+            others: list[Json] = [{"type": "8"}, {"type": "5", "aml": {}, "version": "x"}]
+            for operation in (body, *others):
+                assert await book.found(governed.request(operation, first)) is not None
+            assert await book.landed(request) == number
+            new = governed.person()
+            without = governed.request({"type": "1", "dest": new.did}, first)
+            with pytest.raises(NotWrittenError, match="agreement in force must be accepted"):
+                await book.submit(without, _signed_by(without, first))
+        finally:
+            await governed.write({"type": "8"}, first)
+
+
+def _signed_by(request: Json, *people: Governor) -> dict[str, bytes]:
+    said = build_custom_request(json.dumps(request)).signature_input
+    return {one.did: one.key.sign(said).signature for one in people}
+
+
+async def test_what_is_no_request_is_refused(tmp_path: Path) -> None:
+    async with opened(tmp_path, PaperPool()) as book:
+        for wrong in ({"operation": {"type": "1"}}, {"operation": {"type": "999"}, "reqId": 1}):
+            with pytest.raises(BadWriteError):
+                await book.submit(wrong, b"x" * 64)
+            with pytest.raises(BadWriteError):
+                await book.landed(wrong)
+
+
+@pytest.mark.parametrize(
+    "data", ["[]", "no json", '{"dest": "V4SGRU86Z58d6TV7PBUe6f"}', '{"dest": 1}', 7]
+)
+async def test_a_nym_that_is_none_is_not_believed(data: Any, tmp_path: Path) -> None:
+    paper = PaperPool()
+
+    def lie(reply: Json) -> None:
+        if reply["type"] == "105":
+            reply["data"] = data
+
+    for node in paper.nodes.values():
+        node.lies = lie
+    async with opened(tmp_path, paper) as book:
+        with pytest.raises(UntrustedReplyError):
+            await book.nym(TRUSTEE.did)

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import base58
 import pytest
 from ledger.multisig.scribe import Json, Scribe, Signer, nym, request, signed
 from paper_network import RECORDED
@@ -216,6 +217,25 @@ def test_signers_who_are_nobody_are_told(scribe: Scribe, board: tuple[Signer, ..
     assert kinds(audit(new.did, scribe.ledgers)) == []
     assert kinds(audit(stranger.did, scribe.ledgers)) == ["signature"]
     assert kinds(audit(keyless.did, scribe.ledgers)) == ["signature"]
+
+
+def test_a_key_that_a_request_brings_may_be_abbreviated_and_must_be_one(scribe: Scribe) -> None:
+    new, other = Signer.new(), Signer.new()
+    short = base58.b58encode(bytes(new.key.verify_key)[16:]).decode()
+    scribe.write(request(nym(new, verkey=f"~{short}"), new), new)
+    scribe.write(request(nym(other, verkey="0OIl"), other), other)
+    assert kinds(audit(new.did, scribe.ledgers)) == []
+    assert kinds(audit(other.did, scribe.ledgers)) == ["signature"]
+
+
+def test_what_cannot_have_been_signed_raises_an_alarm(scribe: Scribe) -> None:
+    who = Signer.new()
+    scribe.write(request(nym(who, verkey=who.verkey), who), who)
+    number = scribe.write(request({"type": "101", "data": {"name": 1}}, who), who)
+    scribe.ledgers[1][number - 1]["txn"]["data"]["data"]["name"] = 1.5
+    number = scribe.write(request({"type": "100", "dest": who.did, "raw": "a"}, who), who)
+    scribe.ledgers[1][number - 1]["txn"]["data"]["raw"] = "no json"
+    assert kinds(audit(who.did, scribe.ledgers)) == ["digest", "digest"]
 
 
 def test_what_is_no_signature_or_no_key_raises_an_alarm(scribe: Scribe) -> None:
