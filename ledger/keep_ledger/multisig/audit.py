@@ -8,6 +8,7 @@ to compare with, it must have been approved just as it stands there.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -157,13 +158,14 @@ def audit(
     return Report(did, past.states(did), tuple(entries), tuple(alarms))
 
 
-def _time_of(domain: Sequence[Json], number: int) -> int:
-    if 1 < number <= len(domain):
-        return Moment.of(1, domain[number - 1]).time
-    return 0
+def _time_of(domain: Sequence[Json], number: int) -> float:
+    """When a transaction was written; never, if it is still to come."""
+    if number <= 1:
+        return 0
+    return Moment.of(1, domain[number - 1]).time if number <= len(domain) else math.inf
 
 
-def _recent(moment: Moment, since: int, first: int) -> bool:
+def _recent(moment: Moment, since: int, first: float) -> bool:
     return moment.seq_no >= since if moment.ledger_id == 1 else moment.time >= first
 
 

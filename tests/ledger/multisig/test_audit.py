@@ -302,6 +302,13 @@ def test_only_what_is_recent_is_told_and_keys_are_followed_from_the_start(
     assert report.alarms == ()
 
 
+def test_nothing_is_newer_than_what_is_still_to_come(
+    scribe: Scribe, board: tuple[Signer, ...]
+) -> None:
+    scribe.write(request({"type": "120"}, board[0]), board[0])
+    assert audit(board[0].did, scribe.ledgers, since=4).entries == ()
+
+
 def test_a_did_that_is_not_there_has_no_history(scribe: Scribe) -> None:
     assert "It is not on the ledger." in text(audit(Signer.new().did, scribe.ledgers))
 
