@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
-from keep_network import processes, record, supervisor
+from keep_network import processes, record, supervisor, watch
 from keep_network.processes import Identity, NodeProcess
 
 GONE = Identity(2**22 - 1, 1.0)
@@ -71,3 +73,38 @@ def test_the_living_and_the_supervisor_are_left_alone(
     supervisor.revive(tmp_path, [itself, alive])
     assert sleepers == []
     assert supervisor.restarts(tmp_path) == []
+
+
+def test_the_watch_sees_what_processes_see() -> None:
+    """It tells a process from a dead one, from a zombie, and from another one of its number."""
+    with psutil.Popen([sys.executable, "-c", "input()"], stdin=-1) as child:
+        who = Identity.of(child.pid)
+        assert watch._alive(who.pid, who.created)
+        assert not watch._alive(who.pid, who.created - 60)
+        child.kill()
+        while child.status() != psutil.STATUS_ZOMBIE:
+            pass
+        assert not watch._alive(who.pid, who.created)
+        assert not who.alive()
+    assert not watch._alive(GONE.pid, GONE.created)
+
+
+def test_the_watch_calls_the_supervisor_for_the_dead_and_ends_with_its_network(
+    tmp_path: Path,
+) -> None:
+    """It finds a dead process of nodes, has it started again, and goes when it is not wanted."""
+    (tmp_path / "log").mkdir()
+    command = [sys.executable, "-S", "-P", str(Path(watch.__file__)), str(tmp_path)]
+    room = str(Path(watch.__file__).parents[1])
+    with psutil.Popen(command, env=os.environ | {"PYTHONPATH": room}) as watcher:
+        who = Identity.of(watcher.pid)
+        ours = NodeProcess(who, (), None, "supervisor")
+        processes.save(tmp_path, [NodeProcess(GONE, (1,)), ours])
+        deadline = time.monotonic() + 20
+        while not supervisor.restarts(tmp_path):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert [one.nodes for one in supervisor.restarts(tmp_path)] == [(1,)]
+        assert watcher.memory_info().rss < 13 << 20
+        processes.save(tmp_path, [])
+        assert watcher.wait(timeout=20) == 0
