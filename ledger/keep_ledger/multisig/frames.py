@@ -13,9 +13,9 @@ import re
 import zlib
 from collections.abc import Iterable
 
+from keep_ledger.multisig.container import MAX_BYTES
 from keep_ledger.multisig.curve import sha256
 from keep_ledger.multisig.errors import RefusedError
-from keep_ledger.multisig.proposal import MAX_BYTES
 
 ONE_CODE = 1600
 """Bytes (compressed) up to which one QR code is made; it has about 125 modules a side then."""

@@ -16,15 +16,14 @@ The container is CBOR (RFC 8949, deterministic encoding), `.psit`.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Any, Literal, Self, cast
+from typing import Annotated, Any, Literal, Self
 
 import base58
-import cbor2
 from pydantic import AfterValidator, Field, model_validator
 
 from keep_ledger.multisig.audit import verifies
+from keep_ledger.multisig.container import MAX_MARKS, packed, unpacked
 from keep_ledger.multisig.curve import (
     SIZE,
     checked_point,
@@ -35,9 +34,10 @@ from keep_ledger.multisig.curve import (
     sha512,
 )
 from keep_ledger.multisig.errors import MultisigError, RefusedError
-from keep_ledger.multisig.fields import DidText
+from keep_ledger.multisig.fields import DidText, Seconds, visible
 from keep_ledger.multisig.frost import aggregate, signed_digest
 from keep_ledger.multisig.recovery import Label
+from keep_ledger.multisig.rules import RuleKey, parse_constraint
 from keep_ledger.multisig.shares import (
     MAX_SIGNERS,
     Commitment,
@@ -52,8 +52,7 @@ from keep_ledger.multisig.shares import (
 )
 from keep_ledger.multisig.transactions import Request, decode
 
-MAX_BYTES = 1 << 20
-_MAX_MARKS = 1000
+_LONGEST_S = 366 * 86400
 _SEAL = b"\x00indykeep/psit/mark/1\x00"
 """No signing input begins so: a seal can never serve as the signature of a request."""
 _SESSION = b"\x00indykeep/psit/session/1\x00"
@@ -83,14 +82,11 @@ def _is_signature(raw: bytes) -> bytes:
 
 
 Signature = Annotated[HexBytes, AfterValidator(_is_signature)]
-Seconds = Annotated[int, Field(ge=0, lt=1 << 40)]
-Memo = Annotated[
-    str,
-    Field(
-        max_length=500,
-        pattern=r"^[^\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]*$",
-    ),
-]
+Memo = Annotated[str, Field(max_length=500, pattern=r"^[^\n\t]*$"), AfterValidator(visible)]
+
+
+Shown = Annotated[str, Field(max_length=600), AfterValidator(visible)]
+"""What came from a ledger, or is said to: it is put before people's eyes."""
 
 
 class Cosigner(Wire):
@@ -139,8 +135,8 @@ class Body(Wire):
     expires: Seconds
     memo: Memo
     cosigners: Annotated[tuple[Cosigner, ...], Field(min_length=1, max_length=MAX_SIGNERS)]
-    rules: dict[str, Json]
-    before: Json
+    rules: dict[Shown, Json]
+    before: dict[Shown, Shown | bool | None]
     replaces: Digest | None = None
 
     @model_validator(mode="after")
@@ -155,6 +151,11 @@ class Body(Wire):
                 raise ValueError(f"{needed} must sign and is no cosigner")
         if not self.made < self.expires:
             raise ValueError("it expires before it was made")
+        if self.expires - self.made > _LONGEST_S:
+            raise ValueError("it expires more than a year after it was made")
+        for key, constraint in self.rules.items():
+            RuleKey.parse(key)
+            parse_constraint(constraint)
         return self
 
     @property
@@ -235,19 +236,15 @@ class Proposal:
             there = found.get(mark.slot)
             if there is None or (there.at, there.seal) < (mark.at, mark.seal):
                 found[mark.slot] = mark
-        if len(found) > _MAX_MARKS:
-            raise RefusedError(f"more than {_MAX_MARKS} marks")
+        if len(found) > MAX_MARKS:
+            raise RefusedError(f"more than {MAX_MARKS} marks")
         self.marks = tuple(found[slot] for slot in sorted(found))
 
     # -- carried ------------------------------------------------------------------------------
 
     def to_bytes(self) -> bytes:
         """The container: equal proposals give equal bytes."""
-        told = [
-            {k: v for k, v in mark.to_map().items() if v not in (None, "", 0) or k == "by"}
-            for mark in self.marks
-        ]
-        return cbor2.dumps({"psit": _slim(self.body.to_map()), "marks": told}, canonical=True)
+        return packed(self.body.to_map(), [mark.to_map() for mark in self.marks])
 
     @classmethod
     def from_bytes(cls, raw: bytes) -> Self:
@@ -257,9 +254,7 @@ class Proposal:
             RefusedError: too large, no such container, or not in its one encoding.
             RefusedMarkError: it holds a forged mark.
         """
-        if len(raw) > MAX_BYTES:
-            raise RefusedError(f"a proposal has at most {MAX_BYTES} bytes")
-        body, listed = _parts(_decoded(raw))
+        body, listed = unpacked(raw)
         found = cls(Body.from_json(body), map(Mark.from_json, listed))
         if found.to_bytes() != raw:
             raise RefusedError("the proposal is not in its one encoding: somebody changed it")
@@ -283,6 +278,11 @@ class Proposal:
     def with_mark(self, mark: Mark) -> Self:
         """The proposal and one mark more."""
         return type(self)(self.body, (*self.marks, mark))
+
+    def said_until(self, latest: int) -> Self:
+        """The proposal without commitments from the future, which would always be the last ones."""
+        marks = (m for m in self.marks if m.act != "commit" or m.at <= latest)
+        return type(self)(self.body, marks)
 
     def place_of(self, key: bytes) -> int:
         """Where a key stands among the cosigners.
@@ -369,16 +369,17 @@ class Proposal:
         return [mark.commitment for mark in found if mark.commitment is not None]
 
     def quorum(self, place: int) -> list[Commitment]:
-        """The commitments that a group signs with: of its first members that committed.
+        """The commitments that a group signs with: of the members that committed last.
 
-        Empty as long as they are too few. If one of them does not sign, all commit again.
+        Empty as long as they are too few. If one of them does not sign, or signs falsely, as many
+        others as are needed commit again, and go on without it.
         """
         group = self.body.cosigners[place].group
         found = self.commitments(place)
         if group is None or len(found) < group.threshold:
             return []
-        first = sorted(self.of("commit", place), key=lambda mark: (mark.at, mark.member))
-        chosen = {mark.member for mark in first[: group.threshold]}
+        last = sorted(self.of("commit", place), key=lambda mark: (-mark.at, mark.member))
+        chosen = {mark.member for mark in last[: group.threshold]}
         return [one for one in found if one.identifier in chosen]
 
     def shares(self, place: int) -> list[SignatureShare]:
@@ -435,38 +436,4 @@ def merge(proposals: Sequence[Proposal]) -> Proposal:
     whole = proposals[0]
     for other in proposals[1:]:
         whole = whole.merged(other)
-    return whole
-
-
-def _parts(whole: object) -> tuple[Json, list[Json]]:
-    """The body and the marks of a container."""
-    members = cast("Json", whole) if isinstance(whole, dict) else {}
-    body, marks = members.get("psit"), members.get("marks")
-    if len(members) != 2 or not isinstance(body, dict) or not isinstance(marks, list):  # noqa: PLR2004
-        raise RefusedError("this is no proposal (.psit)")
-    listed = cast("list[object]", marks)
-    if len(listed) > _MAX_MARKS or not all(isinstance(one, dict) for one in listed):
-        raise RefusedError("the marks of this proposal cannot be read")
-    return cast("Json", body), cast("list[Json]", listed)
-
-
-def _slim(value: Any) -> Any:
-    """Without members that are None, the default; what came from a ledger stays as it is."""
-    if isinstance(value, dict):
-        members = cast("Json", value)
-        kept = {"request", "rules", "before"}
-        return {k: v if k in kept else _slim(v) for k, v in members.items() if v is not None}
-    if isinstance(value, list | tuple):
-        return [_slim(one) for one in cast("Sequence[Any]", value)]
-    return value
-
-
-def _decoded(raw: bytes) -> Any:
-    stream = io.BytesIO(raw)
-    try:
-        whole: Any = cbor2.CBORDecoder(stream).decode()
-    except (cbor2.CBORDecodeError, ValueError, RecursionError, TypeError) as error:
-        raise RefusedError("this is no proposal (.psit): no CBOR that can be read") from error
-    if stream.tell() != len(raw):
-        raise RefusedError("something follows after the proposal")
     return whole

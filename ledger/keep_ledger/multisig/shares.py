@@ -148,7 +148,8 @@ def reason(error: ValidationError) -> str:
     """The first thing that is wrong, in words, without the value itself."""
     first = error.errors(include_input=False, include_url=False, include_context=False)[0]
     place = ".".join(str(part) for part in first["loc"])
-    return f"{place} {first['msg'].removeprefix('Value error, ')}".strip()
+    text = f"{place:.200} {first['msg'].removeprefix('Value error, ')}".strip()
+    return "".join(c if c.isprintable() else "?" for c in text)  # a name may be hostile
 
 
 class Group(Wire):
