@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import Annotated, Any
 
 import base58
@@ -10,9 +11,10 @@ from pydantic import AfterValidator, Field, TypeAdapter
 
 _MAX_TEXT = 1 << 20
 MAX_NAME = 256
-_VISIBLE = re.compile(
-    r"[^\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]*"
+_BLANK = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
+"""What Unicode lets nobody see although it counts as printable."""
 
 
 def base58_of(size: int) -> Any:
@@ -37,9 +39,13 @@ def _verkey(text: str) -> str:
     return text
 
 
-def _visible(text: str) -> str:
-    if text != text.strip() or not _VISIBLE.fullmatch(text):
+def visible(text: str) -> str:
+    """A check: a reader sees every character, and no other text looks the same by its encoding."""
+    seen = text.replace("\n", "").replace("\t", "")
+    if text != text.strip() or not seen.isprintable() or _BLANK.search(text):
         raise ValueError("has blanks around it or characters that cannot be seen")
+    if not unicodedata.is_normalized("NFC", text):
+        raise ValueError("has characters in more than one spelling (write it in NFC)")
     return text
 
 
@@ -64,22 +70,23 @@ Verkey = Annotated[str, AfterValidator(_verkey)]
 Name = Annotated[
     str,
     Field(min_length=1, max_length=MAX_NAME),
-    AfterValidator(_visible),
+    AfterValidator(visible),
     without("|,:\n\t", "a name"),
 ]
 """A short text: no separator at all."""
 Prose = Annotated[
-    str, Field(max_length=_MAX_TEXT), AfterValidator(_visible), without("|", "a text")
+    str, Field(max_length=_MAX_TEXT), AfterValidator(visible), without("|", "a text")
 ]
 """A long text that stands where a ledger takes nothing but text, so that `,` and `:` are harmless."""
 ObjectId = Annotated[
     str,
     Field(min_length=1, max_length=600),
-    AfterValidator(_visible),
+    AfterValidator(visible),
     without("|,\n\t", "an id"),
 ]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Seconds = Annotated[int, Field(ge=0, lt=1 << 53)]
+Seconds = Annotated[int, Field(ge=0, lt=253402300800)]
+"""Unix seconds, up to the year 9999."""
 SeqNo = Annotated[int, Field(ge=1, lt=1 << 31)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Ip = Annotated[str, Field(pattern=r"^[0-9]{1,3}(\.[0-9]{1,3}){3}$")]

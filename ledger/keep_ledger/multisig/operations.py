@@ -220,13 +220,16 @@ class RegistryDef(Operation):
     value: RegistryValue
 
 
+Index = Annotated[int, Field(ge=0, lt=1 << 32)]
+
+
 class EntryValue(Closed):
     """The state of a revocation registry."""
 
     accum: Hexes
     prevAccum: Hexes | None = None  # noqa: N815
-    issued: list[Annotated[int, Field(ge=0)]] | None = None
-    revoked: list[Annotated[int, Field(ge=0)]] | None = None
+    issued: list[Index] | None = None
+    revoked: list[Index] | None = None
 
 
 class RegistryEntry(Operation):
@@ -272,6 +275,16 @@ class Agreement(Operation):
     text: Prose | None = None
     ratification_ts: Seconds | None = None
     retirement_ts: Seconds | None = None
+
+    @model_validator(mode="after")
+    def _one_deed(self) -> Self:
+        new = self.text is not None and self.ratification_ts is not None
+        if new is (self.retirement_ts is not None) or (self.text is None) is new:
+            raise ValueError(
+                "an agreement is either new, with text and ratification_ts, or it ends, with"
+                " retirement_ts alone: two of them could vanish under the same signature"
+            )
+        return self
 
 
 class Mechanisms(Operation):
@@ -374,6 +387,16 @@ class Upgrade(Operation):
     force: bool | None = None
     reinstall: bool | None = None
     package: Name | None = None
+
+    @model_validator(mode="after")
+    def _none_vanishes(self) -> Self:
+        """Two optional members side by side can be read as the name of an unknown one."""
+        for one, other in (("force", "justification"), ("package", "reinstall")):
+            if {one, other} <= self.model_fields_set:
+                raise ValueError(
+                    f"{one} and {other} together could vanish under the same signature: leave one out"
+                )
+        return self
 
 
 class PoolConfig(Operation):

@@ -27,7 +27,7 @@ from keep_ledger.multisig.shares import Json
 from keep_ledger.multisig.transactions import Request
 
 ENDORSER = "101"
-_SKEW_S = 300
+SKEW_S = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +132,7 @@ def _lives(proposal: Proposal, now: int, sheet: Sheet) -> None:
         sheet.refusals.append(
             f"it expired at {moment(body.expires)}: have it made anew (indykeep propose --renew)"
         )
-    if body.made > now + _SKEW_S:
+    if body.made > now + SKEW_S:
         sheet.refusals.append(
             f"it says it was made at {moment(body.made)}, which is in the future: look at the"
             " clocks"

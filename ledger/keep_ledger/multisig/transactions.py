@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import Field, ValidationError
 
 from keep_ledger.multisig.errors import RefusedError
-from keep_ledger.multisig.fields import DidText, Name, Sha256
+from keep_ledger.multisig.fields import DidText, Name, Seconds, Sha256
 from keep_ledger.multisig.operations import TYPES, AnyOperation, Closed
 from keep_ledger.multisig.shares import Json, reason
 from keep_ledger.multisig.signing import digest, signing_input
@@ -27,7 +27,7 @@ class Acceptance(Closed):
 
     taaDigest: Sha256  # noqa: N815
     mechanism: Name
-    time: Annotated[int, Field(ge=0, multiple_of=86400)]
+    time: Annotated[Seconds, Field(multiple_of=86400)]
 
 
 class _Envelope(Closed):
