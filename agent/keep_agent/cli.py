@@ -72,7 +72,8 @@ def main(argv: list[str] | None = None) -> int:
         return command()
     except (KeepError, LedgerError) as error:
         for line in str(error).splitlines():
-            print(f"indykeep: {line}", file=sys.stderr)  # noqa: T201 - what a command says
+            shown = "".join(c if c.isprintable() else "?" for c in line)  # it may quote a file
+            print(f"indykeep: {shown}", file=sys.stderr)  # noqa: T201 - what a command says
         return REFUSED
 
 

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import html
 import io
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from keep_agent.errors import BadCommandError
+from keep_ledger.multisig.container import MAX_BYTES
 from keep_ledger.multisig.errors import RefusedError
 from keep_ledger.multisig.files import sync_folder
 from keep_ledger.multisig.frames import from_frames, to_frames
-from keep_ledger.multisig.proposal import MAX_BYTES, Proposal
+from keep_ledger.multisig.proposal import Proposal
+from keep_ledger.multisig.review import SKEW_S
 
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp")
+_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
+"""What is tried on a picture, whatever its name says: nothing that starts another program."""
 _MOST_PIXELS = 50_000_000
 
 
@@ -40,8 +45,12 @@ def load(paths: Sequence[Path]) -> Proposal:
                 f"{path} holds no frame of a proposal; give one file at a time"
             )
         else:
-            return Proposal.from_bytes(raw)
-    return Proposal.from_bytes(from_frames(frames))
+            return _heard(raw)
+    return _heard(from_frames(frames))
+
+
+def _heard(raw: bytes) -> Proposal:
+    return Proposal.from_bytes(raw).said_until(int(time.time()) + SKEW_S)
 
 
 def each(paths: Sequence[Path]) -> list[Proposal]:
@@ -130,12 +139,13 @@ def _scanned(path: Path, raw: bytes) -> list[str]:
             f"pictures are read with {error.name}: pip install 'indykeep[scan]'"
         ) from error
     try:
-        with Image.open(io.BytesIO(raw)) as picture:
-            if picture.width * picture.height > _MOST_PIXELS:
-                raise BadCommandError(f"{path} is too large a picture")
-            found = zxingcpp.read_barcodes(picture.convert("L"))
-    except (OSError, ValueError) as error:
+        with Image.open(io.BytesIO(raw), formats=_FORMATS) as picture:
+            large = picture.width * picture.height > _MOST_PIXELS
+            found = [] if large else zxingcpp.read_barcodes(picture.convert("L"))
+    except Exception as error:  # a damaged picture makes a decoder raise almost anything
         raise BadCommandError(f"{path} is no picture that can be read") from error
+    if large:
+        raise BadCommandError(f"{path} is too large a picture")
     texts = [code.text for code in found if code.text.startswith("PSIT/")]
     if not texts:
         raise RefusedError(f"{path} shows no QR code of a proposal; take it nearer and sharper")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import re
 import shutil
 import sys
 import textwrap
 import time
+import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +25,7 @@ from keep_ledger.multisig.rules import RuleKey
 if TYPE_CHECKING:
     from keep_ledger.indy.book import Book
 
-_NARROWEST, _WIDEST, _LABEL = 60, 110, 18
+_NARROWEST, _WIDEST, _LABEL, _WORD = 60, 110, 18, 64
 
 
 def options(parser: argparse.ArgumentParser, *, proposal: bool = True) -> None:
@@ -127,7 +129,7 @@ def _compare(described: Descriptor, proposal: Proposal, sheet: Sheet) -> None:
 
 def show(proposal: Proposal, sheet: Sheet) -> None:
     """Print everything that there is to know about a proposal."""
-    say(f"{sheet.headline}.\n")
+    say(_plain(f"{sheet.headline}.") + "\n")
     for name, text in (*sheet.facts, *_around(proposal)):
         _row(name, text)
     say("")
@@ -160,13 +162,13 @@ def _standing(sheet: Sheet) -> list[Fact]:
 
 def _row(name: str, text: str) -> None:
     width = max(_NARROWEST, min(_WIDEST, shutil.get_terminal_size().columns))
-    lead = f"{name:<{_LABEL}} "
+    lead = _plain(f"{name:<{_LABEL}} ")
     lines = text.splitlines() or [""]
     for line in lines:
         say(
             textwrap.fill(
-                _plain(line),
-                width,
+                _in_pieces(_plain(line)),
+                width // 2 if _is_wide(lead + line) else width,
                 initial_indent=lead,
                 subsequent_indent=" " * (_LABEL + 1),
                 break_on_hyphens=False,
@@ -175,6 +177,16 @@ def _row(name: str, text: str) -> None:
             or lead
         )
         lead = " " * (_LABEL + 1)
+
+
+def _in_pieces(line: str) -> str:
+    """No word longer than a digest, so that nothing runs over the edge into the next row."""
+    return re.sub(rf"\S{{{_WORD}}}(?=\S)", r"\g<0> ", line)
+
+
+def _is_wide(text: str) -> bool:
+    """Whether a terminal gives some of its characters two columns."""
+    return any(unicodedata.east_asian_width(c) in "WF" for c in text)
 
 
 def _plain(text: str) -> str:
