@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import base58
-import indy_vdr
 import pytest
 from agent.cosign.people import Board
 from governed import Governed, Json
-from indy_vdr.ledger import build_custom_request
 
 from keep_ledger.multisig.errors import RefusedError
-from keep_ledger.multisig.proposal import Proposal
 from keep_ledger.multisig.signing import signing_input
 from keep_ledger.multisig.transactions import decode
 
