@@ -117,7 +117,7 @@ class Governed:
             reply: Json = await self._pool.submit_request(request)
         except indy_vdr.VdrError as error:
             raise LedgerRefusal(str(error)) from error
-        self._note(body["operation"])
+        self.expect(body["operation"])
         return reply
 
     async def ask(self, operation: Json) -> Json:
@@ -138,7 +138,8 @@ class Governed:
             ).decode()
         return verkey, role
 
-    def _note(self, operation: Json) -> None:
+    def expect(self, operation: Json) -> None:
+        """Know which rules are to be put back, when somebody else writes this."""
         if operation["type"] in _RULES:
             self._touched |= {RuleKey.of(one) for one in operation.get("rules", [operation])}
 

@@ -250,7 +250,10 @@ def _check(wanted: Governance, rules: Rules) -> None:
         _check_custom(name, constraint)
     for key, constraint in rules.items():
         _check_reachable(key, constraint, members)
-    most = max(((leaf.sig_count, key.deed) for key, leaf in _trustees(rules)), default=(0, ""))
+    most = max(
+        ((leaf.sig_count, key.deed) for key, leaf in _trustees(rules) if key != VERKEY),
+        default=(0, ""),
+    )
     if RULE in rules and RULES in rules and not same(rules[RULE], rules[RULES]):
         raise RefusedError(
             f"{RULE.text} (AUTH_RULE) and {RULES.text} (AUTH_RULES) must be alike: what one"
