@@ -176,7 +176,9 @@ async def _check_trustees(
     """
     there = len((await book.members()).get(TRUSTEE, ()))
     after = governance.wanted_rules(wanted, rules).values()
-    most = max(leaf.sig_count for rule in after for leaf in leaves(rule) if leaf.role == TRUSTEE)
+    most = max(
+        leaf.sig_count for rule in after for leaf in leaves(rule) if leaf.role == TRUSTEE
+    )
     if there < most:
         raise RefusedError(
             f"the ledger has {many(there, TRUSTEE)}, and this asks for {most}: register the others"

@@ -134,9 +134,9 @@ class _Loader(yaml.SafeLoader):
     """Without what makes a file say other things than it seems to: names given twice, aliases."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(AliasEvent):  # type: ignore[no-untyped-call]
+        if self.check_event(AliasEvent):
             raise RefusedError("the file uses an alias (*name): write it out")
-        return super().compose_node(parent, index)  # type: ignore[no-untyped-call]
+        return super().compose_node(parent, index)
 
     def construct_mapping(self, node: MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - as PyYAML has it
         names = [str(name.value) for name, _ in node.value]
@@ -211,7 +211,9 @@ def _shape(key: RuleKey, now: Constraint, wanted: Governance) -> Constraint:
 
 def _gives_role(key: RuleKey) -> bool:
     """Whether it is about registering or changing who has a role."""
-    return key.auth_type == "1" and key.field == "role" and {key.old, key.new} - {"", ANY} != set()
+    return (
+        key.auth_type == "1" and key.field == "role" and {key.old, key.new} - {"", ANY} != set()
+    )
 
 
 def _lifted(constraint: Constraint, quorum: int) -> Constraint:
@@ -349,7 +351,9 @@ def cautions(wanted: Governance) -> list[str]:
     """What is allowed and should be known before it is signed."""
     members, told = wanted.trustees.members, list[str]()
     if wanted.trustees.quorum == members > 1:
-        told.append("All trustees must sign: one lost key, and nothing can be decided any more.")
+        told.append(
+            "All trustees must sign: one lost key, and nothing can be decided any more."
+        )
     if wanted.recovery is None:
         told.append("There is no recovery: a lost key cannot be replaced by the trustees.")
     elif wanted.recovery.quorum >= members:
@@ -406,7 +410,9 @@ def operation(wanted: Governance, rules: Rules) -> Json:
     """
     changes = diff(wanted, rules)
     if not changes:
-        raise RefusedError("the rules of this ledger are as wanted: there is nothing to propose")
+        raise RefusedError(
+            "the rules of this ledger are as wanted: there is nothing to propose"
+        )
     return change_to({change.key: change.after for change in changes})
 
 

@@ -77,12 +77,12 @@ async def test_more_than_there_are_trustees_is_not_proposed(
     governed: Governed, tmp_path: Path
 ) -> None:
     """The file is sound, the ledger has not so many trustees: nobody could undo it."""
-    Path("seven.yaml").write_text("trustees: {members: 7, quorum: 6}\n")
+    (tmp_path / "seven.yaml").write_text("trustees: {members: 7, quorum: 6}\n")
     words = ("--author", governed.trustees[0].did, "--out", "p.psit")
     said = "the ledger has five trustees, and this asks for 6"
     board = Board(governed, tmp_path)
     await board.fails("govern", "propose", "seven.yaml", *words, says=said)
-    assert not Path("p.psit").exists()
+    assert not (tmp_path / "p.psit").exists()
 
 
 @pytest.mark.usefixtures("folder")
@@ -96,16 +96,18 @@ async def test_a_quorum_comes_into_force_and_closes_the_ways_around(
     author = ("--author", first.did, "--out", "rules.psit", "--memo", "three of five")
     cosigner = ("--cosigner", f"First={first.did}")
     await board.run("govern", "propose", THREE_OF_FIVE, *author, *cosigner)
-    proposed = Proposal.from_bytes(Path("rules.psit").read_bytes())
+    proposed = Proposal.from_bytes((tmp_path / "rules.psit").read_bytes())
     governed.expect(proposed.request.body["operation"])
     await board.run("sign", "rules.psit", *board.key(0), "--yes")
     await board.run("submit", "rules.psit", "--yes")
-    assert "0 of 75 rules would change" in (await board.run("govern", "diff", THREE_OF_FIVE)).out
+    assert (
+        "0 of 75 rules would change" in (await board.run("govern", "diff", THREE_OF_FIVE)).out
+    )
 
     puppet = governed.person()
     one: dict[str, object] = RuleKey("1", "ADD", "role", "*", "0").to_json()
     lax = one | {"constraint": Role("0", 1).to_json()}
-    around = {
+    around: dict[str, dict[str, object]] = {
         "add a puppet": {
             "type": "1",
             "dest": puppet.did,
@@ -120,7 +122,7 @@ async def test_a_quorum_comes_into_force_and_closes_the_ways_around(
     }
     for operation in around.values():
         for signers in ((first,), (first, second)):
-            with pytest.raises(LedgerRefusal, match="3 TRUSTEE|Not enough TRUSTEE"):
+            with pytest.raises(LedgerRefusal, match=r"3 TRUSTEE|Not enough TRUSTEE"):
                 await governed.write(operation, *signers)
     await governed.write(around["add a puppet"], first, second, third)
     assert await governed.nym(puppet.did) == (puppet.verkey, "0")

@@ -303,4 +303,6 @@ def test_metadata_that_a_ledger_has_is_swept_away() -> None:
         for k, rule in after(BASE).items()
     }
     assert RULE in {change.key for change in diff(parse(BASE), noted)}
-    assert all(leaf.metadata == {} for one in diff(parse(BASE), noted) for leaf in leaves(one.after))
+    assert all(
+        leaf.metadata == {} for one in diff(parse(BASE), noted) for leaf in leaves(one.after)
+    )
