@@ -130,7 +130,7 @@ def _lives(proposal: Proposal, now: int, sheet: Sheet) -> None:
     body = proposal.body
     if body.expires <= now:
         sheet.refusals.append(
-            f"it expired at {moment(body.expires)}: have it made anew (indykeep propose --renew)"
+            f"it expired at {moment(body.expires)}: have it made anew (indykeep propose renew)"
         )
     if body.made > now + SKEW_S:
         sheet.refusals.append(
