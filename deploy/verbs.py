@@ -27,7 +27,7 @@ LOCK, TEST_LOCK = (
     ROOT / "deploy" / "requirements.txt",
     ROOT / "deploy" / "requirements-test.txt",
 )
-AGENT = Venv("agents", HOME / "venv", (LOCK,), download_mb=32, disk_mb=100, project=ROOT)
+AGENT = Venv("agents", HOME / "venv", (LOCK,), download_mb=32, disk_mb=103, project=ROOT)
 TEST = Venv(
     "tests and checks",
     HOME / "test-venv",
