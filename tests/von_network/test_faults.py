@@ -184,7 +184,7 @@ async def test_faults_that_come_and_go_while_writes_go_on_hold_none_up(
     def cut_off(node: int) -> None:
         broken.partition((node,))
 
-    for _ in range(24):
+    for _ in range(16):
         load = asyncio.create_task(client.write_many(60, 5))
         node = draw.choice([await client.primary(), *range(1, 5)])
         fault = draw.choice((broken.kill, broken.freeze, cut_off))
