@@ -298,8 +298,13 @@ class Proposal:
         raise WrongKeyError(f"the key {shown} is no cosigner's here; they are: {names}")
 
     def unsealed(self, act: Act, place: int, at: int, text: str = "", **more: Any) -> Mark:
-        """A mark whose seal is still to be made: 64 zero bytes."""
-        return Mark(by=place, act=act, at=at, text=text, seal=bytes(_SIGNATURE_BYTES), **more)
+        """A mark whose seal is still to be made: 64 zero bytes.
+
+        It is later than what the same one said of this kind before, whatever the clock says.
+        """
+        blank = Mark(by=place, act=act, at=at, text=text, seal=bytes(_SIGNATURE_BYTES), **more)
+        before = [mark.at + 1 for mark in self.marks if mark.slot == blank.slot]
+        return blank.model_copy(update={"at": max([at, *before])})
 
     def to_seal(self, mark: Mark) -> bytes:
         """What the seal of a mark is made over: everything in it, and this proposal."""
