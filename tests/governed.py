@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import json
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -105,14 +105,22 @@ class Governed:
         Raises:
             LedgerRefusal: the ledger said no.
         """
+        said = build_custom_request(json.dumps(body)).signature_input
+        made = {signer.did: signer.key.sign(said).signature for signer in signers}
+        return await self.send_signed(body, made)
+
+    async def send_signed(self, body: Json, signatures: Mapping[str, bytes]) -> Json:
+        """Send a request with signatures that somebody gave; the reply.
+
+        Raises:
+            LedgerRefusal: the ledger said no.
+        """
         request = build_custom_request(json.dumps(body))
-        said = request.signature_input
-        for signer in signers:
-            signature = signer.key.sign(said).signature
-            if len(signers) == 1 and "endorser" not in body:
+        for did, signature in signatures.items():
+            if len(signatures) == 1 and "endorser" not in body:
                 request.set_signature(signature)
             else:
-                request.set_multi_signature(signer.did, signature)
+                request.set_multi_signature(did, signature)
         try:
             reply: Json = await self._pool.submit_request(request)
         except indy_vdr.VdrError as error:

@@ -12,7 +12,7 @@ from pathlib import Path
 _PROGRAM = """
 import json, os, shutil, signal, sys
 from pathlib import Path
-import keep_agent.cosign.group, keep_agent.cosign.member, keep_agent.cli
+import keep_agent.cosign.group, keep_agent.cosign.member, keep_agent.cosign.sign, keep_agent.cli
 
 place, jobs = Path(sys.argv[1]), json.loads(sys.argv[2])
 def command(words, last):

@@ -8,6 +8,7 @@ from typing import Any
 import base58
 from nacl.signing import SigningKey
 
+from keep_ledger.multisig.curve import Point
 from keep_ledger.multisig.dealer import split_seed
 from keep_ledger.multisig.proposal import Act, Body, Cosigner, Mark, Proposal
 from keep_ledger.multisig.shares import Share
@@ -33,7 +34,7 @@ class Human:
         return base58.b58encode(self.verkey[:16]).decode()
 
     def cosigner(self) -> Cosigner:
-        return Cosigner(name=self.name, did=self.did, key=self.verkey)
+        return Cosigner(name=self.name, did=self.did, key=Point(self.verkey))
 
     def says(self, proposal: Proposal, act: Act, text: str = "", at: int = NOW) -> Proposal:
         """The proposal with a mark of this person."""
@@ -81,7 +82,7 @@ def body(operation: Json | None = None, **more: Any) -> Body:
         "made": NOW - 60,
         "expires": NOW + 3600,
         "memo": "",
-        "cosigners": tuple([*(one.cosigner() for one in (ANA, BEN, CAS)), SEAL]),
+        "cosigners": (*(one.cosigner() for one in (ANA, BEN, CAS)), SEAL),
         "rules": {"1--ADD--role--*--101": RULE},
         "before": {"exists": False},
     }

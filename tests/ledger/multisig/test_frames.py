@@ -21,7 +21,10 @@ from keep_ledger.multisig.proposal import Proposal
 
 RULE: dict[str, Any] = {
     "type": "120",
-    "auth_type": "1", "auth_action": "ADD", "field": "role", "new_value": "101",
+    "auth_type": "1",
+    "auth_action": "ADD",
+    "field": "role",
+    "new_value": "101",
     "constraint": {
         "constraint_id": "OR",
         "auth_constraints": [

@@ -57,7 +57,7 @@ def test_a_container_is_read_back_equal(some: Proposal) -> None:
     assert Proposal.from_bytes(some.to_bytes()).to_bytes() == some.to_bytes()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.integers(0, 10**6), st.integers(0, 7))
 def test_a_flipped_bit_is_never_another_proposal_by_the_same_people(
     place: int, bit: int
@@ -96,7 +96,7 @@ def test_what_only_cbor_can_hold_is_refused(name: str) -> None:
     body["cosigners"] = [{k: v for k, v in c.items() if v} for c in body["cosigners"]]
     bare = {k: v for k, v in body.items() if v is not None}
     raw = cbor2.dumps({"psit": bare, "marks": []}, canonical=True)
-    assert Proposal.from_bytes(raw)
+    assert Proposal.from_bytes(raw).marks == ()
     with pytest.raises(RefusedError):
         Proposal.from_bytes(raw.replace(b"\x64MARK", bytes.fromhex(HOSTILE[name])))
 
@@ -116,7 +116,7 @@ def test_what_only_cbor_can_hold_is_refused(name: str) -> None:
     ],
 )
 def test_a_body_that_could_mislead_is_refused(more: Json) -> None:
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"who|cannot|neither|is|more|twice|must|no "):
         body(**more)
 
 

@@ -19,7 +19,7 @@ Json = dict[str, Any]
 OPTIONS: dict[str, Any] = {
     "metadata": st.just({}),
     "need_to_be_owner": st.booleans(),
-    "off_ledger_signature": st.just(False),
+    "off_ledger_signature": st.sampled_from([False]),
 }
 LEAVES = st.fixed_dictionaries(
     {
@@ -99,11 +99,16 @@ class Ledger:
                 if last < "role" and self.text.startswith(word, at):
                     whole = {"constraint_id": "ROLE", "role": role, "sig_count": count}
                     yield at + len(word), meaning(whole | told)
+        for bar, name in self.ignored(at):
+            if last < name < "role":
+                yield from self.leaf(bar + 1, name, told)
+
+    def ignored(self, at: int) -> Iterator[tuple[int, str]]:
+        """Stretches from here on that can be an unknown member: where they end, and its name."""
         for bar in places(self.text, "|", at):
-            for colon in places(self.text, ":", at):
-                name = self.text[at:colon]
-                if colon < bar and last < name < "role" and name not in OPTIONS:
-                    yield from self.leaf(bar + 1, name, told)
+            for colon in places(self.text[:bar], ":", at):
+                if self.text[at:colon] not in OPTIONS:
+                    yield bar, self.text[at:colon]
 
 
 def places(text: str, mark: str, at: int) -> list[int]:
@@ -135,7 +140,7 @@ def test_what_is_accepted_has_one_reading(constraint: Json) -> None:
             assert Ledger(flat(told)).readings() == [meaning(told)]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(TREES)
 def test_every_rule_can_be_spelled_so_that_it_is_accepted(constraint: Json) -> None:
     """And means the same: for every set of signers."""
