@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from keep_agent.cosign import looking, propose
 from keep_agent.cosign.say import note, say
 from keep_agent.errors import BadCommandError
-from keep_ledger.multisig import governance
+from keep_ledger.multisig import governance, presets
 from keep_ledger.multisig.errors import RefusedError
 from keep_ledger.multisig.governance import TRUSTEE, Governance
 from keep_ledger.multisig.proposal import Proposal
@@ -52,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     init = commands.add_parser("init", help="write a commented file to begin with")
-    init.add_argument("--preset", choices=governance.PRESETS, required=True)
+    init.add_argument("--preset", choices=presets.PRESETS, required=True)
     init.add_argument("--out", type=Path, default=Path("governance.yaml"), metavar="FILE")
     init.set_defaults(do=_init)
 
@@ -90,7 +90,7 @@ def _wanted(path: Path) -> Governance:
 
 
 def _init(args: argparse.Namespace) -> int:
-    text = governance.preset(args.preset)
+    text = presets.preset(args.preset)
     try:
         with args.out.open("x", encoding="utf-8") as file:
             file.write(text)

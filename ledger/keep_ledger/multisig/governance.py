@@ -37,6 +37,7 @@ from keep_ledger.multisig.rules import (
     who,
 )
 from keep_ledger.multisig.shares import Json, reason
+from keep_ledger.multisig.unmistakable import spelled
 
 TRUSTEE = "0"
 VERKEY = RuleKey("1", "EDIT", "verkey", ANY, ANY)
@@ -392,18 +393,31 @@ def diff(wanted: Governance, rules: Rules) -> tuple[Change, ...]:
 
 
 def same(left: Constraint, right: Constraint) -> bool:
-    """Whether two constraints ask the same, however the ledger spells "not off-ledger"."""
-    return _plain(left.to_json()) == _plain(right.to_json())
+    """Whether two constraints ask the same, however they are spelled.
+
+    `AND` of one part is that part, the order of parts says nothing, and a ledger adds what was left
+    out.
+    """
+    return _meaning(left) == _meaning(right)
 
 
-def _plain(body: Json) -> Json:
-    parts = cast("list[Json]", body.get("auth_constraints", []))
-    kept = {k: v for k, v in body.items() if k != "off_ledger_signature" or v}
-    return kept | ({"auth_constraints": [_plain(part) for part in parts]} if parts else {})
+def _meaning(constraint: Constraint) -> str:
+    match constraint:
+        case Role():
+            return repr(
+                replace(constraint, off_ledger_signature=bool(constraint.off_ledger_signature))
+            )
+        case And() | Or():
+            parts = sorted({_meaning(part) for part in constraint.parts})
+            return parts[0] if len(parts) == 1 else f"{type(constraint).__name__}{parts}"
+        case Forbidden():
+            return "Forbidden"
+        case _:
+            assert_never(constraint)
 
 
 def operation(wanted: Governance, rules: Rules) -> Json:
-    """The one AUTH_RULES that makes it so: all rules or none, those about rules last.
+    """The one AUTH_RULES that makes it so: all rules or none.
 
     Raises:
         RefusedError: as `wanted_rules`; or the ledger is already so.
@@ -417,70 +431,11 @@ def operation(wanted: Governance, rules: Rules) -> Json:
 
 
 def change_to(rules: Mapping[RuleKey, Constraint]) -> Json:
-    """An AUTH_RULES for just these rules, in their order."""
-    listed = [key.to_json() | {"constraint": rule.to_json()} for key, rule in rules.items()]
-    return {"type": "122", "rules": listed}
+    """An AUTH_RULES for just these rules, spelled so that it can be signed (`unmistakable`).
 
-
-# -- to begin with -------------------------------------------------------------------------------
-
-_SIZES = {"2-of-2": (2, 2), "2-of-3": (2, 3), "3-of-5": (3, 5), "custom": (3, 5)}
-PRESETS = tuple(_SIZES)
-
-_HEAD = """\
-# Who governs this ledger. Nothing happens until a proposal made of it was signed and submitted:
-#   indykeep govern diff FILE                what would change on the ledger
-#   indykeep govern drill FILE               try it on a network of your own, for real
-#   indykeep govern propose FILE --author DID --out rules.psit
-trustees:
-  members: {members}      # how many trustees there are
-  quorum: {quorum}       # how many of them decide together
-"""
-_RECOVERY = """\
-
-# So many trustees may give a DID whose key is lost another one. It is never less than any quorum
-# here: who can take over a trustee can sign as that trustee. Without this a lost key stays lost.
-recovery:
-  quorum: {quorum}
-"""
-_NO_RECOVERY = """\
-
-# With two of two nobody is left to replace a lost key, and nothing can be decided without it:
-# prefer 2-of-3, or keep each key on paper (indykeep recovery).
-"""
-_STEWARDS = """\
-
-# On a new ledger any one steward may register endorsers and monitors.
-stewards_register_endorsers: false
-"""
-_CUSTOM = """\
-
-# Quorums for what is decided otherwise than the rest. To make trustees and to change rules
-# never takes fewer than anything else, since who can do that can do everything.
-topics:
-  roles: {quorum}        # who is a trustee, steward, endorser or monitor
-  schemas: {quorum}      # schemas, credential definitions, revocation (endorsers and stewards still may)
-  nodes: {quorum}        # nodes in and out of the consensus (stewards still may with their own)
-  agreement: {quorum}    # the author agreement
-  upgrade: {quorum}      # upgrades, restarts, frozen ledgers
-  rules: {quorum}        # the rules themselves
-
-# Single rules by the name that the ledger gives them: a number of trustees, nobody, or a
-# constraint as the ledger has it.
-custom:
-  101--EDIT--*--*--*: nobody       # change a schema
-"""
-
-
-def preset(name: str) -> str:
-    """A commented file to begin with.
-
-    Raises:
-        RefusedError: there is none of that name.
+    Those that ask for an owner go last because of that; the others stay in their order.
     """
-    if name not in _SIZES:
-        raise RefusedError(f"there is no preset {name!r}: {', '.join(PRESETS)}")
-    quorum, members = _SIZES[name]
-    recovery = _RECOVERY if quorum < members else _NO_RECOVERY
-    text = _HEAD + recovery + _STEWARDS + (_CUSTOM if name == "custom" else "")
-    return text.format(members=members, quorum=quorum)
+    keys = list(rules)
+    order, parts = spelled([rule.to_json() for rule in rules.values()])
+    pairs = zip(order, parts, strict=True)
+    return {"type": "122", "rules": [keys[i].to_json() | {"constraint": c} for i, c in pairs]}

@@ -17,7 +17,8 @@ from keep_agent.cosign.rehearsal import RulesDoNotHoldError, Stage, StandIn
 from keep_agent.cosign.sight import opened
 from keep_ledger.multisig.applicable import Before
 from keep_ledger.multisig.defaults import DEFAULTS
-from keep_ledger.multisig.governance import parse, preset, wanted_rules
+from keep_ledger.multisig.governance import parse, wanted_rules
+from keep_ledger.multisig.presets import preset
 from keep_ledger.multisig.proposal import Proposal
 from keep_ledger.multisig.rules import Role, RuleKey
 

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from keep_ledger.multisig.defaults import DEFAULTS
 from keep_ledger.multisig.errors import RefusedError
 from keep_ledger.multisig.governance import (
-    PRESETS,
     RULE,
     RULES,
     VERKEY,
@@ -23,10 +22,10 @@ from keep_ledger.multisig.governance import (
     enough,
     operation,
     parse,
-    preset,
     same,
     wanted_rules,
 )
+from keep_ledger.multisig.presets import PRESETS, preset
 from keep_ledger.multisig.rules import (
     And,
     Constraint,
@@ -42,6 +41,7 @@ from keep_ledger.multisig.transactions import decode
 
 BASE = "trustees: {members: 5, quorum: 3}\n"
 THREE = Role("0", 3)
+REQUEST = {"identifier": "V4SGRU86Z58d6TV7PBUe6f", "reqId": 1, "protocolVersion": 2}
 
 
 def key(text: str) -> RuleKey:
@@ -68,8 +68,15 @@ def test_every_rule_that_one_trustee_meets_is_lifted() -> None:
 
 
 def test_rules_about_rules_come_last() -> None:
-    changes = diff(parse(preset("3-of-5")), DEFAULTS)
-    assert [change.key for change in changes[-2:]] == [RULE, RULES]
+    """So in what people read, and in what is sent before those whose spelling must come last."""
+    wanted = parse(preset("3-of-5"))
+    assert [change.key for change in diff(wanted, DEFAULTS)[-2:]] == [RULE, RULES]
+    sent = [
+        RuleKey.of(one)
+        for one in operation(wanted, DEFAULTS)["rules"]
+        if "need_to_be_owner" not in str(one)
+    ]
+    assert sent[-2:] == [RULE, RULES]
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -78,8 +85,7 @@ def test_a_preset_is_commented_sound_and_reviewable(name: str) -> None:
     text = preset(name)
     assert text.startswith("#")
     body = operation(parse(text), DEFAULTS)
-    request = {"identifier": "V4SGRU86Z58d6TV7PBUe6f", "reqId": 1, "protocolVersion": 2}
-    assert decode(request | {"operation": body}).body["operation"] == body
+    assert decode(REQUEST | {"operation": body}).body["operation"] == body
     assert '"metadata": {"' not in str(body)
 
 
@@ -105,11 +111,19 @@ def test_a_ledger_that_says_not_off_ledger_is_the_same() -> None:
     assert diff(parse(BASE), told) == ()
 
 
+def test_a_spelling_does_not_make_another_rule() -> None:
+    owner = Role("*", 1, need_to_be_owner=True)
+    assert same(Or((owner, THREE)), Or((And((THREE,)), And((And((owner,)),)))))
+    assert not same(Or((owner, THREE)), And((owner, THREE)))
+    assert not same(THREE, Role("0", 3, need_to_be_owner=True))
+    assert not same(THREE, Or((THREE, Forbidden())))
+
+
 def test_a_file_means_the_same_whatever_was_before() -> None:
     two = after("trustees: {members: 3, quorum: 2}\nrecovery: {quorum: 2}")
     assert after(BASE, two) == after(BASE)
     back = "trustees: {members: 1, quorum: 1}\nstewards_register_endorsers: true"
-    changed = {k: v for k, v in after(back, after(BASE)).items() if not same(v, DEFAULTS[k])}
+    changed = {k: v for k, v in after(back, two).items() if not same(v, DEFAULTS[k])}
     assert changed == {key("9--EDIT--*--*--*"): Role("0", 1)}  # three trustees could not be met
 
 
@@ -290,11 +304,12 @@ def test_the_operation_holds_what_differs_and_undoes_it(told: dict[str, Any]) ->
     landed = dict(DEFAULTS) | {
         RuleKey.of(one): parse_constraint(one["constraint"]) for one in body["rules"]
     }
+    decode(REQUEST | {"operation": body})
     assert diff(wanted, landed) == ()
     back = change_to({RuleKey.of(one): DEFAULTS[RuleKey.of(one)] for one in body["rules"]})
-    assert landed | {
-        RuleKey.of(one): parse_constraint(one["constraint"]) for one in back["rules"]
-    } == dict(DEFAULTS)
+    decode(REQUEST | {"operation": back})
+    for one in back["rules"]:
+        assert same(parse_constraint(one["constraint"]), DEFAULTS[RuleKey.of(one)])
 
 
 def test_metadata_that_a_ledger_has_is_swept_away() -> None:
