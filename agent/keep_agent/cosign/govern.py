@@ -15,10 +15,11 @@ from keep_agent.cosign.say import note, say
 from keep_agent.errors import BadCommandError
 from keep_ledger.multisig import governance, presets
 from keep_ledger.multisig.errors import RefusedError
-from keep_ledger.multisig.governance import TRUSTEE, Governance
+from keep_ledger.multisig.governance import Governance
 from keep_ledger.multisig.proposal import Proposal
 from keep_ledger.multisig.rule_words import many
 from keep_ledger.multisig.rules import Constraint, RuleKey, leaves
+from keep_ledger.multisig.soundness import TRUSTEE, others
 
 if TYPE_CHECKING:
     from keep_ledger.indy.book import Book
@@ -120,6 +121,8 @@ def _diff(args: argparse.Namespace) -> int:
     for change in changes:
         say(f"{change.sentence}  ({change.key.text})")
     say(f"{len(changes)} of {len(rules)} rules would change, all in one step.")
+    for people, deeds in others(rules | governance.wanted_rules(wanted, rules)).items():
+        say(f"Without trustees, {people} may still {', '.join(deeds)}.")
     return 0
 
 

@@ -22,11 +22,12 @@ from keep_ledger.local import IndyNetwork, IndyNetworkError
 from keep_ledger.multisig import governance
 from keep_ledger.multisig.applicable import Before, applicable
 from keep_ledger.multisig.errors import MultisigError
-from keep_ledger.multisig.governance import VERKEY, Governance, enough
+from keep_ledger.multisig.governance import Governance
 from keep_ledger.multisig.rule_words import many
 from keep_ledger.multisig.rules import Constraint, Forbidden, RuleKey
 from keep_ledger.multisig.shares import Json
 from keep_ledger.multisig.signing import signing_input
+from keep_ledger.multisig.soundness import VERKEY, enough
 
 _MONITOR = RuleKey("1", "ADD", "role", "*", "201")
 

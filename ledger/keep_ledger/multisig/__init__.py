@@ -19,8 +19,9 @@ Nothing is imported here: take what you need from its module. This is all of the
 | `rules` | `RuleKey`, `Constraint` (`Role`, `And`, `Or`, `Forbidden`), `parse_constraint`, `leaves`, `Signer`, `owner_counts`, `satisfied`, `missing`, `refusal`, `sentence`, `who` |
 | `applicable` | `Before`, `applicable`: which rules a write must meet |
 | `defaults` | `DEFAULTS`: the rules of a ledger that nobody changed, and the names of all |
+| `soundness` | `check`, `enough`, `others`, `same`: whether rules keep what they promise |
 | `presets` | `preset`: files of wanted quorums to begin with |
-| `governance` | `parse`, `Governance` (`Trustees`, `Topics`, `Recovery`), `wanted_rules`, `enough`, `cautions`, `diff`, `Change`, `same`, `operation`, `change_to`: wanted quorums as a file, and the rules that make them so |
+| `governance` | `parse`, `Governance` (`Trustees`, `Topics`, `Recovery`), `wanted_rules`, `cautions`, `diff`, `Change`, `operation`, `change_to`: wanted quorums as a file, and the rules that make them so |
 | `signing` | `signing_input`, `digest`: what is signed of a request |
 | `fields` | `base58_of`, `without`: the values in requests |
 | `operations` | a closed schema per type: `Operation`, `Closed`, `Nym`, `Attrib`, `SchemaData`, `Schema`, `Primary`, `Revocation`, `ClaimDefData`, `ClaimDef`, `AccumulatorKey`, `RegistryKeys`, `RegistryValue`, `RegistryDef`, `EntryValue`, `RegistryEntry`, `NodeData`, `Node`, `Agreement`, `Mechanisms`, `NoAgreement`, `RuleChange`, `AuthRule`, `AuthRules`, `Upgrade`, `PoolConfig`; `once` |

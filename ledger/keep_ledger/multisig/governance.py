@@ -7,9 +7,8 @@ is set, and a file is refused in which one of these ways takes fewer trustees th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Annotated, Any, assert_never, cast
 
 import yaml
@@ -20,7 +19,6 @@ from yaml.nodes import MappingNode
 from keep_ledger.multisig.defaults import DEFAULTS
 from keep_ledger.multisig.errors import RefusedError
 from keep_ledger.multisig.operations import Closed
-from keep_ledger.multisig.rule_words import many, number
 from keep_ledger.multisig.rules import (
     ANY,
     And,
@@ -30,18 +28,13 @@ from keep_ledger.multisig.rules import (
     Role,
     RuleKey,
     Rules,
-    Signer,
     leaves,
     parse_constraint,
-    satisfied,
     who,
 )
 from keep_ledger.multisig.shares import Json, reason
+from keep_ledger.multisig.soundness import RULE, RULES, TRUSTEE, VERKEY, check, same
 from keep_ledger.multisig.unmistakable import spelled
-
-TRUSTEE = "0"
-VERKEY = RuleKey("1", "EDIT", "verkey", ANY, ANY)
-RULE, RULES = RuleKey("120", "EDIT", ANY, ANY, ANY), RuleKey("122", "EDIT", ANY, ANY, ANY)
 
 _MOST_TRUSTEES = 100
 _LONGEST = 1 << 16
@@ -197,7 +190,7 @@ def wanted_rules(wanted: Governance, rules: Rules) -> dict[RuleKey, Constraint]:
         if key not in rules:
             raise RefusedError(f"custom.{name}: the ledger has no such rule")
         found[key] = constraint
-    _check(wanted, dict(rules) | found)
+    check(wanted.trustees.members, wanted.custom, dict(rules) | found)
     return found
 
 
@@ -235,117 +228,6 @@ def _lifted(constraint: Constraint, quorum: int) -> Constraint:
 
 def _names_trustee(constraint: Constraint) -> bool:
     return any(leaf.role == TRUSTEE for leaf in leaves(constraint))
-
-
-def enough(constraint: Constraint, members: int) -> int | None:
-    """How many trustees, none of whom owns what is changed, can do it alone; None: not all of them."""
-    people = [Signer(f"trustee {n}", TRUSTEE) for n in range(members)]
-    counts = range(1, members + 1)
-    return next((n for n in counts if satisfied(constraint, people[:n])), None)
-
-
-# -- what is refused -----------------------------------------------------------------------------
-
-
-def _check(wanted: Governance, rules: Rules) -> None:
-    members = wanted.trustees.members
-    for name, constraint in wanted.custom.items():
-        _check_custom(name, constraint)
-    for key, constraint in rules.items():
-        _check_reachable(key, constraint, members)
-    most = max(
-        ((leaf.sig_count, key.deed) for key, leaf in _trustees(rules) if key != VERKEY),
-        default=(0, ""),
-    )
-    if RULE in rules and RULES in rules and not same(rules[RULE], rules[RULES]):
-        raise RefusedError(
-            f"{RULE.text} (AUTH_RULE) and {RULES.text} (AUTH_RULES) must be alike: what one"
-            " forbids is done with the other"
-        )
-    makers = _makers(rules)
-    if any(not same(one, other) for one, other in pairwise(makers.values())):
-        raise RefusedError(
-            "to register a trustee and to turn another DID into one must take the same: else the"
-            f" weaker of {', '.join(key.text for key in makers)} decides"
-        )
-    for key in (*makers, RULE, RULES):
-        if key in rules:
-            _check_gate(key, rules[key], most)
-    if VERKEY in rules:
-        _check_recovery(rules[VERKEY], most)
-
-
-def _trustees(rules: Rules) -> Iterable[tuple[RuleKey, Role]]:
-    return (
-        (key, leaf)
-        for key, constraint in rules.items()
-        for leaf in leaves(constraint)
-        if leaf.role == TRUSTEE
-    )
-
-
-def _check_custom(name: str, constraint: Constraint) -> None:
-    for leaf in leaves(constraint):
-        if leaf.off_ledger_signature:
-            raise RefusedError(
-                f"custom.{name}: an off-ledger signature counts nobody, one key can give many"
-            )
-        if leaf.sig_count == 0:
-            raise RefusedError(f"custom.{name}: a quorum of nobody lets everybody decide")
-        if leaf.metadata:
-            raise RefusedError(f"custom.{name}: metadata of a rule must be empty")
-
-
-def _check_reachable(key: RuleKey, constraint: Constraint, members: int) -> None:
-    for leaf in leaves(constraint):
-        if leaf.role == TRUSTEE and leaf.sig_count > members:
-            raise RefusedError(
-                f"to {key.deed} would take {many(leaf.sig_count, TRUSTEE)}, and there are"
-                f" {number(members)}: nobody could ever do it, nor change it back"
-            )
-
-
-def _makers(rules: Rules) -> dict[RuleKey, Constraint]:
-    """The rules by which somebody becomes a trustee."""
-    return {
-        key: constraint
-        for key, constraint in rules.items()
-        if key.auth_type == "1" and key.new == TRUSTEE and key.old != TRUSTEE
-    }
-
-
-def _check_gate(key: RuleKey, constraint: Constraint, most: tuple[int, str]) -> None:
-    """Who can do this can do everything."""
-    if isinstance(constraint, Forbidden):
-        if key in (RULE, RULES):
-            raise RefusedError(f"{key.text}: nobody could ever change a rule again")
-        return
-    if any(leaf.role != TRUSTEE for leaf in leaves(constraint)):
-        raise RefusedError(
-            f"{key.text}: others than trustees could {key.deed}, and so do everything"
-        )
-    _check_enough(f"to {key.deed}", constraint, most)
-
-
-def _check_enough(what: str, constraint: Constraint, most: tuple[int, str]) -> None:
-    count = enough(constraint, most[0])
-    if count is not None and count < most[0]:
-        raise RefusedError(
-            f"{what} would take {many(count, TRUSTEE)}, and to {most[1]} {number(most[0])}: who"
-            " can do the first can do the second, so the lower number would be the quorum of all"
-        )
-
-
-def _check_recovery(constraint: Constraint, most: tuple[int, str]) -> None:
-    parts = constraint.parts if isinstance(constraint, Or) else (constraint,)
-    for part in parts:
-        if isinstance(part, Role) and part.need_to_be_owner and part.sig_count:
-            continue
-        if any(leaf.role != TRUSTEE for leaf in leaves(part)):
-            raise RefusedError(
-                f"{VERKEY.text}: others than trustees could take over a trustee's DID"
-            )
-        _check_enough("recovery (a new key for somebody's DID)", part, most)
 
 
 def cautions(wanted: Governance) -> list[str]:
@@ -390,30 +272,6 @@ def diff(wanted: Governance, rules: Rules) -> tuple[Change, ...]:
     changed = [key for key in found if not same(found[key], rules[key])]
     ordered = sorted(changed, key=lambda key: (key in (RULE, RULES), key))
     return tuple(Change(key, rules[key], found[key]) for key in ordered)
-
-
-def same(left: Constraint, right: Constraint) -> bool:
-    """Whether two constraints ask the same, however they are spelled.
-
-    `AND` of one part is that part, the order of parts says nothing, and a ledger adds what was left
-    out.
-    """
-    return _meaning(left) == _meaning(right)
-
-
-def _meaning(constraint: Constraint) -> str:
-    match constraint:
-        case Role():
-            return repr(
-                replace(constraint, off_ledger_signature=bool(constraint.off_ledger_signature))
-            )
-        case And() | Or():
-            parts = sorted({_meaning(part) for part in constraint.parts})
-            return parts[0] if len(parts) == 1 else f"{type(constraint).__name__}{parts}"
-        case Forbidden():
-            return "Forbidden"
-        case _:
-            assert_never(constraint)
 
 
 def operation(wanted: Governance, rules: Rules) -> Json:

@@ -13,16 +13,11 @@ from hypothesis import strategies as st
 from keep_ledger.multisig.defaults import DEFAULTS
 from keep_ledger.multisig.errors import RefusedError
 from keep_ledger.multisig.governance import (
-    RULE,
-    RULES,
-    VERKEY,
     cautions,
     change_to,
     diff,
-    enough,
     operation,
     parse,
-    same,
     wanted_rules,
 )
 from keep_ledger.multisig.presets import PRESETS, preset
@@ -37,6 +32,7 @@ from keep_ledger.multisig.rules import (
     leaves,
     parse_constraint,
 )
+from keep_ledger.multisig.soundness import RULE, RULES, VERKEY, enough, others, same
 from keep_ledger.multisig.transactions import decode
 
 BASE = "trustees: {members: 5, quorum: 3}\n"
@@ -150,6 +146,15 @@ def test_stewards_keep_their_own_and_give_roles_only_where_the_file_says_so() ->
     )
     assert after(BASE)[node] == Or((THREE, Role("2", 1, need_to_be_owner=True)))
     assert enough(after(BASE)[node], 5) == 3
+
+
+def test_what_others_may_do_without_trustees_is_told() -> None:
+    told = others(after(BASE))
+    assert "register an endorser" not in str(told)
+    assert "write a schema" in told["a steward or an endorser"]
+    assert "take a node out of the consensus" in told["a steward who owns it"]
+    stewards = others(after(BASE + "stewards_register_endorsers: true"))["a steward"]
+    assert "register an endorser" in stewards
 
 
 def test_a_topic_has_a_quorum_of_its_own() -> None:
