@@ -84,12 +84,14 @@ class Client:
 
         await asyncio.gather(*(worker() for _ in range(at_once)))
 
-    async def write_while(self, going: Callable[[], bool], at_once: int) -> None:
+    async def write_while(
+        self, going: Callable[[], bool], at_once: int, *, again: bool = False
+    ) -> None:
         """Write as long as that is true, so many at a time."""
 
         async def worker() -> None:
             while going():
-                await self.write()
+                await self.write(again=again)
 
         await asyncio.gather(*(worker() for _ in range(at_once)))
 
