@@ -16,10 +16,7 @@ import psutil
 import pytest
 from deploy.test_demo import HOME, Play, playing, words_of
 
-from council import ABOUT_RULES, QUORUM, TRUSTEE, lifted
 from desk import Desk
-from keep_ledger.multisig.defaults import DEFAULTS
-from keep_ledger.multisig.rules import RuleKey, Signer, parse_constraint, satisfied
 from screen import Screen
 from story import ClaimError
 
@@ -119,25 +116,6 @@ async def test_an_attack_that_succeeds_or_fails_otherwise_ends_the_story(desk: D
     with pytest.raises(ClaimError, match=r"it is refused for 'expired', not: .*already"):
         await desk.refused("ana", "key new store:ana.db#ana", says="expired")
     assert "already" in await desk.refused("ana", "key new store:ana.db#ana", says="already")
-
-
-def test_no_rule_that_is_put_in_force_is_met_by_two_trustees_and_all_are_by_three() -> None:
-    """As authors who own nothing. Rules about rules change last."""
-    rules = lifted()
-    signers = [Signer(f"trustee {n}", TRUSTEE, owner=False) for n in range(QUORUM)]
-    for rule in rules:
-        constraint = parse_constraint(rule["constraint"])
-        assert satisfied(constraint, signers)
-        assert not satisfied(constraint, signers[:-1])
-    assert [rule["auth_type"] for rule in rules][-2:] == list(ABOUT_RULES)
-
-
-def test_two_trustees_meet_no_rule_at_all_afterwards() -> None:
-    """Of all rules that there are: who lifts one may not forget another."""
-    now = dict(DEFAULTS)
-    now.update({RuleKey.of(one): parse_constraint(one["constraint"]) for one in lifted()})
-    two = [Signer(f"trustee {n}", TRUSTEE, owner=False) for n in range(QUORUM - 1)]
-    assert [key.text for key, rule in now.items() if satisfied(rule, two)] == []
 
 
 def of_network(folder: Path) -> list[psutil.Process]:
