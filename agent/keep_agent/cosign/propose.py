@@ -212,8 +212,8 @@ def _respelled(body: Json) -> Json:
         match body:
             case {"type": "120", "constraint": dict()}:
                 return body | {"constraint": spelled([body["constraint"]])[1][0]}
-            case {"type": "122", "rules": list() as rules}:
-                listed = cast("list[Json]", rules)
+            case {"type": "122", "rules": list()}:
+                listed = cast("list[Json]", body["rules"])
                 order, parts = spelled([one["constraint"] for one in listed])
                 pairs = zip(order, parts, strict=True)
                 return body | {"rules": [listed[i] | {"constraint": c} for i, c in pairs]}

@@ -23,11 +23,13 @@ Nothing is imported here: take what you need from its module. This is all of the
 | `presets` | `preset`: files of wanted quorums to begin with |
 | `governance` | `parse`, `Governance` (`Trustees`, `Topics`, `Recovery`), `wanted_rules`, `cautions`, `diff`, `Change`, `operation`, `change_to`: wanted quorums as a file, and the rules that make them so |
 | `signing` | `signing_input`, `digest`: what is signed of a request |
-| `fields` | `base58_of`, `without`: the values in requests |
+| `unmistakable` | `hides_nothing`, `spelled`: rules under whose signature no other rules fit |
+| `fields` | `base58_of`, `visible`, `without`: the values in requests |
 | `operations` | a closed schema per type: `Operation`, `Closed`, `Nym`, `Attrib`, `SchemaData`, `Schema`, `Primary`, `Revocation`, `ClaimDefData`, `ClaimDef`, `AccumulatorKey`, `RegistryKeys`, `RegistryValue`, `RegistryDef`, `EntryValue`, `RegistryEntry`, `NodeData`, `Node`, `Agreement`, `Mechanisms`, `NoAgreement`, `RuleChange`, `AuthRule`, `AuthRules`, `Upgrade`, `PoolConfig`; `once` |
 | `transactions` | `decode`, `Request`, `Acceptance`: a request with one meaning |
 | `plain` | `told`, `Told`, `rule_key`, `moment`: a request in words |
 | `proposal` | `Proposal`, `Body`, `Cosigner`, `Mark`, `merge`; `RefusedMarkError`, `WrongKeyError`: one format for M of N, endorsement and FROST |
+| `container` | `packed`, `unpacked`: the CBOR of a proposal |
 | `frames` | `to_frames`, `from_frames`: a proposal as QR codes |
 | `review` | `review`, `Sheet`, `Sight`, `Person`: what a cosigner sees, and why it must not be signed or sent |
 | `past` | `Past`, `Was`, `Moment`, `kept_digest`, `request_of`, `subject_of`: what was so at an earlier time |

@@ -3,9 +3,10 @@
 What a ledger takes is wider than what is accepted here. Left out is all that could mean something
 else to the ledger than to the reader under the same signature (`signing`): unknown members, other
 types than shown, empty values that read like each other, separators in texts, and content that
-is only a hash. One ambiguity cannot be seen from a request: a list of names flattens like a
-single name with commas. It is caught where the request is sent, and compared again with what
-landed (`review.compare`).
+is only a hash. Where the ledger takes what it gets, nothing can be seen from a request: a list of names
+flattens like a single name with commas, and a map or text that it does not look into (keys of a
+CRED_DEF, ways to accept an agreement, alias of a NODE) like that and the members after it. This
+is caught when what landed is compared with what was approved (`audit.differences`).
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ async def board(governed: Governed, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def leaf(role: str, count: int, **more: Any) -> Json:
     """Signatures of a role, as a ledger writes it."""
-    plain = {"constraint_id": "ROLE", "metadata": {}, "need_to_be_owner": False}
+    plain: Json = {"constraint_id": "ROLE", "metadata": {}, "need_to_be_owner": False}
     return plain | {"role": role, "sig_count": count} | more
 
 
@@ -55,7 +55,7 @@ async def test_a_part_of_a_rule_cannot_be_swallowed_by_an_unknown_member(
     honest = add_endorser(both("AND", leaf("0", 3), leaf("2", 1)))
     request = governed.request(honest, governed.trustees[0])
     rest = {"need_to_be_owner": False, "role": "2", "sig_count": 1}
-    swallowing = {"constraint_id": "ROLE", SWALLOWED: {}} | rest
+    swallowing: Json = {"constraint_id": "ROLE", SWALLOWED: {}} | rest
     other = request | {"operation": add_endorser(both("AND", swallowing))}
     assert signing_input(other) == signing_input(request)
     await governed.send(other, governed.trustees[0])  # the ledger takes it under that signature

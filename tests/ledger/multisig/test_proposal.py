@@ -32,12 +32,19 @@ from keep_ledger.multisig.proposal import Body, Proposal, RefusedMarkError, merg
 from keep_ledger.multisig.review import review
 
 Json = dict[str, Any]
-PEOPLE = (ANA, BEN, CAS)
 ORDER = (1 << 252) + 27742317777372353535851937790883648493
 BASE = Proposal(body())
-MARKED = BASE
-for one in PEOPLE:
-    MARKED = one.says(one.says(MARKED, "sign"), "comment", f"{one.name} was here")
+
+
+def marked() -> Proposal:
+    """All three sign and say something."""
+    done = BASE
+    for one in (ANA, BEN, CAS):
+        done = one.says(one.says(done, "sign"), "comment", f"{one.name} was here")
+    return done
+
+
+MARKED = marked()
 SUBSETS = st.sets(st.sampled_from(MARKED.marks)).map(lambda some: Proposal(BASE.body, some))
 
 
@@ -92,9 +99,10 @@ HOSTILE = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_what_only_cbor_can_hold_is_refused(name: str) -> None:
-    body = BASE.body.to_map() | {"before": {"exists": "MARK"}}
-    body["cosigners"] = [{k: v for k, v in c.items() if v} for c in body["cosigners"]]
-    bare = {k: v for k, v in body.items() if v is not None}
+    told: Json = BASE.body.to_map() | {"before": {"exists": "MARK"}}
+    people: list[Json] = told["cosigners"]
+    told["cosigners"] = [{k: v for k, v in c.items() if v} for c in people]
+    bare = {k: v for k, v in told.items() if v is not None}
     raw = cbor2.dumps({"psit": bare, "marks": []}, canonical=True)
     assert Proposal.from_bytes(raw).marks == ()
     with pytest.raises(RefusedError):

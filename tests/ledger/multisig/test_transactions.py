@@ -84,7 +84,7 @@ def changed(operation: Json, path: str, value: Any) -> Json:
     return {k: v for k, v in (operation | {name: inner}).items() if v is not ...}
 
 
-BAD = [
+BAD: list[tuple[int, str, Any]] = [
     (0, "role", ""),
     (0, "role", 101),
     (0, "role", ["101"]),

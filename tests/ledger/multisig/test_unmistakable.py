@@ -17,7 +17,7 @@ from keep_ledger.multisig.unmistakable import hides_nothing, spelled
 
 Json = dict[str, Any]
 OPTIONS: dict[str, Any] = {
-    "metadata": st.just({}),
+    "metadata": st.dictionaries(st.text(), st.text(), max_size=0),
     "need_to_be_owner": st.booleans(),
     "off_ledger_signature": st.sampled_from([False]),
 }
@@ -39,7 +39,7 @@ TREES = st.recursive(
     ),
     max_leaves=5,
 )
-WORDS = {
+WORDS: dict[str, tuple[str, Any]] = {
     "metadata:": ("metadata", {}),
     "need_to_be_owner:False": ("need_to_be_owner", False),
     "need_to_be_owner:True": ("need_to_be_owner", True),
@@ -183,7 +183,7 @@ THREE = leaf("0", 3)
 )
 def test_a_spelling_with_a_second_reading_is_refused(constraint: Json) -> None:
     assert len(Ledger(flat(constraint)).readings()) > 1
-    operation = {"type": "120", "auth_type": "1", "auth_action": "ADD", "field": "role"}
+    operation: Json = {"type": "120", "auth_type": "1", "auth_action": "ADD", "field": "role"}
     body = {
         "identifier": "V4SGRU86Z58d6TV7PBUe6f",
         "reqId": 1,
