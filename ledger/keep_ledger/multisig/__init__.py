@@ -18,6 +18,9 @@ Nothing is imported here: take what you need from its module. This is all of the
 | `sheets` | `sheet`, `qr_svg`: shares on paper |
 | `rules` | `RuleKey`, `Constraint` (`Role`, `And`, `Or`, `Forbidden`), `parse_constraint`, `leaves`, `Signer`, `owner_counts`, `satisfied`, `missing`, `refusal`, `sentence`, `who` |
 | `applicable` | `Before`, `applicable`: which rules a write must meet |
+| `quorum` | `quorums`, `Quorum`, `Way`, `Action`: what an action takes, by whatever way |
+| `reach` | `Game`, `Stand` and the moves in it: how `quorum` finds out |
+| `lints` | `lints`, `Lint`, `what_if`, `Differences`, `Difference`, `changes`, `takeover` |
 | `defaults` | `DEFAULTS`: the rules of a ledger that nobody changed, and the names of all |
 | `soundness` | `check`, `enough`, `others`, `same`: whether rules keep what they promise |
 | `presets` | `preset`: files of wanted quorums to begin with |
