@@ -85,7 +85,9 @@ async def look_at(book: Book, proposal: Proposal) -> Sheet:
         return sheet
     dids = [one.did for one in proposal.body.cosigners]
     seen = await sight.look(book, proposal.request, dids)
-    return review(proposal, int(time.time()), seen, None)
+    sheet = review(proposal, int(time.time()), seen, None)
+    sheet.warnings += await sight.consequences(book, proposal.request)
+    return sheet
 
 
 def _offline(args: argparse.Namespace, proposal: Proposal) -> Sheet:

@@ -18,14 +18,18 @@ from keep_ledger.indy.book import Book
 from keep_ledger.indy.objects import Found
 from keep_ledger.multisig.applicable import Before, applicable
 from keep_ledger.multisig.curve import sha256
+from keep_ledger.multisig.lints import changes, what_if
 from keep_ledger.multisig.operations import AuthRule, AuthRules, Nym
 from keep_ledger.multisig.plain import rule_key
+from keep_ledger.multisig.quorum import People
 from keep_ledger.multisig.review import Person, Sight
 from keep_ledger.multisig.rules import RuleKey
 from keep_ledger.multisig.shares import Json
 from keep_ledger.multisig.transactions import Request
 
 GENESIS = "INDYKEEP_GENESIS"
+PLAIN_DIDS = 50
+"""DIDs without a role: some more than any rule asks for are as good as all."""
 
 
 @asynccontextmanager
@@ -92,6 +96,24 @@ async def _rules(book: Book, keys: Iterable[RuleKey]) -> dict[str, Json]:
     listed = list(keys)
     found = await asyncio.gather(*(auth.read_rule(book.pool, key) for key in listed))
     return {key.text: one.to_json() for key, one in zip(listed, found, strict=True)}
+
+
+async def consequences(book: Book, request: Request) -> list[str]:
+    """What a change of rules would change for everybody, in sentences; none for other requests."""
+    if not _changed(request):
+        return []
+    rules = await auth.read_rules(book.pool, None)
+    found = what_if(rules, changes(request.body["operation"]), await everybody(book))
+    told = [f"{one.after.sentence} Now: {one.before.sentence}" for one in found.changed]
+    if found.final:
+        told.insert(0, "after this nobody could change the rules any more")
+    return told + [one.text for one in found.new if one.grave]
+
+
+async def everybody(book: Book) -> People:
+    """How many there are of each role; of DIDs without one, as many as can matter."""
+    found = await book.members()
+    return {None: PLAIN_DIDS} | {role: len(dids) for role, dids in found.items() if role}
 
 
 async def _people(book: Book, dids: Iterable[str]) -> dict[str, Person]:

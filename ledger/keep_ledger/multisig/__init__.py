@@ -19,7 +19,7 @@ Nothing is imported here: take what you need from its module. This is all of the
 | `rules` | `RuleKey`, `Constraint` (`Role`, `And`, `Or`, `Forbidden`), `parse_constraint`, `leaves`, `Signer`, `owner_counts`, `satisfied`, `missing`, `refusal`, `sentence`, `who` |
 | `applicable` | `Before`, `applicable`: which rules a write must meet |
 | `quorum` | `quorums`, `Quorum`, `Way`, `Action`: what an action takes, by whatever way |
-| `reach` | `Game`, `Stand` and the moves in it: how `quorum` finds out |
+| `reach` | `Game`, `Stand` and the moves in it: how quorum finds out |
 | `lints` | `lints`, `Lint`, `what_if`, `Differences`, `Difference`, `changes`, `takeover` |
 | `defaults` | `DEFAULTS`: the rules of a ledger that nobody changed, and the names of all |
 | `soundness` | `check`, `enough`, `others`, `same`: whether rules keep what they promise |
@@ -39,6 +39,7 @@ Nothing is imported here: take what you need from its module. This is all of the
 | `audit` | `audit`, `Report`, `Entry`, `Signed`, `Approved`, `Alarm`, `entry`, `parts_of`, `explain`, `differences`, `verifies`: who signed what an identity wrote |
 | `loose` | `loose`, `Pending`, `Agreement`, `Ledger`, `Loose`, `ledger_now`, `agreements_of`, `acceptance_counts`, `roles_wanted`, `loose_sentences`: signatures that were given and not used |
 | `reports` | `sentences`, `to_json`: an audit for people and for programs |
+| `picture` | `picture`: quorums as an SVG for people |
 | `descriptor` | `Descriptor`, `Person`, `rule_digest`: the public description of a group |
 
 `curve` is the group beneath, `rule_words` the words of `rules`; `Wire`, `Json` and the field types of `shares` are for modules in here.

@@ -55,7 +55,8 @@ async def test_a_part_of_a_rule_cannot_be_swallowed_by_an_unknown_member(
     honest = add_endorser(both("AND", leaf("0", 3), leaf("2", 1)))
     request = governed.request(honest, governed.trustees[0])
     rest = {"need_to_be_owner": False, "role": "2", "sig_count": 1}
-    swallowing: Json = {"constraint_id": "ROLE", SWALLOWED: {}} | rest
+    nothing: Json = {}
+    swallowing: Json = {"constraint_id": "ROLE", SWALLOWED: nothing, **rest}
     other = request | {"operation": add_endorser(both("AND", swallowing))}
     assert signing_input(other) == signing_input(request)
     await governed.send(other, governed.trustees[0])  # the ledger takes it under that signature

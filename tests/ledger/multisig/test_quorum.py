@@ -250,7 +250,7 @@ def _games(draw: st.DrawFn) -> tuple[dict[RuleKey, Constraint], dict[str | None,
     people: dict[str | None, int] = {
         role: draw(st.integers(0, 2)) for role in ("0", "101", None)
     }
-    return changed({}, dict(rules)), people
+    return changed({}, {**rules}), people
 
 
 def _every(people: dict[str | None, int]) -> list[Counts]:
