@@ -16,7 +16,9 @@ from keep_agent.errors import BadCommandError
 from keep_ledger.multisig import governance, presets
 from keep_ledger.multisig.errors import RefusedError
 from keep_ledger.multisig.governance import Governance
+from keep_ledger.multisig.lints import what_if
 from keep_ledger.multisig.proposal import Proposal
+from keep_ledger.multisig.quorum import People, Quorum
 from keep_ledger.multisig.rule_words import many
 from keep_ledger.multisig.rules import Constraint, RuleKey, leaves
 from keep_ledger.multisig.soundness import TRUSTEE, others
@@ -36,6 +38,8 @@ One AUTH_RULES changes all rules or none. A file is refused in which making trus
 rules or recovering keys takes fewer trustees than something else: that way would be the quorum.
 """
 _SLOW_S = 2.0
+_PLENTY = 100
+"""DIDs without a role: who counts them would find others tomorrow."""
 
 
 def main(words: list[str]) -> int:
@@ -107,13 +111,15 @@ def _init(args: argparse.Namespace) -> int:
 def _diff(args: argparse.Namespace) -> int:
     wanted = _wanted(args.file)
 
-    async def read() -> dict[RuleKey, Constraint]:
+    async def read() -> tuple[dict[RuleKey, Constraint], People]:
         from keep_agent.cosign import sight  # noqa: PLC0415 - it loads what opens sockets
 
         async with sight.opened(args.genesis) as book:
-            return await _rules(book)
+            members = await book.members(_progress("transactions read"))
+            there: dict[str | None, int] = {role: len(dids) for role, dids in members.items()}
+            return await _rules(book), there | {None: _PLENTY}
 
-    rules = asyncio.run(read())
+    rules, people = asyncio.run(read())
     changes = governance.diff(wanted, rules)
     if args.json:
         say(json.dumps([_as_json(change) for change in changes], indent=2))
@@ -121,9 +127,34 @@ def _diff(args: argparse.Namespace) -> int:
     for change in changes:
         say(f"{change.sentence}  ({change.key.text})")
     say(f"{len(changes)} of {len(rules)} rules would change, all in one step.")
-    for people, deeds in others(rules | governance.wanted_rules(wanted, rules)).items():
-        say(f"Without trustees, {people} may still {', '.join(deeds)}.")
+    _tell_effect(rules, governance.wanted_rules(wanted, rules), people)
     return 0
+
+
+def _tell_effect(
+    rules: dict[RuleKey, Constraint], change: dict[RuleKey, Constraint], people: People
+) -> None:
+    """What the change is worth, with every way around."""
+    for who, deeds in others(rules | change).items():
+        say(f"Without trustees, {who} may still {', '.join(deeds)}.")
+    told = what_if(rules, change, people)
+    effects: dict[str, list[str]] = {}
+    for one in told.changed:
+        before, after = _fewest(one.before), _fewest(one.after)
+        if before != after:
+            effects.setdefault(f"{before} -> {after}", []).append(one.after.action.name)
+    if effects:
+        say(
+            "The fewest who can bring it about, by any way around, with those on the ledger today:"
+        )
+    for effect, names in effects.items():
+        say(f"  {effect}: {', '.join(names)}.")
+    for lint in told.new:
+        note(f"Caution: {lint.text}.")
+
+
+def _fewest(quorum: Quorum) -> str:
+    return " or ".join(way.who for way in quorum.ways) or "nobody"
 
 
 def _as_json(change: governance.Change) -> dict[str, object]:

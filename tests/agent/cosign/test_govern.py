@@ -68,6 +68,7 @@ async def test_a_diff_tells_every_rule_that_changes(governed: Governed, tmp_path
     assert "the owner -> the owner or three trustees together  (1--EDIT--verkey--*--*)" in said
     assert "50 of 75 rules would change" in said
     assert "Without trustees, a steward who owns it may still take a node out" in said
+    assert "  one trustee -> three trustees: change the rules, register a trustee" in said
     told = json.loads((await board.run("govern", "diff", THREE_OF_FIVE, "--json")).out)
     assert len(told) == 50
     assert [one["rule"] for one in told[-2:]] == ["120--EDIT--*--*--*", "122--EDIT--*--*--*"]
