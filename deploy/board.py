@@ -54,7 +54,11 @@ FAILURES = (
 def main(words: list[str]) -> int:
     """Read the command line and play."""
     keep: bool = playbill.board().parse_args(words).keep
-    return run(board(stdout(), keep=keep))
+    try:
+        return run(board(stdout(), keep=keep))
+    except BrokenPipeError:  # ./manage demo multisig | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
 
 
 async def board(screen: Screen, *, keep: bool) -> int:
