@@ -238,7 +238,9 @@ _PLAYED = (
     "1--EDIT--role--0--",
     VERKEY,
 )
-_seldom = st.one_of(st.just(None), st.just(None), _constraint)
+_seldom: st.SearchStrategy[Constraint | None] = st.one_of(
+    st.just(None), st.just(None), _constraint
+)
 
 
 @st.composite
@@ -250,7 +252,7 @@ def _games(draw: st.DrawFn) -> tuple[dict[RuleKey, Constraint], dict[str | None,
     people: dict[str | None, int] = {
         role: draw(st.integers(0, 2)) for role in ("0", "101", None)
     }
-    return changed({}, {**rules}), people
+    return changed({}, rules), people
 
 
 def _every(people: dict[str | None, int]) -> list[Counts]:
