@@ -52,6 +52,11 @@ async def client(broken: Network) -> AsyncIterator[Client]:
     client.close()
 
 
+def cut_off(network: Network, node: int) -> None:
+    """Let a node hear nobody."""
+    network.partition((node,))
+
+
 async def everywhere(client: Client) -> int:
     """Return the size of the domain ledger once all four nodes have the same."""
 
@@ -202,7 +207,7 @@ async def test_faults_that_come_and_go_while_writes_go_on_hold_none_up(
 
     for _ in range(16):
         node = draw.choice([await client.primary(), *range(1, 5)])
-        fault = draw.choice((broken.kill, broken.freeze, lambda n: broken.partition((n,))))
+        fault = draw.choice((broken.kill, broken.freeze, partial(cut_off, broken)))
         act = partial(come_and_go, fault, node, draw.choice((0, 0, 2, 6)))
         await under_load(client, act, after=30)
     await everywhere(client)
@@ -231,7 +236,7 @@ async def test_many_faults_one_after_the_other_lose_nothing(
     broken: Network, client: Client, record_property: Callable[[str, object], None]
 ) -> None:
     for node in (1, 2, 3, 4):
-        for fault in (broken.kill, broken.freeze, lambda n: broken.partition((n,))):
+        for fault in (broken.kill, broken.freeze, partial(cut_off, broken)):
             await under_load(client, partial(fault, node), after=60, again=True)
             await asyncio.to_thread(broken.heal)
     await everywhere(client)

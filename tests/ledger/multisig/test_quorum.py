@@ -227,7 +227,8 @@ _constraint: st.SearchStrategy[Constraint] = st.one_of(
     st.builds(And, st.tuples(_leaf, _leaf)),
     st.builds(Or, st.tuples(_leaf, _leaf)),
 )
-_strict = st.sampled_from([trustees(2), And((trustees(2), Role("101", 1)))])
+_STRICT: tuple[Constraint, ...] = (trustees(2), And((trustees(2), Role("101", 1))))
+_strict = st.sampled_from(_STRICT)
 _PLAYED = (
     "1--ADD--role--*--0",
     "1--ADD--role--*--101",
