@@ -114,6 +114,8 @@ def in_terminal(proposal: Proposal) -> str | None:
 
 
 def _is_frame(path: Path) -> bool:
+    if str(path) == "-":  # can be read once only
+        return False
     return path.suffix.lower() in _PICTURES or _read(path).startswith(b"PSIT/")
 
 
