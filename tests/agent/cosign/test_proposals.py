@@ -15,6 +15,7 @@ from keep_ledger.multisig.proposal import Proposal
 
 pytestmark = pytest.mark.pool
 
+CRED_DEF = Path(__file__).parents[2] / "ledger" / "cred_def.json"
 THREE: dict[str, Any] = {
     "constraint_id": "ROLE",
     "role": "0",
@@ -171,36 +172,22 @@ async def test_an_endorsed_write_needs_author_and_endorser(board: Board) -> None
 
 
 async def test_a_group_signs_in_two_rounds_and_writes_as_one_did(board: Board) -> None:
-    """A FROST group of 2 of 3 writes a schema under its own DID."""
+    """A FROST group of 2 of 3 writes NYM, SCHEMA, ATTRIB and CRED_DEF under its own DID."""
     group = await board.group()
     did = base58.b58encode(group.key[:16]).decode()
-    await board.governed.write(
-        {"type": "1", "dest": did, "verkey": group.verkey, "role": "2"},
-        board.governed.trustees[0],
-    )
-    await board.run(
-        "propose",
-        "schema",
-        "--name",
-        "seal",
-        "--version",
-        "1.0",
-        "--attributes",
-        "a",
-        "--author",
-        did,
-        "--group",
-        "group.json",
-        "--cosigner",
-        f"Trustee={board.governed.trustees[0].did}",
-        "--out",
-        "g.psit",
-    )
-    for member in (1, 3):
-        await board.run("sign", "g.psit", "--with", f"frost:seal/member-{member}", "--yes")
-    for member in (1, 3):
-        await board.run("sign", "g.psit", "--with", f"frost:seal/member-{member}", "--yes")
-    assert "just as it was approved" in (await board.run("submit", "g.psit", "--yes")).out
+    first, new = board.governed.trustees[0], board.governed.person()
+    steward = {"type": "1", "dest": did, "verkey": group.verkey, "role": "2"}
+    await board.governed.write(steward, first)
+    schema = ("--name", "seal", "--version", "1.0", "--attributes", "name,age")
+    number = await board.by_group(did, "schema", *schema)
+    raw = '{"endpoint":{"endpoint":"https://seal.example"}}'
+    await board.by_group(did, "attrib", "--did", did, "--raw", raw)
+    await board.by_group(did, "nym", "--did", new.did, "--verkey", new.verkey)
+    assert await board.governed.nym(new.did) == (new.verkey, None)
+    keys = json.loads(CRED_DEF.read_text())["value"]
+    operation = {"type": "102", "ref": number, "signature_type": "CL", "tag": "a", "data": keys}
+    (board.folder / "cred-def.json").write_text(json.dumps(operation))
+    await board.by_group(did, "operation", "cred-def.json")
 
 
 async def test_show_says_all_of_it_to_programs(board: Board) -> None:
