@@ -59,7 +59,12 @@ class Follower:
         """Follow the network until cancelled."""
         nodes = await self._connection.connect()
         genesis = hashlib.sha256((self._connection.genesis or "").encode()).hexdigest()
-        store = await asyncio.to_thread(Store, self._settings.cache, genesis)
+        opening = asyncio.create_task(asyncio.to_thread(Store, self._settings.cache, genesis))
+        try:
+            store = await asyncio.shield(opening)
+        except asyncio.CancelledError:  # a thread cannot be: it opens all the same
+            (await opening).close()
+            raise
         self._store = store
         try:
             await self._health.look(nodes)
