@@ -19,6 +19,7 @@ from indy_vdr import VdrError, VdrErrorCode
 from indy_vdr.ledger import build_custom_request
 
 TRUSTEE = "V4SGRU86Z58d6TV7PBUe6f"
+READS_AT_ONCE = 100  # of thousands at once, some get lost on the way
 SEED = b"000000000000000000000000Trustee1"
 
 
@@ -102,8 +103,12 @@ class Client:
 
     async def missing(self, dids: list[str]) -> list[str]:
         """Return those of these DIDs that the ledger does not have."""
-        found = await asyncio.gather(*map(self.read, dids))
-        return [did for did, verkey in zip(dids, found, strict=True) if verkey is None]
+        missing: list[str] = []
+        for at in range(0, len(dids), READS_AT_ONCE):
+            some = dids[at : at + READS_AT_ONCE]
+            found = await asyncio.gather(*map(self.read, some))
+            missing += [did for did, verkey in zip(some, found, strict=True) if verkey is None]
+        return missing
 
     async def size(self, node: str) -> int | None:
         """Ask one node how many transactions its ledger has; None if it does not say."""

@@ -108,3 +108,17 @@ def test_the_watch_calls_the_supervisor_for_the_dead_and_ends_with_its_network(
         assert watcher.memory_info().rss < 13 << 20
         processes.save(tmp_path, [])
         assert watcher.wait(timeout=20) == 0
+
+
+def test_frozen_processes_go_on_when_the_owner_is_gone(tmp_path: Path) -> None:
+    """Only so can they see it, and end."""
+    room = str(Path(watch.__file__).parents[1])
+    with psutil.Popen([sys.executable, "-c", "input()"], stdin=-1) as node:
+        node.suspend()
+        processes.save(tmp_path, [NodeProcess(Identity.of(node.pid), (1,))])
+        command = [sys.executable, "-S", "-P", str(Path(watch.__file__)), str(tmp_path)]
+        command += ["--die-with", str(GONE)]
+        with psutil.Popen(command, env=os.environ | {"PYTHONPATH": room}) as watcher:
+            assert watcher.wait(timeout=20) == 0
+        assert node.status() != psutil.STATUS_STOPPED
+        node.communicate(b"\n")

@@ -22,7 +22,10 @@ def main(folder: str, owner: str | None) -> None:
     """Look until the network is stopped, another watcher takes over, or its owner is gone."""
     signal.pthread_sigmask(signal.SIG_SETMASK, [])  # `control` starts us with signals held back
     pause_s = LOOK_S
-    while owner is None or _alive(*_identity(owner)):
+    while True:
+        if owner is not None and not _alive(*_identity(owner)):
+            _thaw(_wanted(folder) or [])
+            return
         time.sleep(pause_s)
         wanted = _wanted(folder)
         if wanted is None:  # a command is at work
@@ -35,6 +38,13 @@ def main(folder: str, owner: str | None) -> None:
         words = ["-P", "-m", "keep_network.supervisor", folder]
         os.spawnv(os.P_WAIT, sys.executable, [sys.executable, *words])  # noqa: S606 - no shell
         pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)  # what dies at once is not tried at once
+
+
+def _thaw(wanted: list[dict[str, dict[str, float]]]) -> None:
+    """Let frozen processes see, too, that the owner is gone; they end by themselves then."""
+    for one in wanted:
+        if _alive(one["who"]["pid"], one["who"]["created"]):
+            os.kill(int(one["who"]["pid"]), signal.SIGCONT)
 
 
 def _wanted(folder: str) -> list[dict[str, dict[str, float]]] | None:
