@@ -8,7 +8,7 @@ DID a new key signs with it. So every move is tried (`reach`), and the result sa
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from keep_ledger.multisig.reach import (
@@ -239,9 +239,21 @@ def quorums(rules: Rules, people: People) -> Quorums:
     owned = _with_owners(game, [action for action in actions if action.owned])
     asked = _asked(game, actions)
     return {
-        action.name: Quorum(action, ways, owned.get(action.name), asked[action.name])
+        action.name: Quorum(
+            action, _told(game, action, ways), owned.get(action.name), asked[action.name]
+        )
         for action, ways in zip(actions, found, strict=True)
     }
+
+
+def _told(game: Game, action: Action, ways: tuple[Way, ...]) -> tuple[Way, ...]:
+    """With the step that is no move: the owner of just this is given a new key."""
+
+    def told(way: Way) -> Way:
+        open_ = way.moves or _without_owner(game, action, game.start(way.people), still=True)
+        return way if open_ else replace(way, moves=("give the owner a new key",))
+
+    return tuple(map(told, ways)) if action.owned else ways
 
 
 def _with_owners(game: Game, actions: list[Action]) -> dict[str, tuple[Way, ...]]:

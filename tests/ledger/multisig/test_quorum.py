@@ -115,6 +115,15 @@ def test_a_coalition_comes_with_its_way() -> None:
     )
 
 
+def test_a_new_key_for_the_owner_is_a_step_that_is_told() -> None:
+    told = quorums(changed(LOCKED, {VERKEY: Or((OWNER, trustees(3)))}), FIVE)
+    assert told["write an attribute of somebody's DID"].sentence == (
+        "Three trustees can write an attribute of somebody's DID"
+        " (first give the owner a new key)."
+    )
+    assert told["give somebody's DID another key"].ways[0].moves == ()
+
+
 def test_only_the_owner_counts_where_there_is_one() -> None:
     told = quorums(changed(LOCKED, {"100--EDIT--*--*--*": And((OWNER, trustees(1)))}), FIVE)
     attribute = told["write an attribute of somebody's DID"]
