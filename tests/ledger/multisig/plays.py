@@ -43,12 +43,12 @@ class Players:
 
     def can(self, board: Board, key: RuleKey) -> bool:
         """Whether they can ever make a write of which none of them is the owner, if it has one."""
-        seen, queue = {board}, deque([board])
+        seen, queue, most = {board}, deque([board]), len(board) + 3 * _PUPPETS
         while queue:
             at = queue.popleft()
             if any(self._accepted((each,), at, None) for each in (*RULES, key)):
                 return True
-            for after in chain(self._register(at), self._turn(at), self._take(at)):
+            for after in chain(self._register(at, most), self._turn(at), self._take(at)):
                 if after not in seen:
                     seen.add(after)
                     queue.append(after)
@@ -82,7 +82,9 @@ class Players:
         told = [Signer(s.did, s.role, free or s.owner, s.known) for s in signers]
         return bool(refusal(self._rules.get(key, Forbidden()), told, author, endorser))
 
-    def _register(self, board: Board) -> Iterator[Board]:
+    def _register(self, board: Board, most: int) -> Iterator[Board]:
+        if len(board) >= most:  # else puppets that are turned make room for more, for ever
+            return
         for role in ("0", "101", ""):
             key = RuleKey("1", "ADD", "role", "*", role)
             if key not in self._rules or board.count((role, True)) >= _PUPPETS:
