@@ -295,10 +295,11 @@ def _rank(way: Way) -> tuple[int, int, tuple[int, ...]]:
 def _without_owner(game: Game, action: Action, at: Stand, *, still: bool = False) -> bool:
     if at.rules:
         return True
-    return any(_opens(game, action, key, at.own, still=still) for key in action.keys)
+    return any(_opens(game, action, key, at, still=still) for key in action.keys)
 
 
-def _opens(game: Game, action: Action, key: RuleKey, own: Counts, *, still: bool) -> bool:
+def _opens(game: Game, action: Action, key: RuleKey, at: Stand, *, still: bool) -> bool:
+    own = at.own
     rule = game.rules.get(key)
     if rule is None:
         return False
@@ -308,7 +309,8 @@ def _opens(game: Game, action: Action, key: RuleKey, own: Counts, *, still: bool
         return True
     if still or key == VERKEY or not by_others(game.verkey, own):
         return False
-    return by_owner(rule, plus(own, one(action.owner)), action.owner)
+    apart = at.others[ROLES.index(action.owner)] > 0
+    return by_owner(rule, plus(own, one(action.owner)) if apart else own, action.owner)
 
 
 def _with_owner(game: Game, action: Action, at: Stand) -> bool:

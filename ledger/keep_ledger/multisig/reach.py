@@ -46,6 +46,9 @@ ROLES = ("0", "2", "101", "201", None)
 MANY = 10**9
 """As many as one likes."""
 
+_PUPPETS = MANY // 10
+"""More than any number of people, and fewer than as many as one likes."""
+
 Counts = tuple[int, ...]
 """People by role, in the order of `ROLES`."""
 
@@ -172,6 +175,17 @@ class Game:
     rules: Rules
     have: Counts
     patience: int = 5_000
+
+    def __post_init__(self) -> None:
+        """Take what asks for more signatures of any role than there are people as what it is.
+
+        Only DIDs registered at will meet it; but `_ample` counts people who turned twice.
+        """
+        everybody = sum(self.have)
+        kept = {
+            key: _for_so_many(constraint, everybody) for key, constraint in self.rules.items()
+        }
+        object.__setattr__(self, "rules", kept)
 
     @cached_property
     def most(self) -> int:
@@ -353,6 +367,21 @@ def signers(constraint: Constraint) -> list[Counts]:
     """Who meets a constraint in one request, the author being the owner if there is one."""
     most = max((leaf.sig_count for leaf in leaves(constraint)), default=0)
     return _smallest(partial(by_anybody, constraint), (max(most, 1),) * len(ROLES))
+
+
+def _for_so_many(constraint: Constraint, everybody: int) -> Constraint:
+    match constraint:
+        case Role(role=role, sig_count=count):
+            beyond = role == ANY and count > everybody
+            return replace(constraint, sig_count=_PUPPETS) if beyond else constraint
+        case And():
+            return And(tuple(_for_so_many(part, everybody) for part in constraint.parts))
+        case Or():
+            return Or(tuple(_for_so_many(part, everybody) for part in constraint.parts))
+        case Forbidden():
+            return constraint
+        case _:
+            assert_never(constraint)
 
 
 def _among(yes: Callable[[Counts], frozenset[int]], number: int, people: Counts) -> bool:

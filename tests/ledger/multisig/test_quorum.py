@@ -147,6 +147,19 @@ def test_what_is_forbidden_takes_a_change_of_rules() -> None:
     assert told.ways[0].moves == ("change the rules",)
 
 
+def test_nobody_counts_twice() -> None:
+    """Neither who turns into something else, nor an owner whose DID is taken over with all others."""
+    alone = {SCHEMA: Role("*", 2), "1--EDIT--role--101--0": Role("101", 0)}
+    rules = changed({}, {CHANGE[0]: trustees(2)} | alone)
+    assert quorums(rules, {"101": 1})["write a schema"].ways == ()
+    node = "0--EDIT--blskey--*--*"
+    for count, ways in ((4, 1), (5, 0)):
+        stewards = And((OWNER, Role("2", count)))
+        rules = changed({}, {VERKEY: Or((OWNER, trustees(2))), node: stewards})
+        told = quorums(rules, {"0": 2, "2": 4})["change the BLS key of somebody's node"]
+        assert len(told.ways) == ways
+
+
 def test_a_lock_out_is_told() -> None:
     rules = changed({key: trustees(9) for key in DEFAULTS}, {SCHEMA: Role("101", 1)})
     told = quorums(rules, FIVE)
