@@ -95,8 +95,6 @@ class Players:
     def _turn(self, board: Board) -> Iterator[Board]:
         for piece in {piece for piece in board if piece[1]}:
             for new in {"0", "101", ""} - {piece[0]}:
-                if board.count((new, True)) >= _PUPPETS:
-                    continue
                 key = RuleKey("1", "EDIT", "role", piece[0], new)
                 ways = ((key,), (key, VERKEY))
                 if key in self._rules and any(self._accepted(w, board, piece) for w in ways):

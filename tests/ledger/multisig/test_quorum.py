@@ -149,8 +149,8 @@ def test_what_is_forbidden_takes_a_change_of_rules() -> None:
 
 def test_nobody_counts_twice() -> None:
     """Neither who turns into something else, nor an owner whose DID is taken over with all others."""
-    alone = {SCHEMA: Role("*", 2), "1--EDIT--role--101--0": Role("101", 0)}
-    rules = changed({}, {CHANGE[0]: trustees(2)} | alone)
+    turned: dict[str, Constraint] = {"1--EDIT--role--101--0": Role("101", 0)}
+    rules = changed({}, turned | {CHANGE[0]: trustees(2), SCHEMA: Role("*", 2)})
     assert quorums(rules, {"101": 1})["write a schema"].ways == ()
     node = "0--EDIT--blskey--*--*"
     for count, ways in ((4, 1), (5, 0)):
