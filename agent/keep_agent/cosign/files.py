@@ -143,7 +143,9 @@ def _scanned(path: Path, raw: bytes) -> list[str]:
     try:
         with Image.open(io.BytesIO(raw), formats=_FORMATS) as picture:
             large = picture.width * picture.height > _MOST_PIXELS
-            found = [] if large else zxingcpp.read_barcodes(picture.convert("L"))
+            grey = None if large else picture.convert("L")
+            kind = zxingcpp.BarcodeFormats(zxingcpp.BarcodeFormat.QRCode)
+            found = [] if grey is None else zxingcpp.read_barcodes(grey, formats=kind)
     except Exception as error:  # a damaged picture makes a decoder raise almost anything
         raise BadCommandError(f"{path} is no picture that can be read") from error
     if large:
