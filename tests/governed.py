@@ -5,6 +5,7 @@ It is not the pool of all other tests. What a test did to rules, keys and roles 
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 import time
@@ -20,6 +21,7 @@ import pytest_asyncio
 from indy_vdr.ledger import build_custom_request
 from nacl.signing import SigningKey
 
+from keep_ledger.indy.objects import ledger_of
 from keep_ledger.multisig.defaults import DEFAULTS
 from keep_ledger.multisig.rules import RuleKey
 from keep_ledger.testing import IndyNetwork
@@ -126,7 +128,19 @@ class Governed:
         except indy_vdr.VdrError as error:
             raise LedgerRefusal(str(error)) from error
         self.expect(body["operation"])
+        await self._spread(ledger_of(body), reply["txnMetadata"]["seqNo"])
         return reply
+
+    async def _spread(self, ledger_id: int, number: int) -> None:
+        """Wait until every node has it: a read may ask one that is a little behind."""
+        operation = {"type": "3", "ledgerId": ledger_id, "data": number}
+        async with asyncio.timeout(20):
+            while True:
+                body = json.dumps(self.request(operation, self.trustees[0]))
+                told = await self._pool.submit_action(build_custom_request(body))
+                if all(json.loads(text)["result"]["data"] for text in told.values()):
+                    return
+                await asyncio.sleep(0.02)
 
     async def ask(self, operation: Json) -> Json:
         """Read something."""

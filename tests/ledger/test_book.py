@@ -390,6 +390,23 @@ async def test_a_write_that_lands_after_a_time_out_is_found(
     assert len(paper.sent) == 1
 
 
+async def test_a_write_that_is_told_can_be_read_from_every_node(tmp_path: Path) -> None:
+    """One node is behind for a while, and one says nothing at all."""
+    paper, request = PaperPool(), nym(Person.new())
+    paper.lands, left = [True], [8]
+
+    def lag(reply: Json) -> None:
+        if reply["type"] == "3" and left[0]:
+            left[0] -= 1
+            reply["data"] = None
+
+    paper.nodes["Node3"].lies = lag
+    paper.nodes["Node4"].down = True
+    async with opened(tmp_path, paper) as book:
+        assert await book.submit(request, signature(request, TRUSTEE)) == 35
+    assert left == [0]
+
+
 async def test_a_write_that_does_not_land_may_be_sent_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

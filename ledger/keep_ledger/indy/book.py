@@ -10,6 +10,7 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -48,6 +49,7 @@ Json = dict[str, Any]
 
 _LOOKS = 6
 _LOOK_S = 1.5
+_SPREAD_S = 2.0
 _SIGNATURE_BYTES = 64
 
 
@@ -205,7 +207,8 @@ class Book:
     async def submit(self, request: Json, signatures: Mapping[str, bytes] | bytes) -> int:
         """Send a signed request and return its sequence number.
 
-        A request that has landed already is not sent again. Sending the same bytes twice is
+        When this returns, every node that answers in time has it, so that it can be read. A request
+        that has landed already is not sent again. Sending the same bytes twice is
         harmless: the ledger answers the second time with what it wrote the first time.
 
         Args:
@@ -219,8 +222,28 @@ class Book:
         """
         wire = _signed(request, signatures)
         digest = hashlib.sha256(wire.signature_input).hexdigest()
-        there = await self._landed(request, digest)
-        return there or await self._send(wire, request, digest)
+        number = await self._landed(request, digest)
+        if number is None:
+            number = await self._send(wire, request, digest)
+            await self._spread(objects.ledger_of(request), number)
+        return number
+
+    async def _spread(self, ledger_id: int, number: int) -> None:
+        """Wait, but not long, until the nodes have a transaction.
+
+        A write is believed when more than f nodes answered; a read may ask another one, which
+        proves what was a moment ago.
+        """
+
+        async def has(node: str) -> None:
+            question = requests.get_txn(number, ledger_id)
+            while (await self.pool.one(question, node)).get("data") is None:  # noqa: ASYNC110 - nodes tell nobody
+                await asyncio.sleep(_SPREAD_S / 40)
+
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_SPREAD_S):
+                nodes = await self.pool.nodes()
+                await asyncio.gather(*map(has, nodes), return_exceptions=True)
 
     async def landed(self, request: Json) -> int | None:
         """The number of the transaction that a request became, None if none is found.
