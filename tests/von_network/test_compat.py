@@ -407,41 +407,37 @@ assert stack.obey() is False
     )
 
 
-def test_a_torn_node_and_a_batch_that_one_alone_has_are_made_good(tmp_path: Path) -> None:
+def test_a_batch_that_too_few_nodes_have_goes_to_more(tmp_path: Path) -> None:
     run(
         """
 from pathlib import Path
-import msgpack
 from keep_network import mend, record
 from keep_network.compat import rocksdb
 network = record.Network(Path(sys.argv[1]), "net", 4, 9701)
 assert mend.mend(network) == []  # never started
-def store(number, ledger, entries):
+def node(number, batches):
     options = rocksdb.Options()
     options.create_if_missing, options.comparator = True, rocksdb.IComparator()
-    place = mend._folder(network, number) / (ledger + "_transactions")
+    place = mend._folder(network, number) / "audit_transactions"
     place.mkdir(parents=True, exist_ok=True)
     log = rocksdb.DB(str(place), options)
-    for entry in range(1, entries + 1):
-        told = {"txn": {"data": {"ledgerSize": {0: 4, 1: 2 * entry, 2: 0}}}}
-        log.put(str(entry).encode(), msgpack.packb(told))
+    for entry in range(1, batches + 1):
+        log.put(str(entry).encode(), b"batch")
     log.close()
-def node(number, batches, torn=0):
-    store(number, "domain", 2 * batches + torn)
-    store(number, "audit", batches)
-    (mend._folder(network, number) / "node_info").write_text(str(number))
-levels = lambda: [mend._level(mend._folder(network, n)).batches for n in network.numbers]
-for number, batches in enumerate((300, 300, 299, 12), 1):
-    node(number, batches)
-assert mend.mend(network) == [] and levels() == [300, 300, 299, 12]
+    (place.parent / "node_info").write_text(str(number))
+batches = lambda: [mend._batches(mend._folder(network, n)) for n in network.numbers]
+for number, count in enumerate((300, 300, 299, 12), 1):
+    node(number, count)
+assert mend.mend(network) == [] and batches() == [300, 300, 299, 12]
 node(3, 301)  # alone
-assert mend.mend(network) == [1] and levels() == [301, 300, 301, 12]
+assert mend.mend(network) == [1] and batches() == [301, 300, 301, 12]
 assert (mend._folder(network, 1) / "node_info").read_text() == "1"
-node(2, 301, torn=1)
-assert not mend._level(mend._folder(network, 2)).whole
-assert mend.mend(network) == [2] and levels() == [301, 301, 301, 12]
-assert all(mend._level(mend._folder(network, n)).whole for n in network.numbers)
 assert mend.mend(network) == []
+network = record.Network(Path(sys.argv[1]), "net", 7, 9701)
+for number, count in enumerate((301, 302, 302, 301, 300, 301, 299), 1):
+    node(number, count)
+changed = mend.mend(network)  # two of seven may lie, so three must have it
+assert len(changed) == 1 and batches().count(302) == 3
 """,
         str(tmp_path),
     )

@@ -71,6 +71,7 @@ def _node(network: record.Network, number: int, helper: Any) -> Any:
     node = importlib.import_module("keep_network.stack").LocalNode(
         helper.name,
         config_helper=helper,
+        bootstrap_cls=importlib.import_module("keep_network.recovery").RecoveringBootstrap,
         ha=address(genesis.HOST, network.node_port(number)),
         cliha=address(genesis.HOST, network.client_port(number)),
     )
