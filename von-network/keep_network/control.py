@@ -24,7 +24,7 @@ from keep_network import (
     supervisor,
     website,
 )
-from keep_network.errors import BadInputError, NetworkError
+from keep_network.errors import BadInputError, NetworkError, NoWriteError
 from keep_network.processes import Identity, NodeProcess
 from keep_network.record import Network
 
@@ -91,7 +91,7 @@ def bring_up(network: Network, wish: Wish, say: Say) -> None:
     try:
         _launch(network, groups, running, started=started, wish=wish, say=say)
         say("waiting for the first write")
-        watch = _watcher(network.folder, started)
+        watch = _watcher(network.folder, running, started)
         asyncio.run(ledger.first_write(network, watch, wish.first_write_s))
         if serve:
             _serve(network, running, started, wish.die_with)
@@ -305,11 +305,16 @@ def _serve(
     website.wait(network, started[-1])
 
 
-def _watcher(folder: Path, started: list[NodeProcess]) -> Callable[[], None]:
+def _watcher(
+    folder: Path, running: list[NodeProcess], started: list[NodeProcess]
+) -> Callable[[], None]:
     def watch() -> None:
-        for one in started:
-            if not one.who.alive():
-                raise NetworkError(f"a node ended at once: {processes.last_words(folder, one)}")
+        for one in [*started, *running]:
+            if one.nodes and not one.who.alive():
+                why = processes.last_words(folder, one)
+                if one in started:
+                    raise NetworkError(f"a node ended at once: {why}")
+                raise NoWriteError(f"{one.names} died meanwhile: {why}")
 
     return watch
 

@@ -3,7 +3,7 @@
 NetworkError           said to the user as one sentence; exit status 1
   BadInputError        the user asked for something that cannot be; exit status 2
   LaggingError         a node does not have what the others have, or says nothing
-  NoWriteError         the nodes run and take no writes
+  NoWriteError         the nodes were started and take no writes
 """
 
 from __future__ import annotations
@@ -22,4 +22,4 @@ class LaggingError(NetworkError):
 
 
 class NoWriteError(NetworkError):
-    """All nodes run, and did not all take a write in time."""
+    """The nodes were started, and did not all take a write."""
