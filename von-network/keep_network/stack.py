@@ -6,15 +6,17 @@ import time
 from typing import Any
 
 from indy_node.server.node import Node
+from plenum.common.constants import AUDIT_LEDGER_ID
 from plenum.common.messages.internal_messages import VoteForViewChange
+from plenum.common.messages.node_messages import ConsistencyProof
 from plenum.common.stacks import NodeZStack
 from plenum.server.replica_validator_enums import STASH_VIEW_3PC
 from plenum.server.suspicion_codes import Suspicions
 
 from keep_network.cut import Cut
 
+LOST_S = 2
 STALLED_S = 10
-BEHIND_S = 4
 AGAIN_S = 12
 
 
@@ -76,15 +78,23 @@ class CuttableStack(NodeZStack):  # type: ignore[misc] # plenum is untyped
 class LocalNode(Node):  # type: ignore[misc] # indy-node is untyped
     """A node of a local network, which comes back into step by itself after any fault.
 
-    It obeys partitions; it tells a node that comes back which requests wait; it replaces a
-    primary that is connected and orders nothing (plenum waits four minutes, and not at all if a
-    catch-up has made it forget the requests); and it catches up when others are ahead (plenum
-    waits for three more checkpoints, which never come if the others cannot go on alone).
+    It obeys partitions; it tells a node that comes back which requests wait; it says again what
+    it has said of a batch that takes long (messages got lost, and plenum says nothing twice); it
+    asks the others how far they are, and catches up with them (plenum waits for three more
+    checkpoints, which never come if the others cannot go on alone); and it replaces a primary
+    that is connected and orders nothing (plenum waits four minutes, and not at all if a catch-up
+    has made it forget the requests).
     """
 
     _seen: Any = None
     _seen_at = 0.0
+    _asked_at = float("-inf")
     _tried_at = float("-inf")
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._ahead: set[str] = set()
+        self.nodeMsgRouter.add((ConsistencyProof, self._hear_how_far))
 
     @property
     def nodeStackClass(self) -> type[CuttableStack]:  # noqa: N802 - plenum's name
@@ -110,12 +120,18 @@ class LocalNode(Node):  # type: ignore[misc] # indy-node is untyped
                 self.sendToNodes(self.createPropagate(state.request, client), joined)
 
     def checkPerformance(self) -> Any:  # noqa: N802 - plenum's name; called every PerfCheckFreq
-        """Do something about standstill: catch up, or vote for another primary."""
+        """Do something about standstill: speak again, catch up, vote for another primary."""
         still_s = self._standstill_s()
-        if still_s > BEHIND_S and self._may_catch_up() and self._behind():
-            self._tried_at = time.perf_counter()
-            self.start_catchup()
-            return False
+        if still_s > LOST_S:
+            if self._behind() and self._may_catch_up():
+                self._tried_at = time.perf_counter()
+                self.start_catchup()
+                return False
+            waiting = self._waiting(LOST_S)
+            if waiting:
+                self._say_again()
+            if waiting or time.perf_counter() - self._asked_at > AGAIN_S:
+                self._ask_how_far()
         if still_s > STALLED_S and self._waiting(STALLED_S):
             vote = VoteForViewChange(Suspicions.PRIMARY_DEGRADED)
             self.master_replica.internal_bus.send(vote)
@@ -147,21 +163,42 @@ class LocalNode(Node):  # type: ignore[misc] # indy-node is untyped
             for state in self.requests.values()
         )
 
+    def _say_again(self) -> None:
+        """Repeat our part of each batch that is not ordered, for those who have missed it."""
+        order = self.master_replica._ordering_service  # noqa: SLF001 - plenum has no way to repeat
+        for key in sorted({*order.sent_preprepares, *order.prePrepares}):
+            batch = order.get_preprepare(*key)
+            if key[0] != self.viewNo or key[1] <= self.master_last_ordered_3PC[1]:
+                continue
+            if key in order.sent_preprepares:
+                order._send(batch)  # noqa: SLF001 - as above
+            elif self._has_said(order.prepares, key):
+                order._do_prepare(batch)  # noqa: SLF001 - as above
+            if self._has_said(order.commits, key):
+                order._do_commit(order.prepares[key].msg)  # noqa: SLF001 - as above
+
+    def _has_said(self, votes: Any, key: tuple[int, int]) -> bool:
+        return key in votes and self.master_replica.name in votes[key].voters
+
+    def _ask_how_far(self) -> None:
+        """Tell others where our audit ledger ends; who is ahead proves it."""
+        self._asked_at = time.perf_counter()
+        self.sendToNodes(self.getLedgerStatus(AUDIT_LEDGER_ID), self.nodestack.connecteds)
+
+    def _hear_how_far(self, proof: Any, sender: str) -> None:
+        """Note who is ahead of us."""
+        ours = self.getLedger(AUDIT_LEDGER_ID).size
+        if proof.ledgerId == AUDIT_LEDGER_ID and proof.seqNoEnd > ours:
+            self._ahead.add(sender)
+        self.ledgerManager.processConsistencyProof(proof, sender)
+
     def _behind(self) -> bool:
-        """Say whether more nodes than may lie are ahead of us, in this view or in a later one."""
-        replica, ordered = self.master_replica, self.master_last_ordered_3PC[1]
-        order, checkpoints = replica._ordering_service, replica._checkpointer  # noqa: SLF001
-        ahead = [
-            *(votes.voters for (_, number), votes in order.commits.items() if number > ordered),
-            *(
-                senders
-                for key, senders in checkpoints._received_checkpoints.items()  # noqa: SLF001
-                if key.pp_seq_no > ordered
-            ),
-        ]
-        enough = self.quorums.weak.is_reached
-        later_view = order._stasher.stash_size(STASH_VIEW_3PC)  # noqa: SLF001
-        return bool(later_view) or any(enough(len(those - {self.name})) for those in ahead)
+        """Say whether more nodes than may lie are ahead of us, or speak of a later view."""
+        ahead, self._ahead = self._ahead, set()
+        stasher = self.master_replica._ordering_service._stasher  # noqa: SLF001 - not told else
+        return self.quorums.weak.is_reached(len(ahead)) or bool(
+            stasher.stash_size(STASH_VIEW_3PC)
+        )
 
     async def prod(self, limit: int | None = None) -> int:
         """Do what there is to do, and return how much it was."""
