@@ -48,9 +48,14 @@ class Client:
         self.repeated = 0
 
     @classmethod
-    async def open(cls, genesis: Path, *, reply_s: int = 30) -> Self:
-        """Connect; a request fails after so many seconds without an answer."""
-        indy_vdr.set_config({"ack_timeout": reply_s, "reply_timeout": reply_s})
+    async def open(cls, genesis: Path, *, reply_s: int = 30, ack_s: int | None = None) -> Self:
+        """Connect.
+
+        Args:
+            reply_s: a request fails after so many seconds without an answer.
+            ack_s: a read goes to other nodes after so many seconds of silence.
+        """
+        indy_vdr.set_config({"ack_timeout": ack_s or reply_s, "reply_timeout": reply_s})
         return cls(await indy_vdr.open_pool(transactions_path=str(genesis)))
 
     async def write(self, *, again: bool = False) -> str:

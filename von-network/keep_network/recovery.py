@@ -42,10 +42,14 @@ class RecoveringBootstrap(NodeBootstrap):  # type: ignore[misc] # indy-node is u
         """Apply the last batch of each ledger once more, and fill states that are empty."""
         for ledger_id, (numbers, root) in self._again.items():
             ledger, state = self._stores(ledger_id)
-            for number in numbers:
-                self._apply(ledger_id, state, ledger.getBySeqNo(number))
+            batch = [self._update_txn_with_extra_data(ledger.getBySeqNo(n)) for n in numbers]
+            for txn in [] if state.isEmpty else batch:
+                self.write_manager.restore_state(txn, ledger_id)
             if state.committedHeadHash != root:
-                _set_root(state, BLANK_ROOT)
+                _set_root(state, BLANK_ROOT)  # to be made from the whole ledger
+            for txn in batch:
+                self.db_manager.ts_store.set(get_txn_time(txn), root, ledger_id=ledger_id)
+            self.node.updateSeqNoMap(batch, ledger_id)
         self._again.clear()
         super().upload_states(*ledger_ids)
 
@@ -66,13 +70,6 @@ class RecoveringBootstrap(NodeBootstrap):  # type: ignore[misc] # indy-node is u
         _truncate(ledger, size)
         _set_root(state, self._root(last - 1, ledger_id))
         return range(before + 1, size + 1), self._root(last, ledger_id)
-
-    def _apply(self, ledger_id: int, state: Any, stored: Any) -> None:
-        """Write a transaction to the state and to the indexes, as after a catch-up."""
-        txn = self._update_txn_with_extra_data(stored)
-        self.write_manager.restore_state(txn, ledger_id)
-        self.db_manager.ts_store.set(get_txn_time(txn), state.headHash, ledger_id=ledger_id)
-        self.node.updateSeqNoMap([txn], ledger_id)
 
     @property
     def _audit(self) -> Any:
@@ -119,7 +116,7 @@ def _truncate(ledger: Any, size: int) -> None:
 
 
 def _set_root(state: Any, root: bytes) -> None:
-    """Let a state be what it was; empty, if its store does not have that any more."""
+    """Let a state be what it was; empty, if its store does not have that (any more)."""
     try:
         state.revertToHead(root)
     except KeyError:
