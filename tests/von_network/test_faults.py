@@ -18,6 +18,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+import deadly
 import pytest
 from indy_client import Client, until
 from indy_vdr import VdrError
@@ -97,67 +98,13 @@ async def test_writes_go_on_when_one_node_of_four_is_killed_and_it_catches_up(
     assert await client.missing(client.written) == []
 
 
-DEADLY = """
-def __deadly():
-    import os, sys
-    from pathlib import Path
-    from keep_network.compat.rocksdb import DB
-
-    opened, put, write = DB.__init__, DB.put, DB.write
-    wish, begun, left = Path(%r), set(), []
-
-    def open_(self, path, *args, **options):
-        self.name = Path(path).name
-        opened(self, path, *args, **options)
-
-    def count(self):
-        if sys.argv[2] != "4" or not wish.exists():
-            return
-        store, times = wish.read_text().split()
-        begun.update({self.name} & {"domain_transactions"})
-        left.extend([self.name] * (bool(begun) and self.name == store))
-        if len(left) == int(times):
-            wish.unlink()
-            os.kill(os.getpid(), 9)
-
-    def put_(self, *args):
-        put(self, *args)
-        count(self)
-
-    def write_(self, *args, **options):
-        write(self, *args, **options)
-        count(self)
-
-    DB.__init__, DB.put, DB.write = open_, put_, write_
-
-__deadly()
-"""
-"""Kills Node4 at its n-th write to a store from the beginning of a batch on, as a file wishes."""
-
-
 @pytest.fixture
 def wish(broken: Network) -> Path:
     """A file for "store n": Node4 dies at its n-th write to that store in the next batch."""
-    file = broken.folder / "die"
-    config = broken.folder / "etc" / "indy_config.py"
-    config.write_text(f"NETWORK_NAME = 'sandbox'\n{DEADLY % str(file)}")
+    file = deadly.prepare(broken.folder, "4")
     broken.kill(4)
     broken.heal()
     return file
-
-
-STORES = (
-    "domain_transactions",
-    "domain_merkleLeaves",
-    "domain_merkleNodes",
-    "domain_state",
-    "idr_cache_db",
-    "audit_transactions",
-    "audit_merkleLeaves",
-    "state_ts_db",
-    "seq_no_db",
-)
-"""What a node writes of a batch, in this order."""
 
 
 async def dies_and_votes(network: Network, client: Client, wish: Path) -> None:
@@ -179,7 +126,7 @@ async def test_a_node_that_is_killed_between_any_two_of_its_writes_takes_part_ag
     broken: Network, client: Client, wish: Path
 ) -> None:
     """A node whose state is not that of its transactions would never vote again."""
-    for store in STORES if LONG else ("domain_merkleLeaves", "domain_state"):
+    for store in deadly.STORES if LONG else ("domain_merkleLeaves", "domain_state"):
         await asyncio.to_thread(wish.write_text, f"{store} 1")
         await client.write_many(3, 3)
         await dies_and_votes(broken, client, wish)

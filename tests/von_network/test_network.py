@@ -12,12 +12,15 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import base58
+import deadly
 import pytest
 from indy_client import Client, until
+from indy_vdr import VdrError
 from pool import MANAGE, Network, manage
 
 pytestmark = pytest.mark.pool
@@ -165,6 +168,31 @@ async def test_all_is_there_after_sudden_ends_in_the_middle_of_writes(own: Netwo
     client = await Client.open(own.genesis)
     assert await client.missing(written) == []
     await client.write()
+
+
+@long
+async def test_all_is_there_after_a_sudden_end_at_each_write_of_each_node(own: Network) -> None:
+    """All nodes live in one process: one has written a batch so far, others another part."""
+    wish = deadly.prepare(own.folder, "1,2,3,4")
+    own.stop()
+    own.start()
+    written: list[str] = []
+    for store in deadly.STORES:
+        for node in range(1, 5):
+            client = await Client.open(own.genesis, reply_s=1)
+            await asyncio.to_thread(wish.write_text, f"{store} {node}")
+            while await asyncio.to_thread(wish.exists):
+                with suppress(VdrError):
+                    await client.write()
+            written += client.written
+            own.start()
+            client = await Client.open(own.genesis)
+            await client.write_many(3, 1)
+            assert len(await client.sizes(4)) == 1
+            assert await client.missing(written) == []
+    logs = [path.read_text() for path in (own.folder / "log").rglob("*.log")]
+    assert logs
+    assert not any("incorrect state trie root" in text for text in logs)
 
 
 @long
