@@ -145,13 +145,19 @@ async def test_a_node_that_is_killed_in_its_catch_up_takes_part_again(
     assert await client.missing(client.written) == []
 
 
-async def test_a_node_that_has_lost_its_state_makes_it_from_its_ledger(
+async def test_a_node_whose_state_is_not_that_of_its_ledger_makes_it_again(
     broken: Network, client: Client
 ) -> None:
-    await client.write_many(3, 3)
+    """So did an earlier version leave a node that was killed inside a batch."""
+    state = broken.folder / "data" / "sandbox" / "data" / "Node4" / "domain_state"
     broken.kill(4)
-    data = broken.folder / "data" / "sandbox" / "data" / "Node4"
-    await asyncio.to_thread(shutil.rmtree, data / "domain_state")
+    old = await asyncio.to_thread(shutil.copytree, state, broken.folder / "old_state")
+    await asyncio.to_thread(broken.heal)
+    await client.write_many(5, 1)
+    await everywhere(client)
+    broken.kill(4)
+    await asyncio.to_thread(shutil.rmtree, state)
+    await asyncio.to_thread(shutil.move, old, state)
     await comes_back_and_votes(broken, client)
     assert await client.missing(client.written) == []
 

@@ -314,7 +314,7 @@ def _watcher(
                 why = processes.last_words(folder, one)
                 if one in started:
                     raise NetworkError(f"a node ended at once: {why}")
-                raise NoWriteError(f"{one.names} died meanwhile: {why}")
+                raise NoWriteError(f"{one.names} died while a write was waited for: {why}")
 
     return watch
 

@@ -1,4 +1,4 @@
-"""What a sudden end of all nodes can leave: a batch that one node alone has.
+"""What a sudden end of all nodes can leave: a batch that too few of them have.
 
 What it leaves inside a node, each node makes good by itself (`recovery.py`).
 """

@@ -76,11 +76,11 @@ class RecoveringBootstrap(NodeBootstrap):  # type: ignore[misc] # indy-node is u
         return self.db_manager.get_ledger(AUDIT_LEDGER_ID)
 
     def _told(self, batch: int) -> dict[str, dict[int, Any]]:
-        """Return what the audit ledger says of a batch; 0 is the genesis."""
+        """Return what the audit ledger says of a batch."""
         return dict(get_payload_data(self._audit.getBySeqNo(batch)))
 
     def _size(self, batch: int, ledger_id: int) -> int:
-        """Return how many transactions a ledger has after a batch."""
+        """Return how many transactions a ledger has after a batch; 0 is the genesis."""
         if batch < 1:
             return self._genesis(ledger_id)
         return int(self._told(batch)[AUDIT_TXN_LEDGERS_SIZE][ledger_id])

@@ -193,7 +193,7 @@ class LocalNode(Node):  # type: ignore[misc] # indy-node is untyped
         self.ledgerManager.processConsistencyProof(proof, sender)
 
     def _behind(self) -> bool:
-        """Say whether more nodes than may lie are ahead of us, or speak of a later view."""
+        """Say whether more nodes than may lie are ahead of us, or any speaks of a later view."""
         ahead, self._ahead = self._ahead, set()
         stasher = self.master_replica._ordering_service._stasher  # noqa: SLF001 - not told else
         return self.quorums.weak.is_reached(len(ahead)) or bool(
