@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from desk import Desk
-from keep_agent.cosign.signers import open_signer
+from keep_agent.cli.multisig.signing_keys import open_signer
 from keep_ledger.errors import NotWrittenError
 from keep_ledger.identifiers import Did
 from keep_ledger.indy import auth

@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
 
-from keep_agent.cli import REFUSED, main
-from keep_agent.cosign.sight import GENESIS
-from keep_agent.cosign.typed import KEY_FILE
+from keep_agent.cli.main import REFUSED, main
+from keep_agent.cli.multisig.ledger_view import GENESIS
+from keep_agent.cli.multisig.secret_input import KEY_FILE
 from screen import Screen
 from story import ClaimError, claim
 

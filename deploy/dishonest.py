@@ -9,14 +9,14 @@ from pathlib import Path
 import aiohttp
 
 from evidence import opened
-from keep_agent import envelope
 from keep_agent.client import Json
-from keep_agent.formats import PROOF, attach
-from keep_agent.keys import Keys
-from keep_agent.message import Thread
-from keep_agent.objects import Objects
-from keep_agent.proofs import Prover
-from keep_agent.protocols.present_proof import Presentation
+from keep_agent.core.message import Thread
+from keep_agent.credentials.formats import PROOF, attach
+from keep_agent.credentials.ledger_objects import Objects
+from keep_agent.credentials.presentations import Prover
+from keep_agent.didcomm import envelope
+from keep_agent.identity.keys import Keys
+from keep_agent.protocols.present_proof_2 import Presentation
 from keep_ledger.plugins import LedgerConfig, Ledgers
 from keep_zkp.native import Native, Scope
 from stage import NETWORK, Agent

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from keep_agent.machine import Command, Exchange, Protocol, Step
-from keep_agent.message import Json, TypeUri
+from keep_agent.core.machine import Command, Exchange, Protocol, Step
+from keep_agent.core.message import Json, TypeUri
 
 
 class Party:

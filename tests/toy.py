@@ -12,8 +12,7 @@ from typing import Protocol as Port
 
 import base58
 
-from keep_agent.errors import LocalError, RefusedError
-from keep_agent.machine import (
+from keep_agent.core.machine import (
     GONE,
     START,
     Command,
@@ -26,8 +25,9 @@ from keep_agent.machine import (
     abandoning,
     rule,
 )
-from keep_agent.message import Ack, Message
-from keep_agent.store import Store
+from keep_agent.core.message import Ack, Message
+from keep_agent.errors import LocalError, RefusedError
+from keep_agent.store.store import Store
 
 KEY = base58.b58encode(b"k" * 32).decode()
 URI = "https://didcomm.org/toy/1.2"

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from keep_agent.cli import main
+from keep_agent.cli.main import main
 
 sys.exit(main())

@@ -16,13 +16,13 @@ from typing import Any
 
 from aiohttp import web
 
+from keep_agent.core.loop_monitor import Stall
+from keep_agent.core.machine import Data, Protocol
 from keep_agent.errors import BadCommandError, KeepError, NotFoundError, UnavailableError
-from keep_agent.machine import Data, Protocol
-from keep_agent.rows import Commit
 from keep_agent.settings import Keys, Settings, open_keys
-from keep_agent.stall import Stall
-from keep_agent.store import Profile, Store
-from keep_agent.tenant import MAIN, Surroundings, Tenant
+from keep_agent.store.rows import Commit
+from keep_agent.store.store import Profile, Store
+from keep_agent.tenants.tenant import MAIN, Surroundings, Tenant
 from keep_agent.transport.egress import Egress
 from keep_agent.transport.guard import Guard
 from keep_agent.transport.http import Limits, inbound_app, listening

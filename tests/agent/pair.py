@@ -13,16 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from keep_agent.app import load_protocols
-from keep_agent.connections import CONNECTION, Connection
-from keep_agent.envelope import seal
+from keep_agent.core.machine import Command, Exchange, Protocol
+from keep_agent.core.message import Json
+from keep_agent.didcomm.envelope import seal
 from keep_agent.errors import PeerError, UnavailableError
-from keep_agent.keys import LocalKey, NewKey, base58_key
-from keep_agent.machine import Command, Exchange, Protocol
-from keep_agent.message import Json
+from keep_agent.identity.connections import CONNECTION, Connection
+from keep_agent.identity.keys import LocalKey, NewKey, base58_key
 from keep_agent.protocols import did_exchange, out_of_band
-from keep_agent.rows import Commit
-from keep_agent.store import Store
-from keep_agent.tenant import Surroundings, Tenant
+from keep_agent.store.rows import Commit
+from keep_agent.store.store import Store
+from keep_agent.tenants.tenant import Surroundings, Tenant
 from keep_agent.transport.egress import Delivered, Delivery, Refused, Retry
 from keep_ledger.plugins import Ledgers
 from keep_zkp.native import Native

@@ -8,11 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from keep_agent.connections import CONNECTION, INVITATION, Connection, InvitationRecord
-from keep_agent.dids import DidDocument, Resolver
-from keep_agent.handshake import Introductions
-from keep_agent.keys import Keys
-from keep_agent.machine import (
+from keep_agent.core.machine import (
     START,
     Command,
     Consume,
@@ -25,8 +21,12 @@ from keep_agent.machine import (
     Via,
     exchange_id,
 )
-from keep_agent.message import Json, Message, new_id
-from keep_agent.protocols import did_exchange, discover_features, out_of_band, trust_ping
+from keep_agent.core.message import Json, Message, new_id
+from keep_agent.identity.connections import CONNECTION, INVITATION, Connection, InvitationRecord
+from keep_agent.identity.dids import DidDocument, Resolver
+from keep_agent.identity.introductions import Introductions
+from keep_agent.identity.keys import Keys
+from keep_agent.protocols import did_exchange, discover_features_2, out_of_band, trust_ping
 
 RECORDED = Path(__file__).with_name("recorded.jsonl")
 """Messages between two Credo 0.6 agents, as they were before sealing."""
@@ -48,7 +48,7 @@ class Paper:
             endpoint=f"http://{name}.example/d/main",
             protocols={
                 module.PROTOCOL.name: module.PROTOCOL
-                for module in (did_exchange, discover_features, out_of_band, trust_ping)
+                for module in (did_exchange, discover_features_2, out_of_band, trust_ping)
             },
         )
 

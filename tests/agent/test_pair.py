@@ -10,19 +10,19 @@ from typing import Any
 import pytest
 from agent.pair import Agent, Pair, packed, stranger
 
-from keep_agent.connections import CONNECTION, CONNECTIONLESS
+from keep_agent.core.machine import ABANDONED, Exchange, PutKey, ReportProblem
+from keep_agent.core.message import Json, ProblemReport, Thread
 from keep_agent.errors import BadEnvelopeError, PeerError
-from keep_agent.keys import NewKey, to_verkey
-from keep_agent.machine import ABANDONED, Exchange, PutKey, ReportProblem
-from keep_agent.message import Json, ProblemReport, Thread
+from keep_agent.identity.connections import CONNECTION, CONNECTIONLESS
+from keep_agent.identity.keys import NewKey, to_verkey
 from keep_agent.protocols import (
     basic_message,
     did_exchange,
-    discover_features,
+    discover_features_2,
     out_of_band,
     trust_ping,
 )
-from keep_agent.rows import Commit
+from keep_agent.store.rows import Commit
 
 HELLO = basic_message.SendMessage(content="hello")
 DONE = out_of_band.State.DONE
@@ -69,11 +69,11 @@ async def test_two_agents_connect_and_greet(pair: Pair) -> None:
 
 async def test_they_tell_each_other_what_they_speak(pair: Pair) -> None:
     hers, _ = await pair.connect()
-    protocol = discover_features.PROTOCOL
+    protocol = discover_features_2.PROTOCOL
     every = {"feature-type": "protocol", "match": "*"}
-    command = discover_features.SendQueries.model_validate({"queries": [every]})
+    command = discover_features_2.SendQueries.model_validate({"queries": [every]})
     await pair.alice.start(protocol, command, hers.id)
-    x = await pair.alice.reached(protocol, discover_features.State.COMPLETED)
+    x = await pair.alice.reached(protocol, discover_features_2.State.COMPLETED)
     told = {d.id for d in x.data.disclosures}
     assert "https://didcomm.org/didexchange/1.1" in told
     assert "https://didcomm.org/discover-features/1.0" in told
@@ -315,12 +315,12 @@ async def test_sec_e_10_a_third_party_cannot_end_an_exchange(pair: Pair) -> None
     _, his = await pair.connect()
     thief, _ = await pair.connect(pair.mallory)
     pair.wire.held = []
-    command = discover_features.SendQueries.model_validate(
+    command = discover_features_2.SendQueries.model_validate(
         {"queries": [{"feature-type": "protocol", "match": "*"}]}
     )
-    x = await pair.faber.start(discover_features.PROTOCOL, command, his.id)
+    x = await pair.faber.start(discover_features_2.PROTOCOL, command, his.id)
     report = ProblemReport.of("e.p.bad").model_copy(update={"thread": Thread(thid=x.thid)})
-    for kind in (ProblemReport.TYPE, f"{discover_features.URI}/problem-report"):
+    for kind in (ProblemReport.TYPE, f"{discover_features_2.URI}/problem-report"):
         await refused(pair.mallory.stolen(thief, report.wire(kind)))
     assert await unchanged(pair.faber, x)
 

@@ -11,10 +11,10 @@ from bench.raw import VALUES, question
 from bench.scene import Scene, follow, start
 from partners import automate, connect
 
-from keep_agent.rows import Commit
-from keep_agent.store import Profile, Store
-from keep_agent.tenant import MAIN
-from keep_agent.wallet import CREDENTIAL, held
+from keep_agent.credentials.wallet import CREDENTIAL, held
+from keep_agent.store.rows import Commit
+from keep_agent.store.store import Profile, Store
+from keep_agent.tenants.tenant import MAIN
 from keep_ledger.interface import CredDef
 from processes import free_ports
 

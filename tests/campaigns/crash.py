@@ -32,8 +32,8 @@ from partners import automate, connect
 from pool import Network
 
 from keep_agent.client import Client
+from keep_agent.core.message import new_id
 from keep_agent.errors import KeepError, UnavailableError
-from keep_agent.message import new_id
 from processes import free_ports, run
 
 AT_ONCE = 3

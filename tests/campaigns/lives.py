@@ -17,9 +17,9 @@ from campaigns.mortal import Fuse, Life
 
 from keep_agent.client import Client
 from keep_agent.errors import UnavailableError
-from keep_agent.rows import Commit
-from keep_agent.store import Store
-from keep_agent.tenant import MAIN
+from keep_agent.store.rows import Commit
+from keep_agent.store.store import Store
+from keep_agent.tenants.tenant import MAIN
 
 ADMIN_KEY = "campaign-admin-key"
 READY_S = 30.0

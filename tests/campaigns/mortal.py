@@ -25,15 +25,15 @@ import wallets
 from aries_askar import Session
 
 import keep_ledger.memory
-from keep_agent import outbox
 from keep_agent.api.app import admin_app
 from keep_agent.app import running
-from keep_agent.dispatch import Dispatcher
-from keep_agent.later import Later
+from keep_agent.core.dispatch import Dispatcher
+from keep_agent.core.scheduler import Later
+from keep_agent.didcomm import outbox
 from keep_agent.logs import set_up
 from keep_agent.settings import Settings
-from keep_agent.store import Profile
-from keep_agent.tenant import Tenant
+from keep_agent.store.store import Profile
+from keep_agent.tenants.tenant import Tenant
 from keep_agent.transport.egress import Egress
 from keep_ledger.plugins import Fetch, LedgerConfig
 from keep_zkp.native import Lane

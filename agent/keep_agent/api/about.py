@@ -11,12 +11,12 @@ from typing import Any
 
 from aiohttp import web
 
-from keep_agent.api.door import TENANT, answer, problem
+from keep_agent.api.auth import TENANT, answer, problem
 from keep_agent.api.ledgers import shown
+from keep_agent.core.machine import START, Command, Expired, Protocol
+from keep_agent.core.message import Json
 from keep_agent.errors import NotFoundError
-from keep_agent.machine import START, Command, Expired, Protocol
-from keep_agent.message import Json
-from keep_agent.tenant import Tenant
+from keep_agent.tenants.tenant import Tenant
 
 PACKAGES = ("indykeep", "aiohttp", "aries-askar", "anoncreds", "indy-vdr")
 

@@ -8,15 +8,15 @@ from typing import Any
 from aiohttp import web
 
 from keep_agent.api.about import About
-from keep_agent.api.asked import Waits
-from keep_agent.api.door import Callers, Door, hosts_of
+from keep_agent.api.auth import Callers, Door, hosts_of
 from keep_agent.api.events import Events
 from keep_agent.api.exchanges import Exchanges
 from keep_agent.api.ledgers import LedgerReads
+from keep_agent.api.requests import Waits
 from keep_agent.api.resources import Resources
-from keep_agent.machine import Protocol
+from keep_agent.core.machine import Protocol
 from keep_agent.settings import Keys, Settings
-from keep_agent.tenant import MAIN, Tenant
+from keep_agent.tenants.tenant import MAIN, Tenant
 
 BODY_MAX = 1 << 20
 

@@ -8,10 +8,10 @@ from functools import partial
 
 from aiohttp import web
 
-from keep_agent.api.asked import Query, Waits
-from keep_agent.api.door import TENANT, answer
+from keep_agent.api.auth import TENANT, answer
+from keep_agent.api.requests import Query, Waits
 from keep_agent.errors import BadCommandError, UnavailableError
-from keep_agent.tenant import Tenant
+from keep_agent.tenants.tenant import Tenant
 
 PAGE = 500
 MOST = 1000

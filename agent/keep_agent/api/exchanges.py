@@ -8,13 +8,13 @@ from typing import Any
 
 from aiohttp import web
 
-from keep_agent.api.asked import Query, Waits, read_body
-from keep_agent.api.door import TENANT, answer
+from keep_agent.api.auth import TENANT, answer
+from keep_agent.api.requests import Query, Waits, read_body
+from keep_agent.core.machine import ABANDONED, Command, Exchange, Expired, Protocol, exchange_id
+from keep_agent.core.message import Json
+from keep_agent.core.policy import parse_command
 from keep_agent.errors import BadCommandError, NotFoundError
-from keep_agent.machine import ABANDONED, Command, Exchange, Expired, Protocol, exchange_id
-from keep_agent.message import Json
-from keep_agent.policy import parse_command
-from keep_agent.tenant import Tenant
+from keep_agent.tenants.tenant import Tenant
 
 BY_THREAD = "-"
 """Stands for the id where the query names thread and connection."""

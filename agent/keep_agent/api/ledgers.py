@@ -7,11 +7,11 @@ from dataclasses import asdict
 
 from aiohttp import web
 
-from keep_agent.api.asked import read_as
-from keep_agent.api.door import TENANT, answer
-from keep_agent.desk import AcceptAgreement
+from keep_agent.api.auth import TENANT, answer
+from keep_agent.api.requests import read_as
+from keep_agent.core.message import Json
 from keep_agent.errors import NotFoundError
-from keep_agent.message import Json
+from keep_agent.registry.commands import AcceptAgreement
 from keep_ledger.interface import CredDef, LedgerStatus, Nym, Registry, Schema
 
 

@@ -9,9 +9,13 @@ from typing import Any
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict
 
-from keep_agent.api.asked import Query, Waits, read_as, read_body
-from keep_agent.api.door import TENANT, answer
-from keep_agent.desk import (
+from keep_agent.api.auth import TENANT, answer
+from keep_agent.api.requests import Query, Waits, read_as, read_body
+from keep_agent.core.machine import Protocol
+from keep_agent.core.message import Json
+from keep_agent.core.policy import Policy
+from keep_agent.errors import BadCommandError
+from keep_agent.registry.commands import (
     SCHEMA,
     CreateCredDef,
     CreateDid,
@@ -20,11 +24,7 @@ from keep_agent.desk import (
     RotateKey,
     WriteEndpoint,
 )
-from keep_agent.errors import BadCommandError
-from keep_agent.jobs import JOB, OPEN, Job, State
-from keep_agent.machine import Protocol
-from keep_agent.message import Json
-from keep_agent.policy import Policy
+from keep_agent.registry.jobs import JOB, OPEN, Job, State
 
 PAGE = 100
 MOST = 1000

@@ -8,8 +8,8 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from keep_agent.machine import START, Command, Data, Exchange, Protocol, Role, Step, rule
-from keep_agent.message import Message, Wire
+from keep_agent.core.machine import START, Command, Data, Exchange, Protocol, Role, Step, rule
+from keep_agent.core.message import Message, Wire
 
 URI = "https://didcomm.org/basicmessage/1.0"
 MAX_TEXT = 50_000

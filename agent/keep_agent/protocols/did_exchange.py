@@ -9,16 +9,7 @@ from typing import Protocol as Port
 
 from pydantic import Field
 
-from keep_agent.connections import (
-    Acquaintances,
-    Address,
-    Connection,
-    InvitationRecord,
-    NewDid,
-    shown,
-)
-from keep_agent.errors import NotNowError, PeerError, RefusedError
-from keep_agent.machine import (
+from keep_agent.core.machine import (
     ABANDONED,
     START,
     Command,
@@ -34,7 +25,16 @@ from keep_agent.machine import (
     Write,
     rule,
 )
-from keep_agent.message import Attachment, Id, Json, Message, ProblemReport, Thread
+from keep_agent.core.message import Attachment, Id, Json, Message, ProblemReport, Thread
+from keep_agent.errors import NotNowError, PeerError, RefusedError
+from keep_agent.identity.connections import (
+    Acquaintances,
+    Address,
+    Connection,
+    InvitationRecord,
+    NewDid,
+    shown,
+)
 
 URI = "https://didcomm.org/didexchange/1.1"
 DAY_S = 24 * 3600

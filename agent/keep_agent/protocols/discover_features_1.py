@@ -9,7 +9,7 @@ from typing import Protocol as Port
 
 from pydantic import Field
 
-from keep_agent.machine import (
+from keep_agent.core.machine import (
     GONE,
     START,
     Command,
@@ -21,7 +21,7 @@ from keep_agent.machine import (
     abandoning,
     rule,
 )
-from keep_agent.message import Message, Wire
+from keep_agent.core.message import Message, Wire
 
 URI = "https://didcomm.org/discover-features/1.0"
 MOST_PROTOCOLS = 500

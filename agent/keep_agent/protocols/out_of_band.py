@@ -10,31 +10,7 @@ from typing import Protocol as Port
 
 from pydantic import Field, ValidationError, model_validator
 
-from keep_agent.connections import (
-    CONNECTIONLESS,
-    Acquaintances,
-    Address,
-    Connection,
-    InvitationRecord,
-    shown,
-)
-from keep_agent.errors import (
-    BadCommandError,
-    NotNowError,
-    PeerError,
-    RefusedError,
-)
-from keep_agent.links import (
-    MAX_INVITATION,
-    digest,
-    link,
-    minors_of,
-    read_link,
-    read_object,
-    read_time,
-    write_time,
-)
-from keep_agent.machine import (
+from keep_agent.core.machine import (
     START,
     Command,
     Consume,
@@ -49,7 +25,7 @@ from keep_agent.machine import (
     Write,
     rule,
 )
-from keep_agent.message import (
+from keep_agent.core.message import (
     PREFIX,
     Attachment,
     AttachmentData,
@@ -60,6 +36,30 @@ from keep_agent.message import (
     TypeUri,
     Wire,
     new_id,
+)
+from keep_agent.didcomm.invitation_urls import (
+    MAX_INVITATION,
+    digest,
+    link,
+    minors_of,
+    read_link,
+    read_object,
+    read_time,
+    write_time,
+)
+from keep_agent.errors import (
+    BadCommandError,
+    NotNowError,
+    PeerError,
+    RefusedError,
+)
+from keep_agent.identity.connections import (
+    CONNECTIONLESS,
+    Acquaintances,
+    Address,
+    Connection,
+    InvitationRecord,
+    shown,
 )
 
 URI = "https://didcomm.org/out-of-band/1.1"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import ClassVar
 
-from keep_agent.machine import (
+from keep_agent.core.machine import (
     GONE,
     START,
     Command,
@@ -17,7 +17,7 @@ from keep_agent.machine import (
     Step,
     rule,
 )
-from keep_agent.message import Message
+from keep_agent.core.message import Message
 
 URI = "https://didcomm.org/trust_ping/1.0"
 

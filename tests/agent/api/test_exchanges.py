@@ -13,8 +13,8 @@ from agent.api.conftest import KEY, Agent, Connected, settings
 from keep_agent.api.app import admin_app
 from keep_agent.app import running
 from keep_agent.client import Client
+from keep_agent.core.machine import exchange_id
 from keep_agent.errors import BadCommandError, NotFoundError, NotNowError
-from keep_agent.machine import exchange_id
 
 
 async def test_a_ping_is_started_waited_for_and_listed(connected: Connected) -> None:

@@ -18,8 +18,8 @@ TOY = '''
 
 from typing import ClassVar
 
-from keep_agent.machine import GONE, START, Command, Data, Protocol, Role, Step, rule
-from keep_agent.message import Message
+from keep_agent.core.machine import GONE, START, Command, Data, Protocol, Role, Step, rule
+from keep_agent.core.message import Message
 
 URI = "https://didcomm.org/greeting/1.0"
 
@@ -97,7 +97,9 @@ def install(folder: Path) -> None:
 def test_a_protocol_that_cannot_be_loaded_is_named(
     source: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "broken.py").write_text(f"from keep_agent.machine import Protocol\n{source}\n")
+    (tmp_path / "broken.py").write_text(
+        f"from keep_agent.core.machine import Protocol\n{source}\n"
+    )
     entry = EntryPoint("odd", "broken:PROTOCOL", app.GROUP)
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     monkeypatch.delitem(sys.modules, "broken", raising=False)

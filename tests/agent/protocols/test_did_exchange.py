@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from agent.paper import Paper, recorded
 
-from keep_agent.connections import CONNECTION, InvitationRecord
-from keep_agent.dids import create_peer4, read_document
+from keep_agent.core.machine import Exchange, Expired, PutKey, ReportProblem, Via
+from keep_agent.core.message import Attachment, Json, ProblemReport, Thread
 from keep_agent.errors import NotFoundError, NotNowError, RefusedError
-from keep_agent.handshake import signer
-from keep_agent.keys import NewKey, did_key, to_verkey
-from keep_agent.machine import Exchange, Expired, PutKey, ReportProblem, Via
-from keep_agent.message import Attachment, Json, ProblemReport, Thread
+from keep_agent.identity.connections import CONNECTION, InvitationRecord
+from keep_agent.identity.dids import create_peer4, read_document
+from keep_agent.identity.introductions import signer
+from keep_agent.identity.keys import NewKey, did_key, to_verkey
 from keep_agent.protocols.did_exchange import (
     PROTOCOL,
     Complete,

@@ -8,13 +8,13 @@ import pytest
 from agent.paper import recorded
 from pydantic import ValidationError
 
-from keep_agent.features import OurFeatures, matches
-from keep_agent.machine import GONE, START, Exchange, Protocol
+from keep_agent.core.features import OurFeatures, matches
+from keep_agent.core.machine import GONE, START, Exchange, Protocol
 from keep_agent.protocols import (
     basic_message,
     did_exchange,
-    discover_features,
     discover_features_1,
+    discover_features_2,
     trust_ping,
 )
 
@@ -39,11 +39,11 @@ def new(protocol: Protocol[Any], role: str, state: str = START) -> Exchange[Any]
 
 
 async def told(*queries: tuple[str, str], features: Any = OURS) -> list[dict[str, Any]]:
-    message = discover_features.Queries.model_validate(
+    message = discover_features_2.Queries.model_validate(
         {"@id": "1", "queries": [{"feature-type": k, "match": m} for k, m in queries]}
     )
-    x = new(discover_features.PROTOCOL, discover_features.Side.RESPONDER)
-    after, step = await discover_features.PROTOCOL.step(x, message, features)
+    x = new(discover_features_2.PROTOCOL, discover_features_2.Side.RESPONDER)
+    after, step = await discover_features_2.PROTOCOL.step(x, message, features)
     assert after.state == GONE
     found: list[dict[str, Any]] = step.send[0].wire()["disclosures"]
     return found
@@ -85,7 +85,7 @@ async def test_an_answer_is_bounded() -> None:
             return [(f"{match}{i}", ()) for i in range(400)]
 
     found = await told(("goal-code", "a"), ("goal-code", "b"), features=Endless())
-    assert len(found) == discover_features.MOST_FEATURES
+    assert len(found) == discover_features_2.MOST_FEATURES
 
 
 @pytest.mark.parametrize(
@@ -100,25 +100,25 @@ async def test_an_answer_is_bounded() -> None:
 )
 def test_bad_queries_are_not_read(body: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
-        discover_features.Queries.model_validate({"@id": "1", **body})
+        discover_features_2.Queries.model_validate({"@id": "1", **body})
 
 
 async def test_recorded_messages_of_2_0_are_read() -> None:
     (asked,) = recorded("discover features", "queries")
     (disclosed,) = recorded("discover features", "disclosures")
-    assert discover_features.Queries.model_validate(asked).wire() == asked
-    queries = discover_features.Queries.model_validate(asked).queries
-    x = new(discover_features.PROTOCOL, discover_features.Side.REQUESTER)
-    x, step = await discover_features.PROTOCOL.step(
-        x, discover_features.SendQueries(queries=queries), OURS
+    assert discover_features_2.Queries.model_validate(asked).wire() == asked
+    queries = discover_features_2.Queries.model_validate(asked).queries
+    x = new(discover_features_2.PROTOCOL, discover_features_2.Side.REQUESTER)
+    x, step = await discover_features_2.PROTOCOL.step(
+        x, discover_features_2.SendQueries(queries=queries), OURS
     )
     assert step.send[0].wire()["queries"] == asked["queries"]
-    answer = discover_features.Disclosures.model_validate(disclosed)
-    x, _ = await discover_features.PROTOCOL.step(x, answer, OURS)
-    assert x.state == discover_features.State.COMPLETED
+    answer = discover_features_2.Disclosures.model_validate(disclosed)
+    x, _ = await discover_features_2.PROTOCOL.step(x, answer, OURS)
+    assert x.state == discover_features_2.State.COMPLETED
     assert len(x.data.disclosures) == len(disclosed["disclosures"]) == 16
     assert x.data.disclosures[1].roles == ("requester", "responder")
-    kept = discover_features.Disclosed.model_validate(x.data.model_dump(mode="json"))
+    kept = discover_features_2.Disclosed.model_validate(x.data.model_dump(mode="json"))
     assert kept == x.data
 
 

@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 from agent.paper import Paper, recorded
 
-from keep_agent.connections import CONNECTION, CONNECTIONLESS, INVITATION, Connection, shown
+from keep_agent.core.commit import ATTACHED
+from keep_agent.core.machine import Exchange, Expired, Put
+from keep_agent.core.message import Json, ProblemReport, Thread
+from keep_agent.didcomm.invitation_urls import MAX_INVITATION
 from keep_agent.errors import (
     BadCommandError,
     LocalError,
@@ -18,11 +21,14 @@ from keep_agent.errors import (
     NotNowError,
     RefusedError,
 )
-from keep_agent.keys import NewKey, did_key, to_verkey
-from keep_agent.links import MAX_INVITATION
-from keep_agent.machine import Exchange, Expired, Put
-from keep_agent.message import Json, ProblemReport, Thread
-from keep_agent.outcome import ATTACHED
+from keep_agent.identity.connections import (
+    CONNECTION,
+    CONNECTIONLESS,
+    INVITATION,
+    Connection,
+    shown,
+)
+from keep_agent.identity.keys import NewKey, did_key, to_verkey
 from keep_agent.protocols import did_exchange
 from keep_agent.protocols.out_of_band import (
     PROTOCOL,

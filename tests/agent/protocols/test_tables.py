@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 
 import keep_agent.protocols
-from keep_agent.errors import OutOfTurnError
-from keep_agent.machine import (
+from keep_agent.core.machine import (
     ABANDONED,
     GONE,
     START,
@@ -23,7 +22,8 @@ from keep_agent.machine import (
     Protocol,
     ReportProblem,
 )
-from keep_agent.message import Message, ProblemReport, TypeUri
+from keep_agent.core.message import Message, ProblemReport, TypeUri
+from keep_agent.errors import OutOfTurnError
 
 MODULES = [
     importlib.import_module(f"keep_agent.protocols.{found.name}")

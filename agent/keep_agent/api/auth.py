@@ -1,0 +1,164 @@
+"""Who may come in, and what callers are told when something is wrong (RFC 9457)."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
+
+from aiohttp import web
+from pydantic import SecretStr
+
+from keep_agent.errors import ConflictError, LocalError, PeerError, UnavailableError
+from keep_agent.tenants.tenant import Tenant
+from keep_ledger.errors import LedgerError, LedgerUnavailableError
+
+log = logging.getLogger(__name__)
+
+OPEN = frozenset({"/health", "/ready"})
+"""The only paths that need no key."""
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+TENANT = web.RequestKey("tenant", Tenant)
+_HEADERS = {
+    "Content-Type": "application/json",
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+}
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
+
+
+class Callers:
+    """The keys that open the API, each for one tenant; only their digests are kept.
+
+    Args:
+        keys: by name of the tenant.
+    """
+
+    def __init__(self, keys: Mapping[str, SecretStr]) -> None:
+        self._digests = [
+            (_digest(key.get_secret_value()), tenant) for tenant, key in keys.items()
+        ]
+
+    def tenant(self, headers: Mapping[str, str]) -> str | None:
+        """Return whose key the caller shows, compared in constant time (SEC-E16), or None."""
+        shown = headers.get("X-API-Key")
+        if shown is None:
+            scheme, _, shown = headers.get("Authorization", "").partition(" ")
+            shown = shown if scheme.lower() == "bearer" else ""
+        digest, found = _digest(shown), None
+        for known, tenant in self._digests:
+            if hmac.compare_digest(digest, known):
+                found = tenant
+        return found
+
+
+class Door:
+    """The one middleware: every request passes it, every error becomes an answer here.
+
+    Args:
+        hosts: what the `Host` header may name, without port; None: anything.
+    """
+
+    def __init__(
+        self, callers: Callers, tenants: Mapping[str, Tenant], hosts: frozenset[str] | None
+    ) -> None:
+        self._callers = callers
+        self._tenants = tenants
+        self._hosts = hosts
+
+    @web.middleware
+    async def let_in(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Admit a request, or answer what is wrong with it."""
+        try:
+            self._admit(request)
+            return await handler(request)
+        except web.HTTPException as error:
+            return _of_server(error)
+        except (LocalError, PeerError, UnavailableError, ConflictError, LedgerError) as error:
+            return problem(_status(error), str(error))
+        except Exception:  # the last net of the API: our fault, so the log has it whole
+            route = request.match_info.route.resource
+            log.exception("request failed", extra={"path": route and route.canonical})
+            return problem(500, "our side failed; the agent's log says why")
+
+    def _admit(self, request: web.Request) -> None:
+        if self._hosts is not None and _host(request) not in self._hosts:
+            raise _refusal(421, "the Host header must name this machine, as 127.0.0.1 does")
+        if request.path in OPEN:
+            return
+        name = self._callers.tenant(request.headers)
+        if name is None:
+            raise _refusal(401, "show the admin key in the header X-API-Key")
+        if name not in self._tenants:
+            raise UnavailableError("the agent is still starting")
+        request[TENANT] = self._tenants[name]
+
+
+def hosts_of(admin_host: str) -> frozenset[str] | None:
+    """Return which hosts may be named on this address: against DNS rebinding on loopback."""
+    name = f"[{admin_host}]" if ":" in admin_host else admin_host
+    loopback = name in _LOOPBACK or name.startswith("127.")
+    return _LOOPBACK | {name} if loopback else None
+
+
+def answer(body: object, status: int = 200) -> web.Response:
+    """Answer with JSON; ASCII alone, so that a peer's text cannot play with terminals."""
+    return web.Response(body=json.dumps(body).encode(), status=status, headers=_HEADERS)
+
+
+def problem(status: int, detail: str) -> web.Response:
+    """Answer with a problem: its sentence says what to do."""
+    body = {"title": HTTPStatus(status).phrase, "status": status, "detail": detail}
+    headers = {**_HEADERS, "Content-Type": "application/problem+json"}
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        headers["Retry-After"] = "1"
+    if status == HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = "Bearer"
+    return web.Response(body=json.dumps(body).encode(), status=status, headers=headers)
+
+
+def _status(error: Exception) -> int:
+    match error:
+        case LocalError():
+            return error.status
+        case PeerError():
+            return HTTPStatus.UNPROCESSABLE_ENTITY
+        case UnavailableError() | ConflictError() | LedgerUnavailableError():
+            return HTTPStatus.SERVICE_UNAVAILABLE
+        case _:
+            return HTTPStatus.BAD_REQUEST
+
+
+def _of_server(error: web.HTTPException) -> web.Response:
+    """Say in our form what the router or the server found wrong."""
+    said: Mapping[int, str] = {
+        404: "no such path; GET /v1 lists them, GET /v1/protocols what protocols take",
+        413: "the body is too long",
+    }
+    detail = said.get(error.status) or error.text or error.reason
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        allowed = ", ".join(sorted(error.allowed_methods))
+        response = problem(error.status, f"this path takes {allowed}")
+        response.headers["Allow"] = allowed
+        return response
+    return problem(error.status, detail)
+
+
+def _refusal(status: int, detail: str) -> LocalError:
+    error = LocalError(detail)
+    error.status = status
+    return error
+
+
+def _host(request: web.Request) -> str:
+    host = request.headers.get("Host", "").lower()
+    name, _, port = host.rpartition(":")
+    return name if name and port.isdigit() else host
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()

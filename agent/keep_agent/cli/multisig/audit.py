@@ -1,0 +1,227 @@
+"""`indykeep audit`: who signed what an identity wrote, and which signatures are still loose."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from keep_agent.cli.multisig.output import note, say
+from keep_agent.errors import BadCommandError
+from keep_ledger.identifiers import Did
+from keep_ledger.multisig import audit, loose, reports
+from keep_ledger.multisig.errors import RefusedError
+from keep_ledger.multisig.past import NAMES
+from keep_ledger.multisig.proposal import Proposal
+from keep_ledger.multisig.shares import Json
+
+if TYPE_CHECKING:
+    from keep_ledger.indy.book import Book
+
+ALARMED = 1
+"""Exit code where something was found that should not be."""
+
+_QUIET_S = 2.0
+_EXAMPLES = """examples:
+  indykeep audit V4SGRU86Z58d6TV7PBUe6f --genesis genesis.txn
+      every transaction that it wrote, signed or endorsed, and every one about it
+
+  indykeep audit V4SGRU86Z58d6TV7PBUe6f --genesis genesis.txn --proposals approved/ --since 120
+      the same from transaction 120 of the domain ledger on, and an alarm for every write that no
+      proposal (.psit) in that folder explains
+
+  indykeep audit --loose --genesis genesis.txn --proposals approved/
+      signatures that were given and not used, which the ledger would still take, and how to end them
+
+The ledgers are read whole, once: that nothing is missing is proved by the root that the nodes agree
+on. What was read is kept in --cache, so the next time is quick; it is checked each time.
+
+exit code: 0 nothing wrong, 1 an alarm, 2 it could not be done.
+"""
+
+
+def main(words: list[str]) -> int:
+    """Run `indykeep audit`."""
+    args = _parser().parse_args(words)
+    if args.loose == (args.did is not None):
+        raise BadCommandError("name a DID to audit, or give --loose; see --help")
+    if args.loose and args.proposals is None:
+        raise BadCommandError("--loose looks at proposals: give their folder by --proposals")
+    found = read_folder(args.proposals) if args.proposals else None
+    return asyncio.run(_run(args, found))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="indykeep audit",
+        description="Check from the ledger alone what an identity wrote and who signed it.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("did", nargs="?", metavar="DID", help="the identity")
+    parser.add_argument(
+        "--genesis", metavar="FILE", help="file or URL of the network; else INDYKEEP_GENESIS"
+    )
+    parser.add_argument(
+        "--proposals",
+        type=Path,
+        metavar="FOLDER",
+        help="where the .psit files are, also below it",
+    )
+    parser.add_argument(
+        "--loose", action="store_true", help="list signatures that could still be used"
+    )
+    parser.add_argument(
+        "--since",
+        type=_number,
+        default=1,
+        metavar="SEQNO",
+        help="of the domain ledger; what is older is left out, on the other ledgers by its time",
+    )
+    parser.add_argument(
+        "--cache",
+        type=Path,
+        default=_cache(),
+        metavar="FOLDER",
+        help="where ledgers are kept that were read (%(default)s)",
+    )
+    parser.add_argument("--json", action="store_true", help="for programs")
+    return parser
+
+
+def _number(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is no sequence number")
+    return int(text)
+
+
+def _cache() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "indykeep" / "ledgers"
+
+
+async def _run(args: argparse.Namespace, found: dict[str, Proposal] | None) -> int:
+    from keep_agent.cli.multisig import ledger_view  # noqa: PLC0415 - it loads what opens sockets
+
+    did = None if args.did is None else Did.parse(args.did).id
+    async with ledger_view.opened(args.genesis, args.cache) as book:
+        ledgers = {number: await _read(book, number) for number in NAMES}
+    if did is None:
+        state = loose.ledger_now(book.network, int(time.time()), ledgers)
+        return _loose(args, [pending(name, one) for name, one in (found or {}).items()], state)
+    return _audit(args, did, ledgers, book.network, found)
+
+
+async def _read(book: Book, number: int) -> tuple[Json, ...]:
+    started = last = time.monotonic()
+
+    def progress(done: int, size: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - started > _QUIET_S and now - last > _QUIET_S:
+            note(f"{NAMES[number]} ledger: {done} of {size} transactions read")
+            last = now
+
+    return (await book.history(number, progress)).transactions
+
+
+def _audit(
+    args: argparse.Namespace,
+    did: str,
+    ledgers: dict[int, tuple[Json, ...]],
+    network: bytes,
+    found: dict[str, Proposal] | None,
+) -> int:
+    report = audit.audit(did, ledgers, args.since)
+    if found is not None:
+        here = {name: one for name, one in found.items() if one.body.network == network}
+        for name in found.keys() - here.keys():
+            note(f"{name}: for another network, not compared")
+        report = audit.explain(report, [approved(name, one) for name, one in here.items()])
+    if args.json:
+        say(json.dumps(reports.to_json(report), indent=2))
+    else:
+        say("\n".join(reports.sentences(report)))
+    return ALARMED if report.alarms else 0
+
+
+def _loose(args: argparse.Namespace, found: list[loose.Pending], state: loose.Ledger) -> int:
+    listed = loose.loose(found, state)
+    if args.json:
+        plain = [asdict(one) | {"digest": one.digest.hex()} for one in listed]
+        say(json.dumps({"loose": plain}, indent=2))
+    else:
+        say("\n".join(loose.loose_sentences(listed, found, state)))
+    return 0
+
+
+# -- proposals in a folder -----------------------------------------------------------------------
+
+
+def read_folder(folder: Path) -> dict[str, Proposal]:
+    """Read all proposals below a folder by the names of their files; copies of one are merged.
+
+    What cannot be read is said and left out: it approves of nothing.
+
+    Raises:
+        BadCommandError: there is no such folder.
+    """
+    if not folder.is_dir():
+        raise BadCommandError(f"{folder} is no folder")
+    found: dict[bytes, tuple[str, Proposal]] = {}
+    for path in sorted(folder.rglob("*.psit")):
+        name = str(path.relative_to(folder))
+        try:
+            proposal = Proposal.from_bytes(path.read_bytes())
+        except (OSError, RefusedError) as error:
+            note(f"{name} is left out: {error}")
+            continue
+        if there := found.get(proposal.id):
+            name, proposal = there[0], there[1].merged(proposal)
+        found[proposal.id] = (name, proposal)
+    return dict(found.values())
+
+
+def signatures_of(proposal: Proposal) -> dict[str, bytes]:
+    """Signatures by DID; without those of a group in which somebody cheated."""
+    try:
+        return proposal.signatures()
+    except RefusedError:
+        persons = [mark for mark in proposal.of("sign") if mark.signature]
+        return {proposal.body.cosigners[m.by].did: m.signature for m in persons if m.signature}
+
+
+def approved(name: str, proposal: Proposal) -> audit.Approved:
+    """A proposal as the audit compares with it."""
+    return audit.Approved(
+        name,
+        proposal.body.request,
+        frozenset(signatures_of(proposal)),
+        proposal.body.expires,
+        proposal.cancelled(),
+    )
+
+
+def pending(name: str, proposal: Proposal) -> loose.Pending:
+    """A proposal as the list of loose signatures takes it."""
+    body = proposal.body
+    committed = {
+        one.did: tuple(commitment.identifier for commitment in proposal.commitments(place))
+        for place, one in enumerate(body.cosigners)
+        if one.group is not None
+    }
+    return loose.Pending(
+        name,
+        body.network,
+        body.request,
+        body.expires,
+        body.rules,
+        signatures_of(proposal),
+        {one.did: one.name for one in body.cosigners},
+        committed,
+    )

@@ -1,0 +1,115 @@
+"""The public description of a quorum of a ledger, made from the ledger and held against it later."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from keep_agent.cli.multisig.output import note, say
+from keep_agent.errors import BadCommandError
+from keep_ledger.multisig.descriptor import Descriptor, Person, rule_digest
+from keep_ledger.multisig.files import write_private
+from keep_ledger.multisig.rules import RuleKey, leaves
+
+if TYPE_CHECKING:
+    from keep_ledger.indy.book import Book
+    from keep_ledger.multisig.rules import Constraint
+
+TRUSTEE = "0"
+_WATCHED = RuleKey("122", "EDIT", "*", "*", "*")
+"""Who can change several rules at once can change all: its threshold is the quorum's."""
+
+
+def options(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `describe` and `compare`."""
+    describe = commands.add_parser(
+        "describe", help="the trustees of a ledger, their keys and its rules, as a descriptor"
+    )
+    describe.add_argument("--name", required=True, help="of the quorum, for people")
+    describe.add_argument("--out", type=Path, required=True, metavar="FILE")
+    describe.set_defaults(do=_describe)
+    compare = commands.add_parser(
+        "compare",
+        help="what changed on the ledger since a descriptor was made; exit code 1: something",
+    )
+    compare.add_argument("descriptor", type=Path, metavar="DESCRIPTOR")
+    compare.set_defaults(do=_compare)
+    for one in (describe, compare):
+        one.add_argument("--genesis", metavar="FILE", help="file or URL; else INDYKEEP_GENESIS")
+
+
+def _describe(args: argparse.Namespace) -> int:
+    described = asyncio.run(_read(args.genesis, args.name))
+    write_private(args.out, described.to_text() + "\n")
+    say(
+        f"{args.out}: {described.threshold} of {len(described.members)} trustees,"
+        f" {len(described.rules)} rules. No secret is in it: keep it in several hands"
+    )
+    return 0
+
+
+def _compare(args: argparse.Namespace) -> int:
+    try:
+        before = Descriptor.from_text(args.descriptor.read_text("utf-8").strip())
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadCommandError(f"{args.descriptor} cannot be read: {error}") from error
+    now = asyncio.run(_read(args.genesis, before.name))
+    names = {member.did: member.name for member in before.members}
+    members = tuple(
+        member.model_copy(update={"name": names.get(member.did, member.name)})
+        for member in now.members
+    )
+    told = {
+        "members": members,
+        "did": before.did,
+        "group": before.group,
+        "backup": before.backup,
+    }
+    found = before.differences(now.model_copy(update=told))
+    for one in found:
+        say(one)
+    if not found:
+        say(f"All is as it was on {before.made:%Y-%m-%d}.")
+    return 1 if found else 0
+
+
+async def _read(genesis: str | None, name: str) -> Descriptor:
+    from keep_agent.cli.multisig import ledger_view  # noqa: PLC0415 - it loads what opens sockets
+    from keep_ledger.indy import auth  # noqa: PLC0415
+
+    async with ledger_view.opened(genesis) as book:
+        note("reading members and rules, each with its proof")
+        rules = await auth.read_rules(book.pool, None)
+        members = await _members(book)
+        return Descriptor(
+            name=name,
+            made=datetime.now(UTC),
+            network=book.network,
+            did=None,
+            threshold=min(_threshold(rules[_WATCHED]), len(members)),
+            members=members,
+            group=None,
+            rules=tuple(
+                sorted((key.text, rule_digest(c.to_json())) for key, c in rules.items())
+            ),
+            backup=None,
+        )
+
+
+async def _members(book: Book) -> tuple[Person, ...]:
+    found: list[Person] = []
+    for number, did in enumerate((await book.members()).get(TRUSTEE, []), 1):
+        nym = await book.nym(did)
+        if nym is not None and nym.verkey is not None:
+            found.append(Person(name=f"trustee {number}", did=did, verkey=nym.verkey))
+    return tuple(found)
+
+
+def _threshold(constraint: Constraint) -> int:
+    """How many trustees the rule about rules asks for; at least one."""
+    asked = Counter({leaf.role: leaf.sig_count for leaf in leaves(constraint)})
+    return max(1, asked[TRUSTEE])

@@ -1,0 +1,232 @@
+"""`indykeep govern`: wanted quorums as a file, compared with a ledger, drilled, and proposed."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from keep_agent.cli.multisig import propose, review_view
+from keep_agent.cli.multisig.output import note, say
+from keep_agent.errors import BadCommandError
+from keep_ledger.multisig import governance, presets
+from keep_ledger.multisig.errors import RefusedError
+from keep_ledger.multisig.governance import Governance
+from keep_ledger.multisig.lints import what_if
+from keep_ledger.multisig.proposal import Proposal
+from keep_ledger.multisig.quorum import People, Quorum
+from keep_ledger.multisig.rule_words import many
+from keep_ledger.multisig.rules import Constraint, RuleKey, leaves
+from keep_ledger.multisig.soundness import TRUSTEE, others
+
+if TYPE_CHECKING:
+    from keep_ledger.indy.book import Book
+
+_EXAMPLES = """examples:
+  indykeep govern init --preset 3-of-5 --out board.yaml     a commented file to begin with
+  indykeep govern diff board.yaml --genesis pool.txn        what would change, rule by rule
+  indykeep govern drill board.yaml                          try it for real on a network of your own
+  indykeep govern propose board.yaml --genesis pool.txn --author V4...f --out rules.psit
+  indykeep sign rules.psit ...                              as many as the rules of today want
+  indykeep submit rules.psit
+
+One AUTH_RULES changes all rules or none. A file is refused in which making trustees, changing
+rules or recovering keys takes fewer trustees than something else: that way would be the quorum.
+"""
+_SLOW_S = 2.0
+_PLENTY = 100
+"""DIDs without a role: who counts them would find others tomorrow."""
+
+
+def main(words: list[str]) -> int:
+    """Run `indykeep govern`."""
+    args = _parser().parse_args(words)
+    return int(args.do(args))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="indykeep govern",
+        description="Who decides on a ledger, as a file.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    init = commands.add_parser("init", help="write a commented file to begin with")
+    init.add_argument("--preset", choices=presets.PRESETS, required=True)
+    init.add_argument("--out", type=Path, default=Path("governance.yaml"), metavar="FILE")
+    init.set_defaults(do=_init)
+
+    diff = commands.add_parser("diff", help="what would change on a ledger, in words")
+    _file(diff)
+    review_view.options(diff, proposal=False)
+    diff.add_argument("--json", action="store_true", help="rules and constraints, for a script")
+    diff.set_defaults(do=_diff)
+
+    drill = commands.add_parser(
+        "drill", help="put it in force on a local network of its own, and try to break it"
+    )
+    _file(drill)
+    drill.set_defaults(do=_drill)
+
+    made = commands.add_parser("propose", help="make the proposal that puts it in force")
+    _file(made)
+    propose.options(made)
+    made.set_defaults(do=_propose)
+    return parser
+
+
+def _file(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", type=Path, metavar="FILE", help="wanted quorums (YAML)")
+
+
+def _wanted(path: Path) -> Governance:
+    try:
+        wanted = governance.parse(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadCommandError(f"{path} cannot be read: {error}") from error
+    for caution in governance.cautions(wanted):
+        note(f"Caution: {caution}")
+    return wanted
+
+
+def _init(args: argparse.Namespace) -> int:
+    text = presets.preset(args.preset)
+    try:
+        with args.out.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise BadCommandError(f"{args.out}: {error.strerror}") from error
+    say(f"{args.out}: {args.preset}. Read it, change it, then: indykeep govern diff {args.out}")
+    return 0
+
+
+# -- against a ledger ----------------------------------------------------------------------------
+
+
+def _diff(args: argparse.Namespace) -> int:
+    wanted = _wanted(args.file)
+
+    async def read() -> tuple[dict[RuleKey, Constraint], People]:
+        from keep_agent.cli.multisig import ledger_view  # noqa: PLC0415 - it loads what opens sockets
+
+        async with ledger_view.opened(args.genesis) as book:
+            members = await book.members(_progress("transactions read"))
+            there: dict[str | None, int] = {role: len(dids) for role, dids in members.items()}
+            return await _rules(book), there | {None: _PLENTY}
+
+    rules, people = asyncio.run(read())
+    changes = governance.diff(wanted, rules)
+    if args.json:
+        say(json.dumps([_as_json(change) for change in changes], indent=2))
+        return 0
+    for change in changes:
+        say(f"{change.sentence}  ({change.key.text})")
+    say(f"{len(changes)} of {len(rules)} rules would change, all in one step.")
+    _tell_effect(rules, governance.wanted_rules(wanted, rules), people)
+    return 0
+
+
+def _tell_effect(
+    rules: dict[RuleKey, Constraint], change: dict[RuleKey, Constraint], people: People
+) -> None:
+    """What the change is worth, with every way around."""
+    for who, deeds in others(rules | change).items():
+        say(f"Without trustees, {who} may still {', '.join(deeds)}.")
+    told = what_if(rules, change, people)
+    effects: dict[str, list[str]] = {}
+    for one in told.changed:
+        before, after = _fewest(one.before), _fewest(one.after)
+        if before != after:
+            effects.setdefault(f"{before} -> {after}", []).append(one.after.action.name)
+    if effects:
+        say(
+            "The fewest who can bring it about, by any way around, with those on the ledger today:"
+        )
+    for effect, names in effects.items():
+        say(f"  {effect}: {', '.join(names)}.")
+    for lint in told.new:
+        note(f"Caution: {lint.text}.")
+
+
+def _fewest(quorum: Quorum) -> str:
+    return " or ".join(way.who for way in quorum.ways) or "nobody"
+
+
+def _as_json(change: governance.Change) -> dict[str, object]:
+    return {
+        "rule": change.key.text,
+        "sentence": change.sentence,
+        "before": change.before.to_json(),
+        "after": change.after.to_json(),
+    }
+
+
+async def _rules(book: Book) -> dict[RuleKey, Constraint]:
+    from keep_ledger.indy import auth  # noqa: PLC0415
+
+    return await auth.read_rules(book.pool, _progress("rules read"))
+
+
+def _progress(what: str) -> Callable[[int, int], None]:
+    """Tell now and then how far it is, once it takes long."""
+    told = time.monotonic()
+
+    def tell(done: int, count: int) -> None:
+        nonlocal told
+        if done < count and time.monotonic() - told > _SLOW_S:
+            told = time.monotonic()
+            note(f"{done} of {count} {what}")
+
+    return tell
+
+
+def _propose(args: argparse.Namespace) -> int:
+    wanted = _wanted(args.file)
+
+    async def made() -> Proposal:
+        from keep_agent.cli.multisig import ledger_view  # noqa: PLC0415
+
+        async with ledger_view.opened(args.genesis) as book:
+            rules = await _rules(book)
+            await _check_trustees(book, wanted, rules)
+            return await propose.proposed(book, args, governance.operation(wanted, rules))
+
+    propose.keep(asyncio.run(made()), args)
+    return 0
+
+
+async def _check_trustees(
+    book: Book, wanted: Governance, rules: dict[RuleKey, Constraint]
+) -> None:
+    """Compare the trustees of the file with those of the ledger.
+
+    Raises:
+        RefusedError: there are too few for a quorum: nobody could undo it.
+    """
+    there = len((await book.members()).get(TRUSTEE, ()))
+    after = governance.wanted_rules(wanted, rules).values()
+    most = max(
+        leaf.sig_count for rule in after for leaf in leaves(rule) if leaf.role == TRUSTEE
+    )
+    if there < most:
+        raise RefusedError(
+            f"the ledger has {many(there, TRUSTEE)}, and this asks for {most}: register the others"
+            " first, or nobody can ever change a rule again"
+        )
+    if there != wanted.trustees.members:
+        note(f"The ledger has {many(there, TRUSTEE)}; the file says {wanted.trustees.members}.")
+
+
+# -- for practice --------------------------------------------------------------------------------
+
+
+def _drill(args: argparse.Namespace) -> int:
+    from keep_agent.cli.multisig import governance_drill  # noqa: PLC0415 - it loads what opens sockets
+
+    governance_drill.run(_wanted(args.file))
+    return 0

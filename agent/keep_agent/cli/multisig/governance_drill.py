@@ -1,0 +1,202 @@
+"""A drill of wanted quorums: a network of its own, stand-ins for the trustees, and every lock tried."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+import base58
+from nacl.signing import SigningKey
+
+from keep_agent.cli.multisig.ledger_view import opened
+from keep_agent.cli.multisig.output import note, say
+from keep_agent.errors import UnavailableError
+from keep_ledger.errors import NotWrittenError
+from keep_ledger.indy.auth import read_rules
+from keep_ledger.indy.book import Book
+from keep_ledger.local import IndyNetwork, IndyNetworkError
+from keep_ledger.multisig import governance
+from keep_ledger.multisig.applicable import Before, applicable
+from keep_ledger.multisig.errors import MultisigError
+from keep_ledger.multisig.governance import Governance
+from keep_ledger.multisig.rule_words import many
+from keep_ledger.multisig.rules import Constraint, Forbidden, RuleKey
+from keep_ledger.multisig.shares import Json
+from keep_ledger.multisig.signing import signing_input
+from keep_ledger.multisig.soundness import VERKEY, enough
+
+_MONITOR = RuleKey("1", "ADD", "role", "*", "201")
+
+
+class RulesDoNotHoldError(MultisigError):
+    """The ledger decided otherwise than the file says: do not propose it."""
+
+
+@dataclass(frozen=True, slots=True)
+class StandIn:
+    """Somebody who exists for the drill only."""
+
+    did: str
+    key: SigningKey = field(repr=False)
+
+    @classmethod
+    def new(cls, key: SigningKey | None = None) -> Self:
+        """Somebody with a fresh key, or with this one."""
+        made = key or SigningKey.generate()
+        return cls(base58.b58encode(bytes(made.verify_key)[:16]).decode(), made)
+
+    @property
+    def verkey(self) -> str:
+        """Base58, whole."""
+        return base58.b58encode(bytes(self.key.verify_key)).decode()
+
+
+def run(wanted: Governance) -> None:
+    """Drill on a scratch network, which ends in any case.
+
+    Raises:
+        UnavailableError: no local network can be had.
+        RulesDoNotHoldError: the rules do not do what the file says.
+    """
+    note("A network of its own starts on this machine; your ledger is not touched.")
+    with tempfile.TemporaryDirectory(prefix="indykeep-drill-") as folder:
+        try:
+            network = IndyNetwork(Path(folder) / "network")
+        except IndyNetworkError as error:
+            raise UnavailableError(f"no network for the drill: {error}") from error
+        try:
+            asyncio.run(_drill(wanted, network))
+        finally:
+            network.stop()
+            note("The network has ended.")
+
+
+async def _drill(wanted: Governance, network: IndyNetwork) -> None:
+    async with opened(str(network.genesis)) as book:
+        first = StandIn.new(SigningKey(network.trustee.seed.encode()))
+        trustees = [StandIn.new() for _ in range(wanted.trustees.members)]
+        stage = Stage(book, trustees, await read_rules(book.pool, None))
+        await stage.fill(first)
+        await stage.enact(wanted)
+        await stage.try_everything()
+    say("The rules hold: fewer were refused each time, and the quorum can take it all back.")
+
+
+@dataclass(slots=True)
+class Stage:
+    """The scratch network and the stand-ins.
+
+    Attributes:
+        trustees: who is a trustee there; nobody else is.
+        rules: those in force.
+        before: those that were in force before, where they changed.
+    """
+
+    book: Book
+    trustees: list[StandIn]
+    rules: dict[RuleKey, Constraint]
+    before: dict[RuleKey, Constraint] = field(default_factory=dict[RuleKey, Constraint])
+
+    async def fill(self, first: StandIn) -> None:
+        """Register the stand-ins, and take the network's own trustee out of office."""
+        for one in self.trustees:
+            await self.write(_nym(one, "0"), [first])
+        await self.write({"type": "1", "dest": first.did, "role": None}, [self.trustees[0]])
+        say(f"{many(len(self.trustees), '0').capitalize()} with fresh keys stand in for yours.")
+
+    async def enact(self, wanted: Governance) -> None:
+        """Put the wanted rules in force, by the first stand-in: a new ledger asks for no more."""
+        changes = governance.diff(wanted, self.rules)
+        if changes:
+            one = governance.operation(wanted, self.rules)
+            landed = await self.write(one, [self.trustees[0]])
+            say(f"One AUTH_RULES changed {len(changes)} rules: transaction {landed}.")
+        self.before = {change.key: change.before for change in reversed(changes)}
+        self.rules |= {change.key: change.after for change in changes}
+
+    async def try_everything(self) -> None:
+        """Everything that a coalition too small could use, with one too few and with enough."""
+        endorser, trustee = StandIn.new(), StandIn.new()
+        gone: Json = {"type": "1", "dest": trustee.did, "role": None}
+        forbid = governance.change_to({_MONITOR: Forbidden()})
+        monitor = forbid["rules"][0]
+        await self.prove(_nym(endorser, "101"), Before(exists=False))
+        await self.prove(_nym(trustee, "0"), Before(exists=False))
+        await self.prove(gone, Before(exists=True, role="0"))
+        promoted: Json = {"type": "1", "dest": endorser.did, "role": "0"}
+        await self.prove(promoted, Before(exists=True, role="101"), only_refused=True)
+        await self.prove({"type": "120", **monitor}, Before(exists=True))
+        restored = governance.change_to({_MONITOR: self.rules[_MONITOR]})
+        await self.prove(restored, Before(exists=True))
+        await self.recover()
+        if self.before:
+            say("Back to the rules of before:")
+            await self.prove(governance.change_to(self.before), Before(exists=True))
+
+    async def recover(self) -> None:
+        """Lose the key of the last trustee, and let the others give the DID another."""
+        *others, lost = self.trustees
+        if enough(self.rules[VERKEY], len(others)) is None:
+            say("Nobody but its owner can give a DID another key: a lost key stays lost.")
+            return
+        say("One trustee's key is lost:")
+        again = StandIn(lost.did, SigningKey.generate())
+        self.trustees = others
+        operation = {"type": "1", "dest": lost.did, "verkey": again.verkey}
+        await self.prove(operation, Before(exists=True, role="0"))
+        await self.refused(operation, [lost], "the lost key")
+        self.trustees = [again, *others]
+
+    async def prove(
+        self, operation: Json, before: Before, *, only_refused: bool = False
+    ) -> None:
+        """Try something with one too few, then with just enough.
+
+        Raises:
+            RulesDoNotHoldError: it was taken from too few.
+            NotWrittenError: it was refused to enough.
+        """
+        (key,) = applicable(operation, before)
+        count = enough(self.rules[key], len(self.trustees))
+        few = len(self.trustees) if count is None else count - 1
+        if few:
+            who = f"{many(few, '0')} to {key.deed}"
+            await self.refused(operation, self.trustees[:few], who)
+        if count is not None and not only_refused:
+            landed = await self.write(operation, self.trustees[:count])
+            say(f"  taken    from {many(count, '0')} to {key.deed}: transaction {landed}")
+
+    async def refused(self, operation: Json, signers: list[StandIn], who: str) -> None:
+        """Try something that the ledger must refuse.
+
+        Raises:
+            RulesDoNotHoldError: it was taken.
+        """
+        try:
+            landed = await self.write(operation, signers)
+        except NotWrittenError as error:
+            say(f"  refused  {who}: {error}")
+            return
+        raise RulesDoNotHoldError(
+            f"{who}: the ledger took it as its transaction {landed}. Do not put this in force"
+        )
+
+    async def write(self, operation: Json, signers: list[StandIn]) -> int:
+        """Sign as all of these, the first as author, and send it."""
+        body: Json = {
+            "identifier": signers[0].did,
+            "reqId": time.time_ns(),
+            "protocolVersion": 2,
+            "operation": operation,
+        }
+        said = signing_input(body)
+        signatures = {one.did: one.key.sign(said).signature for one in signers}
+        return await self.book.submit(body, signatures)
+
+
+def _nym(who: StandIn, role: str) -> Json:
+    return {"type": "1", "dest": who.did, "verkey": who.verkey, "role": role}

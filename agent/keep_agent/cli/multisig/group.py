@@ -1,0 +1,291 @@
+"""`indykeep group`: a key that several people hold together, made and kept by files."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from keep_agent.cli.multisig import (
+    control_description,
+    group_ceremony,
+    member_folder,
+    secret_input,
+    share_drill,
+)
+from keep_agent.cli.multisig.member_folder import Folder, Held, read
+from keep_agent.cli.multisig.output import note, say
+from keep_agent.errors import BadCommandError, NotNowError
+from keep_agent.identity.keys import base58_key
+from keep_ledger.identifiers import Did
+from keep_ledger.multisig.dealer import split_seed
+from keep_ledger.multisig.descriptor import Descriptor
+from keep_ledger.multisig.errors import RefusedError
+from keep_ledger.multisig.files import sync_folder, write_private
+from keep_ledger.multisig.shares import Group
+
+_EXAMPLES = """a new key in three rounds; Ana (1) starts. Files for others lie in FOLDER/send, or in --out DIR; they
+travel by any way, since what is secret in them is sealed for its receiver:
+  1: indykeep group begin board --name "Board of Acme" --members 3 --threshold 2 --me 1
+  2: indykeep group begin board --join round1-1.json --me 2             (3 likewise)
+  all: indykeep group deal board round1-*.json          and compare the digest aloud
+  all: indykeep group finish board round2-*-to-1.json   (each with the files for their own number)
+  all: indykeep group confirm board 3f2a 91bc ...       what the others read to you
+
+from 2 of 3 to 3 of 5, same key, same DID (who stays keeps the number):
+  1: indykeep group hand-on board2 --from board --dealers 1,2 --members 1,2,3,4,5 --threshold 3
+  2: indykeep group begin board2 --join round1-1.json --me 2 --from board
+  4: indykeep group begin board2 --join round1-1.json --me 4            (3 and 5 likewise)
+  then deal, finish and confirm as above; all delete `board`
+
+an existing DID to a group: make a group, then propose a NYM that sets the DID's verkey to the
+group's (`indykeep propose`); back to one key likewise, signed by the group. `split` cuts up a key as
+it is, without a write, and trusts that nobody kept the seed.
+
+Every command can be given again after a crash. A share signs as frost:FOLDER.
+"""
+
+
+def main(words: list[str]) -> int:
+    """Run `indykeep group`."""
+    args = _parser().parse_args(words)
+    return int(args.do(args))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="indykeep group",
+        description="A key that several people hold together (FROST): no one has it whole.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _rounds(commands)
+    _keeping(commands)
+    control_description.options(commands)
+    _drills(
+        commands.add_parser("drill", help="prove that shares are there, without using them")
+    )
+    return parser
+
+
+def _rounds(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    begin = commands.add_parser("begin", help="round one: start a new key, or join what began")
+    _folder(begin, group_ceremony.begin)
+    begin.add_argument("--name", help="of the group, for people")
+    begin.add_argument("--members", type=int, metavar="N", help="how many; numbered from 1")
+    begin.add_argument("--threshold", type=int, metavar="T", help="how many of them sign")
+    begin.add_argument("--join", type=Path, metavar="FILE", help="anybody's file of round one")
+    begin.add_argument("--me", type=int, required=True, metavar="I", help="your number")
+    begin.add_argument(
+        "--from", dest="old", type=Path, metavar="OLD", help="folder of your share"
+    )
+    hand_on = commands.add_parser("hand-on", help="start to give the same key to other members")
+    _folder(hand_on, group_ceremony.hand_on)
+    hand_on.add_argument("--from", dest="old", type=Path, metavar="OLD", required=True)
+    hand_on.add_argument("--dealers", type=_numbers, required=True, metavar="1,2")
+    hand_on.add_argument("--members", type=_numbers, required=True, metavar="1,2,3,4,5")
+    hand_on.add_argument("--threshold", type=int, required=True, metavar="T")
+    deal = commands.add_parser("deal", help="round two: with everybody's files of round one")
+    _folder(deal, group_ceremony.deal)
+    deal.add_argument("files", nargs="*", type=Path, metavar="FILE", help="or a folder of them")
+    finish = commands.add_parser("finish", help="round three: with what was dealt to you")
+    _folder(finish, group_ceremony.finish)
+    finish.add_argument(
+        "files", nargs="+", type=Path, metavar="FILE", help="or a folder of them"
+    )
+    finish.add_argument(
+        "--transcript", metavar="DIGEST", help="confirm at once what you compared"
+    )
+    confirm = commands.add_parser("confirm", help="the digest is everybody's: use the share")
+    _folder(confirm, group_ceremony.confirm)
+    confirm.add_argument("digest", nargs="+", metavar="DIGEST")
+
+
+def _keeping(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    split = commands.add_parser("split", help="cut up a key that one person has (a seed)")
+    _folder(split, _split)
+    split.add_argument("--name", required=True)
+    split.add_argument("--members", type=int, required=True, metavar="N")
+    split.add_argument("--threshold", type=int, required=True, metavar="T")
+    split.add_argument(
+        "--seed-file", type=Path, metavar="FILE", help="instead of standard input"
+    )
+    show = commands.add_parser("show", help="what is in a folder; exit code 1: a drill is due")
+    _folder(show, _show)
+    every = timedelta(days=90)
+    show.add_argument("--remind-after", type=share_drill.period, default=every, metavar="90d")
+    show.add_argument("--json", action="store_true", help="for a script")
+    export = commands.add_parser(
+        "export", help="the public descriptor; keep it apart from keys"
+    )
+    _folder(export, _export)
+    export.add_argument("--genesis", type=Path, metavar="FILE", help="of the network")
+    export.add_argument("--did", help="that the key is for, if it is not the key's own")
+    check = commands.add_parser("check", help="at a restore: is this share of that descriptor?")
+    check.add_argument("descriptor", type=Path, metavar="DESCRIPTOR")
+    _folder(check, _check)
+
+
+def _drills(parser: argparse.ArgumentParser) -> None:
+    commands = parser.add_subparsers(required=True, metavar="begin|answer|check")
+    _folder(commands.add_parser("begin", help="draw a challenge"), share_drill.begin)
+    answer = commands.add_parser("answer", help="answer it with your share")
+    check = commands.add_parser("check", help="check the answers and keep the record")
+    for command, do in ((answer, share_drill.answer), (check, share_drill.check)):
+        _folder(command, do)
+        command.add_argument("challenge", type=Path, metavar="CHALLENGE")
+    check.add_argument("answers", type=Path, nargs="+", metavar="ANSWER")
+
+
+def _folder(command: argparse.ArgumentParser, do: object) -> None:
+    command.add_argument("folder", type=Path, metavar="FOLDER", help="your private folder")
+    command.add_argument("--out", type=Path, metavar="DIR", help="where files for others go")
+    command.set_defaults(do=do)
+
+
+def _numbers(text: str) -> list[int]:
+    return sorted(int(part) for part in text.split(","))
+
+
+# -- one person's key, cut up ------------------------------------------------------------------
+
+
+def _split(args: argparse.Namespace) -> int:
+    """Write a folder for each member, all or none."""
+    target: Path = args.folder
+    if target.exists():
+        raise BadCommandError(f"{target} is there already: name a new folder")
+    name = member_folder.checked_name(args.name)
+    seed = secret_input.seed(args.seed_file)
+    shares = split_seed(seed, args.threshold, group_ceremony.up_to(args.members))
+    draft = target.with_name(f"{target.name}.new")
+    shutil.rmtree(draft, ignore_errors=True)
+    try:
+        draft.mkdir(mode=0o700)
+        for share in shares:
+            place = draft / f"member-{share.identifier}"
+            Folder.new(place).keep_share(Held(name=name, agreed=None, share=share))
+        draft.rename(target)
+        sync_folder(target.parent)
+    except OSError as error:
+        raise BadCommandError(f"{target}: {error.strerror}") from error
+    say(f"The verkey stays {shares[0].group.verkey}\nEverybody compares, with `group show`:")
+    say(group_ceremony.blocks(shares[0].group.digest))
+    note(
+        f"Give each member their folder in {target}, by hand, then delete all of it and the seed.\n"
+        "Whoever had the seed before can still sign alone: rotate the DID to a new group's key when "
+        "that is not wanted."
+    )
+    return 0
+
+
+# -- looking -----------------------------------------------------------------------------------
+
+
+def _show(args: argparse.Namespace) -> int:
+    folder = Folder.of(args.folder)
+    if not folder.has_share():
+        return _unfinished(folder)
+    held = folder.held()
+    group = held.share.group
+    names = {i: f"participant {i}" for i in group.shares}
+    lines, code = share_drill.last(
+        names, group.shares, folder.drills(), group.digest, args.remind_after
+    )
+    pending = len(folder.nonces().pending())
+    if args.json:
+        say(json.dumps(_facts(held) | {"drill_due": bool(code), "pending": pending}, indent=2))
+        return code
+    facts = _facts(held)
+    del facts["digest"]
+    for name, value in facts.items():
+        say(f"{name:8} {value}")
+    say(f"digest, the same for all members:\n{group_ceremony.blocks(group.digest)}")
+    say("\n".join(lines))
+    if pending:
+        say(f"{pending} signature(s) under way: nonces lie in {folder.path / 'nonces'}")
+    return code
+
+
+def _facts(held: Held) -> dict[str, object]:
+    group = held.share.group
+    return {
+        "name": held.name,
+        "did": _did(group),
+        "verkey": group.verkey,
+        "signs": f"{group.threshold} of {len(group.members)}",
+        "you": held.share.identifier,
+        "digest": group.digest.hex(),
+    }
+
+
+def _unfinished(folder: Folder) -> int:
+    begun = folder.begun()
+    if begun is None:
+        folder.held()
+        raise NotNowError(f"{folder.path} holds no share")
+    say(f"{begun.hello.name}: participant {begun.hello.identifier}, not finished.")
+    if folder.unconfirmed() is not None:
+        say("Next: compare the digest, then `group confirm`.")
+    elif folder.hellos():
+        say("Next: `group finish` with what was dealt to you.")
+    else:
+        say("Next: `group deal` with the files of round one of all.")
+    return 0
+
+
+def _did(group: Group) -> str:
+    return base58_key(group.key[:16])
+
+
+# -- the descriptor ----------------------------------------------------------------------------
+
+
+def _export(args: argparse.Namespace) -> int:
+    held = Folder.of(args.folder).held()
+    group = held.share.group
+    described = Descriptor(
+        name=held.name,
+        made=datetime.now(UTC),
+        network=_network(args.genesis),
+        did=str(Did.parse(args.did or _did(group))),
+        threshold=0,
+        members=(),
+        group=group,
+        rules=(),
+        backup=None,
+    )
+    if args.out is None:
+        say(described.to_text())
+        return 0
+    args.out.mkdir(mode=0o700, exist_ok=True)
+    write_private(args.out / "descriptor.json", described.to_text())
+    say(f"{args.out / 'descriptor.json'}: no secret in it; keep it in several hands")
+    return 0
+
+
+def _network(genesis: Path | None) -> bytes:
+    given = genesis or os.environ.get("INDYKEEP_GENESIS")
+    if not given:
+        raise BadCommandError("which network? --genesis FILE, or INDYKEEP_GENESIS")
+    from keep_ledger.indy.genesis import Genesis  # noqa: PLC0415
+
+    return bytes.fromhex(Genesis.parse(member_folder.read_text(Path(given))).digest)
+
+
+def _check(args: argparse.Namespace) -> int:
+    held = Folder.of(args.folder).held()
+    described = read(args.descriptor, Descriptor)
+    described.check_share(held.share)
+    if described.name != held.name:
+        raise RefusedError(f"the descriptor is of {described.name!r}, this of {held.name!r}")
+    say(
+        f"The share of participant {held.share.identifier} is of {described.name!r} as described on "
+        f"{described.made:%Y-%m-%d}: {described.did}, {held.share.group.threshold} of "
+        f"{len(held.share.group.members)}."
+    )
+    return 0

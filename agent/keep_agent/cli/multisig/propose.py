@@ -1,0 +1,335 @@
+"""`indykeep propose`: make a proposal out of a wish, with all that its cosigners must see."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import base58
+
+from keep_agent.cli.multisig import proposal_files, review_view
+from keep_agent.cli.multisig.output import note
+from keep_agent.errors import BadCommandError
+from keep_ledger.multisig.descriptor import Descriptor
+from keep_ledger.multisig.errors import RefusedError
+from keep_ledger.multisig.operations import DOMAIN
+from keep_ledger.multisig.proposal import Body, Cosigner, Proposal
+from keep_ledger.multisig.rules import ANY, leaves, parse_constraint
+from keep_ledger.multisig.shares import MAX_SIGNERS, Json
+from keep_ledger.multisig.transactions import Request, decode
+from keep_ledger.multisig.unmistakable import spelled
+
+if TYPE_CHECKING:
+    from keep_ledger.indy.book import Book
+
+_EXAMPLES = """examples:
+  indykeep propose nym --did W8...Z --verkey 5R...k --role ENDORSER --author V4...f --out acme.psit
+  indykeep propose nym --did W8...Z --verkey 9t...Q --author W8...Z --out new-key.psit      (rotate, or
+      give a DID to a group: the verkey is the group's; back likewise, with --group)
+  indykeep propose schema --name licence --version 1.0 --attributes name,category --author W8...Z --out s.psit
+  indykeep propose attrib --did W8...Z --raw '{"endpoint":{"endpoint":"https://a.example"}}' --author W8...Z --out a.psit
+  indykeep propose operation rules.json --author V4...f --out rules.psit        (any type, as JSON)
+  indykeep propose renew old.psit --out new.psit
+
+Cosigners are, if you name none, all whose role the rule asks for, as the ledger has them. A group (FROST)
+is named by its descriptor: --group board.json (indykeep group export).
+"""
+_ROLES = {
+    "TRUSTEE": "0",
+    "STEWARD": "2",
+    "ENDORSER": "101",
+    "NETWORK_MONITOR": "201",
+    "none": None,
+}
+_SPAN = re.compile(r"([1-9][0-9]{0,3})([hdw])")
+_HOURS = {"h": 1, "d": 24, "w": 168}
+_DAY_S = 86400
+
+
+def main(words: list[str]) -> int:
+    """Run `indykeep propose`."""
+    args = _parser().parse_args(words)
+    keep(asyncio.run(_proposed(args)), args)
+    return 0
+
+
+def keep(proposal: Proposal, args: argparse.Namespace) -> None:
+    """Write a new proposal where `options` say, and tell what is next."""
+    proposal_files.save(proposal, args.out)
+    note(f"written to {args.out}; nobody has signed it yet: `indykeep sign {args.out}`")
+    if args.qr:
+        note(f"{proposal_files.draw(proposal, args.qr)} QR code(s) in {args.qr}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="indykeep propose",
+        description="Make a proposal that several people sign.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    kinds = parser.add_subparsers(required=True, dest="kind", metavar="WHAT")
+    nym = kinds.add_parser("nym", help="a DID: register it, change its role or its key")
+    nym.add_argument("--did", required=True)
+    nym.add_argument("--verkey")
+    nym.add_argument("--role", choices=_ROLES, help="none takes every role away")
+    nym.add_argument("--alias")
+    schema = kinds.add_parser("schema", help="a schema, owned by the author")
+    schema.add_argument("--name", required=True)
+    schema.add_argument("--version", required=True)
+    schema.add_argument("--attributes", required=True, metavar="A,B,C")
+    attrib = kinds.add_parser("attrib", help="an attribute of a DID")
+    attrib.add_argument("--did", required=True)
+    attrib.add_argument("--raw", required=True, metavar="JSON")
+    operation = kinds.add_parser("operation", help="any operation, as a file of JSON")
+    operation.add_argument("operation", type=Path, metavar="FILE")
+    renew = kinds.add_parser("renew", help="an old proposal again, to be signed anew")
+    renew.add_argument("old", type=Path, metavar="FILE")
+    for one in (nym, schema, attrib, operation, renew):
+        options(one, author=one is not renew)
+    return parser
+
+
+def options(parser: argparse.ArgumentParser, *, author: bool = True) -> None:
+    """Add what every proposal is made with."""
+    review_view.options(parser, proposal=False)
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE.psit")
+    parser.add_argument("--qr", type=Path, metavar="FILE", help="also as .svg, .png or .html")
+    parser.add_argument("--expires", default="7d", metavar="SPAN", help="12h, 7d (default), 2w")
+    parser.add_argument("--memo", default="", metavar="TEXT", help="why, for those who sign")
+    if author:
+        parser.add_argument("--author", required=True, metavar="DID", help="it must sign, too")
+        parser.add_argument(
+            "--endorser", metavar="DID", help="that takes responsibility, and signs"
+        )
+    parser.add_argument(
+        "--cosigner", action="append", default=[], metavar="NAME=DID", help="may be repeated"
+    )
+    parser.add_argument(
+        "--group", action="append", default=[], type=Path, metavar="FILE", help="descriptor"
+    )
+    parser.add_argument(
+        "--accept-taa",
+        metavar="MECHANISM",
+        help="accept the author agreement in force, this way",
+    )
+
+
+async def _proposed(args: argparse.Namespace) -> Proposal:
+    from keep_agent.cli.multisig import ledger_view  # noqa: PLC0415 - it loads what opens sockets
+
+    async with ledger_view.opened(args.genesis) as book:
+        old = proposal_files.load([args.old]) if args.kind == "renew" else None
+        if old is not None and old.body.network != book.network:
+            raise RefusedError("the old proposal is for another network")
+        operation: Json = old.body.request["operation"] if old else _operation(args)
+        return await proposed(book, args, operation, old)
+
+
+async def proposed(
+    book: Book, args: argparse.Namespace, operation: Json, old: Proposal | None = None
+) -> Proposal:
+    """Make a proposal of an operation, and show it.
+
+    Args:
+        args: what `options` read.
+        old: a proposal of the same that this one takes the place of.
+
+    Raises:
+        BadCommandError, RefusedError: something named does not fit, or is not there.
+        LedgerUnavailableError: the ledger gives no answer.
+    """
+    from keep_agent.cli.multisig import ledger_view  # noqa: PLC0415 - it loads what opens sockets
+
+    now = int(time.time())
+    body = old.body.request | {"reqId": time.time_ns()} if old else _request(args, operation)
+    request = decode(body | await _acceptance(book, args, body))
+    seen = await ledger_view.look(book, request, [])
+    told: Json = {
+        "network": book.network,
+        "request": request.body,
+        "made": now,
+        "expires": now + _seconds(args.expires),
+        "memo": args.memo or (old.body.memo if old else ""),
+        "cosigners": await _cosigners(book, args, request, seen.rules, old),
+        "rules": dict(seen.rules),
+        "before": seen.before,
+    }
+    proposal = Proposal(Body.model_validate(told | ({"replaces": old.id} if old else {})))
+    review_view.show(proposal, await review_view.look_at(book, proposal))
+    return proposal
+
+
+def _request(args: argparse.Namespace, operation: Json) -> Json:
+    body: Json = {
+        "identifier": args.author,
+        "reqId": time.time_ns(),
+        "protocolVersion": 2,
+        "operation": operation,
+    }
+    return body | ({"endorser": args.endorser} if args.endorser else {})
+
+
+def _operation(args: argparse.Namespace) -> Json:
+    match args.kind:
+        case "nym":
+            told: Json = {"type": "1", "dest": args.did}
+            told |= {"verkey": args.verkey} if args.verkey else {}
+            told |= {"alias": args.alias} if args.alias else {}
+            return told | ({"role": _ROLES[args.role]} if args.role else {})
+        case "schema":
+            names = [name.strip() for name in args.attributes.split(",")]
+            data = {"name": args.name, "version": args.version, "attr_names": names}
+            return {"type": "101", "data": data}
+        case "attrib":
+            return {"type": "100", "dest": args.did, "raw": args.raw}
+        case _:
+            return _from_file(args.operation)
+
+
+def _from_file(path: Path) -> Json:
+    try:
+        found: Any = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise BadCommandError(f"{path} holds no JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise BadCommandError(f"{path} holds no operation: a JSON object with a type")
+    body = cast("Json", found)
+    if isinstance(body.get("operation"), dict):
+        body = cast("Json", body["operation"])
+    return _respelled(body)
+
+
+def _respelled(body: Json) -> Json:
+    """Rules in the spelling that can be signed; what is no such operation as it is."""
+    try:
+        match body:
+            case {"type": "120", "constraint": dict()}:
+                return body | {"constraint": spelled([body["constraint"]])[1][0]}
+            case {"type": "122", "rules": list()}:
+                listed = cast("list[Json]", body["rules"])
+                order, parts = spelled([one["constraint"] for one in listed])
+                pairs = zip(order, parts, strict=True)
+                return body | {"rules": [listed[i] | {"constraint": c} for i, c in pairs]}
+            case _:
+                return body
+    except (KeyError, TypeError, AttributeError, RecursionError):
+        return body  # not well-formed: `decode` says how
+
+
+async def _acceptance(book: Book, args: argparse.Namespace, body: Json) -> Json:
+    """The acceptance of the agreement in force, where the ledger wants one."""
+    if (
+        decode({k: v for k, v in body.items() if k != "taaAcceptance"}).operation.LEDGER
+        != DOMAIN
+    ):
+        return {}
+    taa = await book.taa()
+    if taa is None:
+        return {}
+    if args.accept_taa not in taa.mechanisms:
+        raise BadCommandError(
+            f"this network has an author agreement (version {taa.version}). Read it, then accept it:"
+            f" --accept-taa with one of {', '.join(taa.mechanisms)}"
+        )
+    day = int(time.time()) // _DAY_S * _DAY_S
+    return {
+        "taaAcceptance": {"taaDigest": taa.digest, "mechanism": args.accept_taa, "time": day}
+    }
+
+
+# -- who signs ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    name: str
+    did: str
+
+
+async def _cosigners(
+    book: Book, args: argparse.Namespace, request: Request, rules: Any, old: Proposal | None
+) -> tuple[Cosigner, ...]:
+    groups = {one.did: one for one in map(_group, args.group)}
+    if old is not None:
+        groups |= {c.did: c for c in old.body.cosigners if c.group and c.did not in groups}
+    named = [_named(text) for text in args.cosigner]
+    if old is not None and not named:
+        named = [_Named(c.name, c.did) for c in old.body.cosigners if c.group is None]
+    if not named:
+        named = [_Named(name, did) for name, did in await _by_role(book, rules)]
+    known = {one.did for one in named} | groups.keys()
+    for did, name in ((request.author, "author"), (request.endorser, "endorser")):
+        if did and did not in known:
+            named.append(_Named(name, did))
+    if len(named) + len(groups) > MAX_SIGNERS:
+        raise BadCommandError(
+            f"{len(named)} could sign this: name at most {MAX_SIGNERS} of them (--cosigner)"
+        )
+    people = [await _person(book, one) for one in named if one.did not in groups]
+    return (*people, *groups.values())
+
+
+def _named(text: str) -> _Named:
+    name, _, did = text.rpartition("=")
+    if not name:
+        raise BadCommandError(f"--cosigner {text}: NAME=DID")
+    return _Named(name, did)
+
+
+async def _person(book: Book, who: _Named) -> Cosigner:
+    there = await book.nym(who.did)
+    if there is None or there.verkey is None:
+        raise BadCommandError(f"{who.name}: the ledger has no key of {who.did}")
+    return Cosigner.from_json(
+        {
+            "kind": Cosigner.KIND,
+            "name": who.name,
+            "did": who.did,
+            "key": base58.b58decode(there.verkey).hex(),
+        }
+    )
+
+
+def _group(path: Path) -> Cosigner:
+    try:
+        described = Descriptor.from_text(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadCommandError(f"{path} cannot be read: {error}") from error
+    if described.group is None or described.did is None:
+        raise BadCommandError(f"{path} describes no group with a DID")
+    return Cosigner(
+        name=described.name, did=described.did, key=described.group.key, group=described.group
+    )
+
+
+async def _by_role(book: Book, rules: Any) -> list[tuple[str, str]]:
+    """Everybody whose role a rule asks for, named by role and number."""
+    wanted = {
+        leaf.role
+        for constraint in rules.values()
+        for leaf in leaves(parse_constraint(constraint))
+        if leaf.role not in (None, ANY)
+    }
+    if not wanted:
+        return []
+    members = await book.members()
+    names = {number: name.lower() for name, number in _ROLES.items() if number}
+    return [
+        (f"{names[role]} {number}", did)
+        for role in sorted(wanted & members.keys())
+        for number, did in enumerate(members[role], 1)
+    ]
+
+
+def _seconds(span: str) -> int:
+    found = _SPAN.fullmatch(span)
+    if found is None:
+        raise BadCommandError(f"--expires {span}: a number and h, d or w, as 12h or 7d")
+    return int(found[1]) * _HOURS[found[2]] * 3600

@@ -1,0 +1,54 @@
+"""`indykeep refuse`: say no to a proposal with a reason; or comment on it; or take it back."""
+
+from __future__ import annotations
+
+import argparse
+
+from keep_agent.cli.multisig import proposal_files, review_view
+from keep_agent.cli.multisig.output import say
+from keep_agent.cli.multisig.sign import key_options, said, said_by_share
+from keep_agent.cli.multisig.signing_keys import SHARE, open_share, open_signer
+from keep_ledger.multisig.proposal import Act, Proposal
+
+_EXAMPLES = """examples:
+  indykeep refuse endorser.psit --with store:ben.db#ben --reason "Acme has no contract yet"
+  indykeep refuse endorser.psit --with store:ben.db#ben --reason "who asked for this?" --comment
+  indykeep refuse endorser.psit --with store:ana.db#ana --reason "made in error" --cancel
+
+A refusal binds nobody else: the others may still be enough. `--cancel` is for the author (of a
+group, as many members as sign): then no command signs or sends it any more. Signatures that were
+given stay signatures: `indykeep audit --loose` says how to make them worthless.
+"""
+
+
+def main(words: list[str]) -> int:
+    """Run `indykeep refuse`."""
+    parser = argparse.ArgumentParser(
+        prog="indykeep refuse",
+        description="Say no to a proposal, with a reason; comment on it; or take it back.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    review_view.options(parser)
+    review_view.result_options(parser)
+    key_options(parser)
+    parser.add_argument("--reason", required=True, metavar="TEXT", help="what the others read")
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--comment", action="store_true", help="only say it")
+    kind.add_argument("--cancel", action="store_true", help="take your own proposal back")
+    args = parser.parse_args(words)
+    act: Act = "comment" if args.comment else "cancel" if args.cancel else "refuse"
+    proposal = proposal_files.load(args.file)
+    done = _said(args, proposal, act)
+    review_view.keep(done, args)
+    if act == "cancel" and not done.cancelled():
+        say("noted; it is taken back when its author says so, of a group enough members")
+    return 0
+
+
+def _said(args: argparse.Namespace, proposal: Proposal, act: Act) -> Proposal:
+    if str(args.key).startswith(SHARE):
+        share, _ = open_share(args.key)
+        return said_by_share(proposal, share, act, args.reason)
+    with open_signer(args.key, args.key_file) as signer:
+        return said(proposal, signer, act, args.reason)

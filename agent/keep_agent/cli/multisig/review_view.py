@@ -1,0 +1,244 @@
+"""A proposal as somebody at a terminal sees it, and the options that the commands share."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import re
+import shutil
+import sys
+import textwrap
+import time
+import unicodedata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from keep_agent.cli.multisig import proposal_files
+from keep_agent.cli.multisig.output import note, say
+from keep_agent.errors import BadCommandError
+from keep_ledger.multisig.descriptor import Descriptor
+from keep_ledger.multisig.plain import Fact, moment
+from keep_ledger.multisig.proposal import Proposal
+from keep_ledger.multisig.review import Sheet, Sight, review
+from keep_ledger.multisig.rules import RuleKey
+
+if TYPE_CHECKING:
+    from keep_ledger.indy.book import Book
+
+_NARROWEST, _WIDEST, _LABEL, _WORD = 60, 110, 18, 64
+
+
+def options(parser: argparse.ArgumentParser, *, proposal: bool = True) -> None:
+    """Add the options that name a proposal and a network."""
+    if proposal:
+        parser.add_argument(
+            "file",
+            type=Path,
+            nargs="+",
+            help="a .psit, or its QR codes as pictures or as lines of text (- is standard input)",
+        )
+    parser.add_argument(
+        "--genesis", metavar="FILE", help="file or URL of the network; else INDYKEEP_GENESIS"
+    )
+
+
+def offline_options(parser: argparse.ArgumentParser) -> None:
+    """Add what a machine without network needs."""
+    parser.add_argument(
+        "--offline",
+        action="store_true",
+        help="ask no ledger: for a machine without network; opens no socket",
+    )
+    parser.add_argument(
+        "--descriptor",
+        type=Path,
+        metavar="FILE",
+        help="public description (indykeep group export) to hold members, rules and network against",
+    )
+
+
+def look(args: argparse.Namespace, proposal: Proposal) -> Sheet:
+    """Review a proposal as the options say: against the ledger, or without.
+
+    Raises:
+        LedgerUnavailableError: the ledger gives no answer.
+    """
+    if args.offline:
+        return _offline(args, proposal)
+    from keep_agent.cli.multisig import ledger_view  # noqa: PLC0415 - it loads what opens sockets
+
+    async def seen() -> Sheet:
+        async with ledger_view.opened(args.genesis) as book:
+            return await look_at(book, proposal)
+
+    return asyncio.run(seen())
+
+
+async def look_at(book: Book, proposal: Proposal) -> Sheet:
+    """Review a proposal against a ledger that is open."""
+    from keep_agent.cli.multisig import ledger_view  # noqa: PLC0415
+
+    if book.network != proposal.body.network:  # nothing there is about this proposal
+        elsewhere = Sight(book.network, {}, {}, {}, None, None)
+        sheet = review(proposal, int(time.time()), elsewhere, None)
+        sheet.refusals = [one for one in sheet.refusals if "another network" in one]
+        return sheet
+    dids = [one.did for one in proposal.body.cosigners]
+    seen = await ledger_view.look(book, proposal.request, dids)
+    sheet = review(proposal, int(time.time()), seen, None)
+    sheet.warnings += await ledger_view.consequences(book, proposal.request)
+    return sheet
+
+
+def _offline(args: argparse.Namespace, proposal: Proposal) -> Sheet:
+    described = None
+    if args.descriptor:
+        described = Descriptor.from_text(_text(args.descriptor))
+    network = described.network if described else None
+    if args.genesis:
+        from keep_ledger.indy.genesis import Genesis  # noqa: PLC0415
+
+        network = bytes.fromhex(Genesis.parse(_text(Path(args.genesis))).digest)
+    sheet = review(proposal, int(time.time()), None, network)
+    if described:
+        _compare(described, proposal, sheet)
+    return sheet
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadCommandError(f"{path} cannot be read: {error}") from error
+
+
+def _compare(described: Descriptor, proposal: Proposal, sheet: Sheet) -> None:
+    from keep_ledger.multisig.descriptor import rule_digest  # noqa: PLC0415
+
+    known = {member.did: member.verkey for member in described.members}
+    for who in proposal.body.cosigners:
+        if who.did in known and known[who.did] != who.verkey:
+            sheet.refusals.append(
+                f"{who.name} has another key in {described.name}'s description"
+            )
+    rules = dict(described.rules)
+    for key, constraint in proposal.body.rules.items():
+        if key in rules and rules[key] != rule_digest(constraint):
+            sheet.refusals.append(
+                f"the rule {RuleKey.parse(key).text} is another in {described.name}'s description"
+            )
+
+
+def show(proposal: Proposal, sheet: Sheet) -> None:
+    """Print everything that there is to know about a proposal."""
+    say(_plain(f"{sheet.headline}.") + "\n")
+    for name, text in (*sheet.facts, *_around(proposal)):
+        _row(name, text)
+    say("")
+    for name, text in _standing(sheet):
+        _row(name, text)
+
+
+def _around(proposal: Proposal) -> list[Fact]:
+    body = proposal.body
+    replaces = [("replaces", body.replaces.hex()[:16])] if body.replaces else []
+    return [
+        ("memo", body.memo or "none"),
+        ("network", body.network.hex()[:16]),
+        ("made", f"{moment(body.made)}, expires {moment(body.expires)}"),
+        *replaces,
+        ("proposal", proposal.id.hex()),
+    ]
+
+
+def _standing(sheet: Sheet) -> list[Fact]:
+    end = [("NO", one) for one in sheet.refusals]
+    return [
+        *(("now it is so", rule) for rule in sheet.now),
+        *(("the rule", rule) for rule in sheet.rules),
+        *sheet.signers,
+        *(("note", one) for one in sheet.warnings),
+        *(end or [("still missing", sheet.missing or "nothing: it can be submitted")]),
+    ]
+
+
+def _row(name: str, text: str) -> None:
+    width = max(_NARROWEST, min(_WIDEST, shutil.get_terminal_size().columns))
+    lead = _plain(f"{name:<{_LABEL}} ")
+    lines = text.splitlines() or [""]
+    for line in lines:
+        say(
+            textwrap.fill(
+                _in_pieces(_plain(line)),
+                width // 2 if _is_wide(lead + line) else width,
+                initial_indent=lead,
+                subsequent_indent=" " * (_LABEL + 1),
+                break_on_hyphens=False,
+                break_long_words=False,
+            )
+            or lead
+        )
+        lead = " " * (_LABEL + 1)
+
+
+def _in_pieces(line: str) -> str:
+    """No word longer than a digest, so that nothing runs over the edge into the next row."""
+    return re.sub(rf"\S{{{_WORD}}}(?=\S)", r"\g<0> ", line)
+
+
+def _is_wide(text: str) -> bool:
+    """Whether a terminal gives some of its characters two columns."""
+    return any(unicodedata.east_asian_width(c) in "WF" for c in text)
+
+
+def _plain(text: str) -> str:
+    """Without what could move the cursor or paint over what was said."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def agree(question: str, *, already: bool) -> None:
+    """Ask for a yes.
+
+    Raises:
+        BadCommandError: it was not given, or there is nobody to ask.
+    """
+    if already:
+        return
+    if not sys.stdin.isatty():
+        raise BadCommandError("there is no terminal to ask at: look at it, then give --yes")
+    note(f"{question} Type yes to go on:")
+    if sys.stdin.readline().strip().lower() != "yes":
+        raise BadCommandError("not done: nothing was signed or sent")
+
+
+def target(args: argparse.Namespace) -> Path:
+    """Where the result goes: `--out`, else the file that was read.
+
+    Raises:
+        BadCommandError: what was read is no single `.psit`.
+    """
+    if args.out:
+        return Path(args.out)
+    if len(args.file) == 1 and args.file[0].suffix == ".psit":
+        return Path(args.file[0])
+    raise BadCommandError("say where the result goes: --out FILE.psit")
+
+
+def keep(proposal: Proposal, args: argparse.Namespace) -> None:
+    """Write the result, and its QR code where one is wanted."""
+    path = target(args)
+    proposal_files.save(proposal, path)
+    note(f"written to {path}")
+    if args.qr:
+        count = proposal_files.draw(proposal, args.qr)
+        note(f"{count} QR code(s) in {args.qr}")
+
+
+def result_options(parser: argparse.ArgumentParser) -> None:
+    """Add where a result goes."""
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="where the result goes (.psit)"
+    )
+    parser.add_argument(
+        "--qr", type=Path, metavar="FILE", help="also as QR code: .svg, .png or .html"
+    )

@@ -1,0 +1,99 @@
+"""`indykeep submit`: compare a proposal with the ledger once more, send it, and look what landed."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from typing import TYPE_CHECKING
+
+from keep_agent.cli.multisig import proposal_files, review_view
+from keep_agent.cli.multisig.output import note, say
+from keep_ledger.multisig.audit import differences
+from keep_ledger.multisig.errors import MultisigError, RefusedError
+from keep_ledger.multisig.past import kept_digest, request_of
+from keep_ledger.multisig.proposal import Proposal
+from keep_ledger.multisig.review import Sheet
+from keep_ledger.multisig.shares import Json
+
+if TYPE_CHECKING:
+    from keep_ledger.indy.book import Book
+
+_EXAMPLES = """examples:
+  indykeep submit endorser.psit --genesis genesis.txn
+
+Best sent by who signs last. Given again, it finds what has landed and sends nothing.
+"""
+
+
+class LandedOtherwiseError(MultisigError):
+    """What is on the ledger is not what was approved: raise the alarm."""
+
+
+def main(words: list[str]) -> int:
+    """Run `indykeep submit`."""
+    parser = argparse.ArgumentParser(
+        prog="indykeep submit",
+        description="Send a proposal that enough people have signed to the ledger.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    review_view.options(parser)
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+    args = parser.parse_args(words)
+    return asyncio.run(_submit(args, proposal_files.load(args.file)))
+
+
+async def _submit(args: argparse.Namespace, proposal: Proposal) -> int:
+    from keep_agent.cli.multisig import ledger_view  # noqa: PLC0415 - it loads what opens sockets
+
+    async with ledger_view.opened(args.genesis) as book:
+        if book.network != proposal.body.network:
+            raise RefusedError("it is for another network")
+        number = await book.landed(proposal.request.body)
+        if number is not None:
+            note("it has landed already; nothing is sent")
+        else:
+            number = await _send(args, book, proposal)
+        await _compare(book, proposal, number)
+        say(f"It is on the ledger, as number {number}, just as it was approved.")
+    return 0
+
+
+async def _send(args: argparse.Namespace, book: Book, proposal: Proposal) -> int:
+    sheet = await review_view.look_at(book, proposal)
+    review_view.show(proposal, sheet)
+    if sheet.refusals:
+        raise RefusedError(f"it must not be sent: {'; '.join(sheet.refusals)}")
+    if sheet.missing:
+        raise RefusedError(f"it cannot be sent yet: {sheet.missing}")
+    review_view.agree("Send it?", already=args.yes)
+    return await book.submit(proposal.request.body, _signatures(proposal, sheet))
+
+
+def _signatures(proposal: Proposal, sheet: Sheet) -> dict[str, bytes] | bytes:
+    """What the ledger takes: one signature alone, or all that count."""
+    if set(sheet.signatures) == {proposal.request.author}:
+        return sheet.signatures[proposal.request.author]
+    return sheet.signatures
+
+
+async def _compare(book: Book, proposal: Proposal, number: int) -> None:
+    """Hold what the ledger wrote against what was approved.
+
+    Raises:
+        LandedOtherwiseError: it is something else under the same signatures.
+    """
+    landed = await book.txn(proposal.request.operation.LEDGER, number)
+    if landed is None:
+        raise LandedOtherwiseError(f"the ledger does not show its transaction {number}")
+    if found := _unlike(proposal, landed):
+        raise LandedOtherwiseError(
+            "ALARM: the ledger has something else than was approved, under the same signatures:\n"
+            + "\n".join(found)
+        )
+
+
+def _unlike(proposal: Proposal, landed: Json) -> list[str]:
+    request, _ = request_of(landed)
+    other = ["it has another digest"] if kept_digest(landed) != proposal.request.digest else []
+    return [*other, *differences(proposal.request.body, request)]

@@ -1,0 +1,198 @@
+"""From a decided step to what is committed: threads, outbox, commands for later, log."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from keep_agent.core.machine import (
+    GONE,
+    START,
+    Command,
+    Exchange,
+    Protocol,
+    Put,
+    Step,
+    Then,
+    Write,
+)
+from keep_agent.core.message import PREFIX, Json, Message, ProblemReport, Thread, TypeUri
+from keep_agent.errors import RefusedError
+from keep_agent.store.rows import Commit, Outgoing, Waiting
+
+ATTACHED = "attached"
+SEEN = "seen"
+MOST_MESSAGES = 100
+"""How many messages of a peer one exchange takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What is to be decided: the event itself, and where it came from.
+
+    Attributes:
+        what: a message or a command.
+        digest: of the message's body; None for commands.
+        ran: the pending command of the exchange that this is, as it was committed.
+        waited: name of the inbox row that held the message.
+        writes: what taking it writes, whatever it leads to.
+    """
+
+    what: Message | Command
+    digest: str | None = None
+    ran: Json | None = None
+    waited: str | None = None
+    writes: tuple[Write, ...] = ()
+
+
+def body_digest(body: Json) -> str:
+    """Return a digest of a message that does not depend on the order of its keys."""
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def outcome(
+    protocol: Protocol[Any],
+    before: Exchange[Any],
+    after: Exchange[Any],
+    step: Step[Any],
+    event: Event,
+    auto: tuple[Then, ...] = (),
+) -> Commit:
+    """Return all that one step changes.
+
+    Args:
+        auto: what the policies of the tenant want run in the new state.
+
+    Raises:
+        RefusedError: the peer sent more messages than one exchange takes.
+    """
+    first = before.state == START and isinstance(event.what, Command)
+    bodies = [
+        _on_wire(protocol, after, m, first=first and not i) for i, m in enumerate(step.send)
+    ]
+    held = after.connection is None and step.target is None
+    after = replace(
+        after,
+        seen=_seen(before, event),
+        sent=(*after.sent, *(str(b["@id"]) for b in bodies if b["@id"] != after.thid)),
+        then=(*_left(before, event), *(_pending(t) for t in (*step.then, *auto))),
+    )
+    outbox = tuple(
+        Outgoing(
+            name=f"{after.id}.{after.revision}.{i}",
+            lane=_lane(protocol, after),
+            thid=after.thid,
+            body=body,
+            connection=after.connection,
+            target=step.target,
+        )
+        for i, body in enumerate(bodies)
+        if not held
+    )
+    attached = (
+        (Put(ATTACHED, after.id, {"message": bodies[0], "peer": after.peer}),)
+        if held and bodies
+        else ()
+    )
+    return Commit(
+        after=after,
+        waiting=_delivery(after, step),
+        handled=(event.waited,) if event.waited else (),
+        writes=(*event.writes, *step.writes, *attached, *_seen_apart(after, event)),
+        outbox=outbox,
+        events=(logged(after),),
+    )
+
+
+def _delivery(x: Exchange[Any], step: Step[Any]) -> Waiting | None:
+    """Put what came attached into the inbox, to be handled like any message of that peer."""
+    if step.deliver is None:
+        return None
+    return Waiting(name=f"{x.id}.{x.revision}", arrived=time.time(), **step.deliver)
+
+
+def message_type(protocol: Protocol[Any], minor: int, message: Message) -> str:
+    """Return the type URI of a message in the version that both sides speak (RFC 0003)."""
+    uri = TypeUri.parse(message.TYPE)
+    name = protocol.problem_report if isinstance(message, ProblemReport) else uri.name
+    if uri.protocol != protocol.name and not isinstance(message, ProblemReport):
+        return message.TYPE
+    family, major = protocol.name.split("/")
+    return f"{PREFIX}{family}/{major}.{minor}/{name}"
+
+
+def _on_wire(
+    protocol: Protocol[Any], x: Exchange[Any], message: Message, *, first: bool
+) -> Json:
+    if first and message.thread.thid is None:
+        message = message.model_copy(update={"id": x.thid})
+    elif message.thread.thid is None:
+        thread = Thread(thid=x.thid, pthid=message.thread.pthid)
+        message = message.model_copy(update={"thread": thread})
+    return message.wire(message_type(protocol, x.minor, message))
+
+
+def _seen(x: Exchange[Any], event: Event) -> dict[str, str]:
+    if not isinstance(event.what, Message) or event.digest is None:
+        return x.seen
+    if len(x.seen) >= MOST_MESSAGES:
+        raise RefusedError("too many messages in one thread")
+    return {**x.seen, event.what.id: event.digest}
+
+
+def seen_name(x: Exchange[Any], message_id: str) -> str:
+    """Name the row that keeps a message id where no exchange does."""
+    return hashlib.sha256(f"{x.id}\0{message_id}".encode()).hexdigest()[:32]
+
+
+def _seen_apart(x: Exchange[Any], event: Event) -> tuple[Write, ...]:
+    """Keep the id of a message whose exchange is not kept."""
+    if x.state != GONE or not isinstance(event.what, Message):
+        return ()
+    return (
+        Put(
+            SEEN,
+            seen_name(x, event.what.id),
+            {"digest": event.digest, "at": x.created},
+            new=True,
+        ),
+    )
+
+
+def _left(x: Exchange[Any], event: Event) -> tuple[Json, ...]:
+    """Keep the commands that still hold: what was for this very state of the exchange is stale."""
+    if event.ran is not None:
+        return tuple(t for t in x.then if t != event.ran)
+    return tuple(t for t in x.then if t["protocol"] is not None)
+
+
+def _pending(then: Then) -> Json:
+    return {
+        "command": then.command.title(),
+        "args": then.command.model_dump(mode="json", exclude_defaults=True),
+        "protocol": then.protocol,
+        "connection": then.connection,
+    }
+
+
+def _lane(protocol: Protocol[Any], x: Exchange[Any]) -> str:
+    peer = x.connection or x.peer
+    return peer if protocol.in_order else f"{peer} {x.thid}"
+
+
+def logged(x: Exchange[Any]) -> Json:
+    """Return the event of the log that says where an exchange stands now; no content."""
+    fields: Mapping[str, Any] = {
+        "type": "exchange",
+        "protocol": x.protocol,
+        "id": x.id,
+        "role": x.role,
+        "state": x.state,
+        "connection": x.connection,
+        "thid": x.thid,
+    }
+    return {name: value for name, value in fields.items() if value is not None}

@@ -1,0 +1,483 @@
+"""Events to committed outcomes: the only place where a protocol meets the store.
+
+An event is a message of a peer, a command of our own side, or a command that an earlier step left
+(see `later`). All take one way: find the exchange, hold its thread, let the table decide, commit.
+Errors of peers become problem reports here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+from weakref import WeakValueDictionary
+
+from pydantic import ValidationError
+
+from keep_agent.core.commit import SEEN, Event, body_digest, logged, outcome, seen_name
+from keep_agent.core.machine import (
+    START,
+    Command,
+    Exchange,
+    Protocol,
+    Then,
+    Write,
+    exchange_id,
+)
+from keep_agent.core.message import (
+    Json,
+    Message,
+    ProblemReport,
+    Received,
+    TypeUri,
+    new_id,
+)
+from keep_agent.core.problem_reports import Allowance, abandoned, not_now, report
+from keep_agent.errors import (
+    BadCommandError,
+    BadMessageError,
+    ConflictError,
+    LocalError,
+    OutOfTurnError,
+    PeerError,
+    RefusedError,
+    UnavailableError,
+    UnknownTypeError,
+)
+from keep_agent.identity.connections import Peer, identify
+from keep_agent.identity.introductions import connectionless
+from keep_agent.store.rows import Commit, Waiting
+from keep_agent.store.store import Profile
+
+log = logging.getLogger(__name__)
+
+TRIES = 3
+EARLY_MOST = 256
+EARLY_MOST_OF_A_PEER = 16
+EARLY_BYTES = 64 << 10
+GENERIC = {"notification", "report-problem"}
+"""Families whose acks and problem reports speak of an exchange of any family (RFC 0015, 0035)."""
+
+
+class EarlyError(Exception):
+    """The message may be right in a moment: another one of its thread must come first."""
+
+
+@dataclass(slots=True)
+class Context:
+    """All that dispatch needs to know of one tenant.
+
+    Attributes:
+        protocols: by `family/major`.
+        ports: what protocols ask of others, by the name in `Protocol.port`.
+        metadata: what a key of ours is for, by verkey.
+        auto: the policies: which commands to run in the state that an exchange has reached.
+    """
+
+    profile: Profile
+    protocols: Mapping[str, Protocol[Any]]
+    ports: Mapping[str, object]
+    metadata: Callable[[str], Awaitable[Json | None]]
+    auto: Callable[[Exchange[Any]], tuple[Then, ...]] = lambda _: ()
+
+
+class Dispatcher:
+    """Drives every protocol of one tenant; knows none of them."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.profile = context.profile
+        self.on_message: Callable[[str | None, str], None] = lambda _connection, _thid: None
+        self.on_change: Callable[[Exchange[Any]], None] = lambda _: None
+        self.on_delivery: Callable[[Waiting], None] = lambda _: None
+        self.early: dict[str, tuple[Waiting, Peer]] = {}
+        self._threads: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._changes: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()
+        self._allowances: dict[str, Allowance] = {}
+
+    # -- messages --------------------------------------------------------------------------------
+
+    async def receive(
+        self, received: Received, waited: Waiting | None = None, *, final: bool = False
+    ) -> None:
+        """Handle one opened message; when this returns, its outcome is committed.
+
+        Args:
+            waited: the inbox row that it waited in.
+            final: it has waited long enough: what it waits for counts as missing.
+
+        Raises:
+            BadEnvelopeError: its sender may not speak here; nothing is changed or answered.
+            PeerError: it breaks a rule, and there is nobody whom a problem report would reach.
+            UnavailableError: it cannot be handled now; the sender should send it again.
+        """
+        newest = self.profile.last_event
+        peer = await identify(received, self.context.metadata, self.profile)
+        try:
+            await self._message(peer, received, waited)
+        except EarlyError as error:
+            if final:
+                late = OutOfTurnError("what this message builds on never came")
+                await self._refuse(peer, received.body, late, waited)
+            elif waited is not None:
+                self.early[waited.name] = (waited, peer)
+            else:
+                await self._keep_early(peer, received, error, newest)
+        except PeerError as error:
+            await self._refuse(peer, received.body, error, waited)
+
+    async def _message(self, peer: Peer, received: Received, waited: Waiting | None) -> None:
+        uri = TypeUri.parse(received.body.get("@type"))
+        row = waited.name if waited else None
+        digest = body_digest(received.body)
+        async with self.thread(Message.thread_of(received.body)):
+            for attempt in range(TRIES):
+                protocol, message, x = await self._find(
+                    peer, uri, received.body, fresh=attempt > 0
+                )
+                if await self._handled(x, message, digest, attempt):
+                    await self._forget(waited)
+                    return
+                x, writes = _bound(x, peer, message)
+                event = Event(message, digest, waited=row, writes=writes)
+                try:
+                    await self._decide(protocol, x, event)
+                except ConflictError:
+                    continue
+                except OutOfTurnError as error:
+                    if not protocol.may_come(x.role, x.state, type(message)):
+                        raise
+                    raise EarlyError from error
+                self.on_message(peer.connection, Message.thread_of(received.body))
+                return
+        raise UnavailableError("this thread is too busy; send it again")
+
+    async def _find(
+        self, peer: Peer, uri: TypeUri, body: Json, *, fresh: bool
+    ) -> tuple[Protocol[Any], Message, Exchange[Any]]:
+        """Parse a message and find the exchange that it belongs to, or the one that it starts."""
+        protocol = self.context.protocols.get(uri.protocol)
+        if protocol is None and uri.family not in GENERIC:
+            raise UnknownTypeError(f"we do not speak {uri.protocol}")
+        if protocol is None:
+            return await self._find_any(peer, uri, body)
+        message = _read(protocol, uri, body)
+        x = await self._known(protocol, message, peer, fresh=fresh)
+        if x is None:
+            x = self._new(protocol, uri, message, peer)
+        return protocol, message, x
+
+    async def _find_any(
+        self, peer: Peer, uri: TypeUri, body: Json
+    ) -> tuple[Protocol[Any], Message, Exchange[Any]]:
+        for protocol in self.context.protocols.values():
+            if protocol.message(uri.name) is None:
+                continue
+            message = _read(protocol, uri, body)
+            x = await self._known(protocol, message, peer, fresh=True)
+            if x is not None:
+                return protocol, message, x
+        raise OutOfTurnError(f"{uri.name} for a thread that we do not know")
+
+    async def _known(
+        self, protocol: Protocol[Any], message: Message, peer: Peer, *, fresh: bool
+    ) -> Exchange[Any] | None:
+        """Find the exchange of a message; without `fresh`, a first message is not looked up."""
+        roles = protocol.receiving(type(message))
+        first = message.thread.thid in {None, message.id} and protocol.starts(type(message))
+        names = [
+            exchange_id(protocol.name, role, message.thid, pid)
+            for role in roles
+            for pid in peer.ids
+        ]
+        for name in names:
+            x = self.profile.cached_exchange(name)
+            if x is not None:
+                return _owned(x, peer)
+        for name in names if fresh or not first else ():
+            x = await self.profile.exchange(name)
+            if x is not None:
+                return _owned(x, peer)
+        if not first:
+            for x in await self.profile.exchanges({"sent": message.thid}, limit=2):
+                if x.protocol == protocol.name and x.role in roles:
+                    return _owned(x, peer)
+        return None
+
+    def _new(
+        self, protocol: Protocol[Any], uri: TypeUri, message: Message, peer: Peer
+    ) -> Exchange[Any]:
+        role = protocol.starts(type(message))
+        if role is None or not (peer.known or protocol.strangers):
+            if peer.connection and not isinstance(message, ProblemReport):
+                raise EarlyError
+            raise OutOfTurnError(f"{uri.name} for a thread that we do not know")
+        return Exchange(
+            id=exchange_id(protocol.name, role, message.thid, peer.ids[0]),
+            protocol=protocol.name,
+            minor=min(uri.minor, protocol.minor),
+            role=role,
+            thid=message.thid,
+            pthid=message.thread.pthid,
+            peer=peer.ids[0],
+            connection=peer.connection,
+            data=protocol.data(),
+            created=time.time(),
+        )
+
+    async def _handled(
+        self, x: Exchange[Any], message: Message, digest: str, attempt: int
+    ) -> bool:
+        """Tell whether this very message was handled before.
+
+        Raises:
+            RefusedError: another message was, under the same id.
+        """
+        known = x.seen.get(message.id)
+        if known is None and x.state == START:
+            name = seen_name(x, message.id)
+            seen = self.profile.cached(SEEN, name)
+            if seen is None and attempt:
+                seen = await self.profile.fetch(SEEN, name)
+            known = (seen or {}).get("digest")
+        if known not in {None, digest}:
+            raise RefusedError("another message came under this id before")
+        return known is not None
+
+    # -- commands --------------------------------------------------------------------------------
+
+    async def start(
+        self, protocol: str, command: Command, connection: str | None, thid: str | None = None
+    ) -> Exchange[Any]:
+        """Start an exchange with a command and return it as committed.
+
+        Args:
+            protocol: `family/major`.
+            connection: id of the peer's; None where the command names its peer itself, or where the
+                message is to be attached to an invitation.
+            thid: names the thread; the same one again returns the exchange that is there.
+
+        Raises:
+            LocalError: the command starts nothing here, or its protocol refuses it.
+            UnavailableError: nothing was changed; try again.
+        """
+        spoken = self.context.protocols[protocol]
+        role = spoken.starts(type(command))
+        if role is None:
+            raise BadCommandError(f"{command.title()} does not start {protocol}")
+        record = await self.profile.get("connection", connection) if connection else None
+        thread = thid or new_id()
+        peer = connection or command.peer() or new_id()
+        name = exchange_id(protocol, role, thread, peer)
+        async with self.thread(thread):
+            x = await self.profile.exchange(name) if thid else None
+            if x is not None:
+                return x
+            x = Exchange(
+                id=name,
+                protocol=protocol,
+                minor=spoken.minor,
+                role=role,
+                thid=thread,
+                pthid=record["invitation"] if record else None,
+                peer=peer,
+                connection=connection,
+                data=spoken.data(),
+                created=time.time(),
+            )
+            return await self._decide(spoken, x, Event(command))
+
+    async def command(
+        self, name: str, command: Command, wait_s: float = 0, ran: Json | None = None
+    ) -> Exchange[Any]:
+        """Run a command on an exchange and return it as committed.
+
+        A command that the table does not allow now, but may later, waits up to `wait_s` seconds.
+
+        Raises:
+            NotFoundError: no such exchange.
+            NotNowError: the state does not allow it; the text says what is awaited and allowed.
+            LocalError, UnavailableError: as of `start`.
+        """
+        deadline = time.monotonic() + wait_s
+        while True:
+            changed = self.changed(name)
+            x = await self.profile.exchange(name)
+            if x is not None:
+                async with self.thread(x.thid):
+                    done = await self._try(name, command, ran)
+                if done is not None:
+                    return done
+            left = deadline - time.monotonic()
+            if left <= 0 or (x is not None and not self._may_come(x, command)):
+                raise not_now(self.context.protocols, name, x, command)
+            try:
+                async with asyncio.timeout(left):
+                    await changed.wait()
+            except TimeoutError:
+                continue
+
+    async def _try(self, name: str, command: Command, ran: Json | None) -> Exchange[Any] | None:
+        for _ in range(TRIES):
+            x = await self.profile.exchange(name)
+            if x is None or (ran is not None and ran not in x.then):
+                return x
+            protocol = self.context.protocols[x.protocol]
+            if (x.role, x.state, type(command)) not in protocol.cells:
+                return None
+            try:
+                return await self._decide(protocol, x, Event(command, ran=ran))
+            except ConflictError:
+                continue
+        raise UnavailableError("this exchange is too busy; try again")
+
+    def _may_come(self, x: Exchange[Any], command: Command) -> bool:
+        return self.context.protocols[x.protocol].may_come(x.role, x.state, type(command))
+
+    def changed(self, name: str) -> asyncio.Event:
+        """Return what is set when this exchange is committed next."""
+        return self._changes.setdefault(name, asyncio.Event())
+
+    async def note(self, name: str, error: str | None, ran: Json) -> None:
+        """Take a pending command off an exchange, and keep in words why it failed."""
+        for _ in range(TRIES):
+            x = await self.profile.exchange(name)
+            if x is None or ran not in x.then:
+                return
+            left = tuple(t for t in x.then if t != ran)
+            after = replace(x, then=left, error=error if error is not None else x.error)
+            try:
+                await self._commit(
+                    Commit(after=after, events=(logged(after),) if error else ())
+                )
+            except ConflictError:
+                continue
+            return
+        raise UnavailableError("this exchange is too busy; try again")
+
+    # -- deciding and committing -----------------------------------------------------------------
+
+    async def _decide(
+        self, protocol: Protocol[Any], x: Exchange[Any], event: Event
+    ) -> Exchange[Any]:
+        port = self.context.ports[protocol.port] if protocol.port else None
+        try:
+            after, step = await protocol.step(x, event.what, port)
+        except OutOfTurnError:
+            raise
+        except PeerError as error:
+            after, step = abandoned(protocol, x, error)
+        except LocalError as error:
+            if isinstance(event.what, Command):
+                raise
+            log.warning("no way on", extra={"id": x.id, "reason": str(error)})
+            after, step = abandoned(protocol, x, RefusedError("our side cannot go on"))
+        moved = after.state != x.state or isinstance(event.what, Message)
+        auto = self.context.auto(after) if moved else ()
+        commit = outcome(protocol, x, after, step, event, auto)
+        committed = await self._commit(commit)
+        assert committed.after is not None
+        return committed.after
+
+    async def _commit(self, commit: Commit) -> Commit:
+        committed = await self.profile.commit(commit)
+        if committed.after is not None:
+            changed = self._changes.pop(committed.after.id, None)
+            if changed is not None:
+                changed.set()
+            self.on_change(committed.after)
+        if committed.waiting is not None:
+            self.on_delivery(committed.waiting)
+        return committed
+
+    def thread(self, thid: str) -> asyncio.Lock:
+        """Return what is held while an event of this thread is decided, one after the other."""
+        return self._threads.setdefault(thid, asyncio.Lock())
+
+    # -- what goes wrong -------------------------------------------------------------------------
+
+    async def _forget(self, waited: Waiting | None) -> None:
+        """Take a message off the inbox that its sender sent again, and that came in turn then."""
+        if waited is not None:
+            await self.profile.commit(Commit(handled=(waited.name,)))
+
+    async def _keep_early(
+        self, peer: Peer, received: Received, why: EarlyError, newest: int
+    ) -> None:
+        mine = sum(1 for _, p in self.early.values() if p.connection == peer.connection)
+        if len(self.early) >= EARLY_MOST or mine >= EARLY_MOST_OF_A_PEER:
+            raise UnavailableError("too many messages came too early") from why
+        if len(json.dumps(received.body)) > EARLY_BYTES:
+            raise UnavailableError("a long message came too early") from why
+        waiting = Waiting(
+            name=body_digest(
+                {"": received.body, "from": received.sender, "to": received.recipient}
+            ),
+            body=received.body,
+            sender=received.sender,
+            recipient=received.recipient,
+            arrived=time.time(),
+        )
+        if waiting.name in self.early:
+            return
+        await self.profile.commit(Commit(waiting=waiting))
+        self.early[waiting.name] = (waiting, peer)
+        if self.profile.last_event != newest:  # what it waits for may have come meanwhile
+            self.on_delivery(waiting)
+
+    async def _refuse(
+        self, peer: Peer, body: Json, error: PeerError, waited: Waiting | None
+    ) -> None:
+        """Tell a known peer what it did wrong; anybody else learns it from the transport."""
+        log.warning(
+            "message refused",
+            extra={"code": error.code, "reason": str(error), "connection": peer.connection},
+        )
+        handled = (waited.name,) if waited else ()
+        answer = report(self.context.protocols, peer, body, error)
+        if (
+            answer is not None
+            and not self._allowances.setdefault(peer.ids[0], Allowance()).take()
+        ):
+            answer = None
+        if answer is not None or handled:
+            await self.profile.commit(
+                Commit(outbox=(answer,) if answer else (), handled=handled)
+            )
+        if answer is None and waited is None:
+            raise error
+
+
+def _read(protocol: Protocol[Any], uri: TypeUri, body: Json) -> Message:
+    model = protocol.message(uri.name)
+    if model is None:
+        raise UnknownTypeError(f"{uri.protocol} has no message {uri.name!r}")
+    try:
+        return model.model_validate(body)
+    except ValidationError as error:
+        where = ", ".join(".".join(str(p) for p in e["loc"]) for e in error.errors()[:3])
+        raise BadMessageError(f"{uri.name} does not parse at: {where}") from error
+
+
+def _owned(x: Exchange[Any], peer: Peer) -> Exchange[Any]:
+    if not peer.owns(x):
+        raise RefusedError("this thread belongs to somebody else", "e.p.msg.thread")
+    return x
+
+
+def _bound(
+    x: Exchange[Any], peer: Peer, message: Message
+) -> tuple[Exchange[Any], tuple[Write, ...]]:
+    """Bind the exchange to whoever wrote first; from then on nobody else may."""
+    made = connectionless(x, peer, message)
+    bound = replace(
+        x,
+        via=peer.via,
+        connection=x.connection or peer.connection or (made.id if made else None),
+        their_key=x.their_key or (None if peer.known else peer.via.sender),
+    )
+    return bound, (made.put(),) if made else ()

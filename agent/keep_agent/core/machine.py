@@ -1,0 +1,467 @@
+"""The one shape that every protocol has: events in, a `Step` out.
+
+A protocol is a table. A row says: *this role, in this state, on this event, may go to these
+states, and this function decides how*. The function is given the exchange, the event and a
+narrow port; it returns a `Step` and touches nothing else. The dispatcher alone stores and sends.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any, ClassVar, Generic, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from keep_agent.core.message import PREFIX, Json, Message, ProblemReport, TypeUri
+from keep_agent.errors import BadMessageError, OutOfTurnError
+
+START = "start"
+"""The state of an exchange that does not exist yet."""
+
+ABANDONED = "abandoned"
+"""The state of an exchange that either side, or time, gave up (the word of RFC 0453 and others)."""
+
+GONE = "gone"
+"""The state of an exchange that nobody needs to remember; only its message id is kept."""
+
+
+class Role(StrEnum):
+    """Base for the roles that a protocol names, in the RFC's words."""
+
+
+class Command(BaseModel):
+    """Base of what our own side may ask of an exchange; its name is the class name in kebab-case."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    def title(cls) -> str:
+        """Return the name on the API: `SendOffer` is `send-offer`."""
+        return re.sub(r"(?<!^)(?=[A-Z])", "-", cls.__name__).lower()
+
+    def peer(self) -> str | None:
+        """Return whom a new exchange is with, where the command names it and not a connection."""
+        return None
+
+
+class Data(BaseModel):
+    """Base of what a protocol remembers between two events; stored as JSON.
+
+    Attributes:
+        HIDDEN: fields that never leave the store: secrets, and material of the next step.
+    """
+
+    HIDDEN: ClassVar[frozenset[str]] = frozenset()
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def shown(self) -> Json:
+        """Return what the API and the log may show."""
+        return self.model_dump(mode="json", exclude=set(self.HIDDEN), exclude_defaults=True)
+
+    def but(self, **changes: object) -> Self:
+        """Return a copy with these fields changed, validated again."""
+        return type(self).model_validate({**self.__dict__, **changes})
+
+
+class Nothing(Data):
+    """For protocols that remember nothing but their state."""
+
+
+class Expired(Command):
+    """The exchange waited longer than its protocol allows: time is an event."""
+
+
+class ReportProblem(Command):
+    """Our side gives up and tells the peer why (RFC 0035)."""
+
+    code: str = "abandoned"
+    comment: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Via:
+    """How an event reached us; all that a handler may know of the envelope.
+
+    Attributes:
+        sender: base58 key that authenticated the message; None for a command of our own side, and
+            for a message that came attached to an invitation.
+        recipient: base58 key of ours that it was sealed to.
+        invitation: id of our invitation, when `recipient` is the key of one.
+    """
+
+    sender: str | None = None
+    recipient: str | None = None
+    invitation: str | None = None
+
+
+D = TypeVar("D", bound=Data)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exchange(Generic[D]):
+    """One run of one protocol with one peer: all that is remembered between two events.
+
+    Attributes:
+        id: digest that names it, see `exchange_id`.
+        protocol: `family/major`.
+        minor: the minor version that both sides speak.
+        peer: id of the connection, or of the invitation until a connection exists.
+        connection: where messages go; None before there is one.
+        their_key: the first key that authenticated a message on an invitation; binds the rest.
+        seen: id of each message handled, with a digest of its body.
+        sent: ids of the messages that we sent, other than the thread's own.
+        then: commands committed with the last step and not run yet.
+        error: why it was abandoned or what its last command failed of, in words.
+        revision: how often it was committed; compared in every commit.
+    """
+
+    id: str
+    protocol: str
+    minor: int
+    role: str
+    thid: str
+    peer: str
+    data: D
+    pthid: str | None = None
+    connection: str | None = None
+    their_key: str | None = None
+    state: str = START
+    seen: dict[str, str] = field(default_factory=dict[str, str])
+    sent: tuple[str, ...] = ()
+    then: tuple[Json, ...] = ()
+    error: str | None = None
+    revision: int = 0
+    created: float = 0.0
+    updated: float = 0.0
+    via: Via = Via()
+
+
+def exchange_id(protocol: str, role: str, thid: str, peer: str) -> str:
+    """Name an exchange: two first messages of one thread collide on this name in the store."""
+    parts = f"{protocol}\0{role}\0{thid}\0{peer}"
+    return hashlib.sha256(parts.encode()).hexdigest()[:32]
+
+
+# -- what a step may write, besides the exchange itself ----------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """Write a record; with `new`, refuse to overwrite one."""
+
+    category: str
+    name: str
+    value: Json
+    tags: dict[str, str] = field(default_factory=dict[str, str])
+    new: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Remove a record, if it is there."""
+
+    category: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class PutKey:
+    """Store a key that was made for this step; `key` is opaque outside `keys` and `store`."""
+
+    verkey: str
+    key: Any = field(repr=False)
+    metadata: Json
+
+
+@dataclass(frozen=True, slots=True)
+class Consume:
+    """Use up a single-use invitation; one that is used already rejects the whole step."""
+
+    invitation: str
+
+
+Write = Put | Delete | PutKey | Consume
+
+
+@dataclass(frozen=True, slots=True)
+class Then:
+    """A command for later, committed with the step and run after it.
+
+    Attributes:
+        protocol: whose command, `family/major`; None: this exchange's own.
+        connection: with whom a new exchange is started; None: this exchange's own peer.
+    """
+
+    command: Command
+    protocol: str | None = None
+    connection: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Where to send when no connection says it.
+
+    Attributes:
+        endpoint: URL.
+        recipients: base58 keys to seal to.
+        routing: base58 keys of mediators, outermost last.
+        sender: base58 key of ours to seal with.
+    """
+
+    endpoint: str
+    recipients: tuple[str, ...]
+    routing: tuple[str, ...] = ()
+    sender: str
+
+
+@dataclass(frozen=True, slots=True)
+class Step(Generic[D]):
+    """What an event leads to, and nothing more.
+
+    Attributes:
+        to: the next state.
+        data: what to remember; None leaves it as it is.
+        send: messages to the peer, in order; their thread is filled in.
+        writes: applied in the same transaction; one that fails rejects the whole step.
+        then: commands to run after the commit.
+        connection: binds the exchange to this connection from now on.
+        target: where `send` goes when the exchange has no connection.
+        deliver: a message that came attached, as `body`, `sender`, `recipient`: goes to the inbox and is
+            handled like any message of that sender.
+        minor: the minor version to speak from now on, where the peer asked for an older one.
+        error: kept with the exchange, for people.
+    """
+
+    to: str
+    data: D | None = None
+    send: tuple[Message, ...] = ()
+    writes: tuple[Write, ...] = ()
+    then: tuple[Then, ...] = ()
+    connection: str | None = None
+    target: Target | None = None
+    deliver: Json | None = None
+    minor: int | None = None
+    error: str | None = None
+
+
+E = TypeVar("E")
+S = TypeVar("S")
+
+
+@dataclass(frozen=True, slots=True)
+class Rule(Generic[S]):
+    """One row of a table."""
+
+    role: str
+    at: str
+    on: type[Any]
+    to: frozenset[str]
+    do: Callable[[Any, Any, S], Awaitable[Step[Any]]]
+
+
+def rule(
+    role: str,
+    at: str,
+    on: type[E],
+    to: str | Iterable[str],
+    do: Callable[[Exchange[D], E, S], Awaitable[Step[D]]],
+) -> Rule[S]:
+    """Write one row; the type checker matches `do` against `on` and against the port."""
+    return Rule(role, at, on, frozenset([to] if isinstance(to, str) else to), do)
+
+
+def abandoning(role: str, states: Iterable[str]) -> tuple[Rule[Any], ...]:
+    """Write the rows by which either side, or time, ends an exchange in any of these states."""
+    rows: list[Rule[Any]] = []
+    for at in states:
+        rows += (
+            rule(role, at, ProblemReport, ABANDONED, _their_problem),
+            rule(role, at, ReportProblem, ABANDONED, _our_problem),
+            rule(role, at, Expired, ABANDONED, _expire),
+        )
+    return tuple(rows)
+
+
+async def _their_problem(_x: Exchange[Any], report: ProblemReport, _: Any) -> Step[Any]:
+    return Step(ABANDONED, error=f"peer reports: {report.code}"[:300])
+
+
+async def _our_problem(_x: Exchange[Any], cmd: ReportProblem, _: Any) -> Step[Any]:
+    report = ProblemReport.of(cmd.code, cmd.comment)
+    return Step(ABANDONED, send=(report,), error=cmd.comment or cmd.code)
+
+
+async def _expire(_x: Exchange[Any], _cmd: Expired, _: Any) -> Step[Any]:
+    words = "nothing came in time"
+    return Step(ABANDONED, send=(ProblemReport.of("expired", words),), error=words)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol(Generic[S]):
+    """A protocol: its name, its data, its table.
+
+    Attributes:
+        uri: newest version spoken, `https://didcomm.org/{family}/{major}.{minor}`.
+        data: model of what an exchange remembers, made with no argument at the start.
+        rules: the whole state machine; a triple (role, at, on) occurs once.
+        port: name of what handlers ask of others, looked up by the composition root; None: nothing.
+        problem_report: name of its problem report message.
+        strangers: somebody who holds an invitation of ours may start it, without a connection.
+        in_order: messages of one connection are sent one after the other, across threads.
+        expires_s: how long an exchange waits in a state that has an `Expired` row; None: for ever.
+        keep_days: how long an exchange that can go no further is kept.
+    """
+
+    uri: str
+    data: type[Data] = Nothing
+    rules: tuple[Rule[S], ...]
+    port: str | None = None
+    problem_report: str = "problem-report"
+    strangers: bool = False
+    in_order: bool = False
+    expires_s: float | None = None
+    keep_days: int = 30
+
+    def __post_init__(self) -> None:
+        keys = [(r.role, r.at, r.on) for r in self.rules]
+        twice = {k for k in keys if keys.count(k) > 1}
+        if twice:
+            raise ValueError(f"{self.uri}: two rules for one cell: {twice}")
+        try:
+            type_uri = TypeUri.parse(f"{self.uri}/x")
+        except BadMessageError:
+            form = f"{PREFIX}{{family}}/{{major}}.{{minor}}"
+            raise ValueError(f"{self.uri}: the URI of a protocol is {form}") from None
+        cells = {(r.role, r.at, r.on): r for r in self.rules}
+        wire = {
+            r.on.TYPE.rpartition("/")[2]: r.on for r in self.rules if issubclass(r.on, Message)
+        }
+        commands = {r.on.title(): r.on for r in self.rules if issubclass(r.on, Command)}
+        for name, value in (
+            ("name", type_uri.protocol),
+            ("minor", type_uri.minor),
+            ("cells", cells),
+            ("messages", wire),
+            ("commands", commands),
+            ("roles", tuple(dict.fromkeys(r.role for r in self.rules))),
+        ):
+            object.__setattr__(self, name, value)
+
+    name: str = field(init=False)
+    minor: int = field(init=False)
+    cells: dict[tuple[str, str, type[Any]], Rule[S]] = field(init=False, repr=False)
+    messages: dict[str, type[Message]] = field(init=False, repr=False)
+    commands: dict[str, type[Command]] = field(init=False, repr=False)
+    roles: tuple[str, ...] = field(init=False)
+
+    def message(self, name: str) -> type[Message] | None:
+        """Return the model of a message by the last part of its type, or None."""
+        if name in {"problem-report", "problem_report"}:
+            return ProblemReport
+        return self.messages.get(name)
+
+    def starts(self, on: type[Any]) -> str | None:
+        """Return the role of whoever is started by this event, or None: it starts nothing."""
+        return next((r.role for r in self.rules if r.at == START and r.on is on), None)
+
+    def receiving(self, on: type[Any]) -> tuple[str, ...]:
+        """Return the roles that have a row for this event."""
+        return tuple(dict.fromkeys(r.role for r in self.rules if r.on is on))
+
+    def final(self, role: str, state: str) -> bool:
+        """Tell whether the table leads nowhere from here."""
+        return not any(r.role == role and r.at == state for r in self.rules)
+
+    def allowed(self, role: str, state: str) -> tuple[str, ...]:
+        """Return the commands that the table allows now, by name."""
+        return tuple(
+            sorted(
+                r.on.title()
+                for r in self.rules
+                if (r.role, r.at) == (role, state)
+                and issubclass(r.on, Command)
+                and r.on is not Expired
+            )
+        )
+
+    def awaited(self, role: str, state: str) -> tuple[str, ...]:
+        """Return the messages that the table expects now, by name."""
+        return tuple(
+            sorted(
+                r.on.TYPE.rpartition("/")[2]
+                for r in self.rules
+                if (r.role, r.at) == (role, state)
+                and issubclass(r.on, Message)
+                and r.on is not ProblemReport
+            )
+        )
+
+    def may_come(self, role: str, state: str, on: type[Any]) -> bool:
+        """Tell whether the table leads from this state to one that expects this event."""
+        reached, frontier = {state}, [state]
+        while frontier:
+            here = frontier.pop()
+            for r in self.rules:
+                if (r.role, r.at) != (role, here):
+                    continue
+                if r.on is on:
+                    return True
+                frontier += r.to - reached
+                reached |= r.to
+        return False
+
+    async def step(
+        self, x: Exchange[Any], event: object, port: S
+    ) -> tuple[Exchange[Any], Step[Any]]:
+        """Decide one event. Stores and sends nothing.
+
+        Raises:
+            OutOfTurnError: the table has no row for this event; the exchange is unchanged.
+        """
+        found = self.cells.get((x.role, x.state, type(event)))
+        if found is None:
+            raise OutOfTurnError(
+                f"{self.name}: {x.role} in {x.state} does not expect {_title(event)}"
+            )
+        step = await found.do(x, event, port)
+        if step.to not in found.to:
+            raise AssertionError(
+                f"{self.name}: {found.do.__name__} went to {step.to}, not {found.to}"
+            )
+        after = replace(
+            x,
+            state=step.to,
+            data=x.data if step.data is None else step.data,
+            connection=step.connection or x.connection,
+            minor=x.minor if step.minor is None else step.minor,
+            error=step.error,
+            then=(),
+        )
+        return after, step
+
+    def mermaid(self, role: str) -> str:
+        """Draw one role's half of the table; Mermaid takes no hyphen in the id of a state."""
+        rows = [
+            (r.at, to, _title_of(r.on))
+            for r in self.rules
+            if r.role == role
+            for to in sorted(r.to)
+        ]
+        states = dict.fromkeys(state for at, to, _ in rows for state in (at, to))
+        ids = {state: state.replace("-", "_") for state in states}
+        named = [f'  state "{state}" as {name}' for state, name in ids.items() if state != name]
+        drawn = [f"  {ids[at]} --> {ids[to]}: {on}" for at, to, on in rows]
+        return "\n".join(["stateDiagram-v2", *named, *drawn])
+
+
+def _title(event: object) -> str:
+    return _title_of(type(event))
+
+
+def _title_of(on: type[Any]) -> str:
+    return on.title() if issubclass(on, Command) else on.TYPE.rpartition("/")[2]

@@ -1,0 +1,138 @@
+"""What happens by itself: per protocol and connection, off unless somebody turned it on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from keep_agent.core.machine import Command, Exchange, Expired, Protocol, Put, Then
+from keep_agent.errors import BadCommandError
+from keep_agent.store.store import Profile
+
+POLICY = "policy"
+
+
+class Automatic(BaseModel):
+    """A command to run by itself, with its arguments."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    command: str
+    args: dict[str, Any] = {}
+
+
+class Policy(BaseModel):
+    """What to do in which state of a protocol.
+
+    Attributes:
+        connection: for this connection only; None: for all that have no policy of their own.
+        auto: by the state that an exchange has reached.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    protocol: str
+    connection: str | None = None
+    auto: dict[str, Automatic]
+
+    @property
+    def name(self) -> str:
+        """The name of its record."""
+        return f"{self.protocol} {self.connection or '*'}"
+
+    def put(self) -> Put:
+        """Return the write that stores it."""
+        return Put(POLICY, self.name, self.model_dump(mode="json"))
+
+
+class Policies:
+    """The policies of one tenant, at hand; `load` once, `adopt` what is committed later."""
+
+    def __init__(self, protocols: Mapping[str, Protocol[Any]]) -> None:
+        self._protocols = protocols
+        self._policies: dict[str, Policy] = {}
+
+    async def load(self, profile: Profile) -> None:
+        """Read them from the store."""
+        for _, record in await profile.find(POLICY):
+            self.adopt(Policy.model_validate(record))
+
+    def adopt(self, policy: Policy) -> None:
+        """Use this one from now on."""
+        self._policies[policy.name] = policy
+
+    def all(self) -> list[Policy]:
+        """Return every policy."""
+        return list(self._policies.values())
+
+    def check(self, policy: Policy) -> None:
+        """Refuse a policy that could never do anything.
+
+        Raises:
+            BadCommandError: no such protocol, state or command, or its arguments do not fit.
+        """
+        protocol = self._protocols.get(policy.protocol)
+        if protocol is None:
+            known = ", ".join(sorted(self._protocols))
+            raise BadCommandError(f"no protocol {policy.protocol!r}; there are: {known}")
+        for state, automatic in policy.auto.items():
+            command = parse_command(protocol, automatic.command, automatic.args)
+            if not any(at == state and on is type(command) for _, at, on in protocol.cells):
+                known = ", ".join(_states_of(protocol, type(command)))
+                raise BadCommandError(
+                    f"{automatic.command} is no command of the state {state!r}, but of: {known}"
+                )
+
+    def commands(self, x: Exchange[Any]) -> tuple[Then, ...]:
+        """Return what to run now that an exchange has reached its state."""
+        policy = self._policies.get(f"{x.protocol} {x.connection}") or self._policies.get(
+            f"{x.protocol} *"
+        )
+        automatic = policy.auto.get(x.state) if policy else None
+        if automatic is None:
+            return ()
+        protocol = self._protocols[x.protocol]
+        command = parse_command(protocol, automatic.command, automatic.args)
+        return (Then(command),) if (x.role, x.state, type(command)) in protocol.cells else ()
+
+
+def parse_command(protocol: Protocol[Any], name: str, args: Mapping[str, Any]) -> Command:
+    """Read a command by its name, as the API takes it.
+
+    Raises:
+        BadCommandError: the protocol has no such command, or the arguments do not fit it.
+    """
+    model = protocol.commands.get(name)
+    if model is None:
+        known = ", ".join(sorted(set(protocol.commands) - {Expired.title()}))
+        raise BadCommandError(f"{protocol.name} has no command {name!r}; it has: {known}")
+    try:
+        return model.model_validate(args)
+    except ValidationError as error:
+        raise BadCommandError(f"{name}: {in_words(error)}") from None
+
+
+def _states_of(protocol: Protocol[Any], on: type[Command]) -> list[str]:
+    return sorted({at for _, at, event in protocol.cells if event is on})
+
+
+_WORDS = {
+    "extra_forbidden": "is not known here",
+    "missing": "is missing",
+    "model_type": "must be an object",
+    "dict_type": "must be an object",
+    "tuple_type": "must be a list",
+    "string_type": "must be a text",
+}
+"""What pydantic's commonest findings are called by those who send JSON and no Python."""
+
+
+def in_words(error: ValidationError) -> str:
+    """Say which fields do not fit, without the values."""
+    return "; ".join(
+        f"{'.'.join(str(part) for part in e['loc']) or 'body'}: "
+        + _WORDS.get(e["type"], e["msg"].lower())
+        for e in error.errors(include_input=False, include_url=False)[:5]
+    )

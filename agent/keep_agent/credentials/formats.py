@@ -1,0 +1,121 @@
+"""Which attachment of a message is in which format (Aries RFC 0453, 0454; names of RFC 0592, 0771).
+
+Two families of formats carry the same AnonCreds objects: `anoncreds/*@v1.0`, and `hlindy/*@v2.0` of
+older agents. An exchange stays in the family in which it was offered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Literal, cast, get_args
+
+from keep_agent.core.message import Attachment, Id, Json, Wire
+from keep_agent.errors import BadMessageError
+
+Family = Literal["anoncreds", "hlindy"]
+Names = Mapping[Family, str]
+"""The format of one kind of object in each family, the one that we prefer first."""
+
+LEGACY: Family = "hlindy"
+"""The family whose ids name no network."""
+
+FilterKey = Literal[
+    "cred_def_id",
+    "issuer_id",
+    "schema_id",
+    "schema_issuer_id",
+    "schema_name",
+    "schema_version",
+]
+Filter = dict[FilterKey, str]
+"""What a holder may say about the credential that he would like."""
+
+FILTER: Names = {
+    "anoncreds": "anoncreds/credential-filter@v1.0",
+    "hlindy": "hlindy/cred-filter@v2.0",
+}
+OFFER: Names = {
+    "anoncreds": "anoncreds/credential-offer@v1.0",
+    "hlindy": "hlindy/cred-abstract@v2.0",
+}
+REQUEST: Names = {
+    "anoncreds": "anoncreds/credential-request@v1.0",
+    "hlindy": "hlindy/cred-req@v2.0",
+}
+CREDENTIAL: Names = {
+    "anoncreds": "anoncreds/credential@v1.0",
+    "hlindy": "hlindy/cred@v2.0",
+}
+
+PROOF_REQUEST: Names = {
+    "anoncreds": "anoncreds/proof-request@v1.0",
+    "hlindy": "hlindy/proof-req@v2.0",
+}
+PROOF: Names = {
+    "anoncreds": "anoncreds/proof@v1.0",
+    "hlindy": "hlindy/proof@v2.0",
+}
+_FILTER_KEYS: tuple[FilterKey, ...] = get_args(FilterKey)
+_OLD_KEYS: dict[str, str] = {
+    "issuer_id": "issuer_did",
+    "schema_issuer_id": "schema_issuer_did",
+}
+
+
+class Format(Wire):
+    """Says in which format the attachment of this id is."""
+
+    attach_id: Id
+    format: str
+
+
+def attach(content: Json, family: Family, names: Names) -> tuple[Format, Attachment]:
+    """Attach an object in a family's format."""
+    attachment = Attachment.of(content)
+    return Format(attach_id=attachment.id, format=names[family]), attachment
+
+
+def attached(
+    formats: Iterable[Format],
+    attachments: Iterable[Attachment],
+    names: Names,
+    only: Family | None = None,
+) -> tuple[Family, Json]:
+    """Return the attached object in the best format that we speak.
+
+    Args:
+        only: the family of the exchange, once it has one.
+
+    Raises:
+        BadMessageError: none of the formats is spoken here, or what is attached is no JSON object.
+    """
+    by_id = {each.id: each for each in attachments}
+    named = {each.format: each.attach_id for each in formats}
+    for family, name in names.items():
+        if name not in named or only not in {None, family}:
+            continue
+        attachment = by_id.get(named[name])
+        if attachment is None:
+            raise BadMessageError(f"nothing is attached in the format {name}")
+        content = attachment.content
+        if not isinstance(content, dict):
+            raise BadMessageError(f"what is attached as {name} is no JSON object")
+        return family, cast("Json", content)
+    spoken = names[only] if only else " or ".join(names.values())
+    raise BadMessageError(f"nothing is attached in a format that we speak here: {spoken}")
+
+
+def read_filter(content: Json) -> Filter:
+    """Read a filter of either family; what we do not know in it is left out."""
+    found: Filter = {}
+    for key in _FILTER_KEYS:
+        value = content.get(key) or content.get(_OLD_KEYS.get(key, key))
+        if isinstance(value, str):
+            found[key] = value
+    return found
+
+
+def write_filter(wanted: Filter, family: Family) -> Json:
+    """Write a filter in the words of a family."""
+    old = _OLD_KEYS if family == "hlindy" else {}
+    return {old.get(key, key): value for key, value in wanted.items()}

@@ -1,0 +1,311 @@
+"""Envelopes: authcrypt, anoncrypt and forward of DIDComm v1 (Aries RFC 0019, 0094)."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, cast
+
+from aries_askar import AskarError, Key, KeyAlg, crypto_box
+
+from keep_agent.core.message import (
+    PREFIX,
+    Json,
+    Received,
+    TypeUri,
+    new_id,
+    read_base64,
+    read_json,
+    write_json,
+)
+from keep_agent.errors import BadEnvelopeError, BadMessageError
+from keep_agent.identity.keys import LocalKey, exchange_key, looks_like_key, to_verkey
+
+MAX_PACKED = 2 * 2**20
+MAX_PLAIN = 2**20
+MAX_PROTECTED = 64 * 2**10
+MAX_ITEMS = 50_000
+ENVELOPE_ITEMS = 16  # four members of base64, which has neither commas nor brackets
+MAX_RECIPIENTS = 32
+MAX_FORWARDS = 3
+
+_ENC = "xchacha20poly1305_ietf"  # what it is called; what it is has a 12 byte nonce
+_TYP = "JWM/1.0"
+_AUTHCRYPT = "Authcrypt"
+_ANONCRYPT = "Anoncrypt"
+_CEK_BYTES, _NONCE_BYTES, _TAG_BYTES = 32, 12, 16
+_BOX_NONCE_BYTES, _BOX_EXTRA, _SEAL_EXTRA = 24, 16, 48
+_FORWARD = f"{PREFIX}routing/1.0/forward"
+
+Find = Callable[[str], Awaitable[LocalKey | None]]
+"""Our key of a verkey, if it is ours: `Keys.load` of the tenant that the message came to."""
+
+
+class NotForUsError(BadEnvelopeError):
+    """Well-formed, but addressed to no key of ours."""
+
+
+class ForwardedElsewhereError(NotForUsError):
+    """A forward to somebody else; dropped and counted, nobody is told (SEC-E05)."""
+
+
+def pack(message: bytes, to: Sequence[str], sender: LocalKey | None) -> bytes:
+    """Encrypt a message to all of `to`: authcrypt from `sender`, or anoncrypt.
+
+    Args:
+        message: the plaintext, a JSON object.
+        to: base58 Ed25519 keys, at least one.
+        sender: whose key proves who wrote it; None lets nobody know.
+
+    Raises:
+        BadMessageError: one of the keys is no key.
+    """
+    return _dump(_pack(message, to, sender))
+
+
+def seal(
+    message: bytes, to: Sequence[str], sender: LocalKey | None, routing_keys: Sequence[str]
+) -> bytes:
+    """Pack a message and wrap it into one anoncrypted forward for each mediator.
+
+    Args:
+        message: the plaintext, a JSON object.
+        to: base58 Ed25519 keys, at least one; mediators know the recipient by the first.
+        sender: as for `pack`; the forwards are always anoncrypted.
+        routing_keys: base58 keys from the recipient's end to ours (RFC 0067), so the last one
+            is whom the result is sent to.
+
+    Raises:
+        BadMessageError: one of the keys is no key.
+    """
+    envelope = _pack(message, to, sender)
+    hop = to[0]
+    for key in routing_keys:
+        forward = {"@type": _FORWARD, "@id": new_id(), "to": hop, "msg": envelope}
+        envelope = _pack(_dump(forward), [key], None)
+        hop = key
+    return _dump(envelope)
+
+
+async def unpack(packed: bytes, find: Find) -> Received:
+    """Open an envelope, and what it forwards to ourselves.
+
+    Raises:
+        NotForUsError: it, or what it forwards, is for nobody here.
+        BadEnvelopeError: anything else is wrong with it; the sentence holds none of its content.
+    """
+    _limit(len(packed), MAX_PACKED)
+    _limit(_items(packed), ENVELOPE_ITEMS)
+    received = await _open(_read(packed), find)
+    for _ in range(MAX_FORWARDS):
+        if not _is_forward(received.body):
+            return received
+        received = await _open_forward(received.body, find)
+    if _is_forward(received.body):
+        raise BadEnvelopeError("too many forwards in one another")
+    return received
+
+
+def _pack(message: bytes, to: Sequence[str], sender: LocalKey | None) -> Json:
+    if not to:
+        raise BadMessageError("there is nobody to encrypt to")
+    cek = Key.generate(KeyAlg.C20P)
+    secret = cek.get_secret_bytes()
+    header = {
+        "enc": _ENC,
+        "typ": _TYP,
+        "alg": _AUTHCRYPT if sender else _ANONCRYPT,
+        "recipients": [_lock(secret, verkey, sender) for verkey in dict.fromkeys(to)],
+    }
+    protected = _encode(_dump(header))
+    ciphertext, tag, nonce = cek.aead_encrypt(message, aad=protected.encode()).parts
+    return {
+        "protected": protected,
+        "iv": _encode(nonce),
+        "ciphertext": _encode(ciphertext),
+        "tag": _encode(tag),
+    }
+
+
+def _lock(secret: bytes, verkey: str, sender: LocalKey | None) -> Json:
+    """Encrypt the content key for one recipient."""
+    to = exchange_key(verkey)
+    if sender is None:
+        sealed = crypto_box.crypto_box_seal(to, secret)
+        return {"encrypted_key": _encode(sealed), "header": {"kid": verkey}}
+    nonce = crypto_box.random_nonce()
+    return {
+        "encrypted_key": _encode(crypto_box.crypto_box(to, sender.exchange, secret, nonce)),
+        "header": {
+            "kid": verkey,
+            "sender": _encode(crypto_box.crypto_box_seal(to, sender.verkey.encode())),
+            "iv": _encode(nonce),
+        },
+    }
+
+
+async def _open(envelope: object, find: Find) -> Received:
+    protected, iv, ciphertext, tag = _members(envelope, "protected", "iv", "ciphertext", "tag")
+    authcrypt, recipients = _read_protected(protected)
+    key, recipient = await _ours(recipients, find)
+    nonce, mac = _decode(iv, _NONCE_BYTES), _decode(tag, _TAG_BYTES)
+    data = _decode(ciphertext)
+    _limit(len(data), MAX_PLAIN)
+    try:
+        cek, sender = _unlock(recipient, key, authcrypt=authcrypt)
+        content = Key.from_secret_bytes(KeyAlg.C20P, cek)
+        plain = content.aead_decrypt(data, nonce=nonce, tag=mac, aad=protected.encode())
+    except (AskarError, BadMessageError) as error:
+        raise BadEnvelopeError("envelope does not decrypt") from error
+    return Received(_read_body(plain), sender, key.verkey)
+
+
+def _read_protected(protected: str) -> tuple[bool, dict[str, Json]]:
+    """Return whether it is authcrypt, and the recipients by their keys."""
+    _limit(len(protected), MAX_PROTECTED)
+    header = _read(_decode(protected))
+    recipients = header.pop("recipients", None)
+    enc, typ, alg = _members(header, "enc", "typ", "alg")
+    if enc != _ENC or typ != _TYP or alg not in (_AUTHCRYPT, _ANONCRYPT):
+        raise BadEnvelopeError("envelope is of another kind")
+    if not isinstance(recipients, list):
+        raise BadEnvelopeError("envelope has no recipients")
+    return alg == _AUTHCRYPT, _by_kid(cast("list[object]", recipients))
+
+
+def _by_kid(recipients: list[object]) -> dict[str, Json]:
+    if not 1 <= len(recipients) <= MAX_RECIPIENTS:
+        raise BadEnvelopeError("envelope has no or too many recipients")
+    found: dict[str, Json] = {}
+    for recipient in recipients:
+        kid = _kid(recipient)
+        if kid in found:
+            raise BadEnvelopeError("envelope names a recipient twice")
+        found[kid] = cast("Json", recipient)
+    return found
+
+
+def _kid(recipient: object) -> str:
+    try:
+        kid = cast("Any", recipient)["header"]["kid"]
+    except (KeyError, TypeError, IndexError) as error:
+        raise BadEnvelopeError("a recipient has no key") from error
+    if not looks_like_key(kid):
+        raise BadEnvelopeError("a recipient is no key")
+    return cast("str", kid)
+
+
+async def _ours(recipients: dict[str, Json], find: Find) -> tuple[LocalKey, Json]:
+    for kid, recipient in recipients.items():
+        key = await find(kid)
+        if key is not None:
+            return key, recipient
+    raise NotForUsError("envelope is for none of our keys")
+
+
+def _unlock(recipient: Json, key: LocalKey, *, authcrypt: bool) -> tuple[bytes, str | None]:
+    """Return the content key and, for authcrypt, the verkey that encrypted it."""
+    header = recipient.pop("header")
+    (encrypted,) = _members(recipient, "encrypted_key")
+    if not authcrypt:
+        _members(header, "kid")
+        sealed = _decode(encrypted, _CEK_BYTES + _SEAL_EXTRA)
+        return crypto_box.crypto_box_seal_open(key.exchange, sealed), None
+    _, sealed_sender, iv = _members(header, "kid", "sender", "iv")
+    box, nonce = _decode(encrypted, _CEK_BYTES + _BOX_EXTRA), _decode(iv, _BOX_NONCE_BYTES)
+    opened = crypto_box.crypto_box_seal_open(key.exchange, _decode(sealed_sender))
+    sender = opened.decode("ascii", "replace")
+    return crypto_box.crypto_box_open(key.exchange, exchange_key(sender), box, nonce), sender
+
+
+def _read_body(plain: bytes) -> Json:
+    if _items(plain) > MAX_ITEMS:
+        raise BadEnvelopeError("message has too many items")
+    return _read(plain)
+
+
+def _items(raw: bytes) -> int:
+    """Count at least the values of a JSON text, before it is parsed: that is where the time goes."""
+    return raw.count(b",") + raw.count(b"[") + raw.count(b"{")
+
+
+def _is_forward(body: Json) -> bool:
+    try:
+        kind = TypeUri.parse(body.get("@type"))
+    except BadMessageError:
+        return False
+    return (kind.family, kind.major, kind.name) == ("routing", 1, "forward")
+
+
+async def _open_forward(body: Json, find: Find) -> Received:
+    try:
+        to = to_verkey(body.get("to"))
+    except BadMessageError as error:
+        raise BadEnvelopeError("forward is to no key") from error
+    if await find(to) is None:
+        raise ForwardedElsewhereError("forward is to none of our keys")
+    try:
+        return await _open(_forwarded(body.get("msg")), find)
+    except NotForUsError as error:
+        raise ForwardedElsewhereError("what is forwarded is for none of our keys") from error
+
+
+def _forwarded(msg: object) -> object:
+    """Return the envelope in a forward: an object today, text or base64 from older peers."""
+    if not isinstance(msg, str):
+        return msg
+    if msg.startswith("{"):
+        return _read(msg.encode())
+    try:
+        return _read(read_base64(msg))
+    except BadMessageError as error:
+        raise BadEnvelopeError("forward holds no envelope") from error
+
+
+def _limit(size: int, most: int) -> None:
+    if size > most:
+        raise BadEnvelopeError("envelope is too large")
+
+
+def _members(value: object, *names: str) -> list[str]:
+    """Return exactly these members of an object, all of them text."""
+    if isinstance(value, dict):
+        members = cast("dict[str, object]", value)
+        found = [members.get(name) for name in names]
+        if len(members) == len(names) and all(isinstance(text, str) for text in found):
+            return cast("list[str]", found)
+    raise BadEnvelopeError("envelope has not the members of RFC 0019")
+
+
+def _read(raw: bytes) -> Json:
+    try:
+        value = read_json(raw)
+    except BadMessageError as error:
+        raise BadEnvelopeError("envelope holds no strict JSON") from error
+    if not isinstance(value, dict):
+        raise BadEnvelopeError("envelope holds no JSON object")
+    return cast("Json", value)
+
+
+def _dump(value: Json) -> bytes:
+    return write_json(value)
+
+
+def _encode(raw: bytes) -> str:
+    """Base64url with padding, as indy-sdk and ACA-Py write it."""
+    return base64.urlsafe_b64encode(raw).decode()
+
+
+def _decode(text: str, size: int | None = None) -> bytes:
+    """Read canonical base64url, padded or not, of exactly `size` bytes."""
+    bare = text.rstrip("=")
+    padded = bare + "=" * (-len(bare) % 4)
+    try:
+        raw = base64.urlsafe_b64decode(padded)
+    except ValueError as error:
+        raise BadEnvelopeError("envelope has bad base64url") from error
+    if text not in (bare, padded) or _encode(raw) != padded:
+        raise BadEnvelopeError("envelope has no canonical base64url")
+    if size is not None and len(raw) != size:
+        raise BadEnvelopeError("a part of the envelope has the wrong length")
+    return raw

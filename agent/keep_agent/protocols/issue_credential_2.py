@@ -1,0 +1,511 @@
+"""Issue credential 2.0: propose, offer, request, issue, ack (Aries RFC 0453; 0592, 0771).
+
+Messages are checked in shape and committed at once. All that costs time - talking to the ledger,
+cryptography - is in commands, which a policy may run by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Annotated, ClassVar
+from typing import Protocol as Port
+
+from pydantic import Field
+
+from keep_agent.core.machine import (
+    ABANDONED,
+    START,
+    Command,
+    Data,
+    Exchange,
+    Expired,
+    Protocol,
+    Put,
+    Role,
+    Step,
+    abandoning,
+    rule,
+)
+from keep_agent.core.message import Ack, Attachment, Json, Message, ProblemReport, Wire
+from keep_agent.credentials.formats import (
+    CREDENTIAL,
+    FILTER,
+    OFFER,
+    REQUEST,
+    Family,
+    Filter,
+    Format,
+    attach,
+    attached,
+    read_filter,
+    write_filter,
+)
+from keep_agent.errors import BadCommandError, BadMessageError
+
+URI = "https://didcomm.org/issue-credential/2.0"
+PREVIEW = f"{URI}/credential-preview"
+WEEK_S = 7 * 24 * 3600.0
+
+Values = dict[str, str]
+"""Raw values by attribute name."""
+
+
+# -- messages ----------------------------------------------------------------------------------
+
+
+class PreviewAttribute(Wire):
+    """One attribute as it is to be issued."""
+
+    name: Annotated[str, Field(min_length=1, max_length=256)]
+    value: str
+    mime_type: str | None = None
+
+
+class Preview(Wire):
+    """What the credential is to say; the holder compares it with what is issued."""
+
+    type_: str = Field(default=PREVIEW, alias="@type")
+    attributes: tuple[PreviewAttribute, ...]
+
+    @classmethod
+    def of(cls, values: Mapping[str, str]) -> Preview:
+        """Write values as a preview."""
+        return cls(
+            attributes=tuple(PreviewAttribute(name=n, value=v) for n, v in values.items())
+        )
+
+    @property
+    def values(self) -> Values:
+        """The values by attribute name.
+
+        Raises:
+            BadMessageError: an attribute occurs twice.
+        """
+        found = {each.name: each.value for each in self.attributes}
+        if len(found) != len(self.attributes):
+            raise BadMessageError("the preview names an attribute twice")
+        return found
+
+
+class ProposeCredential(Message):
+    """The holder says what he would like to get, or that he would like something else."""
+
+    TYPE: ClassVar[str] = f"{URI}/propose-credential"
+    comment: str | None = None
+    credential_preview: Preview | None = None
+    formats: tuple[Format, ...] = ()
+    filters__attach: tuple[Attachment, ...] = ()
+
+
+class OfferCredential(Message):
+    """The issuer says what he would issue; another one in the same thread takes its place."""
+
+    TYPE: ClassVar[str] = f"{URI}/offer-credential"
+    comment: str | None = None
+    credential_preview: Preview
+    formats: tuple[Format, ...]
+    offers__attach: tuple[Attachment, ...]
+
+
+class RequestCredential(Message):
+    """The holder wants what was offered."""
+
+    TYPE: ClassVar[str] = f"{URI}/request-credential"
+    comment: str | None = None
+    formats: tuple[Format, ...]
+    requests__attach: tuple[Attachment, ...]
+
+
+class IssueCredential(Message):
+    """Here it is."""
+
+    TYPE: ClassVar[str] = f"{URI}/issue-credential"
+    comment: str | None = None
+    formats: tuple[Format, ...]
+    credentials__attach: tuple[Attachment, ...]
+
+
+class CredentialAck(Ack):
+    """The holder has it, and it is what was accepted."""
+
+    TYPE: ClassVar[str] = f"{URI}/ack"
+
+
+# -- commands ----------------------------------------------------------------------------------
+
+
+class SendProposal(Command):
+    """Ask for a credential, or answer an offer by asking for something else.
+
+    Attributes:
+        values: as the holder would like them; None: those of the offer, if there is one.
+        filter: of what kind (RFC 0771: `cred_def_id`, `issuer_id`, `schema_id`, `schema_issuer_id`,
+            `schema_name`, `schema_version`); None: as was offered, if there is an offer.
+        format: None: that of the offer, else `anoncreds`.
+    """
+
+    values: Values | None = None
+    filter: Filter | None = None
+    format: Family | None = None
+    comment: str | None = None
+
+
+class SendOffer(Command):
+    """Offer a credential; again in the same thread, the last one counts.
+
+    Attributes:
+        cred_def_id: one of ours, in either form; None: the one that was proposed or offered.
+        values: None: those that were proposed or offered. A policy that leaves this out issues
+            whatever a holder asks for.
+        format: None: that of the proposal, else `anoncreds`.
+    """
+
+    cred_def_id: str | None = None
+    values: Values | None = None
+    format: Family | None = None
+    comment: str | None = None
+
+
+class SendRequest(Command):
+    """Accept the offer."""
+
+    comment: str | None = None
+
+
+class Issue(Command):
+    """Issue what was offered, nothing else."""
+
+    comment: str | None = None
+
+
+class StoreCredential(Command):
+    """Check what came against what was accepted, and keep it."""
+
+
+# -- port --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """An offer or a request of ours.
+
+    Attributes:
+        attachment: to send.
+        kept: what the port needs of it when the answer comes; secret.
+    """
+
+    attachment: Json = field(repr=False)
+    kept: Json = field(repr=False)
+
+
+class Credentials(Port):
+    """AnonCreds for issuer and holder: reads and computes, stores nothing.
+
+    Every method may raise UnavailableError: a ledger or the threads did not answer in time.
+    """
+
+    async def offer(self, wanted: Filter, values: Values, family: Family) -> Made:
+        """Make an offer with a credential definition of ours.
+
+        Args:
+            wanted: what must be true of it, in the words of `formats.Filter`; ids in either form.
+            values: what would be issued.
+
+        Raises:
+            BadCommandError: none or several of ours fit, or the values do not.
+        """
+        ...
+
+    async def request(self, offer: Json, values: Values) -> Made:
+        """Answer an offer, after comparing it with the ledger.
+
+        Args:
+            values: of its preview.
+
+        Raises:
+            RefusedError: the offer is wrong (SEC-I04, SEC-I05).
+        """
+        ...
+
+    async def issue(self, kept: Json, request: Json, values: Values) -> Json:
+        """Sign a credential.
+
+        Args:
+            kept: of our offer.
+
+        Raises:
+            RefusedError: the request does not answer this offer (SEC-I01).
+        """
+        ...
+
+    async def check(self, name: str, credential: Json, kept: Json, values: Values) -> Put:
+        """Check a credential and return the write that keeps it.
+
+        Args:
+            name: of the record.
+            kept: of our request.
+            values: that were accepted.
+
+        Raises:
+            RefusedError: it is not what was accepted (SEC-I04), or not signed by the issuer (SEC-I05).
+        """
+        ...
+
+
+# -- roles, states, memory ---------------------------------------------------------------------
+
+
+class Side(Role):
+    """Who we are in this exchange."""
+
+    ISSUER = "issuer"
+    HOLDER = "holder"
+
+
+class State(StrEnum):
+    """Where we stand: the words of RFC 0453 for both roles."""
+
+    PROPOSAL_SENT = "proposal-sent"
+    PROPOSAL_RECEIVED = "proposal-received"
+    OFFER_SENT = "offer-sent"
+    OFFER_RECEIVED = "offer-received"
+    REQUEST_SENT = "request-sent"
+    REQUEST_RECEIVED = "request-received"
+    ISSUED = "credential-issued"
+    RECEIVED = "credential-received"
+    DONE = "done"
+
+
+class Issuance(Data):
+    """What both sides remember; what a step has used up is forgotten.
+
+    Attributes:
+        format: the family that both sides speak, from the first attachment on.
+        wanted: what was proposed, in the words of `formats.Filter`.
+        values: the last that were proposed or offered; from the request on, those accepted.
+        cred_def_id: as it was offered.
+        comment: the peer's last one: untrusted text.
+        offer: the holder's, until he answers it; the issuer's own, as `Made.kept`.
+        request: the issuer's, until he issues.
+        kept: the holder's `Made.kept`, until he stores the credential.
+        credential: the holder's, until he has checked it.
+        stored: name of the holder's record.
+    """
+
+    HIDDEN: ClassVar[frozenset[str]] = frozenset({"offer", "request", "kept", "credential"})
+
+    format: Family | None = None
+    wanted: Filter = Field(default={})
+    values: Values = Field(default={}, repr=False)
+    cred_def_id: str | None = None
+    schema_id: str | None = None
+    comment: str | None = None
+    offer: Json | None = Field(default=None, repr=False)
+    request: Json | None = Field(default=None, repr=False)
+    kept: Json | None = Field(default=None, repr=False)
+    credential: Json | None = Field(default=None, repr=False)
+    stored: str | None = None
+
+
+X = Exchange[Issuance]
+
+
+# -- issuer ------------------------------------------------------------------------------------
+
+
+async def keep_proposal(x: X, msg: ProposeCredential, _: Credentials) -> Step[Issuance]:
+    """Keep what the holder would like; a new proposal takes the place of an offer."""
+    family: Family | None = x.data.format
+    wanted: Filter = {}
+    if msg.formats:
+        family, content = attached(msg.formats, msg.filters__attach, FILTER)
+        wanted = read_filter(content)
+    preview = msg.credential_preview
+    data = x.data.but(
+        format=family,
+        wanted=wanted or x.data.wanted,
+        values=preview.values if preview else x.data.values,
+        comment=msg.comment,
+        offer=None,
+    )
+    return Step(State.PROPOSAL_RECEIVED, data)
+
+
+async def send_offer(x: X, cmd: SendOffer, zkp: Credentials) -> Step[Issuance]:
+    """Offer; what the command leaves out is taken from the proposal or the last offer."""
+    family: Family = cmd.format or x.data.format or "anoncreds"
+    wanted: Filter = x.data.wanted
+    if cmd.cred_def_id is not None:
+        wanted = {"cred_def_id": cmd.cred_def_id}
+    values = x.data.values if cmd.values is None else cmd.values
+    if not wanted or not values:
+        raise BadCommandError("an offer needs cred_def_id and values: nothing was proposed")
+    offered = await zkp.offer(wanted, values, family)
+    form, attachment = attach(offered.attachment, family, OFFER)
+    data = x.data.but(
+        format=family,
+        wanted=wanted,
+        values=values,
+        offer=offered.kept,
+        cred_def_id=offered.attachment["cred_def_id"],
+        schema_id=offered.attachment["schema_id"],
+    )
+    offer = OfferCredential(
+        comment=cmd.comment,
+        credential_preview=Preview.of(values),
+        formats=(form,),
+        offers__attach=(attachment,),
+    )
+    return Step(State.OFFER_SENT, data, send=(offer,))
+
+
+async def keep_request(x: X, msg: RequestCredential, _: Credentials) -> Step[Issuance]:
+    """Keep the request until our side issues (SEC-I01 is checked then, by the port)."""
+    _family, request = attached(msg.formats, msg.requests__attach, REQUEST, x.data.format)
+    data = x.data.but(request=request, comment=msg.comment)
+    return Step(State.REQUEST_RECEIVED, data)
+
+
+async def issue(x: X, cmd: Issue, zkp: Credentials) -> Step[Issuance]:
+    """Issue exactly the values that were offered: no other way to give values exists (SEC-I03)."""
+    assert x.data.format is not None
+    assert x.data.offer is not None
+    assert x.data.request is not None
+    credential = await zkp.issue(x.data.offer, x.data.request, x.data.values)
+    form, attachment = attach(credential, x.data.format, CREDENTIAL)
+    message = IssueCredential(
+        comment=cmd.comment,
+        formats=(form,),
+        credentials__attach=(attachment,),
+        please_ack={"on": ["OUTCOME"]},
+    )
+    return Step(State.ISSUED, x.data.but(offer=None, request=None), send=(message,))
+
+
+async def finish(_x: X, _msg: CredentialAck, _: Credentials) -> Step[Issuance]:
+    """The holder has it."""
+    return Step(State.DONE)
+
+
+async def note_refusal(_x: X, report: ProblemReport, _: Credentials) -> Step[Issuance]:
+    """The holder does not take what we issued."""
+    return Step(ABANDONED, error=f"the holder did not take it: {report.code}"[:300])
+
+
+async def stop_waiting(_x: X, _cmd: Expired, _: Credentials) -> Step[Issuance]:
+    """The credential is issued, whether the holder says thank you or not."""
+    return Step(State.DONE, error="no ack came in time")
+
+
+# -- holder ------------------------------------------------------------------------------------
+
+
+async def send_proposal(x: X, cmd: SendProposal, _: Credentials) -> Step[Issuance]:
+    """Propose; what the command leaves out is taken from the offer."""
+    family: Family = cmd.format or x.data.format or "anoncreds"
+    offered: Filter = (
+        {"cred_def_id": x.data.cred_def_id} if x.data.cred_def_id else x.data.wanted
+    )
+    wanted = offered if cmd.filter is None else cmd.filter
+    values = x.data.values if cmd.values is None else cmd.values
+    form, attachment = attach(write_filter(wanted, family), family, FILTER)
+    proposal = ProposeCredential(
+        comment=cmd.comment,
+        credential_preview=Preview.of(values) if values else None,
+        formats=(form,),
+        filters__attach=(attachment,),
+    )
+    data = x.data.but(format=family, wanted=wanted, values=values, offer=None)
+    return Step(State.PROPOSAL_SENT, data, send=(proposal,))
+
+
+async def keep_offer(x: X, msg: OfferCredential, _: Credentials) -> Step[Issuance]:
+    """Keep the offer for a decision; it is compared with the ledger when it is accepted."""
+    family, offer = attached(msg.formats, msg.offers__attach, OFFER)
+    data = x.data.but(
+        format=family,
+        values=msg.credential_preview.values,
+        comment=msg.comment,
+        offer=offer,
+        cred_def_id=_text(offer, "cred_def_id"),
+        schema_id=_text(offer, "schema_id"),
+    )
+    return Step(State.OFFER_RECEIVED, data)
+
+
+async def send_request(x: X, cmd: SendRequest, zkp: Credentials) -> Step[Issuance]:
+    """Accept: from here on the values are fixed."""
+    assert x.data.format is not None
+    assert x.data.offer is not None
+    requested = await zkp.request(x.data.offer, x.data.values)
+    form, attachment = attach(requested.attachment, x.data.format, REQUEST)
+    request = RequestCredential(
+        comment=cmd.comment, formats=(form,), requests__attach=(attachment,)
+    )
+    data = x.data.but(offer=None, kept=requested.kept)
+    return Step(State.REQUEST_SENT, data, send=(request,))
+
+
+async def keep_credential(x: X, msg: IssueCredential, _: Credentials) -> Step[Issuance]:
+    """Keep what came, unchecked and unused, until `store` has checked it."""
+    _family, credential = attached(
+        msg.formats, msg.credentials__attach, CREDENTIAL, x.data.format
+    )
+    data = x.data.but(credential=credential, comment=msg.comment)
+    return Step(State.RECEIVED, data)
+
+
+async def store(x: X, _cmd: StoreCredential, zkp: Credentials) -> Step[Issuance]:
+    """Check, keep and say so; what is not what was accepted is refused, and nothing is kept."""
+    assert x.data.credential is not None
+    assert x.data.kept is not None
+    put = await zkp.check(x.id, x.data.credential, x.data.kept, x.data.values)
+    data = x.data.but(credential=None, kept=None, stored=put.name)
+    return Step(State.DONE, data, send=(CredentialAck(),), writes=(put,))
+
+
+def _text(content: Json, key: str) -> str:
+    value = content.get(key)
+    if not isinstance(value, str):
+        raise BadMessageError(f"what is attached has no {key}")
+    return value
+
+
+_ISSUER_OPEN = (State.PROPOSAL_RECEIVED, State.OFFER_SENT, State.REQUEST_RECEIVED)
+_HOLDER_OPEN = (
+    State.PROPOSAL_SENT,
+    State.OFFER_RECEIVED,
+    State.REQUEST_SENT,
+    State.RECEIVED,
+)
+
+# fmt: off
+PROTOCOL: Protocol[Credentials] = Protocol(
+    uri=URI, data=Issuance, port="credentials", expires_s=WEEK_S, rules=(
+    #    role         at                       on                 to                       do
+    rule(Side.ISSUER, START,                   ProposeCredential, State.PROPOSAL_RECEIVED, keep_proposal),
+    rule(Side.ISSUER, START,                   SendOffer,         State.OFFER_SENT,        send_offer),
+    rule(Side.ISSUER, State.PROPOSAL_RECEIVED, SendOffer,         State.OFFER_SENT,        send_offer),
+    rule(Side.ISSUER, State.PROPOSAL_RECEIVED, ProposeCredential, State.PROPOSAL_RECEIVED, keep_proposal),
+    rule(Side.ISSUER, State.OFFER_SENT,        ProposeCredential, State.PROPOSAL_RECEIVED, keep_proposal),
+    rule(Side.ISSUER, State.OFFER_SENT,        SendOffer,         State.OFFER_SENT,        send_offer),
+    rule(Side.ISSUER, State.OFFER_SENT,        RequestCredential, State.REQUEST_RECEIVED,  keep_request),
+    rule(Side.ISSUER, State.REQUEST_RECEIVED,  Issue,             State.ISSUED,            issue),
+    rule(Side.ISSUER, State.ISSUED,            CredentialAck,     State.DONE,              finish),
+    rule(Side.ISSUER, State.ISSUED,            ProblemReport,     ABANDONED,               note_refusal),
+    rule(Side.ISSUER, State.ISSUED,            Expired,           State.DONE,              stop_waiting),
+    rule(Side.HOLDER, START,                   SendProposal,      State.PROPOSAL_SENT,     send_proposal),
+    rule(Side.HOLDER, START,                   OfferCredential,   State.OFFER_RECEIVED,    keep_offer),
+    rule(Side.HOLDER, State.PROPOSAL_SENT,     SendProposal,      State.PROPOSAL_SENT,     send_proposal),
+    rule(Side.HOLDER, State.PROPOSAL_SENT,     OfferCredential,   State.OFFER_RECEIVED,    keep_offer),
+    rule(Side.HOLDER, State.OFFER_RECEIVED,    SendProposal,      State.PROPOSAL_SENT,     send_proposal),
+    rule(Side.HOLDER, State.OFFER_RECEIVED,    OfferCredential,   State.OFFER_RECEIVED,    keep_offer),
+    rule(Side.HOLDER, State.OFFER_RECEIVED,    SendRequest,       State.REQUEST_SENT,      send_request),
+    rule(Side.HOLDER, State.REQUEST_SENT,      IssueCredential,   State.RECEIVED,          keep_credential),
+    rule(Side.HOLDER, State.RECEIVED,          StoreCredential,   State.DONE,              store),
+    *abandoning(Side.ISSUER, _ISSUER_OPEN),
+    *abandoning(Side.HOLDER, _HOLDER_OPEN),
+))
+# fmt: on

@@ -1,0 +1,381 @@
+"""Present proof 2.0: propose, request, present, verify, ack (Aries RFC 0454; 0592, 0771).
+
+Messages are checked in shape and committed at once. All that costs time - talking to the ledger,
+cryptography - is in commands, which a policy may run by itself.
+
+The nonce of a request lives in its exchange alone, in the store: it is answered in this thread, by
+this peer, at most once, also after a restart (SEC-P13, SEC-P15, SEC-P16).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import ClassVar
+from typing import Protocol as Port
+
+from pydantic import Field
+
+from keep_agent.core.machine import (
+    ABANDONED,
+    START,
+    Command,
+    Data,
+    Exchange,
+    Protocol,
+    Role,
+    Step,
+    abandoning,
+    rule,
+)
+from keep_agent.core.message import Ack, Attachment, Json, Message, ProblemReport
+from keep_agent.credentials.formats import (
+    PROOF,
+    PROOF_REQUEST,
+    Family,
+    Format,
+    attach,
+    attached,
+)
+from keep_agent.errors import BadCommandError
+
+URI = "https://didcomm.org/present-proof/2.0"
+DAY_S = 24 * 3600.0
+NOT_PROVED = "e.p.presentation.refused"
+"""Problem-report code for a presentation that does not prove what was asked."""
+
+
+# -- messages ----------------------------------------------------------------------------------
+
+
+class ProposePresentation(Message):
+    """The prover says what he could prove, or that he would rather prove something else."""
+
+    TYPE: ClassVar[str] = f"{URI}/propose-presentation"
+    comment: str | None = None
+    formats: tuple[Format, ...]
+    proposals__attach: tuple[Attachment, ...]
+
+
+class RequestPresentation(Message):
+    """The verifier asks; another request in the same thread takes its place."""
+
+    TYPE: ClassVar[str] = f"{URI}/request-presentation"
+    comment: str | None = None
+    will_confirm: bool = False
+    present_multiple: bool = False
+    formats: tuple[Format, ...]
+    request_presentations__attach: tuple[Attachment, ...]
+
+
+class Presentation(Message):
+    """The prover answers."""
+
+    TYPE: ClassVar[str] = f"{URI}/presentation"
+    comment: str | None = None
+    last_presentation: bool = True
+    formats: tuple[Format, ...]
+    presentations__attach: tuple[Attachment, ...]
+
+
+class PresentationAck(Ack):
+    """The question that was asked is answered and proved."""
+
+    TYPE: ClassVar[str] = f"{URI}/ack"
+
+
+# -- commands ----------------------------------------------------------------------------------
+
+
+class SendProposal(Command):
+    """Say what we would prove; in answer to a request: something else than was asked.
+
+    Attributes:
+        request: like a request (AnonCreds specification, presentation request), without nonce.
+        format: None: that of the request, else `anoncreds`.
+    """
+
+    request: Json
+    format: Family | None = None
+    comment: str | None = None
+
+
+class SendRequest(Command):
+    """Ask; again in the same thread, the last question counts.
+
+    Attributes:
+        request: what to ask (AnonCreds specification, presentation request); a nonce in it is
+            replaced. None: what was proposed.
+        accept_any_issuer: ask also for what anybody could have issued to himself (SEC-P10).
+        format: None: that of the proposal, else `anoncreds`.
+    """
+
+    request: Json | None = None
+    accept_any_issuer: bool = False
+    format: Family | None = None
+    comment: str | None = None
+
+
+class SendPresentation(Command):
+    """Answer the request.
+
+    Attributes:
+        credentials: which held credential answers a referent, by name; what is left out is chosen.
+        self_attested: our own word for a referent that asks for no credential; never chosen.
+    """
+
+    credentials: dict[str, str] = Field(default={})
+    self_attested: dict[str, str] = Field(default={})
+    comment: str | None = None
+
+
+class Verify(Command):
+    """Judge the presentation."""
+
+
+# -- port --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether the question is answered and proved.
+
+    Attributes:
+        shown: the whole verdict as JSON: reasons, notices, and by referent the answers.
+    """
+
+    ok: bool
+    shown: Json = field(repr=False)
+
+
+class Proofs(Port):
+    """AnonCreds for verifier and prover: reads and computes, stores nothing.
+
+    Every method may raise UnavailableError: a ledger or the threads did not answer in time.
+    """
+
+    async def ask(self, request: Json, family: Family, *, accept_any_issuer: bool) -> Json:
+        """Make a request of ours with a fresh nonce of 80 bits (SEC-P14).
+
+        Raises:
+            BadCommandError: it is no request, or binds no issuer (SEC-P08 to SEC-P11).
+        """
+        ...
+
+    async def read(self, request: Json) -> Json:
+        """Check what a peer asks or proposes and return it as it is kept.
+
+        Raises:
+            RefusedError: it is no presentation request.
+        """
+        ...
+
+    async def present(
+        self,
+        request: Json,
+        family: Family,
+        credentials: dict[str, str],
+        self_attested: dict[str, str],
+    ) -> Json:
+        """Answer a request from the wallet.
+
+        Raises:
+            BadCommandError: the wallet cannot answer; the text says why, for our own eyes.
+        """
+        ...
+
+    async def verify(
+        self, request: Json, presentation: Json, *, accept_any_issuer: bool
+    ) -> Verdict:
+        """Judge a presentation; a wrong one is a verdict, not an error."""
+        ...
+
+
+# -- roles, states, memory ---------------------------------------------------------------------
+
+
+class Side(Role):
+    """Who we are in this exchange."""
+
+    VERIFIER = "verifier"
+    PROVER = "prover"
+
+
+class State(StrEnum):
+    """Where we stand: the words of RFC 0454 for both roles."""
+
+    PROPOSAL_SENT = "proposal-sent"
+    PROPOSAL_RECEIVED = "proposal-received"
+    REQUEST_SENT = "request-sent"
+    REQUEST_RECEIVED = "request-received"
+    PRESENTATION_SENT = "presentation-sent"
+    PRESENTATION_RECEIVED = "presentation-received"
+    DONE = "done"
+
+
+class Proving(Data):
+    """What both sides remember; what a step has used up is forgotten.
+
+    Attributes:
+        format: the family that both sides speak, from the first attachment on.
+        proposal: like a request; its nonce means nothing.
+        request: the last one.
+        accept_any_issuer: as our request was made.
+        will_confirm: the verifier promised an ack.
+        comment: the peer's last one: untrusted text.
+        presentation: the verifier's, until it is judged.
+        verdict: the verifier's: the only thing to be shown of a presentation (SEC-P28).
+    """
+
+    HIDDEN: ClassVar[frozenset[str]] = frozenset({"presentation"})
+
+    format: Family | None = None
+    proposal: Json | None = None
+    request: Json | None = None
+    accept_any_issuer: bool = False
+    will_confirm: bool = False
+    comment: str | None = None
+    presentation: Json | None = Field(default=None, repr=False)
+    verdict: Json | None = Field(default=None, repr=False)
+
+
+X = Exchange[Proving]
+
+
+# -- verifier ----------------------------------------------------------------------------------
+
+
+async def keep_proposal(x: X, msg: ProposePresentation, zkp: Proofs) -> Step[Proving]:
+    """Keep what the prover would prove."""
+    family, proposal = attached(msg.formats, msg.proposals__attach, PROOF_REQUEST)
+    data = x.data.but(format=family, proposal=await zkp.read(proposal), comment=msg.comment)
+    return Step(State.PROPOSAL_RECEIVED, data)
+
+
+async def send_request(x: X, cmd: SendRequest, zkp: Proofs) -> Step[Proving]:
+    """Ask, always with a nonce of our own: nothing of a proposal's is echoed (SEC-P14)."""
+    family: Family = cmd.format or x.data.format or "anoncreds"
+    question = cmd.request or x.data.proposal or x.data.request
+    if question is None:
+        raise BadCommandError("what to ask is missing: request")
+    request = await zkp.ask(question, family, accept_any_issuer=cmd.accept_any_issuer)
+    form, attachment = attach(request, family, PROOF_REQUEST)
+    message = RequestPresentation(
+        comment=cmd.comment,
+        will_confirm=True,
+        formats=(form,),
+        request_presentations__attach=(attachment,),
+    )
+    data = x.data.but(
+        format=family,
+        proposal=None,
+        request=request,
+        accept_any_issuer=cmd.accept_any_issuer,
+        will_confirm=True,
+    )
+    return Step(State.REQUEST_SENT, data, send=(message,))
+
+
+async def keep_presentation(x: X, msg: Presentation, _: Proofs) -> Step[Proving]:
+    """Keep the answer, unjudged."""
+    _family, presentation = attached(
+        msg.formats, msg.presentations__attach, PROOF, x.data.format
+    )
+    data = x.data.but(presentation=presentation, comment=msg.comment)
+    return Step(State.PRESENTATION_RECEIVED, data)
+
+
+async def verify(x: X, _cmd: Verify, zkp: Proofs) -> Step[Proving]:
+    """Judge once; a proof that fails ends the exchange too, and the prover is told."""
+    assert x.data.request is not None
+    assert x.data.presentation is not None
+    verdict = await zkp.verify(
+        x.data.request, x.data.presentation, accept_any_issuer=x.data.accept_any_issuer
+    )
+    data = x.data.but(presentation=None, verdict=verdict.shown)
+    if verdict.ok:
+        return Step(State.DONE, data, send=(PresentationAck(),))
+    words = "the presentation does not prove what was asked"
+    return Step(State.DONE, data, send=(ProblemReport.of(NOT_PROVED, words),), error=words)
+
+
+# -- prover ------------------------------------------------------------------------------------
+
+
+async def send_proposal(x: X, cmd: SendProposal, zkp: Proofs) -> Step[Proving]:
+    """Propose; peers want a nonce in it, so it gets one, which nobody uses."""
+    family: Family = cmd.format or x.data.format or "anoncreds"
+    proposal = await zkp.ask(cmd.request, family, accept_any_issuer=True)
+    form, attachment = attach(proposal, family, PROOF_REQUEST)
+    message = ProposePresentation(
+        comment=cmd.comment, formats=(form,), proposals__attach=(attachment,)
+    )
+    data = x.data.but(format=family, proposal=proposal, request=None)
+    return Step(State.PROPOSAL_SENT, data, send=(message,))
+
+
+async def keep_request(x: X, msg: RequestPresentation, zkp: Proofs) -> Step[Proving]:
+    """Keep the question for a decision."""
+    family, request = attached(msg.formats, msg.request_presentations__attach, PROOF_REQUEST)
+    data = x.data.but(
+        format=family,
+        request=await zkp.read(request),
+        will_confirm=msg.will_confirm,
+        comment=msg.comment,
+    )
+    return Step(State.REQUEST_RECEIVED, data)
+
+
+async def send_presentation(x: X, cmd: SendPresentation, zkp: Proofs) -> Step[Proving]:
+    """Answer; where the wallet cannot, nothing is sent and the question stays open."""
+    assert x.data.format is not None
+    assert x.data.request is not None
+    presentation = await zkp.present(
+        x.data.request, x.data.format, cmd.credentials, cmd.self_attested
+    )
+    form, attachment = attach(presentation, x.data.format, PROOF)
+    message = Presentation(
+        comment=cmd.comment,
+        formats=(form,),
+        presentations__attach=(attachment,),
+        please_ack={"on": ["OUTCOME"]} if x.data.will_confirm else None,
+    )
+    to = State.PRESENTATION_SENT if x.data.will_confirm else State.DONE
+    return Step(to, send=(message,))
+
+
+async def finish(_x: X, msg: PresentationAck, _: Proofs) -> Step[Proving]:
+    """The verifier is content, or says in the ack of some peers that he is not (RFC 0015)."""
+    if msg.status.upper() == "FAIL":
+        return Step(ABANDONED, error="the verifier does not accept it")
+    return Step(State.DONE)
+
+
+_VERIFIER_OPEN = (State.PROPOSAL_RECEIVED, State.REQUEST_SENT, State.PRESENTATION_RECEIVED)
+_PROVER_OPEN = (State.PROPOSAL_SENT, State.REQUEST_RECEIVED, State.PRESENTATION_SENT)
+_SENT = (State.PRESENTATION_SENT, State.DONE)  # done at once where no ack is promised
+_ANSWERED = (State.DONE, ABANDONED)
+
+# fmt: off
+PROTOCOL: Protocol[Proofs] = Protocol(uri=URI, data=Proving, port="proofs", expires_s=DAY_S, rules=(
+    #    role           at                           on                   to                           do
+    rule(Side.VERIFIER, START,                       SendRequest,         State.REQUEST_SENT,          send_request),
+    rule(Side.VERIFIER, START,                       ProposePresentation, State.PROPOSAL_RECEIVED,     keep_proposal),
+    rule(Side.VERIFIER, State.PROPOSAL_RECEIVED,     ProposePresentation, State.PROPOSAL_RECEIVED,     keep_proposal),
+    rule(Side.VERIFIER, State.PROPOSAL_RECEIVED,     SendRequest,         State.REQUEST_SENT,          send_request),
+    rule(Side.VERIFIER, State.REQUEST_SENT,          SendRequest,         State.REQUEST_SENT,          send_request),
+    rule(Side.VERIFIER, State.REQUEST_SENT,          ProposePresentation, State.PROPOSAL_RECEIVED,     keep_proposal),
+    rule(Side.VERIFIER, State.REQUEST_SENT,          Presentation,        State.PRESENTATION_RECEIVED, keep_presentation),
+    rule(Side.VERIFIER, State.PRESENTATION_RECEIVED, Verify,              State.DONE,                  verify),
+    rule(Side.PROVER,   START,                       SendProposal,        State.PROPOSAL_SENT,         send_proposal),
+    rule(Side.PROVER,   START,                       RequestPresentation, State.REQUEST_RECEIVED,      keep_request),
+    rule(Side.PROVER,   State.PROPOSAL_SENT,         SendProposal,        State.PROPOSAL_SENT,         send_proposal),
+    rule(Side.PROVER,   State.PROPOSAL_SENT,         RequestPresentation, State.REQUEST_RECEIVED,      keep_request),
+    rule(Side.PROVER,   State.REQUEST_RECEIVED,      RequestPresentation, State.REQUEST_RECEIVED,      keep_request),
+    rule(Side.PROVER,   State.REQUEST_RECEIVED,      SendProposal,        State.PROPOSAL_SENT,         send_proposal),
+    rule(Side.PROVER,   State.REQUEST_RECEIVED,      SendPresentation,    _SENT,                       send_presentation),
+    rule(Side.PROVER,   State.PRESENTATION_SENT,     PresentationAck,     _ANSWERED,                   finish),
+    *abandoning(Side.VERIFIER, _VERIFIER_OPEN),
+    *abandoning(Side.PROVER, _PROVER_OPEN),
+))
+# fmt: on

@@ -1,0 +1,277 @@
+"""Commands on what is no exchange: DIDs, schemas, credential definitions, policies, agreements.
+
+All that goes to a ledger becomes a job (see `jobs`); the rest is one commit.
+"""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Annotated
+
+import base58
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+
+from keep_agent.core.machine import Delete, Put, PutKey, Write
+from keep_agent.core.message import Json
+from keep_agent.core.policy import Policies, Policy
+from keep_agent.errors import BadCommandError, NotFoundError, NotNowError
+from keep_agent.identity.keys import NewKey, raw_key
+from keep_agent.registry.jobs import AGREEMENT, Job, Jobs
+from keep_agent.store.rows import Commit
+from keep_agent.store.store import Profile
+from keep_ledger.interface import TaaAcceptance
+from keep_ledger.plugins import Ledgers
+from keep_ledger.writes import (
+    Role,
+    WriteAttrib,
+    WriteCredDef,
+    WriteNym,
+    WriteSchema,
+    WriteVerkey,
+)
+
+DID = "did"
+SCHEMA = "schema"
+KEYS = "cred_def_keys"
+
+MakeCredDef = Callable[[str, str, str], Awaitable[tuple[Json, Json]]]
+"""Makes a credential definition of (schema id, issuer DID, tag): (public object, secret rest)."""
+
+StoreCredDef = Callable[[str, Json, Json, Json], tuple[Put, ...]]
+"""Returns the records of a published definition, of (id, public object, secret rest, args)."""
+
+
+def _role(given: object) -> object:
+    """Take a role by its name as well as by the code that the ledger writes."""
+    return Role.__members__.get(given.upper(), given) if isinstance(given, str) else given
+
+
+class Desired(BaseModel):
+    """Base of what callers ask of the desk."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class CreateDid(Desired):
+    """Make a DID of ours; somebody with a role has to register it on the ledger.
+
+    Attributes:
+        seed: 32 characters, or base64 of 32 bytes: the same DID each time. Random without.
+    """
+
+    seed: SecretStr | None = None
+    namespace: str | None = None
+
+
+class RegisterNym(Desired):
+    """Register somebody's DID on the ledger, which takes a role that may.
+
+    Attributes:
+        role: TRUSTEE, STEWARD, ENDORSER, NETWORK_MONITOR, or none.
+    """
+
+    did: str
+    verkey: str
+    role: Annotated[Role | None, BeforeValidator(_role)] = None
+    alias: str | None = None
+    submitter: str | None = None
+
+
+class RotateKey(Desired):
+    """Give a DID of ours a new key; the old one works until the ledger has the new one."""
+
+    did: str
+
+
+class WriteEndpoint(Desired):
+    """Say on the ledger where a DID of ours is reached."""
+
+    did: str | None = None
+    endpoint: str
+
+
+class CreateSchema(Desired):
+    """Write a schema."""
+
+    name: str
+    version: str
+    attributes: Annotated[tuple[str, ...], Field(min_length=1, max_length=125)]
+    submitter: str | None = None
+
+
+class CreateCredDef(Desired):
+    """Make the keys of a credential definition and publish the public ones; takes a while.
+
+    Attributes:
+        predicates: attributes that predicates are to be proved of: they must be whole numbers of
+            32 bits in every credential (names that end in `_dateint` always must).
+    """
+
+    schema_id: str
+    tag: str = "default"
+    predicates: tuple[str, ...] = ()
+    submitter: str | None = None
+
+
+class AcceptAgreement(Desired):
+    """Accept the author agreement of a network, exactly the text with this digest."""
+
+    digest: str
+    mechanism: str
+
+
+class Desk:
+    """Takes the commands of one tenant."""
+
+    def __init__(
+        self,
+        profile: Profile,
+        ledgers: Ledgers,
+        jobs: Jobs,
+        policies: Policies,
+        make_cred_def: MakeCredDef,
+        store_cred_def: StoreCredDef,
+    ) -> None:
+        self._profile = profile
+        self._ledgers = ledgers
+        self._jobs = jobs
+        self._policies = policies
+        self._make_cred_def = make_cred_def
+        self._store_cred_def = store_cred_def
+        jobs.before["cred-def"] = self._make_keys
+        jobs.after["cred-def"] = self._keep_cred_def
+        jobs.after["schema"] = self._keep_schema
+        jobs.after["rotate-key"] = self._use_new_key
+
+    async def create_did(self, wanted: CreateDid) -> Json:
+        """Make a DID and its key; returns the record, which a trustee or endorser registers."""
+        key = NewKey.generate({}, _seed(wanted.seed))
+        bare = base58.b58encode(raw_key(key.verkey)[:16]).decode()
+        did = f"did:indy:{wanted.namespace}:{bare}" if wanted.namespace else bare
+        if await self._profile.fetch(DID, did) is not None:
+            raise NotNowError(f"{did} is there already")
+        if wanted.namespace:
+            self._ledgers.network(wanted.namespace)
+        record: Json = {"did": did, "verkey": key.verkey, "created": time.time()}
+        store = PutKey(key.verkey, key.key, {DID: did})
+        await self._write(Put(DID, did, record, new=True), store)
+        return record
+
+    async def dids(self) -> list[Json]:
+        """Return the DIDs of ours, oldest first."""
+        return [record for _, record in await self._profile.find(DID)]
+
+    async def register_nym(self, wanted: RegisterNym) -> Job:
+        """Write a NYM."""
+        write = WriteNym(wanted.did, wanted.verkey, wanted.role, wanted.alias)
+        return await self._jobs.start(
+            Job.new("nym", await self._author(wanted.submitter), write)
+        )
+
+    async def write_endpoint(self, wanted: WriteEndpoint) -> Job:
+        """Write an ATTRIB `endpoint`."""
+        did = await self._author(wanted.did)
+        return await self._jobs.start(
+            Job.new("endpoint", did, WriteAttrib.endpoint(did, wanted.endpoint))
+        )
+
+    async def rotate_key(self, wanted: RotateKey) -> Job:
+        """Rotate the key of a DID; both keys are kept until the ledger shows the new one."""
+        did = await self._author(wanted.did)
+        key = NewKey.generate({DID: did})
+        job = Job.new("rotate-key", did, WriteVerkey(did, key.verkey), verkey=key.verkey)
+        return await self._jobs.start(job, PutKey(key.verkey, key.key, key.metadata))
+
+    async def create_schema(self, wanted: CreateSchema) -> Job:
+        """Write a schema."""
+        did = await self._author(wanted.submitter)
+        write = WriteSchema(did, wanted.name, wanted.version, wanted.attributes)
+        return await self._jobs.start(Job.new("schema", did, write))
+
+    async def create_cred_def(self, wanted: CreateCredDef) -> Job:
+        """Make and publish a credential definition."""
+        did = await self._author(wanted.submitter)
+        self._ledgers.of(wanted.schema_id)
+        job = Job.new(
+            "cred-def",
+            did,
+            schema_id=wanted.schema_id,
+            tag=wanted.tag,
+            predicates=list(wanted.predicates),
+        )
+        return await self._jobs.start(job)
+
+    async def accept_agreement(self, namespace: str, wanted: AcceptAgreement) -> Json:
+        """Remember that the agreement in force was accepted today."""
+        taa = await self._ledgers.network(namespace).get_taa()
+        if taa is None or taa.digest != wanted.digest:
+            raise NotNowError("the network has another agreement in force; read it again")
+        try:
+            accepted = TaaAcceptance.of(taa, wanted.mechanism, datetime.now(UTC))
+        except ValueError as error:
+            raise BadCommandError(str(error)) from error
+        record: Json = {
+            "mechanism": accepted.mechanism,
+            "day": accepted.day,
+            "namespace": namespace,
+        }
+        await self._write(Put(AGREEMENT, taa.digest, record))
+        return record
+
+    async def set_policy(self, policy: Policy) -> Policy:
+        """Turn something automatic on, change it, or (with nothing in `auto`) off."""
+        self._policies.check(policy)
+        await self._write(policy.put())
+        self._policies.adopt(policy)
+        return policy
+
+    # -- what jobs need and leave ----------------------------------------------------------------
+
+    async def _make_keys(self, job: Job) -> tuple[Job, tuple[Write, ...]]:
+        schema_id, tag = job.args["schema_id"], job.args["tag"]
+        public, secret = await self._make_cred_def(schema_id, job.submitter, tag)
+        write = WriteCredDef.from_anoncreds(public)
+        made = Job.new("cred-def", job.submitter, write)
+        keys = Put(KEYS, job.id, {"public": public, "secret": secret})
+        return job.but(write=made.write), (keys,)
+
+    async def _keep_cred_def(self, job: Job) -> tuple[Job, tuple[Write, ...]]:
+        keys = await self._profile.get(KEYS, job.id)
+        public, secret = keys["public"], keys["secret"]
+        records = self._store_cred_def(str(job.result), public, secret, job.args)
+        return job, (*records, Delete(KEYS, job.id))
+
+    async def _keep_schema(self, job: Job) -> tuple[Job, tuple[Write, ...]]:
+        write = job.write or {}
+        return job, (Put(SCHEMA, str(job.result), {"id": job.result, **write}),)
+
+    async def _use_new_key(self, job: Job) -> tuple[Job, tuple[Write, ...]]:
+        record = await self._profile.get(DID, job.submitter)
+        return job, (Put(DID, job.submitter, {**record, "verkey": job.args["verkey"]}),)
+
+    async def _author(self, did: str | None) -> str:
+        """Return the DID of ours that signs; the newest where none is named."""
+        if did is not None:
+            return str((await self._profile.get(DID, did))["did"])
+        ours = await self.dids()
+        if not ours:
+            raise NotFoundError("there is no DID of ours yet; create one first")
+        return str(ours[-1]["did"])
+
+    async def _write(self, *writes: Write) -> None:
+        await self._profile.commit(Commit(writes=writes))
+
+
+def _seed(given: SecretStr | None) -> bytes | None:
+    if given is None:
+        return None
+    text = given.get_secret_value()
+    if text.endswith("="):
+        try:
+            return base64.b64decode(text, validate=True)
+        except ValueError as error:
+            raise BadCommandError("the seed is no base64") from error
+    return text.encode()

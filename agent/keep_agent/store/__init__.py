@@ -1,0 +1,1 @@
+"""What is remembered, in Askar: profiles, the writer, rows and caches."""

@@ -1,0 +1,1 @@
+"""Tenants: whose profile, keys, policies and work are kept apart from each other."""

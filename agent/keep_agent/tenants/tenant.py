@@ -1,0 +1,188 @@
+"""One tenant, put together: its profile, keys, policies, dispatcher, outbox, and what runs them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from keep_agent.core.dispatch import Context, Dispatcher
+from keep_agent.core.features import OurFeatures
+from keep_agent.core.loop_monitor import Stall
+from keep_agent.core.machine import Protocol
+from keep_agent.core.message import Json
+from keep_agent.core.policy import Policies
+from keep_agent.core.scheduler import Later
+from keep_agent.credentials.cred_def_keys import make_keys, store_keys
+from keep_agent.credentials.ledger_objects import Objects
+from keep_agent.credentials.presentations import Prover
+from keep_agent.credentials.wallet import Wallet, make_link_secret
+from keep_agent.didcomm.envelope import ForwardedElsewhereError, unpack
+from keep_agent.didcomm.outbox import Carrier, Outbox
+from keep_agent.errors import UnavailableError
+from keep_agent.identity.dids import Did, DidDocument, Resolver, read_document
+from keep_agent.identity.introductions import Introductions
+from keep_agent.identity.keys import Keys, did_key
+from keep_agent.registry.commands import Desk
+from keep_agent.registry.jobs import Jobs
+from keep_agent.store.rows import Commit
+from keep_agent.store.store import Profile
+from keep_agent.store.sweep import sweep
+from keep_ledger.errors import LedgerError, LedgerUnavailableError
+from keep_ledger.plugins import Ledgers
+from keep_zkp.native import Native, Scope
+
+log = logging.getLogger(__name__)
+
+MAIN = "main"
+"""The tenant that every agent has."""
+
+SWEEP_EVERY_S = 6 * 3600.0
+PARSED_OBJECTS = 128
+DID_DOCUMENT = "did-document"
+AIP = ("AIP2.0/INDYCRED",)
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the tenants of one agent share.
+
+    Attributes:
+        protocols: by `family/major`.
+        endpoint: where peers reach the agent, without `/d/{tenant}`.
+        stall: the watch over the event loop, where the settings ask for one.
+    """
+
+    protocols: Mapping[str, Protocol[Any]]
+    ledgers: Ledgers
+    native: Native
+    carrier: Carrier
+    endpoint: str
+    label: str
+    seen_days: int
+    stall: Stall | None = None
+
+
+class Tenant:
+    """One tenant at work; make it with `open`."""
+
+    def __init__(self, profile: Profile, around: Surroundings) -> None:
+        self.name = profile.name
+        self.profile = profile
+        self.around = around
+        self.endpoint = f"{around.endpoint}/d/{profile.name}"
+        self.keys = Keys(profile.key)
+        self.scope = Scope(around.native, keep=PARSED_OBJECTS)
+        self.policies = Policies(around.protocols)
+        self.resolver = Resolver(self._ask_ledger, self._known_document)
+        self.objects = Objects(around.ledgers)
+        self.wallet = Wallet(profile, self.scope, self.objects)
+        self.prover = Prover(profile, self.scope, self.objects)
+        self.jobs = Jobs(profile, self.keys, around.ledgers)
+        make = partial(make_keys, self.scope, self.objects)
+        self.desk = Desk(profile, around.ledgers, self.jobs, self.policies, make, store_keys)
+        self.dropped = 0
+        context = Context(
+            profile=profile,
+            protocols=around.protocols,
+            ports=self._ports(),
+            metadata=self._metadata,
+            auto=self.policies.commands,
+        )
+        self.dispatcher = Dispatcher(context)
+        self.outbox = Outbox(profile, self.keys, around.carrier, self.receive)
+        self.later = Later(self.dispatcher)
+        self.dispatcher.on_change = self.later.follow
+        self.dispatcher.on_message = self.outbox.heard
+        self.dispatcher.on_delivery = self.later.deliver
+        profile.on_commit = self._committed
+
+    @classmethod
+    async def open(cls, profile: Profile, around: Surroundings) -> Tenant:
+        """Put a tenant together out of its profile; `run` makes it work."""
+        tenant = cls(profile, around)
+        await tenant.policies.load(profile)
+        await make_link_secret(profile, tenant.scope)
+        return tenant
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.outbox.run(), name=f"{self.name} outbox")
+            tasks.create_task(self.later.run(), name=f"{self.name} later")
+            tasks.create_task(self.jobs.run(), name=f"{self.name} jobs")
+            tasks.create_task(self._sweep(), name=f"{self.name} sweeper")
+
+    async def receive(self, packed: bytes) -> None:
+        """Take one packed message; when this returns, its outcome is committed.
+
+        Raises:
+            BadEnvelopeError: it is no envelope for us.
+            PeerError, UnavailableError: see `Dispatcher.receive`.
+        """
+        try:
+            received = await unpack(packed, self.keys.load)
+        except ForwardedElsewhereError:
+            self.dropped += 1  # a forward to somebody else: we are no mediator, and say nothing
+            return
+        await self.dispatcher.receive(received)
+
+    def _ports(self) -> Mapping[str, object]:
+        """Return what protocols ask of others, by the name in `Protocol.port`."""
+        introductions = Introductions(
+            self.profile,
+            self.keys,
+            self.resolver,
+            label=self.around.label,
+            endpoint=self.endpoint,
+            protocols=self.around.protocols,
+        )
+        return {
+            "out_of_band": introductions,
+            "did_exchange": introductions,
+            "features": OurFeatures(self.around.protocols.values()),
+            "credentials": self.wallet,
+            "proofs": self.prover,
+        }
+
+    async def _metadata(self, verkey: str) -> Json | None:
+        key = await self.keys.load(verkey)
+        return key.metadata if key else None
+
+    def _committed(self, commit: Commit) -> None:
+        self.outbox.take(commit.outbox)
+
+    async def _ask_ledger(self, did: str) -> DidDocument | None:
+        """Make the document of a DID on a ledger out of what its ledger proves."""
+        try:
+            found = await self.around.ledgers.resolve(did)
+        except LedgerUnavailableError as error:
+            raise UnavailableError(str(error)) from error
+        except LedgerError:
+            return None
+        if found is None:
+            return None
+        service: Json = {
+            "id": "#didcomm",
+            "type": "did-communication",
+            "serviceEndpoint": found.endpoint,
+            "recipientKeys": [did_key(found.verkey)],
+            "routingKeys": [did_key(key) for key in found.routing_keys],
+        }
+        return read_document(
+            {"id": did, "service": [service] if found.endpoint else []}, Did(did)
+        )
+
+    async def _known_document(self, did: str) -> DidDocument | None:
+        """Return a document that a peer gave us for a DID that does not hold it."""
+        record = await self.profile.fetch(DID_DOCUMENT, did)
+        return read_document(record) if record else None
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_EVERY_S)
+            swept = await sweep(self.profile, self.around.protocols, self.around.seen_days)
+            log.info("swept", extra={"rows": swept, "tenant": self.name})

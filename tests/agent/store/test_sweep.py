@@ -1,0 +1,95 @@
+"""The sweeper: what is old goes, what may still matter stays."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from toy import TOY, Memory, Side, State, opened
+
+from keep_agent.core.commit import SEEN
+from keep_agent.core.machine import ABANDONED, Exchange, Put
+from keep_agent.didcomm.outbox import DEAD
+from keep_agent.store.rows import Commit
+from keep_agent.store.store import Profile
+from keep_agent.store.sweep import DAY_S, sweep
+
+PROTOCOLS = {TOY.name: TOY}
+DONE = Exchange(
+    id="x",
+    protocol=TOY.name,
+    minor=2,
+    role=Side.HOST,
+    thid="t",
+    peer="c",
+    data=Memory(),
+    state=State.DONE,
+)
+
+
+@pytest.fixture
+async def profile(tmp_path: Path) -> AsyncIterator[Profile]:
+    async with opened(tmp_path / "agent.db") as store:
+        yield await store.profile("main")
+
+
+async def in_days(days: float, profile: Profile, monkeypatch: pytest.MonkeyPatch) -> int:
+    later = time.time() + days * DAY_S
+    with monkeypatch.context() as patch:
+        patch.setattr("keep_agent.store.sweep.time.time", lambda: later)
+        return await sweep(profile, PROTOCOLS, 30)
+
+
+@pytest.mark.parametrize("state", [State.DONE, ABANDONED])
+async def test_a_finished_exchange_is_kept_as_long_as_its_protocol_says(
+    profile: Profile, monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    await profile.commit(Commit(after=replace(DONE, state=state)))
+    assert await in_days(29, profile, monkeypatch) == 0
+    assert await in_days(31, profile, monkeypatch) == 1
+    assert await profile.exchange("x") is None
+
+
+@pytest.mark.parametrize(
+    "open_",
+    [
+        replace(DONE, state=State.HEARD),
+        replace(DONE, then=({"command": "go", "protocol": "x/1"},)),
+    ],
+)
+async def test_an_exchange_with_something_to_do_is_never_forgotten(
+    profile: Profile, monkeypatch: pytest.MonkeyPatch, open_: Exchange[Any]
+) -> None:
+    await profile.commit(Commit(after=open_))
+    assert await in_days(3650, profile, monkeypatch) == 0
+    assert await profile.exchange("x") is not None
+
+
+async def test_ids_letters_and_log_are_kept_as_long_as_is_set(
+    profile: Profile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = {"at": time.time()}
+    await profile.commit(
+        Commit(writes=(Put(SEEN, "s", now), Put(DEAD, "d", now)), events=({"type": "toy"},))
+    )
+    assert await in_days(29, profile, monkeypatch) == 0
+    assert await in_days(31, profile, monkeypatch) == 3
+    assert await profile.fetch(SEEN, "s") is None
+    assert await profile.fetch(DEAD, "d") is None
+
+
+async def test_many_are_forgotten_in_steps(
+    profile: Profile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = {"at": time.time()}
+    for start in range(0, 260, 52):
+        await profile.commit(
+            Commit(writes=tuple(Put(SEEN, f"s{start + i}", old) for i in range(52)))
+        )
+    await profile.commit(Commit(writes=(Put(SEEN, "young", {"at": time.time() + 31 * DAY_S}),)))
+    assert await in_days(31, profile, monkeypatch) == 260
+    assert [name for name, _ in await profile.find(SEEN)] == ["young"]
