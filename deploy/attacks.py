@@ -9,10 +9,10 @@ from typing import Any
 import cbor2
 
 from council import ENDORSER, QUORUM, TRUSTEE, Council
-from keep_ledger.indy import auth
-from keep_ledger.multisig.proposal import Proposal
-from keep_ledger.multisig.rules import Role, RuleKey
-from keep_ledger.multisig.signing import signing_input
+from keep_ledger.indy import auth_rules
+from keep_ledger.multisig.proposal.document import Proposal
+from keep_ledger.multisig.proposal.signing_input import signing_input
+from keep_ledger.multisig.rules.auth_rules import Role, RuleKey
 from story import claim
 
 Json = dict[str, Any]
@@ -32,7 +32,7 @@ async def attack(council: Council) -> None:
     await expired(council)
     await elsewhere(council)
     await stale(council)
-    rule = await auth.read_rule(council.book.pool, NEW_ENDORSER)
+    rule = await auth_rules.read_rule(council.book.pool, NEW_ENDORSER)
     claim(
         rule.to_json()["sig_count"] == QUORUM, "a new endorser takes three trustees, as before"
     )

@@ -18,7 +18,7 @@ from demo import SETTLE_S, explain, room, told_to_end
 from desk import NAMES, Desk
 from keep_agent.errors import KeepError
 from keep_ledger.errors import LedgerError
-from keep_ledger.indy.book import Book
+from keep_ledger.indy.network_client import Book
 from processes import StartError, run
 from screen import Screen, stdout
 from stage import ROOT, look, network, watch

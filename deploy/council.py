@@ -16,11 +16,11 @@ from desk import Desk
 from keep_agent.cli.multisig.signing_keys import open_signer
 from keep_ledger.errors import NotWrittenError
 from keep_ledger.identifiers import Did
-from keep_ledger.indy import auth
-from keep_ledger.indy.book import Book
-from keep_ledger.multisig.descriptor import Descriptor
-from keep_ledger.multisig.proposal import Proposal
-from keep_ledger.multisig.rules import Signer, satisfied
+from keep_ledger.indy import auth_rules
+from keep_ledger.indy.network_client import Book
+from keep_ledger.multisig.audit.control_description import Descriptor
+from keep_ledger.multisig.proposal.document import Proposal
+from keep_ledger.multisig.rules.auth_rules import Signer, satisfied
 from story import ClaimError, claim
 
 SEED = "000000000000000000000000Trustee1"
@@ -201,7 +201,7 @@ async def take_seats(council: Council) -> None:
 
 async def _in_force(council: Council) -> None:
     """Read every rule of the ledger, with proofs: two trustees, who own nothing, meet none."""
-    rules = await auth.read_rules(council.book.pool, None)
+    rules = await auth_rules.read_rules(council.book.pool, None)
     two = [Signer(f"trustee {n}", TRUSTEE, owner=False) for n in range(QUORUM - 1)]
     weak = [key.text for key, rule in rules.items() if satisfied(rule, two)]
     claim(not weak, f"two trustees meet no rule, not even {', '.join(weak)}")

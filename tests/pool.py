@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from keep_ledger.testing import IndyNetwork as Network
-from keep_ledger.testing import run
+from keep_ledger.testing.fixture import IndyNetwork as Network
+from keep_ledger.testing.fixture import run
 
 MANAGE = Path(__file__).parents[1] / "von-network" / "manage"
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, assert_never
 
-from keep_ledger import adopt
+from keep_ledger import write_lookup
+from keep_ledger.did_resolution import resolved
 from keep_ledger.errors import BadWriteError
 from keep_ledger.identifiers import CredDefId, Did, SchemaId, local
 from keep_ledger.interface import (
@@ -32,7 +33,6 @@ from keep_ledger.interface import (
     Why,
 )
 from keep_ledger.plugins import Fetch, LedgerConfig
-from keep_ledger.resolve import resolved
 from keep_ledger.writes import (
     Role,
     Write,
@@ -144,7 +144,7 @@ class MemoryRegistry:
         """See `Registry`."""
         local(Did.parse(target(write)), self._namespace)
         if isinstance(write, WriteCredDef):
-            await adopt.cred_def_id(self, write)
+            await write_lookup.cred_def_id(self, write)
         if isinstance(write, WriteSchema | WriteCredDef) and (
             self._bare(submitter) != self._bare(write.issuer_id)
         ):
@@ -254,7 +254,7 @@ class MemoryRegistry:
         return Finished(write.id, size)
 
     async def _add_cred_def(self, write: WriteCredDef) -> Finished:
-        asked, size = await adopt.cred_def_id(self, write), self._state.size
+        asked, size = await write_lookup.cred_def_id(self, write), self._state.size
         bare, schema = asked.at(None), SchemaId.parse(write.schema_id).at(None)
         self._state.cred_defs[str(bare)] = CredDef(
             str(bare), bare.did.id, str(schema), bare.tag, write.value, size
@@ -263,11 +263,11 @@ class MemoryRegistry:
 
     async def find(self, write: Write) -> Finished | Failed | None:
         """See `Registry`."""
-        return await adopt.find(self, write)
+        return await write_lookup.find(self, write)
 
     async def confirm(self, write: Write) -> Finished | Failed:
         """See `Registry`."""
-        return await adopt.confirm(self, write, patience_s=1)
+        return await write_lookup.confirm(self, write, patience_s=1)
 
     def status(self) -> LedgerStatus:
         """See `Registry`."""

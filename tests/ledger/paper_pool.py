@@ -16,7 +16,7 @@ from indy_vdr import Request, VdrError, VdrErrorCode
 from paper_network import GENESIS, RECORDED, path, tree
 
 from keep_ledger.indy import merkle
-from keep_ledger.indy.book import Book
+from keep_ledger.indy.network_client import Book
 
 Json = dict[str, Any]
 NODES = ("Node1", "Node2", "Node3", "Node4")

@@ -6,12 +6,12 @@ import hashlib
 from dataclasses import dataclass
 
 import pytest
-from ledger.conformance import TRUSTEE, Conformance, Person
 
 from keep_ledger.interface import Failed, Taa, Why
 from keep_ledger.memory import TRUSTEE as FIRST
 from keep_ledger.memory import MemoryRegistry, open_ledger
 from keep_ledger.plugins import LedgerConfig
+from keep_ledger.testing.conformance import TRUSTEE, Conformance, Person
 
 
 @dataclass(frozen=True)

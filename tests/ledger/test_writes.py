@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from ledger.conformance import CRED_DEF, Person
 
 from keep_ledger.errors import BadWriteError
+from keep_ledger.testing.conformance import CRED_DEF, Person
 from keep_ledger.writes import (
     Role,
     Write,

@@ -20,7 +20,7 @@ from keep_zkp.errors import InvalidError
 from keep_zkp.issuer import modulus, schema_names, signed_names
 from keep_zkp.native import Json
 from keep_zkp.presentation import Identifier, Presentation, RawEncoded, RequestedProof
-from keep_zkp.proof_checks import check_commitments, check_hidden, check_one_holder
+from keep_zkp.proof_numbers import check_commitments, check_hidden, check_one_holder
 from keep_zkp.requests import Attribute, Predicate, PresentationRequest, unbound
 from keep_zkp.restrictions import Facts, exactly, holds
 

@@ -1,5 +1,5 @@
 """Indy ledgers through indy-vdr: the only package that imports it."""
 
-from keep_ledger.indy.ledger import IndyRegistry, open_ledger
+from keep_ledger.indy.registry import IndyRegistry, open_ledger
 
 __all__ = ["IndyRegistry", "open_ledger"]

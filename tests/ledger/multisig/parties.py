@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keep_ledger.multisig.dkg import (
+from keep_ledger.multisig.errors import SpentError
+from keep_ledger.multisig.threshold.dkg import (
     Ceremony,
     Round1Package,
     Round2Package,
@@ -16,9 +17,14 @@ from keep_ledger.multisig.dkg import (
     deal_out,
     finish,
 )
-from keep_ledger.multisig.errors import SpentError
-from keep_ledger.multisig.frost import Vault, aggregate, commit, sign
-from keep_ledger.multisig.shares import Commitment, Group, Nonces, Share, SignatureShare
+from keep_ledger.multisig.threshold.frost import Vault, aggregate, commit, sign
+from keep_ledger.multisig.threshold.shares import (
+    Commitment,
+    Group,
+    Nonces,
+    Share,
+    SignatureShare,
+)
 
 SESSION = bytes(range(32))
 MESSAGE = b"identifier:V4SGRU86Z58d6TV7PBUe6f|operation:type:1|reqId:1"

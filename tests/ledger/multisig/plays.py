@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from functools import cache
 from itertools import chain, combinations
 
-from keep_ledger.multisig.rules import (
+from keep_ledger.multisig.rules.auth_rules import (
     Constraint,
     Forbidden,
     RuleKey,

@@ -10,7 +10,7 @@ from typing import Any, Self
 import base58
 from nacl.signing import SigningKey
 
-from keep_ledger.multisig.signing import digest, signing_input
+from keep_ledger.multisig.proposal.signing_input import digest, signing_input
 
 Json = dict[str, Any]
 START = 1_795_000_000

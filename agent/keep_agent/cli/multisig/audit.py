@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 from keep_agent.cli.multisig.output import note, say
 from keep_agent.errors import BadCommandError
 from keep_ledger.identifiers import Did
-from keep_ledger.multisig import audit, loose, reports
+from keep_ledger.multisig.audit import audit, reports, unused_signatures
+from keep_ledger.multisig.audit.history import NAMES
 from keep_ledger.multisig.errors import RefusedError
-from keep_ledger.multisig.past import NAMES
-from keep_ledger.multisig.proposal import Proposal
-from keep_ledger.multisig.shares import Json
+from keep_ledger.multisig.proposal.document import Proposal
+from keep_ledger.multisig.threshold.shares import Json
 
 if TYPE_CHECKING:
-    from keep_ledger.indy.book import Book
+    from keep_ledger.indy.network_client import Book
 
 ALARMED = 1
 """Exit code where something was found that should not be."""
@@ -112,7 +112,7 @@ async def _run(args: argparse.Namespace, found: dict[str, Proposal] | None) -> i
     async with ledger_view.opened(args.genesis, args.cache) as book:
         ledgers = {number: await _read(book, number) for number in NAMES}
     if did is None:
-        state = loose.ledger_now(book.network, int(time.time()), ledgers)
+        state = unused_signatures.ledger_now(book.network, int(time.time()), ledgers)
         return _loose(args, [pending(name, one) for name, one in (found or {}).items()], state)
     return _audit(args, did, ledgers, book.network, found)
 
@@ -150,13 +150,17 @@ def _audit(
     return ALARMED if report.alarms else 0
 
 
-def _loose(args: argparse.Namespace, found: list[loose.Pending], state: loose.Ledger) -> int:
-    listed = loose.loose(found, state)
+def _loose(
+    args: argparse.Namespace,
+    found: list[unused_signatures.Pending],
+    state: unused_signatures.Ledger,
+) -> int:
+    listed = unused_signatures.loose(found, state)
     if args.json:
         plain = [asdict(one) | {"digest": one.digest.hex()} for one in listed]
         say(json.dumps({"loose": plain}, indent=2))
     else:
-        say("\n".join(loose.loose_sentences(listed, found, state)))
+        say("\n".join(unused_signatures.loose_sentences(listed, found, state)))
     return 0
 
 
@@ -207,7 +211,7 @@ def approved(name: str, proposal: Proposal) -> audit.Approved:
     )
 
 
-def pending(name: str, proposal: Proposal) -> loose.Pending:
+def pending(name: str, proposal: Proposal) -> unused_signatures.Pending:
     """A proposal as the list of loose signatures takes it."""
     body = proposal.body
     committed = {
@@ -215,7 +219,7 @@ def pending(name: str, proposal: Proposal) -> loose.Pending:
         for place, one in enumerate(body.cosigners)
         if one.group is not None
     }
-    return loose.Pending(
+    return unused_signatures.Pending(
         name,
         body.network,
         body.request,

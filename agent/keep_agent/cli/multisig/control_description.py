@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 from keep_agent.cli.multisig.output import note, say
 from keep_agent.errors import BadCommandError
-from keep_ledger.multisig.descriptor import Descriptor, Person, rule_digest
-from keep_ledger.multisig.files import write_private
-from keep_ledger.multisig.rules import RuleKey, leaves
+from keep_ledger.multisig.audit.control_description import Descriptor, Person, rule_digest
+from keep_ledger.multisig.rules.auth_rules import RuleKey, leaves
+from keep_ledger.private_files import write_private
 
 if TYPE_CHECKING:
-    from keep_ledger.indy.book import Book
-    from keep_ledger.multisig.rules import Constraint
+    from keep_ledger.indy.network_client import Book
+    from keep_ledger.multisig.rules.auth_rules import Constraint
 
 TRUSTEE = "0"
 _WATCHED = RuleKey("122", "EDIT", "*", "*", "*")
@@ -79,11 +79,11 @@ def _compare(args: argparse.Namespace) -> int:
 
 async def _read(genesis: str | None, name: str) -> Descriptor:
     from keep_agent.cli.multisig import ledger_view  # noqa: PLC0415 - it loads what opens sockets
-    from keep_ledger.indy import auth  # noqa: PLC0415
+    from keep_ledger.indy import auth_rules  # noqa: PLC0415
 
     async with ledger_view.opened(genesis) as book:
         note("reading members and rules, each with its proof")
-        rules = await auth.read_rules(book.pool, None)
+        rules = await auth_rules.read_rules(book.pool, None)
         members = await _members(book)
         return Descriptor(
             name=name,

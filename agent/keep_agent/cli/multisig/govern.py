@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING
 from keep_agent.cli.multisig import propose, review_view
 from keep_agent.cli.multisig.output import note, say
 from keep_agent.errors import BadCommandError
-from keep_ledger.multisig import governance, presets
 from keep_ledger.multisig.errors import RefusedError
-from keep_ledger.multisig.governance import Governance
-from keep_ledger.multisig.lints import what_if
-from keep_ledger.multisig.proposal import Proposal
-from keep_ledger.multisig.quorum import People, Quorum
-from keep_ledger.multisig.rule_words import many
-from keep_ledger.multisig.rules import Constraint, RuleKey, leaves
-from keep_ledger.multisig.soundness import TRUSTEE, others
+from keep_ledger.multisig.proposal.document import Proposal
+from keep_ledger.multisig.rules import governance, presets
+from keep_ledger.multisig.rules.auth_rules import Constraint, RuleKey, leaves
+from keep_ledger.multisig.rules.governance import Governance
+from keep_ledger.multisig.rules.lints import what_if
+from keep_ledger.multisig.rules.quorum import People, Quorum
+from keep_ledger.multisig.rules.soundness import TRUSTEE, others
+from keep_ledger.multisig.rules.words import many
 
 if TYPE_CHECKING:
-    from keep_ledger.indy.book import Book
+    from keep_ledger.indy.network_client import Book
 
 _EXAMPLES = """examples:
   indykeep govern init --preset 3-of-5 --out board.yaml     a commented file to begin with
@@ -167,9 +167,9 @@ def _as_json(change: governance.Change) -> dict[str, object]:
 
 
 async def _rules(book: Book) -> dict[RuleKey, Constraint]:
-    from keep_ledger.indy import auth  # noqa: PLC0415
+    from keep_ledger.indy import auth_rules  # noqa: PLC0415
 
-    return await auth.read_rules(book.pool, _progress("rules read"))
+    return await auth_rules.read_rules(book.pool, _progress("rules read"))
 
 
 def _progress(what: str) -> Callable[[int, int], None]:

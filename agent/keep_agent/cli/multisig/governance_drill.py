@@ -16,18 +16,18 @@ from keep_agent.cli.multisig.ledger_view import opened
 from keep_agent.cli.multisig.output import note, say
 from keep_agent.errors import UnavailableError
 from keep_ledger.errors import NotWrittenError
-from keep_ledger.indy.auth import read_rules
-from keep_ledger.indy.book import Book
-from keep_ledger.local import IndyNetwork, IndyNetworkError
-from keep_ledger.multisig import governance
-from keep_ledger.multisig.applicable import Before, applicable
+from keep_ledger.indy.auth_rules import read_rules
+from keep_ledger.indy.network_client import Book
+from keep_ledger.local_network import IndyNetwork, IndyNetworkError
 from keep_ledger.multisig.errors import MultisigError
-from keep_ledger.multisig.governance import Governance
-from keep_ledger.multisig.rule_words import many
-from keep_ledger.multisig.rules import Constraint, Forbidden, RuleKey
-from keep_ledger.multisig.shares import Json
-from keep_ledger.multisig.signing import signing_input
-from keep_ledger.multisig.soundness import VERKEY, enough
+from keep_ledger.multisig.proposal.signing_input import signing_input
+from keep_ledger.multisig.rules import governance
+from keep_ledger.multisig.rules.applicable import Before, applicable
+from keep_ledger.multisig.rules.auth_rules import Constraint, Forbidden, RuleKey
+from keep_ledger.multisig.rules.governance import Governance
+from keep_ledger.multisig.rules.soundness import VERKEY, enough
+from keep_ledger.multisig.rules.words import many
+from keep_ledger.multisig.threshold.shares import Json
 
 _MONITOR = RuleKey("1", "ADD", "role", "*", "201")
 

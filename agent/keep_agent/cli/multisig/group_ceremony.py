@@ -13,11 +13,11 @@ from pathlib import Path
 from keep_agent.cli.multisig.member_folder import Folder, Held, checked_name, kind_of, read
 from keep_agent.cli.multisig.output import note, say
 from keep_agent.errors import BadCommandError, NotNowError
-from keep_ledger.multisig import rounds
-from keep_ledger.multisig.dkg import Ceremony
 from keep_ledger.multisig.errors import RefusedError
-from keep_ledger.multisig.rounds import Begun, Hello, Sealed
-from keep_ledger.multisig.shares import MAX_SIGNERS, Share
+from keep_ledger.multisig.threshold import dkg_files
+from keep_ledger.multisig.threshold.dkg import Ceremony
+from keep_ledger.multisig.threshold.dkg_files import Begun, Hello, Sealed
+from keep_ledger.multisig.threshold.shares import MAX_SIGNERS, Share
 
 _BLOCK = 4
 _LINE = 8
@@ -54,11 +54,11 @@ def deal(args: argparse.Namespace) -> int:
     folder = Folder.of(args.folder)
     begun = _begun(folder)
     hellos = _settled(folder, begun, _received(begun, args.files)[0])
-    digest = rounds.agreed(begun.hello, hellos)
+    digest = dkg_files.agreed(begun.hello, hellos)
     if begun.dealing is None:
         say("You only receive here: nothing to send. Go on with `group finish`.")
     else:
-        sealed = rounds.deal(begun, hellos)
+        sealed = dkg_files.deal(begun, hellos)
         for each in sealed:
             name = f"round2-{each.identifier}-to-{each.member}.json"
             path = folder.hand_out(name, each, args.out)
@@ -76,8 +76,8 @@ def finish(args: argparse.Namespace) -> int:
     begun = _begun(folder)
     given, sealed = _received(begun, args.files)
     hellos = _settled(folder, begun, given)
-    share = rounds.finish(begun, hellos, sealed)
-    digest = rounds.agreed(begun.hello, hellos)
+    share = dkg_files.finish(begun, hellos, sealed)
+    digest = dkg_files.agreed(begun.hello, hellos)
     folder.keep_unconfirmed(Held(name=begun.hello.name, agreed=digest, share=share))
     say(f"Your share fits. The verkey of the group is {share.group.verkey}")
     if args.transcript is not None:
@@ -118,7 +118,7 @@ def _begin(args: argparse.Namespace, name: str, ceremony: Ceremony, *, started: 
         )
     begun = folder.begun()
     if begun is None:
-        begun = rounds.begin(name, ceremony, args.me, _old_share(args, ceremony))
+        begun = dkg_files.begin(name, ceremony, args.me, _old_share(args, ceremony))
         Folder.new(args.folder).keep_begun(begun)
     elif not _same(begun, name, ceremony, args.me, started=started):
         raise NotNowError(f"{folder.path} has begun something else: take a folder of its own")
@@ -195,7 +195,7 @@ def _settled(folder: Folder, begun: Begun, hellos: Sequence[Hello]) -> Sequence[
     """Go on with one list of hellos, ever: other keys in them would get the same secrets again."""
     kept = folder.hellos()
     if not kept:
-        rounds.agreed(begun.hello, hellos)
+        dkg_files.agreed(begun.hello, hellos)
         folder.keep_hellos(hellos)
         return hellos
     digests = {hello.digest for hello in kept}

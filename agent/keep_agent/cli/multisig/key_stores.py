@@ -19,7 +19,7 @@ from keep_agent.cli.multisig import secret_input
 from keep_agent.errors import BadCommandError, UnavailableError
 from keep_agent.identity.keys import NewKey, base58_key
 from keep_agent.store.lock import lock_file
-from keep_ledger.multisig.files import sync_folder, write_private
+from keep_ledger.private_files import sync_folder, write_private
 
 RAW = "raw"
 PASSPHRASE = "kdf:argon2i:13:mod"  # noqa: S105 - the name of a method

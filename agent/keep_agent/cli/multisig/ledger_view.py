@@ -13,19 +13,19 @@ from typing import Any
 import base58
 
 from keep_agent.errors import BadCommandError
-from keep_ledger.indy import auth
-from keep_ledger.indy.book import Book
-from keep_ledger.indy.objects import Found
-from keep_ledger.multisig.applicable import Before, applicable
-from keep_ledger.multisig.curve import sha256
-from keep_ledger.multisig.lints import changes, what_if
-from keep_ledger.multisig.operations import AuthRule, AuthRules, Nym
-from keep_ledger.multisig.plain import rule_key
-from keep_ledger.multisig.quorum import People
-from keep_ledger.multisig.review import Person, Sight
-from keep_ledger.multisig.rules import RuleKey
-from keep_ledger.multisig.shares import Json
-from keep_ledger.multisig.transactions import Request
+from keep_ledger.indy import auth_rules
+from keep_ledger.indy.network_client import Book
+from keep_ledger.indy.request_objects import Found
+from keep_ledger.multisig.proposal.describe import rule_key
+from keep_ledger.multisig.proposal.operations import AuthRule, AuthRules, Nym
+from keep_ledger.multisig.proposal.requests import Request
+from keep_ledger.multisig.proposal.review import Person, Sight
+from keep_ledger.multisig.rules.applicable import Before, applicable
+from keep_ledger.multisig.rules.auth_rules import RuleKey
+from keep_ledger.multisig.rules.lints import changes, what_if
+from keep_ledger.multisig.rules.quorum import People
+from keep_ledger.multisig.threshold.curve import sha256
+from keep_ledger.multisig.threshold.shares import Json
 
 GENESIS = "INDYKEEP_GENESIS"
 PLAIN_DIDS = 50
@@ -94,7 +94,7 @@ def _changed(request: Request) -> list[RuleKey]:
 
 async def _rules(book: Book, keys: Iterable[RuleKey]) -> dict[str, Json]:
     listed = list(keys)
-    found = await asyncio.gather(*(auth.read_rule(book.pool, key) for key in listed))
+    found = await asyncio.gather(*(auth_rules.read_rule(book.pool, key) for key in listed))
     return {key.text: one.to_json() for key, one in zip(listed, found, strict=True)}
 
 
@@ -102,7 +102,7 @@ async def consequences(book: Book, request: Request) -> list[str]:
     """What a change of rules would change for everybody, in sentences; none for other requests."""
     if not _changed(request):
         return []
-    rules = await auth.read_rules(book.pool, None)
+    rules = await auth_rules.read_rules(book.pool, None)
     found = what_if(rules, changes(request.body["operation"]), await everybody(book))
     told = [f"{one.after.sentence} Now: {one.before.sentence}" for one in found.changed]
     if found.final:

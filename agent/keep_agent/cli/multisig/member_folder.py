@@ -22,12 +22,12 @@ from typing import TypeVar, cast
 from pydantic import TypeAdapter, ValidationError
 
 from keep_agent.errors import BadCommandError, NotNowError
-from keep_ledger.multisig.drill import Challenge, Drill
-from keep_ledger.multisig.files import sync_folder, write_private
-from keep_ledger.multisig.recovery import Label
-from keep_ledger.multisig.rounds import Begun, Hello
-from keep_ledger.multisig.shares import Digest, Share, Wire, reason
-from keep_ledger.multisig.vault import NonceFiles
+from keep_ledger.multisig.recovery.slip39 import Label
+from keep_ledger.multisig.threshold.dkg_files import Begun, Hello
+from keep_ledger.multisig.threshold.nonce_files import NonceFiles
+from keep_ledger.multisig.threshold.share_drill import Challenge, Drill
+from keep_ledger.multisig.threshold.shares import Digest, Share, Wire, reason
+from keep_ledger.private_files import sync_folder, write_private
 
 W = TypeVar("W", bound=Wire)
 _MOST = 1_000_000

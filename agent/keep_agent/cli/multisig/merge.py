@@ -7,7 +7,7 @@ from pathlib import Path
 
 from keep_agent.cli.multisig import proposal_files, review_view
 from keep_agent.cli.multisig.output import say
-from keep_ledger.multisig.proposal import merge
+from keep_ledger.multisig.proposal.document import merge
 
 _EXAMPLES = """examples:
   indykeep merge ana.psit ben.psit cas.psit --out endorser.psit

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from keep_agent.errors import BadCommandError
-from keep_ledger.multisig.container import MAX_BYTES
 from keep_ledger.multisig.errors import RefusedError
-from keep_ledger.multisig.files import sync_folder
-from keep_ledger.multisig.frames import from_frames, to_frames
-from keep_ledger.multisig.proposal import Proposal
-from keep_ledger.multisig.review import SKEW_S
+from keep_ledger.multisig.proposal.container import MAX_BYTES
+from keep_ledger.multisig.proposal.document import Proposal
+from keep_ledger.multisig.proposal.frames import from_frames, to_frames
+from keep_ledger.multisig.proposal.review import SKEW_S
+from keep_ledger.private_files import sync_folder
 
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp")
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")

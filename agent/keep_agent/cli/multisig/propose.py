@@ -16,17 +16,17 @@ import base58
 from keep_agent.cli.multisig import proposal_files, review_view
 from keep_agent.cli.multisig.output import note
 from keep_agent.errors import BadCommandError
-from keep_ledger.multisig.descriptor import Descriptor
+from keep_ledger.multisig.audit.control_description import Descriptor
 from keep_ledger.multisig.errors import RefusedError
-from keep_ledger.multisig.operations import DOMAIN
-from keep_ledger.multisig.proposal import Body, Cosigner, Proposal
-from keep_ledger.multisig.rules import ANY, leaves, parse_constraint
-from keep_ledger.multisig.shares import MAX_SIGNERS, Json
-from keep_ledger.multisig.transactions import Request, decode
-from keep_ledger.multisig.unmistakable import spelled
+from keep_ledger.multisig.proposal.document import Body, Cosigner, Proposal
+from keep_ledger.multisig.proposal.operations import DOMAIN
+from keep_ledger.multisig.proposal.requests import Request, decode
+from keep_ledger.multisig.rules.auth_rules import ANY, leaves, parse_constraint
+from keep_ledger.multisig.rules.single_reading import spelled
+from keep_ledger.multisig.threshold.shares import MAX_SIGNERS, Json
 
 if TYPE_CHECKING:
-    from keep_ledger.indy.book import Book
+    from keep_ledger.indy.network_client import Book
 
 _EXAMPLES = """examples:
   indykeep propose nym --did W8...Z --verkey 5R...k --role ENDORSER --author V4...f --out acme.psit

@@ -11,10 +11,10 @@ from typing import Any, cast
 
 from keep_agent.cli.multisig.output import note, say
 from keep_agent.errors import BadCommandError
-from keep_ledger.multisig.lints import Differences, changes, lints, takeover, what_if
-from keep_ledger.multisig.picture import picture
-from keep_ledger.multisig.quorum import People, Quorum, Quorums, quorums
-from keep_ledger.multisig.rules import RuleKey, Rules, parse_constraint, sentence
+from keep_ledger.multisig.rules.auth_rules import RuleKey, Rules, parse_constraint, sentence
+from keep_ledger.multisig.rules.lints import Differences, changes, lints, takeover, what_if
+from keep_ledger.multisig.rules.picture import picture
+from keep_ledger.multisig.rules.quorum import People, Quorum, Quorums, quorums
 
 _EXAMPLES = """examples:
   indykeep quorum --genesis genesis.txn                     who can bring about what, by any way around
@@ -86,10 +86,10 @@ async def _read(args: argparse.Namespace) -> tuple[Rules, People, str]:
             raise BadCommandError("with --rules say who there is: --have TRUSTEE=5,STEWARD=4")
         return _from_file(args.rules), _have(args.have), args.rules.name
     from keep_agent.cli.multisig import ledger_view  # noqa: PLC0415 - it loads what opens sockets
-    from keep_ledger.indy import auth  # noqa: PLC0415
+    from keep_ledger.indy import auth_rules  # noqa: PLC0415
 
     async with ledger_view.opened(args.genesis) as book:
-        rules = await auth.read_rules(book.pool, _progress)
+        rules = await auth_rules.read_rules(book.pool, _progress)
         people = _have(args.have) if args.have else await ledger_view.everybody(book)
         return rules, people, book.network.hex()[:16]
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import base58
 
 from keep_agent.cli.multisig import (
+    drill_steps,
     key_stores,
     offline_loop,
     recovery_plan,
     secret_input,
-    share_drill,
     share_input,
 )
 from keep_agent.cli.multisig.key_stores import Place, WrongKeyError
@@ -23,12 +23,13 @@ from keep_agent.cli.multisig.member_folder import read
 from keep_agent.cli.multisig.output import note, say
 from keep_agent.cli.multisig.signing_keys import STORE, store_place
 from keep_agent.errors import BadCommandError, NotNowError
-from keep_ledger.multisig import drill, recovery
-from keep_ledger.multisig.drill import Answer, Challenge, Drill
 from keep_ledger.multisig.errors import RecoveryError
-from keep_ledger.multisig.files import write_private
-from keep_ledger.multisig.recovery import Backup, PaperShare
-from keep_ledger.multisig.sheets import sheet
+from keep_ledger.multisig.recovery import slip39
+from keep_ledger.multisig.recovery.sheets import sheet
+from keep_ledger.multisig.recovery.slip39 import Backup, PaperShare
+from keep_ledger.multisig.threshold import share_drill
+from keep_ledger.multisig.threshold.share_drill import Answer, Challenge, Drill
+from keep_ledger.private_files import write_private
 
 PRINTED = "printed"
 _RECORD = "backup.json"
@@ -105,7 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     show.add_argument("backup", type=Path, metavar="BACKUP")
     every = timedelta(days=90)
-    show.add_argument("--remind-after", type=share_drill.period, default=every, metavar="90d")
+    show.add_argument("--remind-after", type=drill_steps.period, default=every, metavar="90d")
     show.set_defaults(do=_show)
     _drills(
         commands.add_parser("drill", help="prove that shares are there, without using them")
@@ -152,7 +153,7 @@ def _split(args: argparse.Namespace) -> int:
     extra = _extra(args, new=True)
     offline_loop.run(_opens(place))
     raw = base58.b58decode(secret_input.raw_key(place.key_file))
-    backup, shares = recovery.split(raw, plan, _now(), extra)
+    backup, shares = slip39.split(raw, plan, _now(), extra)
     written = _write(args.out, backup, shares)
     say(f"It takes {plan.sentence()} to restore the key of {place.path}.")
     _told(args.out, written)
@@ -179,7 +180,7 @@ def _replace(args: argparse.Namespace) -> int:
 
 
 async def _replaced(
-    args: argparse.Namespace, plan: recovery.Plan, place: Place, key_file: Path
+    args: argparse.Namespace, plan: slip39.Plan, place: Place, key_file: Path
 ) -> None:
     written: list[Path] = []
 
@@ -201,7 +202,7 @@ async def _replaced(
         async def change(raw: bytes) -> None:
             await key_stores.rekey(store, place, key_file, base58.b58encode(raw).decode())
 
-        await recovery.replace(plan, _now(), keep, change, extra)
+        await slip39.replace(plan, _now(), keep, change, extra)
     _remove(written)
 
 
@@ -241,7 +242,7 @@ def _remove(written: Sequence[Path]) -> None:
     note("The files of the sheets are removed.")
 
 
-def _plan(args: argparse.Namespace) -> recovery.Plan:
+def _plan(args: argparse.Namespace) -> slip39.Plan:
     if args.plan is None:
         return recovery_plan.from_flags(args.circle, args.need)
     if args.circle or args.need:
@@ -286,7 +287,7 @@ def _restore(args: argparse.Namespace) -> int:
     challenge = None if backup is None else Challenge.of(backup.digest, _now())
     typed_words = share_input.sheets(backup, challenge)
     extra = _extra(args, new=False, needed=backup is not None and backup.passphrase)
-    raw = base58.b58encode(recovery.restore(backup, typed_words, extra)).decode()
+    raw = base58.b58encode(slip39.restore(backup, typed_words, extra)).decode()
     draft = target.with_name(f"{target.name}.new")
     write_private(draft, f"{raw}\n")
     try:
@@ -327,7 +328,7 @@ def _show(args: argparse.Namespace) -> int:
         say("The passphrase is needed, too.")
     records = [read(path, Drill) for path in sorted(_records(args.backup).glob("*.json"))]
     keys = backup.keys_by_identifier
-    lines, code = share_drill.last(
+    lines, code = drill_steps.last(
         _names(backup), keys, records, backup.digest, args.remind_after
     )
     say("\n".join(lines))
@@ -359,11 +360,11 @@ def _drill_check(args: argparse.Namespace) -> int:
     if challenge.subject != backup.digest:
         raise BadCommandError(f"{args.challenge} is a drill of another backup")
     keys = backup.keys_by_identifier
-    record = drill.check(keys, challenge, [read(path, Answer) for path in args.answers])
+    record = share_drill.check(keys, challenge, [read(path, Answer) for path in args.answers])
     folder = _records(args.backup)
     folder.mkdir(mode=0o700, exist_ok=True)
     write_private(folder / f"{challenge.digest.hex()[:16]}.json", record.to_text())
-    return share_drill.told(_names(backup), keys, record)
+    return drill_steps.told(_names(backup), keys, record)
 
 
 def _names(backup: Backup) -> dict[int, str]:

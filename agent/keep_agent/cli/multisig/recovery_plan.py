@@ -10,8 +10,8 @@ from pydantic import ValidationError
 
 from keep_agent.cli.multisig.member_folder import read_text
 from keep_agent.errors import BadCommandError
-from keep_ledger.multisig.recovery import Plan
-from keep_ledger.multisig.shares import reason
+from keep_ledger.multisig.recovery.slip39 import Plan
+from keep_ledger.multisig.threshold.shares import reason
 
 
 def from_flags(circles: Sequence[str], need: int | None) -> Plan:

@@ -8,7 +8,7 @@ from keep_agent.cli.multisig import proposal_files, review_view
 from keep_agent.cli.multisig.output import say
 from keep_agent.cli.multisig.sign import key_options, said, said_by_share
 from keep_agent.cli.multisig.signing_keys import SHARE, open_share, open_signer
-from keep_ledger.multisig.proposal import Act, Proposal
+from keep_ledger.multisig.proposal.document import Act, Proposal
 
 _EXAMPLES = """examples:
   indykeep refuse endorser.psit --with store:ben.db#ben --reason "Acme has no contract yet"

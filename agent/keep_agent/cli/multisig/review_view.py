@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING
 from keep_agent.cli.multisig import proposal_files
 from keep_agent.cli.multisig.output import note, say
 from keep_agent.errors import BadCommandError
-from keep_ledger.multisig.descriptor import Descriptor
-from keep_ledger.multisig.plain import Fact, moment
-from keep_ledger.multisig.proposal import Proposal
-from keep_ledger.multisig.review import Sheet, Sight, review
-from keep_ledger.multisig.rules import RuleKey
+from keep_ledger.multisig.audit.control_description import Descriptor
+from keep_ledger.multisig.proposal.describe import Fact, moment
+from keep_ledger.multisig.proposal.document import Proposal
+from keep_ledger.multisig.proposal.review import Sheet, Sight, review
+from keep_ledger.multisig.rules.auth_rules import RuleKey
 
 if TYPE_CHECKING:
-    from keep_ledger.indy.book import Book
+    from keep_ledger.indy.network_client import Book
 
 _NARROWEST, _WIDEST, _LABEL, _WORD = 60, 110, 18, 64
 
@@ -113,7 +113,7 @@ def _text(path: Path) -> str:
 
 
 def _compare(described: Descriptor, proposal: Proposal, sheet: Sheet) -> None:
-    from keep_ledger.multisig.descriptor import rule_digest  # noqa: PLC0415
+    from keep_ledger.multisig.audit.control_description import rule_digest  # noqa: PLC0415
 
     known = {member.did: member.verkey for member in described.members}
     for who in proposal.body.cosigners:

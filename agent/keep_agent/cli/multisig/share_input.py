@@ -8,9 +8,9 @@ from pathlib import Path
 from keep_agent.cli.multisig import secret_input
 from keep_agent.cli.multisig.output import note
 from keep_agent.errors import BadCommandError
-from keep_ledger.multisig.drill import Answer, Challenge
 from keep_ledger.multisig.errors import RecoveryError
-from keep_ledger.multisig.recovery import WORDS, Backup, answer_with_words
+from keep_ledger.multisig.recovery.slip39 import WORDS, Backup, answer_with_words
+from keep_ledger.multisig.threshold.share_drill import Answer, Challenge
 
 _MOST_TRIES = 5
 _MOST_LINE = 2000

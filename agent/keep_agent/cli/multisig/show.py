@@ -9,7 +9,7 @@ from pathlib import Path
 from keep_agent.cli.multisig import proposal_files, review_view
 from keep_agent.cli.multisig.output import note, say
 from keep_ledger.multisig.errors import RefusedError
-from keep_ledger.multisig.review import Sheet
+from keep_ledger.multisig.proposal.review import Sheet
 
 _EXAMPLES = """examples:
   indykeep show endorser.psit --genesis genesis.txn

@@ -10,11 +10,11 @@ from keep_agent.cli.multisig import proposal_files, review_view
 from keep_agent.cli.multisig.output import note, say
 from keep_agent.cli.multisig.signing_keys import SHARE, Signer, open_share, open_signer
 from keep_agent.errors import BadCommandError
-from keep_ledger.multisig import frost
 from keep_ledger.multisig.errors import RefusedError, SpentError
-from keep_ledger.multisig.proposal import Act, Proposal, WrongKeyError
-from keep_ledger.multisig.shares import Share
-from keep_ledger.multisig.vault import NonceFiles
+from keep_ledger.multisig.proposal.document import Act, Proposal, WrongKeyError
+from keep_ledger.multisig.threshold import frost
+from keep_ledger.multisig.threshold.nonce_files import NonceFiles
+from keep_ledger.multisig.threshold.shares import Share
 
 _EXAMPLES = """examples:
   indykeep sign endorser.psit --genesis genesis.txn --with store:ana.db#ana

@@ -21,8 +21,8 @@ from keep_agent.errors import BadCommandError, UnavailableError
 
 if TYPE_CHECKING:
     from keep_agent.cli.multisig.key_stores import Place
-    from keep_ledger.multisig.shares import Share
-    from keep_ledger.multisig.vault import NonceFiles
+    from keep_ledger.multisig.threshold.nonce_files import NonceFiles
+    from keep_ledger.multisig.threshold.shares import Share
 
 STORE, TOKEN, SHARE = "store:", "pkcs11:", "frost:"  # what `where` begins with
 _KINDS = "store:PATH#NAME, pkcs11:token=LABEL;object=LABEL?module-path=FILE, or frost:FOLDER for a share"

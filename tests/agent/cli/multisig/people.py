@@ -11,8 +11,8 @@ from typing import Self
 from agent.cli.multisig.ran import Ran, run
 from governed import Governed, Person
 
-from keep_ledger.multisig.descriptor import Descriptor
-from keep_ledger.multisig.shares import Group
+from keep_ledger.multisig.audit.control_description import Descriptor
+from keep_ledger.multisig.threshold.shares import Group
 
 
 @dataclass(slots=True)

@@ -12,9 +12,9 @@ from agent.cli.multisig.people import Board
 from governed import Governed, Json, LedgerRefusal
 
 from keep_ledger.multisig.errors import RefusedError
-from keep_ledger.multisig.proposal import Proposal
-from keep_ledger.multisig.signing import signing_input
-from keep_ledger.multisig.transactions import decode
+from keep_ledger.multisig.proposal.document import Proposal
+from keep_ledger.multisig.proposal.requests import decode
+from keep_ledger.multisig.proposal.signing_input import signing_input
 
 pytestmark = pytest.mark.pool
 

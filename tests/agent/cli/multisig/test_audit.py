@@ -11,7 +11,7 @@ from agent.cli.multisig.people import Board
 from agent.cli.multisig.ran import Ran, refused, run
 from governed import Governed, Person
 
-from keep_ledger.multisig.proposal import Proposal
+from keep_ledger.multisig.proposal.document import Proposal
 
 THREE: dict[str, Any] = {
     "constraint_id": "ROLE",

@@ -10,14 +10,14 @@ import pytest
 from agent.cli.multisig.airgap import can_seal, run_sealed
 from agent.cli.multisig.killed import killed_at_every_step
 from agent.cli.multisig.ran import done, refused, run
+from ledger.indy.test_genesis import GOOD as GENESIS
 from ledger.multisig.parties import sign_together
-from ledger.test_genesis import GOOD as GENESIS
 
 from keep_agent.cli.multisig.signing_keys import open_share, verifies
-from keep_ledger.multisig import rounds
-from keep_ledger.multisig.dkg import Ceremony
-from keep_ledger.multisig.rounds import Hello, Sealed
-from keep_ledger.multisig.shares import Share
+from keep_ledger.multisig.threshold import dkg_files
+from keep_ledger.multisig.threshold.dkg import Ceremony
+from keep_ledger.multisig.threshold.dkg_files import Hello, Sealed
+from keep_ledger.multisig.threshold.shares import Share
 
 TRUSTEE = "000000000000000000000000Trustee1"
 TRUSTEE_KEY = "GJ1SzoWzavQYfNL9XkaJdrQejfztN4XqdsiV4ct3LXKL"
@@ -81,7 +81,7 @@ def test_what_travels_holds_no_secret(tmp_path: Path) -> None:
     _begin(tmp_path, 3, 2)
     for i in (1, 2, 3):
         done("group", "deal", tmp_path / str(i), tmp_path / "all", "--out", tmp_path / "all")
-    dealt = rounds.Begun.from_text((tmp_path / "1" / "begun.json").read_text())
+    dealt = dkg_files.Begun.from_text((tmp_path / "1" / "begun.json").read_text())
     assert dealt.dealing is not None
     secrets = [value.hex() for value in (dealt.secret, *dealt.dealing.coefficients)]
     shares = _go_on(tmp_path, (1, 2, 3), (1, 2, 3))
@@ -137,7 +137,7 @@ def test_a_carrier_that_puts_its_own_key_in_between_is_heard(tmp_path: Path) -> 
     """It changes the transport key of 2 on the way to 1: both read out different digests."""
     _begin(tmp_path, 2, 2)
     honest = Hello.from_text((tmp_path / "all" / "round1-2.json").read_text())
-    mallory = rounds.begin("Board", honest.ceremony, 2)
+    mallory = dkg_files.begin("Board", honest.ceremony, 2)
     forged = honest.model_copy(update={"key": mallory.hello.key})
     (tmp_path / "forged.json").write_text(forged.to_text())
     one = _digest(done("group", "deal", tmp_path / "1", tmp_path / "forged.json"))
@@ -319,23 +319,23 @@ def _killed(place: Path, commands: Sequence[Sequence[str | Path]]) -> list[int]:
 
 def test_a_new_member_only_receives(tmp_path: Path) -> None:
     """Who is no dealer of a handing-on has nothing to deal out, and is told."""
-    from keep_ledger.multisig.dealer import split_new  # noqa: PLC0415
     from keep_ledger.multisig.errors import RefusedError  # noqa: PLC0415
+    from keep_ledger.multisig.threshold.dealer import split_new  # noqa: PLC0415
 
     old = split_new(2, (1, 2))
     ceremony = Ceremony.handing_on(bytes(32), old[0].group, (1, 2), 2, (1, 3))
-    begun = [rounds.begin("Board", ceremony, i, s) for i, s in enumerate(old, 1)]
-    begun.append(rounds.begin("Board", ceremony, 3))
+    begun = [dkg_files.begin("Board", ceremony, i, s) for i, s in enumerate(old, 1)]
+    begun.append(dkg_files.begin("Board", ceremony, 3))
     hellos = [each.hello for each in begun]
     with pytest.raises(RefusedError, match="only receives"):
-        rounds.deal(begun[2], hellos)
+        dkg_files.deal(begun[2], hellos)
     with pytest.raises(RefusedError, match="no member of the new group"):
-        rounds.finish(begun[1], hellos, [])
-    dealt = [s for each in begun[:2] for s in rounds.deal(each, hellos)]
+        dkg_files.finish(begun[1], hellos, [])
+    dealt = [s for each in begun[:2] for s in dkg_files.deal(each, hellos)]
     for_three = [s for s in dealt if s.member == 3]
     with pytest.raises(RefusedError, match=r"no round-two package of participant \[2\]"):
-        rounds.finish(begun[2], hellos, for_three[:1])
+        dkg_files.finish(begun[2], hellos, for_three[:1])
     for_one = [s for s in dealt if s.member == 1]
     with pytest.raises(RefusedError, match="for another member"):
-        rounds.finish(begun[2], hellos, for_one)
-    assert rounds.finish(begun[2], hellos, for_three).identifier == 3
+        dkg_files.finish(begun[2], hellos, for_one)
+    assert dkg_files.finish(begun[2], hellos, for_three).identifier == 3

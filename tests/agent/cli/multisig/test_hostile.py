@@ -17,9 +17,9 @@ from ledger.multisig.proposed import ANA, BEN, GROUP_DID, NYM, body, request
 
 from keep_agent.cli.multisig.sign import said_by_share
 from keep_agent.cli.multisig.signing_keys import open_share
-from keep_ledger.multisig import frost
-from keep_ledger.multisig.proposal import Cosigner, Proposal
-from keep_ledger.multisig.shares import Share
+from keep_ledger.multisig.proposal.document import Cosigner, Proposal
+from keep_ledger.multisig.threshold import frost
+from keep_ledger.multisig.threshold.shares import Share
 
 BLANK = "\u2800"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,11 @@ import pytest
 from agent.cli.multisig.people import Board
 from governed import Governed
 
-from keep_ledger.multisig.proposal import Proposal
+from keep_ledger.multisig.proposal.document import Proposal
 
 pytestmark = pytest.mark.pool
 
-CRED_DEF = Path(__file__).parents[3] / "ledger" / "cred_def.json"
+CRED_DEF = resources.files("keep_ledger.testing") / "cred_def.json"
 THREE: dict[str, Any] = {
     "constraint_id": "ROLE",
     "role": "0",

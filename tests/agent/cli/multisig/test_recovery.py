@@ -12,7 +12,7 @@ from agent.cli.multisig.ran import done, refused, run
 
 from keep_agent.cli.multisig import recovery_plan
 from keep_agent.errors import BadCommandError
-from keep_ledger.multisig.recovery import Backup
+from keep_ledger.multisig.recovery.slip39 import Backup
 
 FAMILY = ("--circle", "me=Ana", "--circle", "family=2:Bo,Cy,Di", "--need", "1")
 OTHERS = ("--circle", "family=2:Bo,Cy,Ed")

@@ -1,0 +1,100 @@
+"""The auth rules of a ledger, read one by one so that each comes with its proof."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from keep_ledger.errors import LedgerUnavailableError
+from keep_ledger.indy.pool import Pool
+from keep_ledger.indy.replies import UntrustedReplyError
+from keep_ledger.indy.requests import CONFIG
+from keep_ledger.multisig.errors import RefusedError
+from keep_ledger.multisig.rules.auth_rules import Constraint, RuleKey, parse_constraint
+from keep_ledger.multisig.rules.defaults import DEFAULTS
+
+Json = dict[str, Any]
+Progress = Callable[[int, int], None]
+
+GET_AUTH_RULE = "121"
+_AT_ONCE = 8
+_ENTRIES = TypeAdapter[list[Json]](list[Json], config=ConfigDict(strict=True))
+
+
+async def read_rules(pool: Pool, progress: Progress | None) -> dict[RuleKey, Constraint]:
+    """All rules that are in force.
+
+    The answer about all rules at once bears no proof; it serves only to find rules that we do not
+    know. Those that we know are asked for whether it names them or not, so that none can be hidden.
+
+    Args:
+        progress: called with how many are read, and of how many.
+
+    Raises:
+        LedgerUnavailableError: no trustworthy answer to one of the questions.
+        RefusedError: the ledger holds a rule that we cannot read.
+    """
+    named = _keys(await pool.hint({"type": GET_AUTH_RULE}))
+    keys = sorted(named | DEFAULTS.keys())
+    gate, found = asyncio.Semaphore(_AT_ONCE), dict[RuleKey, Constraint]()
+    done = 0
+
+    async def read(key: RuleKey) -> None:
+        nonlocal done
+        async with gate:
+            constraint = await _read_if_there(pool, key, named)
+        if constraint is not None:
+            found[key] = constraint
+        done += 1
+        if progress is not None:
+            progress(done, len(keys))
+
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            for key in keys:
+                tasks.create_task(read(key))
+    except* (LedgerUnavailableError, RefusedError) as group:
+        raise group.exceptions[0] from group
+    return {key: found[key] for key in keys if key in found}
+
+
+async def read_rule(pool: Pool, key: RuleKey) -> Constraint:
+    """One rule, with a fresh proof or as f + 1 nodes say alike (one that was never written).
+
+    Raises:
+        LedgerUnavailableError: no such answer, or the ledger has no such rule.
+        RefusedError: it holds one that we cannot read.
+    """
+    reply = await pool.ask({"type": GET_AUTH_RULE} | key.to_json(), CONFIG)
+    if any(reply.get(name) != value for name, value in key.to_json().items()):
+        raise UntrustedReplyError("a node answered for another auth rule")
+    entries = _entries(reply)
+    if len(entries) != 1 or RuleKey.of(entries[0]) != key:
+        raise UntrustedReplyError("a node answered with other auth rules than were asked for")
+    return parse_constraint(entries[0].get("constraint"))
+
+
+async def _read_if_there(pool: Pool, key: RuleKey, named: set[RuleKey]) -> Constraint | None:
+    """None: older nodes do not have this rule; they neither name it nor answer."""
+    try:
+        return await read_rule(pool, key)
+    except UntrustedReplyError:
+        raise
+    except LedgerUnavailableError as error:
+        if key in named or "Unknown authorization rule" not in str(error):
+            raise
+        return None
+
+
+def _keys(reply: Json) -> set[RuleKey]:
+    return {RuleKey.of(entry) for entry in _entries(reply)}
+
+
+def _entries(reply: Json) -> list[Json]:
+    try:
+        return _ENTRIES.validate_python(reply.get("data"))
+    except ValidationError as error:
+        raise UntrustedReplyError("a node answered with no list of auth rules") from error

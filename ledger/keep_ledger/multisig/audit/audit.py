@@ -1,0 +1,395 @@
+"""Everything that an identity ever wrote, and that was written about it, checked from the ledger alone.
+
+For each transaction: the request is put together again and its digest compared with the one that the
+ledger keeps; every signature is verified with the key of that time; and, where there are proposals
+to compare with, it must have been approved just as it stands there.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+import base58
+from nacl import bindings as sodium
+from nacl.exceptions import BadSignatureError
+
+from keep_ledger.multisig.audit.history import (
+    NAMES,
+    NYM,
+    Moment,
+    Past,
+    Was,
+    kept_digest,
+    request_of,
+    subject_of,
+)
+from keep_ledger.multisig.audit.words import deed, moment_text, short
+from keep_ledger.multisig.errors import RefusedError
+from keep_ledger.multisig.proposal.signing_input import ATTRIB, digest, signing_input
+from keep_ledger.multisig.threshold.shares import Json
+
+_SIGNATURE_BYTES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """One signature of a transaction.
+
+    Attributes:
+        did: whose it is said to be.
+        role: of the DID at that time, Indy's number; None: no role.
+        good: False: it does not verify; None: it cannot be told.
+        why: how that was found, in words.
+    """
+
+    did: str
+    role: str | None
+    good: bool | None
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One transaction that has to do with the identity.
+
+    Attributes:
+        parts: what the identity has to do with it, of: author, endorser, signer, subject.
+        deed: what it did, in words.
+        request: put together again from the transaction.
+        digest: as the ledger keeps it; None in the genesis.
+        rebuilt: whether the request has that digest; None in the genesis.
+        explained: name of the approved proposal that it became.
+    """
+
+    moment: Moment
+    parts: tuple[str, ...]
+    deed: str
+    author: str | None
+    request: Json
+    digest: bytes | None
+    rebuilt: bool | None
+    signatures: tuple[Signed, ...]
+    explained: str | None = None
+
+    @property
+    def name(self) -> str:
+        """How people refer to it."""
+        return f"{NAMES[self.moment.ledger_id]} {self.moment.seq_no}"
+
+    @property
+    def genesis(self) -> bool:
+        """Whether everybody starts with it; such has neither signatures nor a digest."""
+        return self.digest is None and not self.signatures
+
+
+@dataclass(frozen=True, slots=True)
+class Approved:
+    """A proposal to compare with.
+
+    Attributes:
+        name: of its file.
+        request: what was approved.
+        signers: DIDs whose signature on it is known.
+        expires: Unix seconds, None: never.
+        cancelled: whether its author took it back.
+    """
+
+    name: str
+    request: Json
+    signers: frozenset[str]
+    expires: int | None = None
+    cancelled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """Something that should not be; `text` says what and why it matters."""
+
+    entry: str
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All of it.
+
+    Attributes:
+        did: the identity.
+        states: what keys and roles it had.
+        entries: in the order of time.
+        compared: whether proposals were there to compare with.
+    """
+
+    did: str
+    states: tuple[Was, ...]
+    entries: tuple[Entry, ...]
+    alarms: tuple[Alarm, ...] = ()
+    compared: bool = False
+
+
+def audit(
+    did: str, ledgers: Mapping[int, Sequence[Json]], since: int = 1, past: Past | None = None
+) -> Report:
+    """Check everything on an identity.
+
+    Args:
+        did: bare id.
+        ledgers: number of a ledger to all its transactions; the domain ledger must be among them.
+        since: skip what is older than this transaction of the domain ledger; keys and roles are
+            followed from the beginning all the same.
+        past: of that domain ledger, if there is one already.
+    """
+    past = past or Past(ledgers[1])
+    first = _time_of(ledgers[1], since)
+    entries = [
+        entry(did, moment, transaction, past)
+        for ledger_id, transactions in ledgers.items()
+        for transaction in transactions
+        if parts_of(did, transaction)
+        and _recent(moment := Moment.of(ledger_id, transaction), since, first)
+    ]
+    entries.sort(key=lambda one: one.moment)
+    alarms = [alarm for one in entries for alarm in _alarms(one)]
+    return Report(did, past.states(did), tuple(entries), tuple(alarms))
+
+
+def _time_of(domain: Sequence[Json], number: int) -> float:
+    """When a transaction was written; never, if it is still to come."""
+    if number <= 1:
+        return 0
+    return Moment.of(1, domain[number - 1]).time if number <= len(domain) else math.inf
+
+
+def _recent(moment: Moment, since: int, first: float) -> bool:
+    return moment.seq_no >= since if moment.ledger_id == 1 else moment.time >= first
+
+
+def parts_of(did: str, transaction: Json) -> tuple[str, ...]:
+    """What an identity has to do with a transaction; empty: nothing."""
+    metadata: Json = transaction["txn"].get("metadata") or {}
+    signers = {one["from"] for one in _values(transaction)}
+    roles = {
+        "author": metadata.get("from") == did,
+        "endorser": metadata.get("endorser") == did,
+        "signer": did in signers,
+        "subject": subject_of(transaction) == did,
+    }
+    return tuple(name for name, true in roles.items() if true)
+
+
+def _values(transaction: Json) -> list[dict[str, str]]:
+    signature: Json = transaction.get("reqSignature") or {}
+    return list(signature.get("values") or ())
+
+
+def entry(did: str, moment: Moment, transaction: Json, past: Past) -> Entry:
+    """Check one transaction."""
+    request, fits = request_of(transaction)
+    kept = kept_digest(transaction)
+    values = _values(transaction)
+    signatures = tuple(_checked(one, request, moment, past, fits=fits) for one in values)
+    return Entry(
+        moment,
+        parts_of(did, transaction),
+        deed(transaction, moment, past),
+        request["identifier"],
+        request,
+        kept,
+        None if kept is None and not values else fits,
+        signatures,
+    )
+
+
+def _checked(
+    value: Mapping[str, str], request: Json, at: Moment, past: Past, *, fits: bool
+) -> Signed:
+    did = value["from"]
+    states = past.plausible(did, at)
+    role = states[0].role if states else None
+    if not fits:
+        return Signed(
+            did, role, None, "cannot be checked, as the request could not be put together"
+        )
+    try:
+        raw = base58.b58decode(value["value"])
+        said = signing_input(request)
+    except (ValueError, RefusedError):
+        return Signed(did, role, good=False, why="is no signature")
+    for place, state in enumerate(states):
+        if state.verkey and verifies(base58.b58decode(state.verkey), said, raw):
+            late = "" if place == 0 else ", replaced when the request may have been on its way"
+            why = f"fits the key of that time, {state.verkey}{late}"
+            return Signed(did, state.role, good=True, why=why)
+    return _without_state(did, role, request, said, raw, known=bool(states))
+
+
+def _without_state(
+    did: str, role: str | None, request: Json, said: bytes, raw: bytes, *, known: bool
+) -> Signed:
+    """A signature that fits no key that the ledger had for the DID."""
+    if known:
+        return Signed(
+            did, role, good=False, why="does not fit the key that the ledger had for this DID"
+        )
+    operation: Json = request["operation"]
+    brought: Any = operation.get("verkey") if operation.get("type") == NYM else None
+    if isinstance(brought, str) and verifies(_key(brought, operation["dest"]), said, raw):
+        why = "was not on the ledger; the signature fits the key that this very request brought"
+        return Signed(did, None, good=True, why=why)
+    return Signed(did, None, good=False, why="was not on the ledger")
+
+
+def _key(verkey: str, did: str) -> bytes:
+    try:
+        if verkey.startswith("~"):
+            return base58.b58decode(did) + base58.b58decode(verkey[1:])
+        return base58.b58decode(verkey)
+    except ValueError:
+        return b""
+
+
+def verifies(key: bytes, message: bytes, signature: bytes) -> bool:
+    """Whether an Ed25519 signature holds."""
+    try:
+        if len(signature) != _SIGNATURE_BYTES:
+            return False
+        sodium.crypto_sign_open(signature + message, key)
+    except (BadSignatureError, ValueError):
+        return False
+    return True
+
+
+def _alarms(one: Entry) -> list[Alarm]:
+    """What the ledger alone tells."""
+    found: list[Alarm] = []
+    if one.rebuilt is False:
+        text = (
+            "the digest that the ledger keeps is not that of the transaction as the nodes show it: what"
+            " was signed cannot be told from the ledger"
+        )
+        if one.request["operation"].get("type") == ATTRIB:
+            text += "; an attribute may have been spelled in another way when it was signed"
+        found.append(Alarm(one.name, "digest", text))
+    elif one.digest is not None and not one.signatures:
+        found.append(Alarm(one.name, "signature", "it has a digest, but no signature"))
+    found += [
+        Alarm(one.name, "signature", f"the signature of {signed.did}: {signed.why}")
+        for signed in one.signatures
+        if signed.good is False
+    ]
+    return found
+
+
+# -- compared with proposals ---------------------------------------------------------------------
+
+
+def explain(report: Report, approved: Iterable[Approved]) -> Report:
+    """Compare with what was approved; a write that nothing explains raises an alarm.
+
+    What others wrote about the identity is its business only where a key or a role was changed.
+    """
+    known: dict[bytes, list[Approved]] = {}
+    for proposal in approved:
+        known.setdefault(digest(proposal.request), []).append(proposal)
+    entries: list[Entry] = []
+    alarms = list(report.alarms)
+    first = report.states[0].since if report.states else None
+    for one in report.entries:
+        candidates = known.get(one.digest or b"", [])
+        told, name = _compared(one, candidates, created=one.moment == first)
+        alarms += told
+        if candidates and one.rebuilt is False:
+            alarms = [a for a in alarms if (a.entry, a.kind) != (one.name, "digest")]
+        entries.append(replace(one, explained=name))
+    return Report(report.did, report.states, tuple(entries), tuple(alarms), compared=True)
+
+
+def _compared(
+    one: Entry, candidates: Sequence[Approved], *, created: bool
+) -> tuple[list[Alarm], str | None]:
+    if one.genesis:
+        return [], None
+    if not candidates:
+        return _unexplained(one, created=created), None
+    tries = [(_against(one, candidate), candidate) for candidate in candidates]
+    alarms, best = min(tries, key=lambda pair: len(pair[0]))
+    return alarms, best.name
+
+
+def _unexplained(one: Entry, *, created: bool) -> list[Alarm]:
+    if one.parts != ("subject",):
+        how = " and ".join(one.parts)
+        return [
+            Alarm(one.name, "unexplained", f"no approved proposal explains this write ({how})")
+        ]
+    if created or one.request["operation"].get("type") != NYM:
+        return []
+    text = f"{one.author} changed this identity, and no approved proposal explains it"
+    return [Alarm(one.name, "unexplained", text)]
+
+
+def _against(one: Entry, proposal: Approved) -> list[Alarm]:
+    """What is not as a proposal with the same digest has it."""
+    texts: list[tuple[str, str]] = [
+        ("content", f"what landed is not what {proposal.name} says: {difference}")
+        for difference in differences(proposal.request, one.request)
+    ]
+    signers = {signed.did for signed in one.signatures}
+    if strangers := sorted(signers - proposal.signers):
+        who = ", ".join(strangers)
+        texts.append(("approval", f"{proposal.name} holds no approval of {who}, who signed it"))
+    if proposal.cancelled:
+        texts.append(("cancelled", f"{proposal.name} was cancelled, and landed all the same"))
+    if proposal.expires is not None and one.moment.time > proposal.expires:
+        when = moment_text(proposal.expires)
+        texts.append(
+            ("expired", f"{proposal.name} had expired at {when}, and landed all the same")
+        )
+    return [Alarm(one.name, kind, text) for kind, text in texts]
+
+
+def differences(approved: Any, landed: Any, where: str = "request") -> list[str]:
+    """Where two requests differ, type by type and value by value.
+
+    One signing input can belong to several requests, so equal digests are not enough. The text
+    of an attribute is compared by what it says: nodes spell it anew.
+    """
+    unlike = [f"{where} is {short(landed)}, approved was {short(approved)}"]
+    if type(approved) is not type(landed):
+        return unlike
+    if isinstance(approved, dict):
+        one, other = cast("Json", approved), cast("Json", landed)
+        return [
+            text
+            for name in sorted(one.keys() | other.keys())
+            for text in _member(name, one, other, f"{where}.{name}")
+        ]
+    if isinstance(approved, list):
+        items, others = cast("Sequence[Any]", approved), cast("Sequence[Any]", landed)
+        if len(items) != len(others):
+            return unlike
+        pairs = enumerate(zip(items, others, strict=True))
+        return [t for i, (a, b) in pairs for t in differences(a, b, f"{where}[{i}]")]
+    return [] if approved == landed else unlike
+
+
+def _member(name: str, one: Json, other: Json, where: str) -> list[str]:
+    if name not in one:
+        return [f"{where} is {short(other[name])}, approved was none"]
+    if name not in other:
+        return [f"{where} is not there, approved was {short(one[name])}"]
+    if name == "raw" and where == "request.operation.raw":
+        return differences(_loaded(one[name]), _loaded(other[name]), where)
+    return differences(one[name], other[name], where)
+
+
+def _loaded(text: Any) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, TypeError):
+        return text

@@ -1,0 +1,114 @@
+"""An audit for readers, as sentences, and for programs, as JSON."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from keep_ledger.multisig.audit.audit import Entry, Report
+from keep_ledger.multisig.audit.history import NAMES, Was
+from keep_ledger.multisig.audit.words import moment_text, shown
+from keep_ledger.multisig.rules.words import NAMES as ROLES
+from keep_ledger.multisig.threshold.shares import Json
+
+
+def sentences(report: Report) -> list[str]:
+    """The whole report for a reader."""
+    lines = [f"The identity {report.did}: {len(report.entries)} transactions."]
+    lines += [f"  {_state(state)}" for state in report.states] or ["  It is not on the ledger."]
+    for one in report.entries:
+        lines += ["", *_told(one, compared=report.compared)]
+        lines += [
+            f"  ALARM: {alarm.text}" for alarm in report.alarms if alarm.entry == one.name
+        ]
+    lines += ["", _verdict(report)]
+    return lines
+
+
+def _state(state: Was) -> str:
+    since = f"domain {state.since.seq_no}, {moment_text(state.since.time)}"
+    by = f", by {state.by}" if state.by else ""
+    key = state.verkey or "none (it belonged to who registered it)"
+    return f"since {since}{by}: key {key}, role {ROLES.get(state.role or '', 'none')}"
+
+
+def _told(one: Entry, *, compared: bool) -> list[str]:
+    who = one.author or "The genesis"
+    lines = [f"{one.name}, {moment_text(one.moment.time)}: {who} {one.deed}"]
+    lines.append(f"  this identity is: {', '.join(one.parts)}")
+    if one.genesis:
+        return [*lines, "  part of the genesis, which everybody starts with: nobody signed it"]
+    if endorser := one.request.get("endorser"):
+        lines.append(f"  endorsed by {endorser}")
+    if acceptance := one.request.get("taaAcceptance"):
+        lines.append(f"  {_acceptance(acceptance)}")
+    for signed in one.signatures:
+        role = ROLES.get(signed.role or "", "no role")
+        lines.append(f"  signed by {signed.did} ({role} then): {signed.why}")
+    if one.digest is not None and one.rebuilt:
+        lines.append(f"  digest {one.digest.hex()}: put together again, and equal")
+    if compared and one.explained:
+        lines.append(f"  approved as {shown(one.explained)}")
+    return lines
+
+
+def _acceptance(acceptance: Any) -> str:
+    if not isinstance(acceptance, dict):
+        return "accepted an author agreement"
+    found = cast("Json", acceptance)
+    day = found.get("time")
+    when = moment_text(day)[:10] if isinstance(day, int) else "an unknown day"
+    agreement, mechanism = found.get("taaDigest"), found.get("mechanism")
+    return f"accepted the author agreement {shown(agreement)} by {shown(mechanism)} on {when}"
+
+
+def _verdict(report: Report) -> str:
+    found = [signed.good for one in report.entries for signed in one.signatures]
+    checked = f"{found.count(True)} signatures verify"
+    if None in found:
+        checked += f", {found.count(None)} cannot be checked"
+    if report.alarms:
+        return f"{len(report.alarms)} alarm{'s' * (len(report.alarms) > 1)}; {checked}."
+    if report.compared:
+        return f"Nothing wrong: {checked}; every write was approved as it stands there."
+    return (
+        f"Nothing wrong: {checked}. Without proposals it cannot be said who approved of what."
+    )
+
+
+def to_json(report: Report) -> Json:
+    """The report for programs; bytes as hex."""
+    return {
+        "did": report.did,
+        "states": [_state_json(one) for one in report.states],
+        "entries": [_entry_json(one) for one in report.entries],
+        "alarms": [{"entry": a.entry, "kind": a.kind, "text": a.text} for a in report.alarms],
+        "compared": report.compared,
+    }
+
+
+def _state_json(state: Was) -> Json:
+    return {
+        "verkey": state.verkey,
+        "role": state.role,
+        "since": state.since.seq_no,
+        "time": state.since.time or None,
+        "by": state.by,
+    }
+
+
+def _entry_json(one: Entry) -> Json:
+    return {
+        "ledger": NAMES[one.moment.ledger_id],
+        "seq_no": one.moment.seq_no,
+        "time": one.moment.time or None,
+        "parts": list(one.parts),
+        "deed": one.deed,
+        "author": one.author,
+        "request": one.request,
+        "digest": one.digest.hex() if one.digest else None,
+        "rebuilt": one.rebuilt,
+        "explained": one.explained,
+        "signatures": [
+            {"did": s.did, "role": s.role, "good": s.good, "why": s.why} for s in one.signatures
+        ],
+    }

@@ -1,0 +1,283 @@
+"""Signatures that were given and not used: which a ledger would still take, and how to end them.
+
+A ledger knows no expiry: a signature on a request is good until the request has landed, or until
+something that it needs is no longer so.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import base58
+
+from keep_ledger.multisig.audit.audit import verifies
+from keep_ledger.multisig.audit.history import Past, kept_digest
+from keep_ledger.multisig.audit.words import moment_text, shown
+from keep_ledger.multisig.proposal.signing_input import digest, signing_input
+from keep_ledger.multisig.rules.words import NAMES as ROLES
+from keep_ledger.multisig.threshold.shares import Json
+
+_TAA, _TAA_DISABLE = "4", "8"
+_DOMAIN = {"1", "100", "101", "102", "113", "114"}
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A proposal that may not have landed.
+
+    Attributes:
+        name: of its file.
+        network: SHA-256 of the genesis that it was made for.
+        request: without signatures.
+        expires: Unix seconds, by which its cosigners go; a ledger does not.
+        rules: auth rule key to constraint, as its proposer read them.
+        signatures: by DID; those of groups that were put together, too.
+        names: of people, by DID.
+        committed: by DID of a group: the members whose nonces wait for a second round.
+    """
+
+    name: str
+    network: bytes
+    request: Json
+    expires: int
+    rules: Mapping[str, Json]
+    signatures: Mapping[str, bytes]
+    names: Mapping[str, str]
+    committed: Mapping[str, Sequence[int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """An author agreement that was in force once.
+
+    Attributes:
+        retired: Unix seconds from which on no acceptance of it counts; None: not retired.
+    """
+
+    version: str
+    digest: str
+    retired: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """What decides whether a signature still counts.
+
+    Attributes:
+        network: SHA-256 of the genesis.
+        now: Unix seconds.
+        past: of the domain ledger.
+        landed: digests of all requests on all ledgers.
+        agreements: by digest; empty when author agreements are off, then acceptances are not asked for.
+    """
+
+    network: bytes
+    now: int
+    past: Past
+    landed: frozenset[bytes]
+    agreements: Mapping[str, Agreement]
+
+
+@dataclass(frozen=True, slots=True)
+class Loose:
+    """A signature that the ledger would still take.
+
+    Attributes:
+        who: name and DID.
+        role: of the signer today, in words.
+        expired: whether the proposal has expired among its cosigners.
+        ways: how to end it, sentences, the surest first.
+    """
+
+    proposal: str
+    digest: bytes
+    did: str
+    who: str
+    role: str
+    expired: bool
+    ways: tuple[str, ...]
+
+
+def ledger_now(
+    network: bytes, now: int, ledgers: Mapping[int, Sequence[Json]], past: Past | None = None
+) -> Ledger:
+    """Gather what decides, from whole ledgers (0 pool, 1 domain, 2 config)."""
+    landed = frozenset(
+        found for txns in ledgers.values() for txn in txns if (found := kept_digest(txn))
+    )
+    agreements = agreements_of(ledgers.get(2, ()))
+    return Ledger(network, now, past or Past(ledgers[1]), landed, agreements)
+
+
+def agreements_of(config: Iterable[Json]) -> dict[str, Agreement]:
+    """The author agreements that an acceptance may name, at the end of the config ledger."""
+    found: dict[str, Agreement] = {}
+    for transaction in config:
+        kind, data = transaction["txn"]["type"], cast("Json", transaction["txn"]["data"])
+        if kind == _TAA_DISABLE:
+            found = {}
+        if kind == _TAA:
+            old = next((a for a in found.values() if a.version == data["version"]), None)
+            text = data.get("text")
+            name = (
+                old.digest if old and text is None else _taa_digest(data["version"], text or "")
+            )
+            found[name] = Agreement(data["version"], name, data.get("retirement_ts"))
+    return found
+
+
+def _taa_digest(version: str, text: str) -> str:
+    return hashlib.sha256((version + text).encode()).hexdigest()
+
+
+def loose(pending: Iterable[Pending], ledger: Ledger) -> list[Loose]:
+    """All signatures that the ledger would still take today; proposals for other networks are left out."""
+    return [
+        one
+        for proposal in pending
+        if proposal.network == ledger.network
+        and digest(proposal.request) not in ledger.landed
+        and acceptance_counts(proposal.request, ledger)
+        for one in _signatures(proposal, ledger)
+    ]
+
+
+def acceptance_counts(request: Json, ledger: Ledger) -> bool:
+    """Whether the ledger would take what a request accepts, or that it accepts nothing."""
+    if request["operation"].get("type") not in _DOMAIN or not ledger.agreements:
+        return True
+    in_force = [a for a in ledger.agreements.values() if not _retired(a, ledger.now)]
+    name = _accepted(request)
+    if name is None:
+        return not in_force
+    found = ledger.agreements.get(name)
+    return found is not None and not _retired(found, ledger.now)
+
+
+def _accepted(request: Json) -> str | None:
+    """Digest of the author agreement that a request accepts; None: it accepts none."""
+    acceptance: Any = request.get("taaAcceptance")
+    if not isinstance(acceptance, dict):
+        return None
+    name: Any = cast("Json", acceptance).get("taaDigest")
+    return name if isinstance(name, str) else ""
+
+
+def _retired(agreement: Agreement, now: int) -> bool:
+    return agreement.retired is not None and agreement.retired <= now
+
+
+def _signatures(proposal: Pending, ledger: Ledger) -> Iterator[Loose]:
+    said, wanted = signing_input(proposal.request), roles_wanted(proposal.rules.values())
+    for did, signature in proposal.signatures.items():
+        now = ledger.past.now(did)
+        if now is None or now.verkey is None:
+            continue
+        if not verifies(base58.b58decode(now.verkey), said, signature):
+            continue
+        if wanted and now.role not in wanted and did != proposal.request.get("identifier"):
+            continue
+        yield _loose(proposal, did, now.role, ledger)
+    for did, members in proposal.committed.items():
+        if did not in proposal.signatures and members:
+            yield _half(proposal, did, members, ledger)
+
+
+def roles_wanted(constraints: Iterable[Json]) -> frozenset[str]:
+    """The roles that rules speak of; empty if any role will do."""
+    found: set[str] = set()
+    for constraint in constraints:
+        found |= set(_roles(constraint))
+    return frozenset() if "*" in found else frozenset(found)
+
+
+def _roles(constraint: Json) -> Iterator[str]:
+    if isinstance(constraint.get("role"), str):
+        yield constraint["role"]
+    for part in constraint.get("auth_constraints") or ():
+        yield from _roles(part)
+
+
+def _loose(proposal: Pending, did: str, role: str | None, ledger: Ledger) -> Loose:
+    who = _who(proposal, did)
+    ways = [
+        f"{who} rotates its key: what it signed before is worthless at once, and spoils the set"
+    ]
+    if did in proposal.committed:
+        ways = [
+            f"the key of the group {who} is rotated: its signature is whole, no nonce can end it"
+        ]
+    if role is not None and did != proposal.request.get("identifier"):
+        ways.append(f"{who} loses the role {ROLES.get(role, role)}, if the others do without")
+    ways += _by_all(proposal, ledger)
+    return _made(proposal, did, role, ledger, ways)
+
+
+def _half(proposal: Pending, did: str, members: Sequence[int], ledger: Ledger) -> Loose:
+    named = ", ".join(map(str, members))
+    way = f"the members {named} of the group {_who(proposal, did)} burn the nonces they committed to"
+    now = ledger.past.now(did)
+    return _made(
+        proposal, did, now.role if now else None, ledger, [way, *_by_all(proposal, ledger)]
+    )
+
+
+def _by_all(proposal: Pending, ledger: Ledger) -> Iterator[str]:
+    """What the network can do about all signatures on a request at once."""
+    for rule in proposal.rules:
+        yield f"the rule {shown(rule)} is changed so that these signatures do not meet it"
+    name = _accepted(proposal.request) or ""
+    if agreement := ledger.agreements.get(name):
+        yield (
+            f"the author agreement {shown(agreement.version)} is retired: that ends every pending request"
+            " to the domain ledger that accepts it, not only this one"
+        )
+
+
+def _made(
+    proposal: Pending, did: str, role: str | None, ledger: Ledger, ways: Iterable[str]
+) -> Loose:
+    return Loose(
+        proposal.name,
+        digest(proposal.request),
+        did,
+        _who(proposal, did),
+        ROLES.get(role or "", "no role"),
+        proposal.expires <= ledger.now,
+        tuple(ways),
+    )
+
+
+def _who(proposal: Pending, did: str) -> str:
+    name = proposal.names.get(did)
+    return f"{shown(name)} ({did})" if name else did
+
+
+def loose_sentences(
+    found: Sequence[Loose], pending: Sequence[Pending], ledger: Ledger
+) -> list[str]:
+    """The list for a reader."""
+    foreign = [one.name for one in pending if one.network != ledger.network]
+    lines = [f"{shown(name)}: for another network, not looked at" for name in foreign]
+    if not found:
+        return [
+            *lines,
+            f"No signature is loose: {len(pending) - len(foreign)} proposals looked at.",
+        ]
+    expires = {one.name: one.expires for one in pending}
+    for one in found:
+        until = moment_text(expires[one.proposal])
+        state = (
+            f"expired {until}, which the ledger does not know"
+            if one.expired
+            else f"until {until}"
+        )
+        lines += [
+            f"{shown(one.proposal)} ({state}): the ledger would take {one.who}, {one.role}"
+        ]
+        lines += [f"  to end it: {way}" for way in one.ways]
+    count = f"{len(found)} signatures are" if len(found) > 1 else "One signature is"
+    return [*lines, f"{count} loose."]

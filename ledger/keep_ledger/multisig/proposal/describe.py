@@ -1,0 +1,241 @@
+"""What a request does, in words: one sentence, and every value in it.
+
+Everything that is in the request is said, so that nothing can hide; where it changes something,
+what is there now stands beside it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import assert_never
+
+from keep_ledger.multisig.proposal.operations import (
+    Agreement,
+    AnyOperation,
+    Attrib,
+    AuthRule,
+    AuthRules,
+    ClaimDef,
+    Mechanisms,
+    NoAgreement,
+    Node,
+    Nym,
+    PoolConfig,
+    RegistryDef,
+    RegistryEntry,
+    RuleChange,
+    Schema,
+    Upgrade,
+)
+from keep_ledger.multisig.proposal.requests import Request
+from keep_ledger.multisig.rules.auth_rules import RuleKey, parse_constraint, sentence
+from keep_ledger.multisig.threshold.curve import sha256
+from keep_ledger.multisig.threshold.shares import Json
+
+ROLE_NAMES = {
+    "0": "TRUSTEE",
+    "2": "STEWARD",
+    "101": "ENDORSER",
+    "201": "NETWORK_MONITOR",
+    None: "no role",
+    "": "no role",
+}
+Fact = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A request for a reader.
+
+    Attributes:
+        headline: what it does, in a sentence without a full stop.
+        facts: every value, with its name.
+    """
+
+    headline: str
+    facts: tuple[Fact, ...]
+
+
+def told(request: Request, before: Json) -> Told:
+    """Say what a request does.
+
+    Args:
+        before: what is on the ledger (`review.Before`), so that a change reads as one.
+    """
+    headline, facts = _of(request.operation, request, before)
+    return Told(headline, (*facts, *_around(request)))
+
+
+def rule_key(change: RuleChange) -> RuleKey:
+    """The key of the rule that is changed."""
+    return RuleKey.of(change.model_dump(exclude_unset=True))
+
+
+def moment(seconds: int) -> str:
+    """A time for people, in UTC."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def _of(operation: AnyOperation, request: Request, before: Json) -> tuple[str, list[Fact]]:
+    match operation:
+        case Nym():
+            return _nym(operation, before)
+        case Attrib() | Schema() | ClaimDef() | RegistryDef() | RegistryEntry():
+            return _object(operation, request, before)
+        case AuthRule():
+            return "Change who may do something on this network", list(_change(operation))
+        case AuthRules():
+            return (
+                f"Change {len(operation.rules)} rules about who may do what on this network",
+                [fact for change in operation.rules for fact in _change(change)],
+            )
+        case Agreement() | Mechanisms() | NoAgreement():
+            return _agreement(operation)
+        case Node() | Upgrade() | PoolConfig():
+            return _network(operation)
+        case _:
+            assert_never(operation)
+
+
+def _nym(op: Nym, before: Json) -> tuple[str, list[Fact]]:
+    facts = [("DID", op.dest)]
+    role = ROLE_NAMES[op.role]
+    if before.get("exists"):
+        was = ROLE_NAMES.get(before.get("role"), str(before.get("role")))
+        deeds: list[str] = []
+        if op.sets_role:
+            deeds.append(f"its role from {was} to {role}")
+            facts.append(("role", f"{was} -> {role}"))
+        if op.verkey:
+            deeds.append("its key")
+            facts.append(("key", f"{before.get('verkey')} -> {op.verkey}"))
+        headline = f"Change {' and '.join(deeds) or 'nothing'} of the DID {op.dest}"
+        return headline, facts + _alias(op)
+    facts += [("role", role), ("key", op.verkey or "none: it belongs to who registers it")]
+    return f"Register the DID {op.dest} with {_with_article(role)}", facts + _alias(op)
+
+
+def _with_article(role: str) -> str:
+    return role if role == "no role" else f"the role {role}"
+
+
+def _alias(op: Nym) -> list[Fact]:
+    return [("alias", op.alias)] if op.alias else []
+
+
+def _object(
+    op: Attrib | Schema | ClaimDef | RegistryDef | RegistryEntry, request: Request, before: Json
+) -> tuple[str, list[Fact]]:
+    change = "Overwrite" if before.get("exists") else "Write"
+    match op:
+        case Attrib():
+            name, value = next(iter(op.content.items()))
+            shown = json.dumps(value, ensure_ascii=True)
+            return (
+                f"{change} the attribute {name!r} of the DID {op.dest}",
+                [("DID", op.dest), ("attribute", f"{name} = {shown}"), ("text", op.raw)],
+            )
+        case Schema():
+            data = op.data
+            return (
+                f"{change} the schema {data.name} {data.version} as {request.author}",
+                [
+                    ("schema", f"{data.name} {data.version}"),
+                    (f"{len(data.attr_names)} attributes", "; ".join(data.attr_names)),
+                ],
+            )
+        case ClaimDef():
+            keys = sha256(json.dumps(op.data.model_dump(), sort_keys=True).encode()).hex()
+            return (
+                f"{change} a credential definition for schema number {op.ref}, tag {op.tag}",
+                [
+                    ("schema number", str(op.ref)),
+                    ("tag", op.tag),
+                    ("attributes", "; ".join(sorted(op.data.primary.r))),
+                    ("revocable", "yes" if op.data.revocation else "no"),
+                    ("SHA-256 of its keys", keys),
+                ],
+            )
+        case RegistryDef():
+            return (
+                f"{change} a revocation registry for {op.credDefId}",
+                [("value", op.model_dump_json(exclude={"type"}))],
+            )
+        case RegistryEntry():
+            return (
+                f"{change} the state of the revocation registry {op.revocRegDefId}",
+                [("value", op.model_dump_json(exclude={"type"}, exclude_none=True))],
+            )
+        case _:
+            assert_never(op)
+
+
+def _change(change: RuleChange) -> Iterator[Fact]:
+    key = rule_key(change)
+    yield key.text, sentence(key, parse_constraint(change.constraint))
+
+
+def _agreement(op: Agreement | Mechanisms | NoAgreement) -> tuple[str, list[Fact]]:
+    match op:
+        case NoAgreement():
+            return "Retire all author agreements: none is in force any more", []
+        case Mechanisms():
+            ways = [(f"accepted by {label}", text) for label, text in op.aml.items()]
+            context = [("context", op.amlContext)] if op.amlContext else []
+            return (
+                f"Set the ways to accept an author agreement, version {op.version}",
+                ways + context,
+            )
+        case Agreement():
+            facts = [("version", op.version)]
+            if op.text is not None:
+                facts.append(("text", op.text))
+            if op.ratification_ts is not None:
+                facts.append(("ratified", moment(op.ratification_ts)))
+            if op.retirement_ts is not None:
+                facts.append(("retired from", moment(op.retirement_ts)))
+            deed = "Set the end of" if op.text is None else "Put in force"
+            return f"{deed} the author agreement, version {op.version}", facts
+        case _:
+            assert_never(op)
+
+
+def _network(op: Node | Upgrade | PoolConfig) -> tuple[str, list[Fact]]:
+    match op:
+        case Node():
+            data = op.data.model_dump(exclude_none=True)
+            facts = [(name, json.dumps(value)) for name, value in data.items()]
+            deed = "Change"
+            if op.data.services is not None:
+                deed = "Let take part" if op.data.services else "Take out of the consensus"
+            return f"{deed}: the node {op.data.alias}", [("node", op.dest), *facts]
+        case Upgrade():
+            deed = "Upgrade" if op.action == "start" else "Cancel an upgrade of"
+            data = op.model_dump(exclude_none=True, exclude={"type"})
+            return (
+                f"{deed} the nodes: {op.package or 'indy-node'} {op.version}",
+                [(name, json.dumps(value)) for name, value in data.items()],
+            )
+        case PoolConfig():
+            deed = "Let the network take writes" if op.writes else "Stop all writes"
+            return deed, [("writes", str(op.writes)), ("force", str(bool(op.force)))]
+        case _:
+            assert_never(op)
+
+
+def _around(request: Request) -> list[Fact]:
+    facts = [("author", request.author)]
+    if request.endorser:
+        facts.append(("endorser", request.endorser))
+    if request.acceptance:
+        day = moment(request.acceptance.time)[:10]
+        facts.append(
+            (
+                "agreement",
+                f"accepted on {day} by {request.acceptance.mechanism}, digest {request.acceptance.taaDigest}",
+            )
+        )
+    return [*facts, ("digest", request.digest.hex())]

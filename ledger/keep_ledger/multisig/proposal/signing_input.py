@@ -1,0 +1,75 @@
+"""What is signed of an Indy request, and the digest by which a ledger names it.
+
+Indy flattens a request into text: the members of an object in order as `name:value` joined by `|`,
+lists joined by `,`, without marks for where anything begins or ends (indy-plenum,
+`SigningSerializer`). So two different requests can have one text, and one signature serves for
+both: whoever signs must know the request (`transactions.decode`), and rebuild the text himself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from keep_ledger.multisig.errors import RefusedError
+from keep_ledger.multisig.threshold.curve import sha256
+from keep_ledger.multisig.threshold.shares import Json
+
+UNSIGNED = frozenset({"signature", "signatures", "fees"})
+ATTRIB = "100"
+_DEEPEST = 24
+_HASHED = ("raw", "enc", "hash")
+
+
+def signing_input(request: Json) -> bytes:
+    """The bytes that everybody signs who signs this request.
+
+    Args:
+        request: a whole request; signatures in it are left out.
+
+    Raises:
+        RefusedError: a value that is no JSON, a fraction, or nested too deep.
+
+    Source: indy-plenum `SigningSerializer`; indy-node `Request.signingPayloadState` (an ATTRIB's
+    content stands in it as its SHA-256).
+    """
+    body = {name: value for name, value in request.items() if name not in UNSIGNED}
+    operation: Any = body.get("operation")
+    if isinstance(operation, dict):
+        body["operation"] = _hashed(cast("Json", operation))
+    return _flat(body, 0).encode()
+
+
+def digest(request: Json) -> bytes:
+    """SHA-256 of `signing_input`: what a ledger keeps as `payloadDigest` of the transaction."""
+    return sha256(signing_input(request))
+
+
+def _hashed(operation: Json) -> Json:
+    if operation.get("type") != ATTRIB:
+        return operation
+    return {
+        name: sha256(value.encode()).hex()
+        if name in _HASHED and isinstance(value, str)
+        else value
+        for name, value in operation.items()
+    }
+
+
+def _flat(value: object, depth: int) -> str:
+    if depth > _DEEPEST:
+        raise RefusedError(f"the request is nested more than {_DEEPEST} deep")
+    match value:
+        case None:
+            return ""
+        case str():
+            return value
+        case bool() | int():
+            return str(value)
+        case list():
+            return ",".join(_flat(one, depth + 1) for one in cast("list[object]", value))
+        case dict():
+            members = cast("Mapping[str, object]", value)
+            return "|".join(f"{k}:{_flat(members[k], depth + 1)}" for k in sorted(members))
+        case _:
+            raise RefusedError(f"a request holds no {type(value).__name__}")

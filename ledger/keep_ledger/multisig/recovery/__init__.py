@@ -1,0 +1,1 @@
+"""A store's key on paper, as SLIP-39 shares."""

@@ -1,0 +1,418 @@
+"""Auth rules of an Indy ledger: read strictly, met or not, and said in plain words.
+
+A rule is a key (which kind of write, of which field, from which value to which) and a constraint on
+who signs. What a constraint means is not in its text alone; it is written down here as the ledger
+applies it (indy-node: `indy_common/authorize`, the request handlers, `client_authn`):
+
+- The author must sign, and must be on the ledger unless the signatures it needs may come from
+  outside. `need_to_be_owner` asks about the author only; whoever else signs does not matter.
+- One signer counts in every part of an AND: `1 trustee AND 1 of any role` is one trustee.
+- `*` counts every signature.
+- An author without a role whose write is signed by an endorser, steward or trustee as well must
+  name an endorser, who signs too. A named endorser must have the role ENDORSER and no other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Self, assert_never, cast
+
+from keep_ledger.multisig.errors import RefusedError
+from keep_ledger.multisig.rules.words import NAMES, a, deed, many, noun, number
+from keep_ledger.multisig.threshold.shares import Json
+
+ANY = "*"
+ENDORSER = "101"
+PRIVILEGED = frozenset({"0", "2", ENDORSER})
+"""Roles whose signature on another's write makes it an endorsed one."""
+
+_DEEPEST = 8
+_MOST_PARTS = 64
+_MOST_SIGNATURES = 1_000_000
+_ROLES = frozenset({None, ANY, *NAMES})
+_ROLE_NAMES = frozenset({"constraint_id", "role", "sig_count", "need_to_be_owner"})
+_ROLE_OPTIONS = frozenset({"metadata", "off_ledger_signature"})
+_ENTRY = frozenset({"auth_type", "auth_action", "field", "new_value"})
+_COMPARED = frozenset(
+    {("1", "EDIT"), ("0", "EDIT"), *((t, a) for t in ("100", "114") for a in ("ADD", "EDIT"))}
+)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class RuleKey:
+    """Which writes a rule is about.
+
+    Attributes:
+        auth_type: number of the transaction type.
+        action: ADD or EDIT.
+        old: value before; `*` for any, and always with ADD; empty for no role.
+        new: value after, likewise.
+    """
+
+    auth_type: str
+    action: str
+    field: str
+    old: str
+    new: str
+
+    @property
+    def text(self) -> str:
+        """`1--ADD--role--*--101`: how the ledger itself names the rule."""
+        return f"{self.auth_type}--{self.action}--{self.field}--{self.old}--{self.new}"
+
+    @property
+    def deed(self) -> str:
+        """What it is about, in words: `register an endorser`."""
+        return deed(self.auth_type, self.action, self.field, self.old, self.new)
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read a text as `text` gives it.
+
+        Raises:
+            RefusedError: it is no such text.
+        """
+        parts = text.split("--")
+        if len(parts) != 5 or not all(parts[:3]) or parts[1] not in ("ADD", "EDIT"):  # noqa: PLR2004
+            raise RefusedError(f"{text[:80]!r} is no name of an auth rule")
+        return cls(*parts)
+
+    @classmethod
+    def of(cls, entry: Json) -> Self:
+        """The key in an entry of GET_AUTH_RULE's answer, AUTH_RULE or AUTH_RULES.
+
+        Raises:
+            RefusedError: a part is missing or is no text.
+        """
+        action, edit = entry.get("auth_action"), "old_value" in entry
+        values = {name: entry.get(name) for name in (*_ENTRY, "old_value")}
+        texts = {name: "" if value is None else value for name, value in values.items()}
+        if not entry.keys() >= _ENTRY or not all(isinstance(v, str) for v in texts.values()):
+            raise RefusedError(
+                "an auth rule without auth_type, auth_action, field or new_value"
+            )
+        if action not in ("ADD", "EDIT") or edit is not (action == "EDIT"):
+            raise RefusedError("an auth rule has an old_value with EDIT, and only then")
+        old = texts["old_value"] if edit else ANY
+        return cls(
+            texts["auth_type"], texts["auth_action"], texts["field"], old, texts["new_value"]
+        )
+
+    def to_json(self) -> Json:
+        """The members that name it in GET_AUTH_RULE, AUTH_RULE and AUTH_RULES.
+
+        "No role" is the empty text: the ledger gives that back, and null means the same.
+        """
+        body = {
+            "auth_type": self.auth_type,
+            "auth_action": self.action,
+            "field": self.field,
+            "new_value": self.new,
+        }
+        return body | ({"old_value": self.old} if self.action == "EDIT" else {})
+
+    def covers(self, other: RuleKey) -> bool:
+        """Whether this rule decides about `other`, which has no `*` but where all are meant."""
+        pairs = zip(self.text.split("--"), other.text.split("--"), strict=True)
+        return all(mine in (ANY, theirs) for mine, theirs in pairs)
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """So many signatures by one role.
+
+    Attributes:
+        role: number of a role, None for a DID without one, `*` for any.
+        need_to_be_owner: the author is the owner of what is changed (see `owner_counts`).
+        off_ledger_signature: signers need not be on the ledger; they are then not told apart.
+            None where the ledger does not say.
+    """
+
+    role: str | None
+    sig_count: int
+    need_to_be_owner: bool = False
+    off_ledger_signature: bool | None = None
+    metadata: Json = field(default_factory=dict[str, Any], hash=False)
+
+    def to_json(self) -> Json:
+        """As the ledger gives it."""
+        body: Json = {
+            "constraint_id": "ROLE",
+            "role": self.role,
+            "sig_count": self.sig_count,
+            "need_to_be_owner": self.need_to_be_owner,
+            "metadata": self.metadata,
+        }
+        if self.off_ledger_signature is not None:
+            body["off_ledger_signature"] = self.off_ledger_signature
+        return body
+
+
+@dataclass(frozen=True, slots=True)
+class And:
+    """All of these."""
+
+    parts: tuple[Constraint, ...]
+
+    def to_json(self) -> Json:
+        """As the ledger gives it."""
+        return {"constraint_id": "AND", "auth_constraints": [p.to_json() for p in self.parts]}
+
+
+@dataclass(frozen=True, slots=True)
+class Or:
+    """One of these."""
+
+    parts: tuple[Constraint, ...]
+
+    def to_json(self) -> Json:
+        """As the ledger gives it."""
+        return {"constraint_id": "OR", "auth_constraints": [p.to_json() for p in self.parts]}
+
+
+@dataclass(frozen=True, slots=True)
+class Forbidden:
+    """Nobody."""
+
+    def to_json(self) -> Json:
+        """As the ledger gives it."""
+        return {"constraint_id": "FORBIDDEN"}
+
+
+Constraint = Role | And | Or | Forbidden
+Rules = Mapping[RuleKey, Constraint]
+
+
+def parse_constraint(body: object) -> Constraint:
+    """Read a constraint as the ledger gives it, or as it stands in a request.
+
+    Raises:
+        RefusedError: a member too many or missing, of a wrong type, or nested too deep.
+    """
+    return _constraint(body, 0)
+
+
+def _constraint(body: object, depth: int) -> Constraint:
+    if not isinstance(body, dict) or depth > _DEEPEST:
+        raise RefusedError("an auth constraint that is no object, or nested too deep")
+    told = cast("Json", body)
+    match told.get("constraint_id"):
+        case "ROLE":
+            return _role(told)
+        case "AND":
+            return And(_parts(told, depth))
+        case "OR":
+            return Or(_parts(told, depth))
+        case "FORBIDDEN" if len(told) == 1:
+            return Forbidden()
+        case kind:
+            raise RefusedError(f"no auth constraint is called {kind!r} and looks like this")
+
+
+def _parts(told: Json, depth: int) -> tuple[Constraint, ...]:
+    listed: object = told.get("auth_constraints")
+    if told.keys() != {"constraint_id", "auth_constraints"} or not isinstance(listed, list):
+        raise RefusedError("AND and OR have a list of auth_constraints and nothing else")
+    parts = cast("list[object]", listed)
+    if not 0 < len(parts) <= _MOST_PARTS:
+        raise RefusedError(f"AND and OR have 1 to {_MOST_PARTS} parts")
+    return tuple(_constraint(part, depth + 1) for part in parts)
+
+
+def _role(told: Json) -> Role:
+    if extra := told.keys() - _ROLE_NAMES - _ROLE_OPTIONS:
+        raise RefusedError(f"an auth constraint has nothing called {min(extra)!r}")
+    role, count = told.get("role", ""), told.get("sig_count")
+    owner, off = told.get("need_to_be_owner", False), told.get("off_ledger_signature")
+    metadata: object = told.get("metadata", {})
+    if not (role is None or isinstance(role, str)) or role not in _ROLES:
+        raise RefusedError(f"an auth constraint about a role that is not there: {role!r}")
+    if type(count) is not int or not 0 <= count <= _MOST_SIGNATURES:
+        raise RefusedError(f"an auth constraint with {count!r} signatures")
+    if type(owner) is not bool or type(off) not in (bool, type(None)):
+        raise RefusedError("need_to_be_owner and off_ledger_signature are true or false")
+    if off and role != ANY:
+        raise RefusedError("off_ledger_signature goes with the role * only")
+    if not isinstance(metadata, dict):
+        raise RefusedError("the metadata of an auth constraint is an object")
+    return Role(role, count, owner, off, cast("Json", metadata))
+
+
+def leaves(constraint: Constraint) -> tuple[Role, ...]:
+    """Every part that asks for signatures."""
+    match constraint:
+        case Role():
+            return (constraint,)
+        case And() | Or():
+            return tuple(leaf for part in constraint.parts for leaf in leaves(part))
+        case Forbidden():
+            return ()
+        case _:
+            assert_never(constraint)
+
+
+# -- who signs -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """Somebody whose signature under a request is good.
+
+    Attributes:
+        role: its number, None without one.
+        owner: owns what is changed. Where `owner_counts` says no, True for everybody.
+        known: is on the ledger. Nobody else can sign, but for a NYM that a DID writes for itself.
+    """
+
+    did: str
+    role: str | None
+    owner: bool = False
+    known: bool = True
+
+
+def owner_counts(key: RuleKey) -> bool:
+    """Whether the ledger compares the author with the owner for these writes.
+
+    Where it does not, `need_to_be_owner` is met by every author: there is no owner yet, or the
+    author is it by the name of the object.
+    """
+    return (key.auth_type, key.action) in _COMPARED
+
+
+def refusal(
+    constraint: Constraint, signers: Sequence[Signer], author: str, endorser: str | None
+) -> str:
+    """Why the ledger would refuse a request; empty if it would not.
+
+    Args:
+        signers: who signed, each once.
+        author: DID in `identifier`.
+        endorser: DID in `endorser`.
+    """
+    by_did = {signer.did: signer for signer in signers}
+    if author not in by_did:
+        return "the author's signature"
+    if endorser is not None and (endorser not in by_did or by_did[endorser].role != ENDORSER):
+        return "the signature of the named endorser, who must have the role ENDORSER"
+    wanted = _missing(constraint, signers, by_did[author])
+    if not wanted and endorser is None and _endorsed(signers, by_did[author]):
+        return "an endorser: named in the request, and signing"
+    return wanted
+
+
+def satisfied(constraint: Constraint, signers: Sequence[Signer]) -> bool:
+    """Whether a request signed by just these can be taken, with the best of them as author."""
+    return not missing(constraint, signers)
+
+
+def missing(constraint: Constraint, signers: Sequence[Signer]) -> str:
+    """Whose signatures are still wanted, in words; empty if none: `two more trustees`.
+
+    The best author and endorser among the signers are supposed.
+    """
+    if not signers:
+        return who(constraint)
+    endorser = next((s.did for s in signers if s.role == ENDORSER), None)
+    authors = sorted(signers, key=lambda signer: not signer.owner)
+    told = [refusal(constraint, signers, author.did, endorser) for author in authors]
+    return "" if "" in told else told[0]
+
+
+def _endorsed(signers: Sequence[Signer], author: Signer) -> bool:
+    return author.role not in PRIVILEGED and any(s.role in PRIVILEGED for s in signers)
+
+
+def _missing(constraint: Constraint, signers: Sequence[Signer], author: Signer) -> str:
+    match constraint:
+        case Role():
+            return _missing_role(constraint, signers, author)
+        case And():
+            told = [_missing(part, signers, author) for part in constraint.parts]
+            return " and ".join(dict.fromkeys(one for one in told if one))
+        case Or():
+            told = [_missing(part, signers, author) for part in constraint.parts]
+            return "" if "" in told else ", or ".join(dict.fromkeys(told))
+        case Forbidden():
+            return "nothing helps: it is forbidden to everybody"
+        case _:
+            assert_never(constraint)
+
+
+def _missing_role(leaf: Role, signers: Sequence[Signer], author: Signer) -> str:
+    if leaf.need_to_be_owner and not author.owner:
+        return "the owner as author"
+    if leaf.sig_count == 0:
+        return ""
+    if not leaf.off_ledger_signature and not author.known:
+        return "an author who is on the ledger"
+    count = len(signers) if leaf.role == ANY else sum(_plays(s, leaf) for s in signers)
+    short = leaf.sig_count - count
+    if short <= 0:
+        return ""
+    words = many(short, leaf.role).partition(" ")
+    return f"{words[0]} more {words[2]}" if count else f"{words[0]} {words[2]}"
+
+
+def _plays(signer: Signer, leaf: Role) -> bool:
+    return signer.known and signer.role == leaf.role
+
+
+# -- in words ------------------------------------------------------------------------------------
+
+
+def sentence(key: RuleKey, constraint: Constraint) -> str:
+    """The whole rule in words: `Two trustees together may register an endorser.`."""
+    told = who(constraint if key.action == "EDIT" or owner_counts(key) else _free(constraint))
+    first = told.index(told.lstrip("(")[0])
+    return f"{told[: first + 1].upper()}{told[first + 1 :]} may {key.deed}."
+
+
+def _free(constraint: Constraint) -> Constraint:
+    """Without demands on the owner, where there is none yet."""
+    match constraint:
+        case Role():
+            return replace(constraint, need_to_be_owner=False)
+        case And():
+            return And(tuple(map(_free, constraint.parts)))
+        case Or():
+            return Or(tuple(map(_free, constraint.parts)))
+        case Forbidden():
+            return constraint
+        case _:
+            assert_never(constraint)
+
+
+def who(constraint: Constraint) -> str:
+    """Who satisfies it, in words."""
+    match constraint:
+        case Role():
+            return _who_role(constraint)
+        case And() | Or():
+            word = " and " if isinstance(constraint, And) else " or "
+            return word.join(
+                f"({who(part)})" if isinstance(part, And | Or) else who(part)
+                for part in constraint.parts
+            )
+        case Forbidden():
+            return "nobody"
+        case _:
+            assert_never(constraint)
+
+
+def _who_role(leaf: Role) -> str:
+    if leaf.off_ledger_signature:
+        return "anybody, even without a DID on the ledger"
+    owner = leaf.need_to_be_owner
+    if leaf.sig_count == 0:
+        return "the owner" if owner else "anybody with a DID on the ledger"
+    if leaf.sig_count == 1 and leaf.role == ANY:
+        return "the owner" if owner else "anybody with a DID on the ledger"
+    if leaf.sig_count == 1:
+        return a(noun(leaf.role)) + (" who owns it" if owner else "")
+    together = f"{many(leaf.sig_count, leaf.role)} together"
+    return (
+        f"the owner with {number(leaf.sig_count)} signatures ({together})"
+        if owner
+        else together
+    )

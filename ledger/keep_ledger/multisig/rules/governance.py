@@ -1,0 +1,299 @@
+"""Governance as a file: how many trustees decide what, and the rules that make it so.
+
+A quorum on one rule is worth as much as the weakest way around it: who may make trustees, change
+the rules, or give a trustee another key, signs for everything. So every rule that names a trustee
+is set, and a file is refused in which one of these ways takes fewer trustees than something else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, assert_never, cast
+
+import yaml
+from pydantic import BeforeValidator, Field, PlainValidator, ValidationError
+from yaml.events import AliasEvent
+from yaml.nodes import MappingNode
+
+from keep_ledger.multisig.errors import RefusedError
+from keep_ledger.multisig.proposal.operations import Closed
+from keep_ledger.multisig.rules.auth_rules import (
+    ANY,
+    And,
+    Constraint,
+    Forbidden,
+    Or,
+    Role,
+    RuleKey,
+    Rules,
+    leaves,
+    parse_constraint,
+    who,
+)
+from keep_ledger.multisig.rules.defaults import DEFAULTS
+from keep_ledger.multisig.rules.single_reading import spelled
+from keep_ledger.multisig.rules.soundness import RULE, RULES, TRUSTEE, VERKEY, check, same
+from keep_ledger.multisig.threshold.shares import Json, reason
+
+_MOST_TRUSTEES = 100
+_LONGEST = 1 << 16
+_OWNER = Role(ANY, 1, need_to_be_owner=True)
+_TOPICS = {
+    "roles": ("1",),
+    "schemas": ("100", "101", "102", "113", "114", *map(str, range(200, 206))),
+    "nodes": ("0",),
+    "agreement": ("4", "5", "8"),
+    "upgrade": ("9", "109", "111", "118", "119", "130"),
+    "rules": ("120", "122"),
+}
+_TOPIC_OF = {kind: topic for topic, kinds in _TOPICS.items() for kind in kinds}
+
+
+# -- the file ------------------------------------------------------------------------------------
+
+
+def _quorum(value: object) -> object:
+    if type(value) is int and value < 1:
+        raise ValueError("a quorum of nobody lets everybody decide: at least 1")
+    return value
+
+
+Count = Annotated[int, BeforeValidator(_quorum), Field(le=_MOST_TRUSTEES)]
+
+
+def _decider(value: object) -> Constraint:
+    if type(value) is int:
+        _quorum(value)
+        return Role(TRUSTEE, value)
+    if value == "nobody":
+        return Forbidden()
+    return parse_constraint(value)
+
+
+Decider = Annotated[Constraint, PlainValidator(_decider)]
+
+
+class Trustees(Closed):
+    """Those who decide.
+
+    Attributes:
+        members: how many there are.
+        quorum: how many of them decide together.
+    """
+
+    members: Count
+    quorum: Count
+
+
+class Topics(Closed):
+    """Quorums for what is decided otherwise than the rest; None: as the rest."""
+
+    roles: Count | None = None
+    schemas: Count | None = None
+    nodes: Count | None = None
+    agreement: Count | None = None
+    upgrade: Count | None = None
+    rules: Count | None = None
+
+
+class Recovery(Closed):
+    """Who beside its owner may give a DID another key."""
+
+    quorum: Count
+
+
+class Governance(Closed):
+    """Wanted quorums.
+
+    Attributes:
+        recovery: None: a lost key is lost.
+        stewards_register_endorsers: whether one steward may do so alone.
+        custom: by the name of a rule, what it is to be instead.
+    """
+
+    trustees: Trustees
+    topics: Topics = Topics()
+    recovery: Recovery | None = None
+    stewards_register_endorsers: bool = False
+    custom: dict[str, Decider] = Field(default_factory=dict[str, Constraint])
+
+    def quorum(self, key: RuleKey) -> int:
+        """How many trustees are to decide about a rule's subject."""
+        topic = _TOPIC_OF.get(key.auth_type, "")
+        return getattr(self.topics, topic, None) or self.trustees.quorum
+
+
+class _Loader(yaml.SafeLoader):
+    """Without what makes a file say other things than it seems to: names given twice, aliases."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(AliasEvent):
+            raise RefusedError("the file uses an alias (*name): write it out")
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - as PyYAML has it
+        names = [str(name.value) for name, _ in node.value]
+        if "<<" in names:
+            raise RefusedError("the file merges another mapping (<<): write it out")
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise RefusedError(f"the file says {twice[0]!r} twice")
+        return cast("dict[Any, Any]", super().construct_mapping(node, deep))
+
+
+def parse(text: str) -> Governance:
+    """Read a file of wanted quorums.
+
+    Raises:
+        RefusedError: it is no YAML, has something that is not known here, or is no sound
+            governance; says where and why.
+    """
+    if len(text) > _LONGEST:
+        raise RefusedError(f"a file of wanted quorums has at most {_LONGEST} characters")
+    try:
+        told: object = yaml.load(text, _Loader)  # noqa: S506 - it is a safe loader
+        wanted = Governance.model_validate(told)
+    except yaml.YAMLError as error:
+        raise RefusedError(f"this is no YAML: {' '.join(str(error).split())}") from error
+    except ValidationError as error:
+        raise RefusedError(f"in the file of wanted quorums: {reason(error)}") from error
+    except (RecursionError, ValueError) as error:
+        if isinstance(error, RefusedError):
+            raise
+        raise RefusedError("this is no YAML of wanted quorums") from error
+    wanted_rules(wanted, DEFAULTS)
+    return wanted
+
+
+# -- the rules that it asks for ------------------------------------------------------------------
+
+
+def wanted_rules(wanted: Governance, rules: Rules) -> dict[RuleKey, Constraint]:
+    """What the rules are to be: those that name trustees, the one about keys, and custom ones.
+
+    Args:
+        rules: all that are in force.
+
+    Raises:
+        RefusedError: they would lock everybody out, or could be walked around.
+    """
+    found = {
+        key: _lifted(_shape(key, rules[key], wanted), wanted.quorum(key))
+        for key in rules
+        if _names_trustee(rules[key]) or _names_trustee(DEFAULTS.get(key, Forbidden()))
+    }
+    if VERKEY in rules:
+        quorum = wanted.recovery and Role(TRUSTEE, wanted.recovery.quorum)
+        found[VERKEY] = Or((_OWNER, quorum)) if quorum else _OWNER
+    for name, constraint in wanted.custom.items():
+        key = RuleKey.parse(name)
+        if key not in rules:
+            raise RefusedError(f"custom.{name}: the ledger has no such rule")
+        found[key] = constraint
+    check(wanted.trustees.members, wanted.custom, dict(rules) | found)
+    return found
+
+
+def _shape(key: RuleKey, now: Constraint, wanted: Governance) -> Constraint:
+    """Who may do it beside trustees: as on a new ledger, so that a file has one meaning."""
+    first = DEFAULTS.get(key, now)
+    shape = first if _names_trustee(first) else now
+    if wanted.stewards_register_endorsers or not _gives_role(key):
+        return shape
+    return Role(TRUSTEE, 1)
+
+
+def _gives_role(key: RuleKey) -> bool:
+    """Whether it is about registering or changing who has a role."""
+    return (
+        key.auth_type == "1" and key.field == "role" and {key.old, key.new} - {"", ANY} != set()
+    )
+
+
+def _lifted(constraint: Constraint, quorum: int) -> Constraint:
+    match constraint:
+        case Role(role="0"):
+            return Role(TRUSTEE, quorum, constraint.need_to_be_owner)
+        case Role():
+            return replace(constraint, metadata={})
+        case And():
+            return And(tuple(_lifted(part, quorum) for part in constraint.parts))
+        case Or():
+            return Or(tuple(_lifted(part, quorum) for part in constraint.parts))
+        case Forbidden():
+            return constraint
+        case _:
+            assert_never(constraint)
+
+
+def _names_trustee(constraint: Constraint) -> bool:
+    return any(leaf.role == TRUSTEE for leaf in leaves(constraint))
+
+
+def cautions(wanted: Governance) -> list[str]:
+    """What is allowed and should be known before it is signed."""
+    members, told = wanted.trustees.members, list[str]()
+    if wanted.trustees.quorum == members > 1:
+        told.append(
+            "All trustees must sign: one lost key, and nothing can be decided any more."
+        )
+    if wanted.recovery is None:
+        told.append("There is no recovery: a lost key cannot be replaced by the trustees.")
+    elif wanted.recovery.quorum >= members:
+        told.append("A trustee's lost key cannot be replaced: without it there are too few.")
+    return told
+
+
+# -- what changes --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One rule that is to become another."""
+
+    key: RuleKey
+    before: Constraint
+    after: Constraint
+
+    @property
+    def sentence(self) -> str:
+        """`Register an endorser: a steward or a trustee -> three trustees together`."""
+        deed = self.key.deed
+        return f"{deed[:1].upper()}{deed[1:]}: {who(self.before)} -> {who(self.after)}"
+
+
+def diff(wanted: Governance, rules: Rules) -> tuple[Change, ...]:
+    """Every rule that changes, those about rules last.
+
+    Raises:
+        RefusedError: as `wanted_rules`.
+    """
+    found = wanted_rules(wanted, rules)
+    changed = [key for key in found if not same(found[key], rules[key])]
+    ordered = sorted(changed, key=lambda key: (key in (RULE, RULES), key))
+    return tuple(Change(key, rules[key], found[key]) for key in ordered)
+
+
+def operation(wanted: Governance, rules: Rules) -> Json:
+    """The one AUTH_RULES that makes it so: all rules or none.
+
+    Raises:
+        RefusedError: as `wanted_rules`; or the ledger is already so.
+    """
+    changes = diff(wanted, rules)
+    if not changes:
+        raise RefusedError(
+            "the rules of this ledger are as wanted: there is nothing to propose"
+        )
+    return change_to({change.key: change.after for change in changes})
+
+
+def change_to(rules: Mapping[RuleKey, Constraint]) -> Json:
+    """An AUTH_RULES for just these rules, spelled so that it can be signed (`unmistakable`).
+
+    Those that ask for an owner go last because of that; the others stay in their order.
+    """
+    keys = list(rules)
+    order, parts = spelled([rule.to_json() for rule in rules.values()])
+    pairs = zip(order, parts, strict=True)
+    return {"type": "122", "rules": [keys[i].to_json() | {"constraint": c} for i, c in pairs]}

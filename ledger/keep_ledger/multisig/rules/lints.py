@@ -1,0 +1,273 @@
+"""What is wrong with a set of rules, and what a change of rules would change."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from keep_ledger.multisig.errors import RefusedError
+from keep_ledger.multisig.rules.auth_rules import (
+    ANY,
+    Constraint,
+    Forbidden,
+    Or,
+    Role,
+    RuleKey,
+    Rules,
+    leaves,
+    owner_counts,
+    parse_constraint,
+    who,
+)
+from keep_ledger.multisig.rules.defaults import DEFAULTS
+from keep_ledger.multisig.rules.quorum import CHANGE_RULES, People, Quorum, Quorums, quorums
+from keep_ledger.multisig.rules.reachability import (
+    CHANGE,
+    ROLES,
+    VERKEY,
+    by_anybody,
+    counts,
+    signers,
+    turn_key,
+    within,
+)
+from keep_ledger.multisig.rules.words import many, noun, number
+from keep_ledger.multisig.threshold.shares import Json
+
+_SEPARATORS = "|,:"
+
+
+@dataclass(frozen=True, slots=True)
+class Lint:
+    """Something to look at.
+
+    Attributes:
+        rules: whom it is about.
+        grave: it makes a quorum worth less than it says, or locks somebody out.
+    """
+
+    rules: tuple[RuleKey, ...]
+    grave: bool
+    text: str
+
+
+def lints(rules: Rules, people: People) -> tuple[Lint, ...]:
+    """Everything that is wrong, grave things first.
+
+    Args:
+        people: who is on the ledger today.
+    """
+    found = [*_locked(quorums(rules, people)), *_twins(rules), *_recovery(rules)]
+    for key, constraint in rules.items():
+        found += _of_rule(key, constraint, people)
+    return tuple(sorted(found, key=lambda lint: not lint.grave))
+
+
+def _locked(told: Quorums) -> Iterator[Lint]:
+    for name, quorum in told.items():
+        if not quorum.ways:
+            final = ": the rules are as they are for good" if name == CHANGE_RULES else ""
+            yield Lint(
+                quorum.action.keys, grave=True, text=f"nobody can {name} any more{final}"
+            )
+
+
+def _of_rule(key: RuleKey, constraint: Constraint, people: People) -> Iterator[Lint]:
+    open_ = by_anybody(constraint, counts(people))
+    for leaf in leaves(constraint):
+        if (there := _there(leaf, people)) < leaf.sig_count:
+            text = f"{many(leaf.sig_count, leaf.role)} must sign, there are {_few(there)}"
+            yield Lint((key,), grave=not open_, text=f"{text}: {key.deed} ({key.text})")
+        for grave, text in _of_leaf(key, leaf):
+            yield Lint((key,), grave=grave, text=f"{text}: {key.deed} ({key.text})")
+
+
+def _there(leaf: Role, people: People) -> int:
+    return sum(people.values()) if leaf.role == ANY else people.get(leaf.role, 0)
+
+
+def _few(there: int) -> str:
+    return number(there) if there else "none"
+
+
+def _of_leaf(key: RuleKey, leaf: Role) -> Iterator[tuple[bool, str]]:
+    if leaf.sig_count == 0:
+        yield True, "no signature of the role is asked for: anybody on the ledger may do it"
+    if leaf.off_ledger_signature:
+        yield True, "off-ledger signatures are not counted: one key signs as any number of DIDs"
+    if (
+        leaf.role == ANY
+        and leaf.sig_count > 1
+        and key.auth_type == "1"
+        and key.action == "EDIT"
+    ):
+        yield True, "a DID that writes itself makes up its cosigners"
+    if leaf.need_to_be_owner and not owner_counts(key) and DEFAULTS.get(key) != leaf:
+        yield False, "nobody checks here who the owner is"
+    if leaf.metadata:
+        spelled = json.dumps(leaf.metadata)
+        hides = any(mark in spelled.strip("{}").replace('": ', "") for mark in _SEPARATORS)
+        yield hides, _NOTE[hides]
+
+
+_NOTE = {
+    True: "a note that can stand for another rule in what is signed",
+    False: "a note, which the ledger ignores",
+}
+
+
+def asks(constraint: Constraint, role: str) -> int | None:
+    """The fewest signatures of a role with which alone it is met; None: never."""
+    match constraint:
+        case Role():
+            meets = constraint.role in (role, ANY) and not constraint.need_to_be_owner
+            return constraint.sig_count if meets or constraint.sig_count == 0 else None
+        case Forbidden():
+            return None
+        case Or():
+            return min(
+                (n for n in _each(constraint.parts, role) if n is not None), default=None
+            )
+        case _:
+            told = _each(constraint.parts, role)
+            return None if None in told else max(n for n in told if n is not None)
+
+
+def _each(parts: tuple[Constraint, ...], role: str) -> list[int | None]:
+    return [asks(part, role) for part in parts]
+
+
+def _twins(rules: Rules) -> Iterator[Lint]:
+    """Two rules for one end: the weaker decides."""
+    for strict, others in _families():
+        told = [lax for lax in others if _laxer(rules, lax, strict)]
+        if told:
+            lax = told[0]
+            yield Lint(
+                (strict, lax),
+                grave=strict.auth_type != "102",
+                text=f"to {strict.deed} takes {who(rules[strict])}, but to {lax.deed} only"
+                f" {who(rules[lax])}, which comes to the same: the weaker rule decides",
+            )
+
+
+def _families() -> Iterator[tuple[RuleKey, list[RuleKey]]]:
+    pairs = [CHANGE]
+    for kind in ("4", "100", "102"):
+        add, edit = (RuleKey(kind, action, ANY, ANY, ANY) for action in ("ADD", "EDIT"))
+        pairs.append((add, edit))
+    for one, other in pairs:
+        yield one, [other]
+        yield other, [one]
+    for role in ROLES[:-1]:
+        turns = [turn_key(old, role) for old in reversed(ROLES) if old != role]
+        yield RuleKey("1", "ADD", "role", ANY, role or ""), turns
+
+
+def _laxer(rules: Rules, lax: RuleKey, strict: RuleKey) -> bool:
+    """Whether some people can do the one who cannot do the other; as the ledger came, is not told."""
+    both = (lax, strict)
+    if not all(key in rules for key in both) or all(
+        rules[key] == DEFAULTS.get(key) for key in both
+    ):
+        return False
+    less, more = (signers(rules[key]) for key in both)
+    return any(not any(within(each, people) for each in more) for people in less)
+
+
+def _recovery(rules: Rules) -> Iterator[Lint]:
+    """Who may give somebody's DID a new key signs with that DID."""
+    recovery = asks(rules.get(VERKEY, Forbidden()), "0")
+    asked = [n for key in CHANGE if key in rules and (n := asks(rules[key], "0")) is not None]
+    if recovery is not None and any(n > recovery for n in asked):
+        yield Lint(
+            (VERKEY, *CHANGE),
+            grave=True,
+            text=f"{many(recovery, '0')} can give any DID a new key and so sign as everybody:"
+            f" every quorum of more {noun('0')}s is worth {number(recovery)}",
+        )
+
+
+# -- what if ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What would become of an action."""
+
+    before: Quorum
+    after: Quorum
+
+    @property
+    def weaker(self) -> bool:
+        """Whether fewer people could do it."""
+        now, then = self.before.size, self.after.size
+        return then is not None and (now is None or then < now)
+
+
+@dataclass(frozen=True, slots=True)
+class Differences:
+    """What a change of rules would change.
+
+    Attributes:
+        changed: actions with another quorum.
+        new: what would be wrong that is not wrong now.
+        final: nobody could change the rules any more.
+    """
+
+    changed: tuple[Difference, ...]
+    new: tuple[Lint, ...]
+    final: bool
+
+    @property
+    def locked(self) -> tuple[str, ...]:
+        """What nobody could do any more who can now."""
+        return tuple(d.after.action.name for d in self.changed if not d.after.ways)
+
+
+def what_if(rules: Rules, change: Rules, people: People) -> Differences:
+    """Look at a change of rules before it is signed.
+
+    Raises:
+        RefusedError: it is about a rule that the ledger does not have.
+    """
+    if unknown := change.keys() - rules.keys():
+        raise RefusedError(f"the ledger has no rule {min(unknown).text}")
+    then = {**rules, **change}
+    before, after = quorums(rules, people), quorums(then, people)
+    changed = (
+        Difference(before[name], after[name])
+        for name in after
+        if before[name].ways != after[name].ways
+        or before[name].with_owner != after[name].with_owner
+    )
+    old = {lint.text for lint in lints(rules, people)}
+    new = tuple(lint for lint in lints(then, people) if lint.text not in old)
+    return Differences(tuple(changed), new, final=not after[CHANGE_RULES].ways)
+
+
+def changes(operation: Json) -> dict[RuleKey, Constraint]:
+    """The rules in an AUTH_RULE or AUTH_RULES operation.
+
+    Raises:
+        RefusedError: it is neither, or malformed.
+    """
+    entries: object = operation.get("rules") if operation.get("type") == "122" else [operation]
+    if operation.get("type") not in ("120", "122") or not isinstance(entries, list):
+        raise RefusedError("this is no change of rules")
+    found: dict[RuleKey, Constraint] = {}
+    for entry in entries:  # pyright: ignore[reportUnknownVariableType] - checked in the next line
+        if not isinstance(entry, dict):
+            raise RefusedError("a rule that is no object")
+        found[RuleKey.of(entry)] = parse_constraint(entry.get("constraint"))  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
+    return found
+
+
+def takeover(told: Quorums) -> str:
+    """The first thing to know: who could take over the network."""
+    quorum = told.get(CHANGE_RULES)
+    if quorum is None or not quorum.ways:
+        return "Nobody can take over the network, and nobody can change its rules."
+    names = " or ".join(way.who for way in quorum.ways)
+    return f"The whole network can be taken over by: {names}"

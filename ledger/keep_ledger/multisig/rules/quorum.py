@@ -1,0 +1,328 @@
+"""The effective quorum: the smallest coalitions that can bring an action about, in any way.
+
+What a rule asks for is not what an action takes. Two trustees may be asked for, and one may be
+able to register the second; a rule may be strict and the rule about rules lax; who may give a
+DID a new key signs with it. So every move is tried (`reach`), and the result says the way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from keep_ledger.multisig.rules.auth_rules import Constraint, RuleKey, Rules, owner_counts
+from keep_ledger.multisig.rules.reachability import (
+    CHANGE,
+    NOBODY,
+    ROLES,
+    VERKEY,
+    Counts,
+    Game,
+    Question,
+    Stand,
+    by_anybody,
+    by_itself,
+    by_others,
+    by_owner,
+    counts,
+    one,
+    plus,
+)
+from keep_ledger.multisig.rules.words import many
+
+People = Mapping[str | None, int]
+"""How many there are with each role; None: without one."""
+
+CHANGE_RULES = "change the rules"
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """Something that people want to know about.
+
+    Attributes:
+        name: what is done, as it stands after `can`.
+        topic: under which heading it belongs.
+        keys: rules any of which opens it: the weakest decides.
+        owner: the role of the owner of what is changed; for what has an owner (`owned`).
+    """
+
+    name: str
+    topic: str
+    keys: tuple[RuleKey, ...]
+    owned: bool = False
+    owner: str | None = None
+
+
+def _key(text: str) -> RuleKey:
+    return RuleKey.parse(text)
+
+
+def _all(name: str, topic: str, *texts: str) -> Action:
+    return Action(name, topic, tuple(map(_key, texts)))
+
+
+def _owned(name: str, topic: str, owner: str | None, *texts: str) -> Action:
+    return Action(name, topic, tuple(map(_key, texts)), owned=True, owner=owner)
+
+
+def _actions() -> Iterable[Action]:
+    yield Action(CHANGE_RULES, "The rules", CHANGE)
+    for role in ROLES:
+        key = _key(f"1--ADD--role--*--{role or ''}")
+        yield Action(key.deed, "DIDs", (key,))
+    yield _owned("give somebody's DID another key", "DIDs", None, VERKEY.text)
+    yield _owned(
+        "write an attribute of somebody's DID",
+        "DIDs",
+        None,
+        "100--ADD--*--*--*",
+        "100--EDIT--*--*--*",
+    )
+    yield from _role_changes()
+    yield _all("write a schema", "Credentials", "101--ADD--*--*--*")
+    yield _owned("change somebody's schema", "Credentials", "101", "101--EDIT--*--*--*")
+    yield _all("write a credential definition", "Credentials", "102--ADD--*--*--*")
+    yield _owned(
+        "change somebody's credential definition", "Credentials", "101", "102--EDIT--*--*--*"
+    )
+    yield _all("write a revocation registry", "Credentials", "113--ADD--*--*--*")
+    yield _owned(
+        "change somebody's revocation registry", "Credentials", "101", "113--EDIT--*--*--*"
+    )
+    yield _owned(
+        "revoke somebody's credentials",
+        "Credentials",
+        "101",
+        "114--ADD--*--*--*",
+        "114--EDIT--*--*--*",
+    )
+    yield _all(
+        "write rich schemas and what belongs to them",
+        "Credentials",
+        *(f"{n}--ADD--*--*--*" for n in range(200, 206)),
+    )
+    yield _owned(
+        "change somebody's rich schemas",
+        "Credentials",
+        "101",
+        *(f"{n}--EDIT--*--*--*" for n in range(200, 206)),
+    )
+    yield _all("add a node", "Nodes", "0--ADD--services--*--['VALIDATOR']")
+    yield _all("add a node that does not take part yet", "Nodes", "0--ADD--services--*--[]")
+    yield _owned(
+        "take somebody's node out of the consensus",
+        "Nodes",
+        "2",
+        "0--EDIT--services--['VALIDATOR']--[]",
+    )
+    yield _owned(
+        "take somebody's node into the consensus",
+        "Nodes",
+        "2",
+        "0--EDIT--services--[]--['VALIDATOR']",
+    )
+    addresses = (
+        f"0--EDIT--{name}--*--*"
+        for name in ("node_ip", "node_port", "client_ip", "client_port")
+    )
+    yield _owned("change the addresses of somebody's node", "Nodes", "2", *addresses)
+    yield _owned("change the BLS key of somebody's node", "Nodes", "2", "0--EDIT--blskey--*--*")
+    for text in ("4--ADD--*--*--*", "4--EDIT--*--*--*", "5--ADD--*--*--*", "8--ADD--*--*--*"):
+        yield Action(_key(text).deed, "Author agreement", (_key(text),))
+    for text in (
+        "109--ADD--action--*--start",
+        "109--EDIT--action--start--cancel",
+        "111--EDIT--action--*--*",
+        "118--ADD--action--*--*",
+        "119--ADD--*--*--*",
+        "9--EDIT--*--*--*",
+        "130--EDIT--*--*--*",
+    ):
+        yield Action(_key(text).deed, "Running the network", (_key(text),))
+
+
+def _role_changes() -> Iterable[Action]:
+    for old in ROLES:
+        for new in ROLES:
+            key = _key(f"1--EDIT--role--{old or ''}--{new or ''}")
+            name = key.deed if old != new else f"{key.deed}, for its owner"
+            yield Action(name, "Changes of role", (key,), owned=True, owner=old)
+
+
+ACTIONS: tuple[Action, ...] = tuple(_actions())
+"""Everything that rules are about; every rule belongs to one action."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A coalition of which nobody can be missed, and what it does before the deed.
+
+    Attributes:
+        people: by role, in the order of `ROLES`.
+        moves: in words; none if it simply signs.
+    """
+
+    people: Counts
+    moves: tuple[str, ...]
+
+    @property
+    def size(self) -> int:
+        """How many people."""
+        return sum(self.people)
+
+    @property
+    def who(self) -> str:
+        """`two trustees and one steward`."""
+        there = [many(n, role) for n, role in zip(self.people, ROLES, strict=True) if n]
+        return " and ".join(there) or "anybody, even without a DID on the ledger"
+
+    @property
+    def path(self) -> str:
+        """`first change the rules`; empty if they simply sign."""
+        return f"first {', then '.join(self.moves)}" if self.moves else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Quorum:
+    """What an action takes.
+
+    Attributes:
+        ways: all smallest coalitions, none of whom owns what is changed; fewest people first. None
+            at all: nobody can do it, and nobody can change that.
+        with_owner: whom the owner needs beside; None where there is no owner.
+        asked: the fewest people who can do it without any move before; None: nobody.
+    """
+
+    action: Action
+    ways: tuple[Way, ...]
+    with_owner: tuple[Way, ...] | None
+    asked: int | None
+
+    @property
+    def size(self) -> int | None:
+        """The fewest people, None if nobody can."""
+        return self.ways[0].size if self.ways else None
+
+    @property
+    def weaker(self) -> bool:
+        """Whether fewer people can bring it about than the rule asks for."""
+        return self.size is not None and (self.asked is None or self.size < self.asked)
+
+    @property
+    def sentence(self) -> str:
+        """`Two trustees can register a steward (first change the rules).`."""
+        if not self.ways:
+            return f"Nobody can {self.action.name}, and nobody can change that."
+        way = self.ways[0]
+        others = "".join(f", or {other.who}" for other in self.ways[1:])
+        how = f" ({way.path})" if way.moves else ""
+        return f"{way.who[:1].upper()}{way.who[1:]}{others} can {self.action.name}{how}."
+
+
+Quorums = dict[str, Quorum]
+"""By the name of the action."""
+
+
+def quorums(rules: Rules, people: People) -> Quorums:
+    """The effective quorum of every action that the ledger has rules for.
+
+    Args:
+        rules: all rules in force (`keep_ledger.indy.auth_rules.read_rules`).
+        people: who is on the ledger today. Of DIDs without a role, some more than the largest
+            number of signatures in a rule is as good as all.
+    """
+    game = Game(rules, counts(people))
+    actions = [action for action in ACTIONS if any(key in rules for key in action.keys)]
+    found = _ways(game, [partial(_without_owner, game, action) for action in actions], NOBODY)
+    owned = _with_owners(game, [action for action in actions if action.owned])
+    asked = _asked(game, actions)
+    return {
+        action.name: Quorum(
+            action, _told(game, action, ways), owned.get(action.name), asked[action.name]
+        )
+        for action, ways in zip(actions, found, strict=True)
+    }
+
+
+def _told(game: Game, action: Action, ways: tuple[Way, ...]) -> tuple[Way, ...]:
+    """With the step that is no move: the owner of just this is given a new key."""
+
+    def told(way: Way) -> Way:
+        open_ = way.moves or _without_owner(game, action, game.start(way.people), still=True)
+        return way if open_ else replace(way, moves=("give the owner a new key",))
+
+    return tuple(map(told, ways)) if action.owned else ways
+
+
+def _with_owners(game: Game, actions: list[Action]) -> dict[str, tuple[Way, ...]]:
+    found: dict[str, tuple[Way, ...]] = {}
+    for role in ROLES:
+        those = [action for action in actions if action.owner == role]
+        questions = [partial(_with_owner, game, action) for action in those]
+        for action, ways in zip(those, _ways(game, questions, one(role)), strict=True):
+            found[action.name] = ways
+    return found
+
+
+def _asked(game: Game, actions: list[Action]) -> dict[str, int | None]:
+    """The fewest people without any move: a game in which nobody can move."""
+    questions = [partial(_without_owner, game, action, still=True) for action in actions]
+    found = game.smallest(questions, NOBODY, still=True)
+    return {
+        action.name: min(map(sum, coalitions), default=None)
+        for action, coalitions in zip(actions, found, strict=True)
+    }
+
+
+def _ways(game: Game, questions: Sequence[Question], beside: Counts) -> list[tuple[Way, ...]]:
+    found = game.smallest(questions, beside)
+    told: list[list[Way]] = [[] for _ in questions]
+    for people in {people for coalitions in found for people in coalitions}:
+        ours = [i for i, coalitions in enumerate(found) if people in coalitions]
+        moves = game.ways(game.start(plus(people, beside)), [questions[i] for i in ours])
+        for place, i in enumerate(ours):
+            told[i].append(Way(people, moves[place]))
+    return [tuple(sorted(ways, key=_rank)) for ways in told]
+
+
+def _rank(way: Way) -> tuple[int, int, tuple[int, ...]]:
+    """Fewest people first, then the shortest way, then the mightiest people."""
+    return way.size, len(way.moves), tuple(-n for n in way.people)
+
+
+def _without_owner(game: Game, action: Action, at: Stand, *, still: bool = False) -> bool:
+    if at.rules:
+        return True
+    return any(_opens(game, action, key, at, still=still) for key in action.keys)
+
+
+def _opens(game: Game, action: Action, key: RuleKey, at: Stand, *, still: bool) -> bool:
+    own = at.own
+    rule = game.rules.get(key)
+    if rule is None:
+        return False
+    if not action.owned:
+        return by_anybody(rule, own) or (key.auth_type == "1" and by_itself(rule))
+    if owner_counts(key) and by_others(rule, own):
+        return True
+    if still or key == VERKEY or not by_others(game.verkey, own):
+        return False
+    apart = at.others[ROLES.index(action.owner)] > 0
+    return by_owner(rule, plus(own, one(action.owner)) if apart else own, action.owner)
+
+
+def _with_owner(game: Game, action: Action, at: Stand) -> bool:
+    if at.rules:
+        return True
+    rules = ((key, game.rules[key]) for key in action.keys if key in game.rules)
+    return any(_owner_may(game, key, rule, at.own, action.owner) for key, rule in rules)
+
+
+def _owner_may(
+    game: Game, key: RuleKey, rule: Constraint, own: Counts, role: str | None
+) -> bool:
+    if by_owner(rule, own, role):
+        return True
+    return key.auth_type == "1" and game.may_with_key(rule, own, role)

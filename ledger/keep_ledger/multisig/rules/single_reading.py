@@ -1,0 +1,93 @@
+"""Auth rules in the spelling under which a signature holds for nothing else.
+
+A ledger ignores members that it does not know, and their names are signed as they stand. So the
+name of an unknown member can hold a stretch of the signed text: from where an optional member
+of one ROLE begins to where an optional member, `role` or the end of `constraint_id` of a later ROLE
+is reached. The first ROLE then has the role and the number of the later one, and all between is
+gone. Two things keep that from being possible:
+
+- options (`metadata`, `need_to_be_owner`, `off_ledger_signature`) stand alone in their ROLE, where
+  they say anything; two of them could vanish together.
+- after a ROLE with an option all others are less deep. A stretch from it to a later one holds more
+  ends than beginnings of lists, so what would be left cannot be read.
+
+`AND` of one part means that part, so every rule has such a spelling (`spelled`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, cast
+
+from keep_ledger.multisig.errors import RefusedError
+from keep_ledger.multisig.threshold.shares import Json
+
+_OPTIONS: dict[str, Any] = {
+    "metadata": {},
+    "need_to_be_owner": False,
+    "off_ledger_signature": False,
+}
+
+
+def hides_nothing(constraints: Sequence[Json]) -> None:
+    """Check well-formed constraints, in the order in which they are signed.
+
+    Raises:
+        RefusedError: the same signature would hold for other rules.
+    """
+    shallower = 1 << 30
+    for depth, leaf in (found for one in constraints for found in _leaves(one, 0)):
+        options = _OPTIONS.keys() & leaf.keys()
+        said = [name for name in options if leaf[name] != _OPTIONS[name]]
+        if depth >= shallower or (said and len(options) > 1):
+            raise RefusedError(
+                "the spelling of this rule can hide another rule under the same signature: leave"
+                " out what is empty or false, put parts with need_to_be_owner last, and the first of"
+                " several of these deeper than the next, in an AND of its own"
+            )
+        if options:
+            shallower = depth
+
+
+def spelled(constraints: Sequence[Json]) -> tuple[list[int], list[Json]]:
+    """Spell constraints so that `hides_nothing`; the meaning is the same.
+
+    Returns:
+        In which order they go, and the constraints in that order.
+    """
+    return _stacked([_spelled(one) for one in constraints])
+
+
+def _spelled(body: Json) -> Json:
+    if "auth_constraints" in body:
+        parts = cast("list[Json]", body["auth_constraints"])
+        return body | {"auth_constraints": spelled(parts)[1]}
+    return {k: v for k, v in body.items() if k not in _OPTIONS or v not in (None, _OPTIONS[k])}
+
+
+def _stacked(parts: Sequence[Json]) -> tuple[list[int], list[Json]]:
+    """Parts with options last, each so deep that all later ones are less deep."""
+    order = sorted(range(len(parts)), key=lambda i: bool(_bound(parts[i])))
+    done: list[Json] = []
+    least = 0
+    for part in (parts[i] for i in reversed(order)):
+        deepest = max((depth for depth, _ in _leaves(part, 0)), default=0)
+        if bound := _bound(part):
+            more = max(0, least - min(bound))
+            for _ in range(more):
+                part = {"constraint_id": "AND", "auth_constraints": [part]}  # noqa: PLW2901
+            least = deepest + more + 1
+        done.append(part)
+    return order, done[::-1]
+
+
+def _bound(part: Json) -> list[int]:
+    """How deep its leaves with options are."""
+    return [depth for depth, leaf in _leaves(part, 0) if _OPTIONS.keys() & leaf.keys()]
+
+
+def _leaves(body: Json, depth: int) -> Iterator[tuple[int, Json]]:
+    if body["constraint_id"] == "ROLE":
+        yield depth, body
+    for part in cast("list[Json]", body.get("auth_constraints", [])):
+        yield from _leaves(part, depth + 1)
