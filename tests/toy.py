@@ -13,8 +13,8 @@ from typing import Protocol as Port
 import base58
 
 from keep_agent.core.machine import (
-    GONE,
     START,
+    STATELESS,
     Command,
     Data,
     Exchange,
@@ -129,7 +129,7 @@ async def close(_x: X, _: ToyAck | Close, __: Doorkeeper) -> Step[Memory]:
 
 
 async def listen(_x: X, _msg: Whisper, _: Doorkeeper) -> Step[Memory]:
-    return Step(GONE, send=(Open(),))
+    return Step(STATELESS, send=(Open(),))
 
 
 # fmt: off
@@ -141,7 +141,7 @@ TOY: Protocol[Doorkeeper] = Protocol(uri=URI, data=Memory, port="door", expires_
     rule(Side.HOST,  State.HEARD,   SendOpen,  State.OPENED,  open_),
     rule(Side.HOST,  State.OPENED,  ToyAck,    State.DONE,    close),
     rule(Side.HOST,  State.OPENED,  Close,     State.DONE,    close),
-    rule(Side.HOST,  START,         Whisper,   GONE,          listen),
+    rule(Side.HOST,  START,         Whisper,   STATELESS,          listen),
     *abandoning(Side.GUEST, (State.KNOCKED,)),
     *abandoning(Side.HOST, (State.HEARD, State.OPENED)),
 ))

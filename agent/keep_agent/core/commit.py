@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from keep_agent.core.machine import (
-    GONE,
     START,
+    STATELESS,
     Command,
     Exchange,
     Protocol,
@@ -151,7 +151,7 @@ def seen_name(x: Exchange[Any], message_id: str) -> str:
 
 def _seen_apart(x: Exchange[Any], event: Event) -> tuple[Write, ...]:
     """Keep the id of a message whose exchange is not kept."""
-    if x.state != GONE or not isinstance(event.what, Message):
+    if x.state != STATELESS or not isinstance(event.what, Message):
         return ()
     return (
         Put(

@@ -25,8 +25,8 @@ START = "start"
 ABANDONED = "abandoned"
 """The state of an exchange that either side, or time, gave up (the word of RFC 0453 and others)."""
 
-GONE = "gone"
-"""The state of an exchange that nobody needs to remember; only its message id is kept."""
+STATELESS = "stateless"
+"""The state of an exchange that is not kept: only the id of its message is, against repetition."""
 
 
 class Role(StrEnum):
@@ -68,7 +68,7 @@ class Data(BaseModel):
         return type(self).model_validate({**self.__dict__, **changes})
 
 
-class Nothing(Data):
+class NoData(Data):
     """For protocols that remember nothing but their state."""
 
 
@@ -318,7 +318,7 @@ class Protocol(Generic[S]):
     """
 
     uri: str
-    data: type[Data] = Nothing
+    data: type[Data] = NoData
     rules: tuple[Rule[S], ...]
     port: str | None = None
     problem_report: str = "problem-report"

@@ -10,8 +10,8 @@ from typing import Protocol as Port
 from pydantic import Field
 
 from keep_agent.core.machine import (
-    GONE,
     START,
+    STATELESS,
     Command,
     Data,
     Exchange,
@@ -97,7 +97,7 @@ async def answer(_x: Exchange[Disclosed], query: Query, port: Features) -> Step[
     """Tell which protocols match, and not more than a peer would read."""
     found = port.find("protocol", query.query)[:MOST_PROTOCOLS]
     protocols = tuple(Spoken(pid=name, roles=roles or None) for name, roles in found)
-    return Step(GONE, send=(Disclose(protocols=protocols),))
+    return Step(STATELESS, send=(Disclose(protocols=protocols),))
 
 
 async def keep(x: Exchange[Disclosed], message: Disclose, _port: Features) -> Step[Disclosed]:
@@ -112,6 +112,6 @@ PROTOCOL: Protocol[Features] = Protocol(
     rule(Side.REQUESTER, START,            SendQuery, State.QUERY_SENT, ask),
     rule(Side.REQUESTER, State.QUERY_SENT, Disclose,  State.COMPLETED,  keep),
     *abandoning(Side.REQUESTER, [State.QUERY_SENT]),
-    rule(Side.RESPONDER, START,            Query,     GONE,             answer),
+    rule(Side.RESPONDER, START,            Query,     STATELESS,             answer),
 ))
 # fmt: on

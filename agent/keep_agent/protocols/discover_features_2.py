@@ -10,8 +10,8 @@ from typing import Protocol as Port
 from pydantic import ConfigDict, Field
 
 from keep_agent.core.machine import (
-    GONE,
     START,
+    STATELESS,
     Command,
     Data,
     Exchange,
@@ -120,7 +120,7 @@ async def answer(_x: Exchange[Disclosed], queries: Queries, port: Features) -> S
         Disclosure(feature_type=kind, id=name, roles=roles or None)
         for kind, name, roles in list(found)[:MOST_FEATURES]
     )
-    return Step(GONE, send=(Disclosures(disclosures=disclosures),))
+    return Step(STATELESS, send=(Disclosures(disclosures=disclosures),))
 
 
 async def keep(
@@ -137,6 +137,6 @@ PROTOCOL: Protocol[Features] = Protocol(
     rule(Side.REQUESTER, START,              SendQueries, State.QUERIES_SENT, ask),
     rule(Side.REQUESTER, State.QUERIES_SENT, Disclosures, State.COMPLETED,    keep),
     *abandoning(Side.REQUESTER, [State.QUERIES_SENT]),
-    rule(Side.RESPONDER, START,              Queries,     GONE,               answer),
+    rule(Side.RESPONDER, START,              Queries,     STATELESS,               answer),
 ))
 # fmt: on

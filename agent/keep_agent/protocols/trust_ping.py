@@ -6,12 +6,12 @@ from enum import StrEnum
 from typing import ClassVar
 
 from keep_agent.core.machine import (
-    GONE,
     START,
+    STATELESS,
     Command,
     Exchange,
     Expired,
-    Nothing,
+    NoData,
     Protocol,
     Role,
     Step,
@@ -58,22 +58,22 @@ class State(StrEnum):
     SILENT = "silent"
 
 
-async def send(_x: Exchange[Nothing], cmd: SendPing, _: None) -> Step[Nothing]:
+async def send(_x: Exchange[NoData], cmd: SendPing, _: None) -> Step[NoData]:
     """Ask."""
     return Step(State.WAITING, send=(Ping(comment=cmd.comment),))
 
 
-async def answer(_x: Exchange[Nothing], ping: Ping, _: None) -> Step[Nothing]:
+async def answer(_x: Exchange[NoData], ping: Ping, _: None) -> Step[NoData]:
     """Answer, if an answer is wanted."""
-    return Step(GONE, send=(PingResponse(),) if ping.response_requested else ())
+    return Step(STATELESS, send=(PingResponse(),) if ping.response_requested else ())
 
 
-async def finish(_x: Exchange[Nothing], _msg: PingResponse, _: None) -> Step[Nothing]:
+async def finish(_x: Exchange[NoData], _msg: PingResponse, _: None) -> Step[NoData]:
     """Note that the peer is there."""
     return Step(State.DONE)
 
 
-async def give_up(_x: Exchange[Nothing], _cmd: Expired, _: None) -> Step[Nothing]:
+async def give_up(_x: Exchange[NoData], _cmd: Expired, _: None) -> Step[NoData]:
     """Note that nobody answered."""
     return Step(State.SILENT, error="no answer came in time")
 
@@ -84,6 +84,6 @@ PROTOCOL: Protocol[None] = Protocol(uri=URI, expires_s=60, keep_days=1, rules=(
     rule(Side.SENDER,   START,         SendPing,     State.WAITING, send),
     rule(Side.SENDER,   State.WAITING, PingResponse, State.DONE,    finish),
     rule(Side.SENDER,   State.WAITING, Expired,      State.SILENT,  give_up),
-    rule(Side.RECEIVER, START,         Ping,         GONE,          answer),
+    rule(Side.RECEIVER, START,         Ping,         STATELESS,          answer),
 ))
 # fmt: on

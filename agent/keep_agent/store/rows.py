@@ -15,7 +15,7 @@ from typing import Any
 from aries_askar import AskarError, AskarErrorCode, Session
 
 from keep_agent.core.machine import (
-    GONE,
+    STATELESS,
     Consume,
     Data,
     Delete,
@@ -92,7 +92,7 @@ def operations(
     """
     work: list[Awaitable[object]] = []
     after = commit.after
-    if after is not None and after.state != GONE:
+    if after is not None and after.state != STATELESS:
         save = tx.insert if after.revision == 1 else tx.replace
         row = _exchange_row(after)
         sizes["exchange", after.id] = len(row)

@@ -21,7 +21,7 @@ from typing import Any, Self, TypeVar
 from aries_askar import AskarError, AskarErrorCode, Key, Session
 from aries_askar import Store as Askar
 
-from keep_agent.core.machine import GONE, Consume, Delete, Exchange, Put, PutKey, Write
+from keep_agent.core.machine import STATELESS, Consume, Delete, Exchange, Put, PutKey, Write
 from keep_agent.core.message import Json, write_json
 from keep_agent.errors import ConflictError, NotFoundError, RefusedError, UnavailableError
 from keep_agent.store.cache import Row, Rows
@@ -225,7 +225,7 @@ class Profile:
             taken: what the others of its group change, by category and name; grows by its own.
         """
         after, mine = commit.after, _alone(commit)
-        if after is not None and after.state != GONE:
+        if after is not None and after.state != STATELESS:
             if after.revision:  # the insert of a new one finds out by itself
                 current = await self.exchange(after.id)
                 if current is None or current.revision != after.revision:
@@ -253,7 +253,7 @@ class Profile:
         self._generation += 1
         for commit in commits:
             after = commit.after
-            if after is not None and after.state != GONE:
+            if after is not None and after.state != STATELESS:
                 row = ("exchange", after.id)
                 self._rows.put(row, after, sizes[row])
             for write in commit.writes:
@@ -457,7 +457,7 @@ class Store:
 def _alone(commit: Commit) -> set[tuple[str, str]]:
     """Name what no two decisions of one group may change, by category and name."""
     found = {(w.category, w.name) for w in commit.writes if isinstance(w, Put) and w.new}
-    if commit.after is not None and commit.after.state != GONE:
+    if commit.after is not None and commit.after.state != STATELESS:
         found.add(("exchange", commit.after.id))
     return found
 

@@ -18,7 +18,7 @@ TOY = '''
 
 from typing import ClassVar
 
-from keep_agent.core.machine import GONE, START, Command, Data, Protocol, Role, Step, rule
+from keep_agent.core.machine import STATELESS, START, Command, Data, Protocol, Role, Step, rule
 from keep_agent.core.message import Message
 
 URI = "https://didcomm.org/greeting/1.0"

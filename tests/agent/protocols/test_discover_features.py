@@ -9,7 +9,7 @@ from agent.paper import recorded
 from pydantic import ValidationError
 
 from keep_agent.core.features import OurFeatures, matches
-from keep_agent.core.machine import GONE, START, Exchange, Protocol
+from keep_agent.core.machine import START, STATELESS, Exchange, Protocol
 from keep_agent.protocols import (
     basic_message,
     did_exchange,
@@ -44,7 +44,7 @@ async def told(*queries: tuple[str, str], features: Any = OURS) -> list[dict[str
     )
     x = new(discover_features_2.PROTOCOL, discover_features_2.Side.RESPONDER)
     after, step = await discover_features_2.PROTOCOL.step(x, message, features)
-    assert after.state == GONE
+    assert after.state == STATELESS
     found: list[dict[str, Any]] = step.send[0].wire()["disclosures"]
     return found
 
@@ -139,7 +139,7 @@ async def test_recorded_messages_of_1_0_are_read() -> None:
     theirs = new(protocol, discover_features_1.Side.RESPONDER)
     query = discover_features_1.Query.model_validate(asked)
     theirs, step = await protocol.step(theirs, query, OURS)
-    assert theirs.state == GONE
+    assert theirs.state == STATELESS
     answer = step.send[0].wire()["protocols"]
     assert {
         "pid": "https://didcomm.org/basicmessage/1.0",

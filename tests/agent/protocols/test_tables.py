@@ -14,8 +14,8 @@ import pytest
 import keep_agent.protocols
 from keep_agent.core.machine import (
     ABANDONED,
-    GONE,
     START,
+    STATELESS,
     Command,
     Exchange,
     Expired,
@@ -132,7 +132,7 @@ def test_whoever_may_give_up_also_expires(protocol: Protocol[Any]) -> None:
 @pytest.mark.parametrize("protocol", TABLES)
 def test_nothing_leads_out_of_an_end(protocol: Protocol[Any]) -> None:
     for row in protocol.rules:
-        assert row.at not in {ABANDONED, GONE}
+        assert row.at not in {ABANDONED, STATELESS}
 
 
 @pytest.mark.parametrize("protocol", TABLES)
@@ -153,7 +153,7 @@ def test_every_state_that_is_named_is_used(module: ModuleType) -> None:
     protocol: Protocol[Any] = module.PROTOCOL
     named: type[StrEnum] = module.State
     used = {state for role in protocol.roles for state in states(protocol, role)}
-    assert used - {START, GONE, ABANDONED} == set(named) - {ABANDONED}
+    assert used - {START, STATELESS, ABANDONED} == set(named) - {ABANDONED}
 
 
 @pytest.mark.parametrize("protocol", TABLES)

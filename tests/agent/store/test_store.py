@@ -15,7 +15,7 @@ import pytest
 from aries_askar import AskarError, AskarErrorCode, Session
 
 from keep_agent.core.machine import (
-    GONE,
+    STATELESS,
     Consume,
     Data,
     Delete,
@@ -226,7 +226,7 @@ async def test_a_use_of_no_invitation_is_refused(profile: Profile) -> None:
 
 
 async def test_an_exchange_that_is_gone_is_not_kept(profile: Profile) -> None:
-    await profile.commit(Commit(after=exchange(state=GONE), events=({"type": "toy"},)))
+    await profile.commit(Commit(after=exchange(state=STATELESS), events=({"type": "toy"},)))
     assert await profile.exchange("x") is None
     assert len(await profile.events(0)) == 1
 
