@@ -14,7 +14,8 @@ from tempfile import TemporaryDirectory
 from aries_askar import Store as Askar
 
 from keep_agent.settings import STORE_FILE, STORE_KEY_FILE
-from keep_agent.store.store import Profile, Store
+from keep_agent.store.profile import Profile
+from keep_agent.store.store import Store
 from keep_zkp.encode import encode
 from stage import Agent
 

@@ -115,6 +115,8 @@ async def open_(x: X, cmd: SendOpen, _: Doorkeeper) -> Step[Memory]:
             raise RefusedError("not you", "e.p.not-you")
         case "bug":
             raise ZeroDivisionError
+        case "slow":
+            await asyncio.sleep(0.2)
         case _:
             pass
     return Step(State.OPENED, send=(Open(),))

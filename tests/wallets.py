@@ -15,8 +15,9 @@ from keep_agent.credentials.ledger_objects import Objects
 from keep_agent.credentials.presentations import Prover
 from keep_agent.credentials.wallet import Wallet, make_link_secret, new_cred_def
 from keep_agent.protocols.issue_credential_2 import Values
+from keep_agent.store.profile import Profile
 from keep_agent.store.rows import Commit
-from keep_agent.store.store import Profile, Store
+from keep_agent.store.store import Store
 from keep_ledger.identifiers import CredDefId, qualify, unqualify
 from keep_ledger.interface import CredDef, Nym, Schema
 from keep_ledger.memory import MemoryRegistry

@@ -20,8 +20,9 @@ from keep_agent.core.loop_monitor import Stall
 from keep_agent.core.machine import Data, Protocol
 from keep_agent.errors import BadCommandError, KeepError, NotFoundError, UnavailableError
 from keep_agent.settings import Keys, Settings, open_keys
+from keep_agent.store.profile import Profile
 from keep_agent.store.rows import Commit
-from keep_agent.store.store import Profile, Store
+from keep_agent.store.store import Store
 from keep_agent.tenants.tenant import MAIN, Surroundings, Tenant
 from keep_agent.transport.egress import Egress
 from keep_agent.transport.guard import Guard
@@ -211,7 +212,8 @@ async def _settle(profile: Profile, writer: asyncio.Task[None]) -> None:
         return
     with suppress(TimeoutError, UnavailableError):
         async with asyncio.timeout(SETTLE_S):
-            await profile.commit(Commit())
+            await profile.commit(Commit())  # what was handed to the writer is written
+            await profile.settle()
 
 
 def _url(host: str, port: int) -> str:

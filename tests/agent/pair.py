@@ -112,7 +112,7 @@ class Agent:
         async with asyncio.timeout(PATIENCE_S):
             while True:
                 seen = self.profile.last_event
-                for x in await self.profile.exchanges({"protocol": protocol.name}):
+                for x in await self.profile.listed("~protocol", protocol.name, 1000):
                     if holds(x):
                         return x
                 await self.profile.wait_event(seen)

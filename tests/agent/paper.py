@@ -37,6 +37,7 @@ class Paper:
 
     def __init__(self, name: str) -> None:
         self.records: dict[tuple[str, str], tuple[Json, dict[str, str]]] = {}
+        self.exchanges: dict[str, Exchange[Any]] = {}
         self.stored: dict[str, PutKey] = {}
         self.documents: dict[str, DidDocument] = {}
         self.keys = Keys(self._key)
@@ -62,6 +63,9 @@ class Paper:
     async def fetch(self, category: str, name: str) -> Json | None:
         found = self.records.get((category, name))
         return found[0] if found else None
+
+    async def exchange(self, name: str) -> Exchange[Any] | None:
+        return self.exchanges.get(name)
 
     async def find(
         self, category: str, tags: dict[str, str] | None = None, limit: int | None = None
@@ -109,9 +113,9 @@ class Paper:
                 self.records[category, name] = (json.loads(json.dumps(value)), tags)
             case PutKey(verkey=verkey):
                 self.stored[verkey] = write
-            case Consume(invitation=name):
-                value, tags = self.records[INVITATION, name]
-                self.records[INVITATION, name] = ({**value, "used": True}, tags)
+            case Consume(category=category, name=name):
+                value, tags = self.records[category, name]
+                self.records[category, name] = ({**value, "used": True}, tags)
             case Delete(category=category, name=name):
                 del self.records[category, name]
 

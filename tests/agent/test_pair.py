@@ -36,7 +36,7 @@ def message(text: str, **more: Any) -> Json:
 async def texts(agent: Agent) -> list[str]:
     """Return what was said to an agent, oldest first."""
     protocol = basic_message.PROTOCOL.name
-    found = await agent.profile.exchanges({"protocol": protocol})
+    found = await agent.profile.listed("~protocol", protocol, 1000)
     return [
         line.content
         for x in reversed(found)
@@ -236,7 +236,7 @@ async def test_sec_o_04_an_attached_message_waits_for_our_user(pair: Pair) -> No
     assert x.state == out_of_band.State.PREPARE_RESPONSE
     assert not pair.wire.carried
     assert not await pair.alice.profile.find(CONNECTION)
-    assert not await pair.alice.profile.exchanges({"protocol": trust_ping.PROTOCOL.name})
+    assert not await pair.alice.profile.listed("~protocol", trust_ping.PROTOCOL.name, 1000)
 
 
 async def test_sec_o_06_a_service_does_not_move_a_connection(pair: Pair) -> None:
@@ -276,13 +276,13 @@ async def test_sec_e_03_a_replayed_envelope_has_no_effect(pair: Pair) -> None:
     hers, _ = await pair.connect()
     await pair.alice.start(basic_message.PROTOCOL, HELLO, hers.id)
     await pair.alice.quiet()
-    before = await pair.faber.profile.exchanges({})
+    before = await pair.faber.profile.find("exchange")
     event = pair.faber.profile.last_event
     for url, envelope in list(pair.wire.carried):
         if url == pair.faber.tenant.endpoint:
             await pair.faber.tenant.receive(envelope)
     await pair.faber.quiet()
-    assert await pair.faber.profile.exchanges({}) == before
+    assert await pair.faber.profile.find("exchange") == before
     assert pair.faber.profile.last_event == event
 
 
@@ -363,7 +363,7 @@ async def test_an_attached_message_is_answered_without_a_connection(pair: Pair) 
     assert his.state == hers.state == CONNECTIONLESS
     assert his.their_key == hers.my_key
     assert his.endpoint == pair.alice.tenant.endpoint
-    assert not await pair.faber.profile.exchanges({"protocol": did_exchange.PROTOCOL.name})
+    assert not await pair.faber.profile.listed("~protocol", did_exchange.PROTOCOL.name, 1000)
 
 
 async def test_sec_o_02_an_attached_message_is_answered_once(pair: Pair) -> None:

@@ -12,8 +12,9 @@ from bench.scene import Scene, follow, start
 from partners import automate, connect
 
 from keep_agent.credentials.wallet import CREDENTIAL, held
+from keep_agent.store.profile import Profile
 from keep_agent.store.rows import Commit
-from keep_agent.store.store import Profile, Store
+from keep_agent.store.store import Store
 from keep_agent.tenants.tenant import MAIN
 from keep_ledger.interface import CredDef
 from processes import free_ports

@@ -28,11 +28,11 @@ import keep_ledger.memory
 from keep_agent.api.app import admin_app
 from keep_agent.app import running
 from keep_agent.core.dispatch import Dispatcher
-from keep_agent.core.scheduler import Later
+from keep_agent.core.scheduler import Scheduler
 from keep_agent.didcomm import outbox
 from keep_agent.logs import set_up
 from keep_agent.settings import Settings
-from keep_agent.store.store import Profile
+from keep_agent.store.profile import Profile
 from keep_agent.tenants.tenant import Tenant
 from keep_agent.transport.egress import Egress
 from keep_ledger.plugins import Fetch, LedgerConfig
@@ -187,7 +187,7 @@ def _before_each_step(call: Callable[[], None]) -> None:
 
     _before(Tenant, "receive", arm)
     _before(Dispatcher, "start", arm)
-    _before(Later, "_work", arm)
+    _before(Scheduler, "_work", arm)
     run = asyncio.Handle._run
 
     def counted(self: asyncio.Handle) -> None:

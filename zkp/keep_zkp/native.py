@@ -38,6 +38,10 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+SOON = 4
+"""How many calls a thread may have before it, running and waiting, so that the next one is still done soon."""
+
+
 class Loadable(Protocol):
     """A class of the library that reads its objects from JSON."""
 
@@ -94,6 +98,11 @@ class Lane:
         for _ in range(self._threads):
             self._jobs.put(None)
 
+    @property
+    def inside(self) -> int:
+        """How many calls run or wait."""
+        return self._inside
+
     def _enter(self) -> None:
         with self._lock:
             if self._inside >= self._room:
@@ -134,6 +143,7 @@ class Native:
     """
 
     def __init__(self, *, threads: int, room: int, deadline_s: float) -> None:
+        self._threads = threads
         self._short = Lane(threads=threads, room=room)
         self._long = Lane(threads=1, room=16)
         self._deadline_s = deadline_s
@@ -150,6 +160,11 @@ class Native:
     async def run_long(self, fn: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run a call of up to minutes (making keys), one at a time; raises as `run` does."""
         return await self._long.run(3600, _translated(fn), *args, **kwargs)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a call that comes now is done soon: few wait before it."""
+        return self._short.inside < SOON * self._threads
 
     def close(self) -> None:
         """End the threads; calls that wait in the queue still run."""

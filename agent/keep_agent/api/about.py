@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
+from dataclasses import asdict
 from functools import cache
 from importlib.metadata import version
 from inspect import getdoc
@@ -13,7 +14,7 @@ from aiohttp import web
 
 from keep_agent.api.auth import TENANT, answer, problem
 from keep_agent.api.ledgers import shown
-from keep_agent.core.machine import START, Command, Expired, Protocol
+from keep_agent.core.machine import NOT_FOR_CALLERS, START, Command, Protocol
 from keep_agent.core.message import Json
 from keep_agent.errors import NotFoundError
 from keep_agent.tenants.tenant import Tenant
@@ -80,6 +81,7 @@ class About:
                 "ledgers": [shown(each) for each in tenant.around.ledgers.status()],
                 "outbox": tenant.outbox.waiting,
                 "dropped": tenant.dropped,
+                "written": asdict(tenant.profile.counts),
                 "event": tenant.profile.last_event,
                 "loop_stall_ms": stall.worst_ms if stall else None,
                 "versions": _versions(),
@@ -108,7 +110,7 @@ def described(family: str, protocol: Protocol[Any]) -> Json:
             "arguments": command.model_json_schema(),
         }
         for name, command in protocol.commands.items()
-        if command is not Expired
+        if command not in NOT_FOR_CALLERS
     }
     return {
         "name": protocol.name,

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from keep_agent.api.auth import TENANT, answer
 from keep_agent.api.requests import Query, Waits, read_body
-from keep_agent.core.machine import ABANDONED, Command, Exchange, Expired, Protocol, exchange_id
+from keep_agent.core.machine import ABANDONED, Command, Exchange, Protocol, exchange_id
 from keep_agent.core.message import Json
 from keep_agent.core.policy import parse_command
 from keep_agent.errors import BadCommandError, NotFoundError
@@ -107,20 +107,27 @@ class Exchanges:
         wanted, thid = query.words("state"), query.text("thid")
         self._check_states(wanted)
         skip, limit = query.count("offset", 0, 10**9), query.count("limit", PAGE, MOST)
-        tags = {"protocol": self._protocol.name}
+        tag, value = self._list(query)
+        found = await tenant.profile.listed(
+            tag, value, skip + limit, keep=lambda x: self._fits(x, wanted, thid)
+        )
+        return answer({"results": [self._shown(x) for x in found[skip:]]})
+
+    def _list(self, query: Query) -> tuple[str, str]:
+        """Return by which tag to page, the one that most likely fits the fewest."""
+        wanted = query.words("state")
         if connection := query.text("connection"):
-            tags["peer"] = connection
-        found: list[Exchange[Any]] = []
-        offset = 0
-        while len(found) < skip + limit:
-            page = await tenant.profile.exchanges(tags, offset=offset, limit=PAGE)
-            found += [
-                x for x in page if (not wanted or x.state in wanted) and thid in {None, x.thid}
-            ]
-            offset += PAGE
-            if len(page) < PAGE:
-                break
-        return answer({"results": [self._shown(x) for x in found[skip : skip + limit]]})
+            return "~peer", connection
+        if len(wanted) == 1:
+            return "~state", f"{self._protocol.name} {min(wanted)}"
+        return "~protocol", self._protocol.name
+
+    def _fits(self, x: Exchange[Any], states: frozenset[str], thid: str | None) -> bool:
+        return (
+            x.protocol == self._protocol.name
+            and (not states or x.state in states)
+            and thid in {None, x.thid}
+        )
 
     # -- which exchange --------------------------------------------------------------------------
 
@@ -164,19 +171,15 @@ class Exchanges:
 
     async def _bound(self, tenant: Tenant, thid: str, connection: str) -> str | None:
         """Find an exchange that began on an invitation, before its connection was there."""
-        tags = {"protocol": self._protocol.name, "peer": connection}
-        for x in await tenant.profile.exchanges(tags, limit=MOST):
-            if x.thid == thid:
+        for x in await tenant.profile.exchanges("thid", thid):
+            if (x.protocol, x.connection or x.peer) == (self._protocol.name, connection):
                 return x.id
         return None
 
     # -- commands and answers --------------------------------------------------------------------
 
     def _command(self, name: str, args: Json) -> Command:
-        command = parse_command(self._protocol, name, args)
-        if isinstance(command, Expired):
-            raise BadCommandError("only time gives this command")
-        return command
+        return parse_command(self._protocol, name, args)
 
     def _check_states(self, wanted: frozenset[str]) -> None:
         unknown = wanted - self._states
@@ -188,16 +191,8 @@ class Exchanges:
         """Tell whether there is anything to wait for; no state means: any change."""
         if x.state in wanted or x.state == ABANDONED:
             return False
-        reached, frontier = {x.state}, [x.state]
-        while frontier:
-            here = frontier.pop()
-            for r in self._protocol.rules:
-                if (r.role, r.at) == (x.role, here):
-                    if not wanted or r.to & wanted:
-                        return True
-                    frontier += r.to - reached
-                    reached |= r.to
-        return False
+        ahead = self._protocol.ahead(x.role, x.state)
+        return any(not wanted or r.to & wanted for r in ahead)
 
     def _shown(self, x: Exchange[Any]) -> Json:
         following = self._next.get((x.role, x.state))

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from keep_agent.core.message import Json, read_json
 from keep_agent.core.policy import in_words
 from keep_agent.errors import BadCommandError, BadMessageError, LocalError
-from keep_agent.store.store import Profile
+from keep_agent.store.profile import Profile
 
 BODY_S = 10.0
 LONGEST_WAIT_S = 120.0

@@ -22,9 +22,8 @@ from keep_agent.core.machine import (
 )
 from keep_agent.core.message import PREFIX, Json, Message, ProblemReport, Thread, TypeUri
 from keep_agent.errors import RefusedError
-from keep_agent.store.rows import Commit, Outgoing, Waiting
+from keep_agent.store.rows import Commit, Outgoing, Waiting, day
 
-ATTACHED = "attached"
 SEEN = "seen"
 MOST_MESSAGES = 100
 """How many messages of a peer one exchange takes."""
@@ -64,6 +63,8 @@ def outcome(
 ) -> Commit:
     """Return all that one step changes.
 
+    A message without a way to its peer is held with its exchange, for an invitation to carry.
+
     Args:
         auto: what the policies of the tenant want run in the new state.
 
@@ -74,7 +75,6 @@ def outcome(
     bodies = [
         _on_wire(protocol, after, m, first=first and not i) for i, m in enumerate(step.send)
     ]
-    held = after.connection is None and step.target is None
     after = replace(
         after,
         seen=_seen(before, event),
@@ -83,36 +83,51 @@ def outcome(
     )
     outbox = tuple(
         Outgoing(
-            name=f"{after.id}.{after.revision}.{i}",
+            name=f"{after.id}.{body['@id']}",
             lane=_lane(protocol, after),
             thid=after.thid,
             body=body,
+            exchange=after.id,
             connection=after.connection,
             target=step.target,
         )
-        for i, body in enumerate(bodies)
-        if not held
-    )
-    attached = (
-        (Put(ATTACHED, after.id, {"message": bodies[0], "peer": after.peer}),)
-        if held and bodies
-        else ()
+        for body in bodies
     )
     return Commit(
-        after=after,
+        exchanges=(after,),
         waiting=_delivery(after, step),
         handled=(event.waited,) if event.waited else (),
-        writes=(*event.writes, *step.writes, *attached, *_seen_apart(after, event)),
+        writes=(*event.writes, *step.writes, *_seen_apart(after, event)),
         outbox=outbox,
         events=(logged(after),),
     )
 
 
-def _delivery(x: Exchange[Any], step: Step[Any]) -> Waiting | None:
+def joined(first: Commit, second: Commit) -> Commit:
+    """Return one commit that does what two do, the second decided on the outcome of the first.
+
+    An exchange that both change keeps the revision that the first was decided on.
+    """
+    exchanges = {x.id: x for x in first.exchanges}
+    for x in second.exchanges:
+        known = exchanges.get(x.id)
+        exchanges[x.id] = replace(x, revision=known.revision) if known else x
+    return Commit(
+        exchanges=tuple(exchanges.values()),
+        waiting=(*first.waiting, *second.waiting),
+        handled=(*first.handled, *second.handled),
+        writes=(*first.writes, *second.writes),
+        outbox=(*first.outbox, *second.outbox),
+        delivered=(*first.delivered, *second.delivered),
+        events=(*first.events, *second.events),
+    )
+
+
+def _delivery(x: Exchange[Any], step: Step[Any]) -> tuple[Waiting, ...]:
     """Put what came attached into the inbox, to be handled like any message of that peer."""
     if step.deliver is None:
-        return None
-    return Waiting(name=f"{x.id}.{x.revision}", arrived=time.time(), **step.deliver)
+        return ()
+    return (Waiting(name=f"{x.id}.{x.revision}", arrived=time.time(), **step.deliver),)
 
 
 def message_type(protocol: Protocol[Any], minor: int, message: Message) -> str:
@@ -158,6 +173,7 @@ def _seen_apart(x: Exchange[Any], event: Event) -> tuple[Write, ...]:
             SEEN,
             seen_name(x, event.what.id),
             {"digest": event.digest, "at": x.created},
+            {"~day": day(x.created)},
             new=True,
         ),
     )

@@ -8,6 +8,7 @@ Errors of peers become problem reports here and nowhere else.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import logging
 import time
@@ -18,12 +19,15 @@ from weakref import WeakValueDictionary
 
 from pydantic import ValidationError
 
-from keep_agent.core.commit import SEEN, Event, body_digest, logged, outcome, seen_name
+from keep_agent.core.commit import SEEN, Event, body_digest, joined, logged, outcome, seen_name
 from keep_agent.core.machine import (
     START,
     Command,
     Exchange,
+    Peer,
     Protocol,
+    Refused,
+    Step,
     Then,
     Write,
     exchange_id,
@@ -36,11 +40,13 @@ from keep_agent.core.message import (
     TypeUri,
     new_id,
 )
-from keep_agent.core.problem_reports import Allowance, abandoned, not_now, report
+from keep_agent.core.policy import parse_command
+from keep_agent.core.problem_reports import Allowance, not_now, report
 from keep_agent.errors import (
     BadCommandError,
     BadMessageError,
     ConflictError,
+    KeepError,
     LocalError,
     OutOfTurnError,
     PeerError,
@@ -48,10 +54,8 @@ from keep_agent.errors import (
     UnavailableError,
     UnknownTypeError,
 )
-from keep_agent.identity.connections import Peer, identify
-from keep_agent.identity.introductions import connectionless
+from keep_agent.store.profile import Profile, drafted
 from keep_agent.store.rows import Commit, Waiting
-from keep_agent.store.store import Profile
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +63,10 @@ TRIES = 3
 EARLY_MOST = 256
 EARLY_MOST_OF_A_PEER = 16
 EARLY_BYTES = 64 << 10
+HELD_S = 1.0
+"""How long a commit waits at the most for the commands that may run in it."""
+MOST_IN_ONE = 4
+"""How many commands of our own side may run in the commit of what led to them."""
 GENERIC = {"notification", "report-problem"}
 """Families whose acks and problem reports speak of an exchange of any family (RFC 0015, 0035)."""
 
@@ -67,22 +75,26 @@ class EarlyError(Exception):
     """The message may be right in a moment: another one of its thread must come first."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Context:
     """All that dispatch needs to know of one tenant.
 
     Attributes:
         protocols: by `family/major`.
         ports: what protocols ask of others, by the name in `Protocol.port`.
-        metadata: what a key of ours is for, by verkey.
+        identify: finds out who sent a message; raises BadEnvelopeError where nobody that may.
+        bind: binds an exchange to whoever wrote first; returns it, and what to write for that.
         auto: the policies: which commands to run in the state that an exchange has reached.
+        has_room: whether a command that a decision leads to may run in the same commit now.
     """
 
     profile: Profile
     protocols: Mapping[str, Protocol[Any]]
     ports: Mapping[str, object]
-    metadata: Callable[[str], Awaitable[Json | None]]
+    identify: Callable[[Received], Awaitable[Peer]]
+    bind: Callable[[Exchange[Any], Peer, Message], tuple[Exchange[Any], tuple[Write, ...]]]
     auto: Callable[[Exchange[Any]], tuple[Then, ...]] = lambda _: ()
+    has_room: Callable[[], bool] = lambda: True
 
 
 class Dispatcher:
@@ -116,7 +128,7 @@ class Dispatcher:
             UnavailableError: it cannot be handled now; the sender should send it again.
         """
         newest = self.profile.last_event
-        peer = await identify(received, self.context.metadata, self.profile)
+        peer = await self.context.identify(received)
         try:
             await self._message(peer, received, waited)
         except EarlyError as error:
@@ -142,7 +154,7 @@ class Dispatcher:
                 if await self._handled(x, message, digest, attempt):
                     await self._forget(waited)
                     return
-                x, writes = _bound(x, peer, message)
+                x, writes = self.context.bind(x, peer, message)
                 event = Event(message, digest, waited=row, writes=writes)
                 try:
                     await self._decide(protocol, x, event)
@@ -203,7 +215,7 @@ class Dispatcher:
             if x is not None:
                 return _owned(x, peer)
         if not first:
-            for x in await self.profile.exchanges({"sent": message.thid}, limit=2):
+            for x in await self.profile.exchanges("sent", message.thid, limit=2):
                 if x.protocol == protocol.name and x.role in roles:
                     return _owned(x, peer)
         return None
@@ -269,27 +281,34 @@ class Dispatcher:
         role = spoken.starts(type(command))
         if role is None:
             raise BadCommandError(f"{command.title()} does not start {protocol}")
+        x = await self._first(spoken, role, command, connection, thid or new_id())
+        async with self.thread(x.thid):
+            known = await self.profile.exchange(x.id) if thid else None
+            return known or await self._decide(spoken, x, Event(command))
+
+    async def _first(
+        self,
+        spoken: Protocol[Any],
+        role: str,
+        command: Command,
+        connection: str | None,
+        thid: str,
+    ) -> Exchange[Any]:
+        """Return an exchange as it is before its first command."""
         record = await self.profile.get("connection", connection) if connection else None
-        thread = thid or new_id()
         peer = connection or command.peer() or new_id()
-        name = exchange_id(protocol, role, thread, peer)
-        async with self.thread(thread):
-            x = await self.profile.exchange(name) if thid else None
-            if x is not None:
-                return x
-            x = Exchange(
-                id=name,
-                protocol=protocol,
-                minor=spoken.minor,
-                role=role,
-                thid=thread,
-                pthid=record["invitation"] if record else None,
-                peer=peer,
-                connection=connection,
-                data=spoken.data(),
-                created=time.time(),
-            )
-            return await self._decide(spoken, x, Event(command))
+        return Exchange(
+            id=exchange_id(spoken.name, role, thid, peer),
+            protocol=spoken.name,
+            minor=spoken.minor,
+            role=role,
+            thid=thid,
+            pthid=record["invitation"] if record else None,
+            peer=peer,
+            connection=connection,
+            data=spoken.data(),
+            created=time.time(),
+        )
 
     async def command(
         self, name: str, command: Command, wait_s: float = 0, ran: Json | None = None
@@ -352,7 +371,7 @@ class Dispatcher:
             after = replace(x, then=left, error=error if error is not None else x.error)
             try:
                 await self._commit(
-                    Commit(after=after, events=(logged(after),) if error else ())
+                    Commit(exchanges=(after,), events=(logged(after),) if error else ())
                 )
             except ConflictError:
                 continue
@@ -364,34 +383,87 @@ class Dispatcher:
     async def _decide(
         self, protocol: Protocol[Any], x: Exchange[Any], event: Event
     ) -> Exchange[Any]:
+        """Decide an event, run what it leads to while there is room, and commit all of it at once."""
+        first = await self._decided(protocol, x, event)
+        whole = await self._with_commands(first)
+        if whole is not first:
+            try:
+                return (await self._commit(whole)).exchange(x.id)
+            except (ConflictError, PeerError):
+                log.info("commands run apart", extra={"id": x.id})  # they are still pending
+        return (await self._commit(first)).exchange(x.id)
+
+    async def _decided(self, protocol: Protocol[Any], x: Exchange[Any], event: Event) -> Commit:
         port = self.context.ports[protocol.port] if protocol.port else None
         try:
             after, step = await protocol.step(x, event.what, port)
         except OutOfTurnError:
             raise
         except PeerError as error:
-            after, step = abandoned(protocol, x, error)
+            after, step = await self._refused(protocol, x, error, port)
         except LocalError as error:
             if isinstance(event.what, Command):
                 raise
             log.warning("no way on", extra={"id": x.id, "reason": str(error)})
-            after, step = abandoned(protocol, x, RefusedError("our side cannot go on"))
+            refusal = RefusedError("our side cannot go on")
+            after, step = await self._refused(protocol, x, refusal, port)
         moved = after.state != x.state or isinstance(event.what, Message)
         auto = self.context.auto(after) if moved else ()
-        commit = outcome(protocol, x, after, step, event, auto)
-        committed = await self._commit(commit)
-        assert committed.after is not None
-        return committed.after
+        return outcome(protocol, x, after, step, event, auto)
+
+    async def _refused(
+        self, protocol: Protocol[Any], x: Exchange[Any], error: PeerError, port: object
+    ) -> tuple[Exchange[Any], Step[Any]]:
+        """Let the table say what a failed check leads to; no row: the error is all."""
+        if (x.role, x.state, Refused) not in protocol.cells:
+            raise error
+        log.warning(
+            "exchange refused", extra={"code": error.code, "id": x.id, "reason": str(error)}
+        )
+        return await protocol.step(x, Refused(code=error.code, reason=str(error)), port)
+
+    async def _with_commands(self, commit: Commit) -> Commit:
+        """Run pending commands on what is decided and not committed yet; what fails stays pending."""
+        try:
+            async with asyncio.timeout(HELD_S):
+                for _ in range(MOST_IN_ONE):
+                    found = _runnable(commit)
+                    if found is None or not self.context.has_room():
+                        break
+                    with drafted(commit):
+                        commit = joined(commit, await self._run(*found))
+        except TimeoutError:
+            log.info("a command takes long", extra={"id": commit.exchanges[0].id})
+        except KeepError as error:
+            log.info("a command runs apart", extra={"reason": str(error)})
+        except Exception:  # it is still pending: whoever runs it then tells what happened
+            log.exception("a command failed")
+        return commit
+
+    async def _run(self, x: Exchange[Any], pending: Json) -> Commit:
+        """Decide a pending command of an exchange that is not committed yet."""
+        protocol = self.context.protocols[pending["protocol"] or x.protocol]
+        command = parse_command(protocol, pending["command"], pending["args"])
+        if pending["protocol"] is None:
+            return await self._decided(protocol, x, Event(command, ran=pending))
+        role = protocol.starts(type(command))
+        if role is None:
+            raise BadCommandError(f"{command.title()} does not start {protocol.name}")
+        thid = thread_for(x, pending)
+        new = await self._first(protocol, role, command, pending["connection"], thid)
+        started = await self._decided(protocol, new, Event(command))
+        left = replace(x, then=tuple(t for t in x.then if t != pending))
+        return joined(started, Commit(exchanges=(left,)))
 
     async def _commit(self, commit: Commit) -> Commit:
         committed = await self.profile.commit(commit)
-        if committed.after is not None:
-            changed = self._changes.pop(committed.after.id, None)
+        for x in committed.exchanges:
+            changed = self._changes.pop(x.id, None)
             if changed is not None:
                 changed.set()
-            self.on_change(committed.after)
-        if committed.waiting is not None:
-            self.on_delivery(committed.waiting)
+            self.on_change(x)
+        for waiting in committed.waiting:
+            self.on_delivery(waiting)
         return committed
 
     def thread(self, thid: str) -> asyncio.Lock:
@@ -424,7 +496,7 @@ class Dispatcher:
         )
         if waiting.name in self.early:
             return
-        await self.profile.commit(Commit(waiting=waiting))
+        await self.profile.commit(Commit(waiting=(waiting,)))
         self.early[waiting.name] = (waiting, peer)
         if self.profile.last_event != newest:  # what it waits for may have come meanwhile
             self.on_delivery(waiting)
@@ -469,15 +541,10 @@ def _owned(x: Exchange[Any], peer: Peer) -> Exchange[Any]:
     return x
 
 
-def _bound(
-    x: Exchange[Any], peer: Peer, message: Message
-) -> tuple[Exchange[Any], tuple[Write, ...]]:
-    """Bind the exchange to whoever wrote first; from then on nobody else may."""
-    made = connectionless(x, peer, message)
-    bound = replace(
-        x,
-        via=peer.via,
-        connection=x.connection or peer.connection or (made.id if made else None),
-        their_key=x.their_key or (None if peer.known else peer.via.sender),
-    )
-    return bound, (made.put(),) if made else ()
+def _runnable(commit: Commit) -> tuple[Exchange[Any], Json] | None:
+    return next(((x, x.then[0]) for x in commit.exchanges if x.then), None)
+
+
+def thread_for(x: Exchange[Any], pending: Json) -> str:
+    """Name the thread of an exchange that a command starts, the same each time it is tried."""
+    return hashlib.sha256(f"{x.id}\0{pending}".encode()).hexdigest()[:32]

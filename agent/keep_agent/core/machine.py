@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Awaitable, Callable, Iterable
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, ClassVar, Generic, Self, TypeVar
@@ -21,6 +23,8 @@ from keep_agent.errors import BadMessageError, OutOfTurnError
 
 START = "start"
 """The state of an exchange that does not exist yet."""
+
+DAY_S = 24 * 3600.0
 
 ABANDONED = "abandoned"
 """The state of an exchange that either side, or time, gave up (the word of RFC 0453 and others)."""
@@ -83,6 +87,22 @@ class ReportProblem(Command):
     comment: str | None = None
 
 
+class Refused(Command):
+    """A check failed on what the peer sent: what a refused message leads to is a row as well.
+
+    Attributes:
+        code: of the problem report.
+        reason: what was wrong, in words.
+    """
+
+    code: str
+    reason: str
+
+
+NOT_FOR_CALLERS = (Expired, Refused)
+"""Events that time and our own checks make; nobody gives them as commands."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Via:
     """How an event reached us; all that a handler may know of the envelope.
@@ -116,6 +136,11 @@ class Exchange(Generic[D]):
         seen: id of each message handled, with a digest of its body.
         sent: ids of the messages that we sent, other than the thread's own.
         then: commands committed with the last step and not run yet.
+        out: messages that are perhaps not delivered yet, as the store keeps them; its own business.
+        by: the process that runs `then`; empty: the only one.
+        number: of the log row with which it was made: the order in which exchanges are listed.
+        due: POSIX time at which it has waited too long; None: it waits for nothing.
+        until: POSIX time until which it is kept; None: it is not at its end.
         error: why it was abandoned or what its last command failed of, in words.
         revision: how often it was committed; compared in every commit.
     """
@@ -134,11 +159,40 @@ class Exchange(Generic[D]):
     seen: dict[str, str] = field(default_factory=dict[str, str])
     sent: tuple[str, ...] = ()
     then: tuple[Json, ...] = ()
+    out: tuple[Json, ...] = ()
+    by: str = ""
+    number: int = 0
+    due: float | None = None
+    until: float | None = None
     error: str | None = None
     revision: int = 0
     created: float = 0.0
     updated: float = 0.0
     via: Via = Via()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peer:
+    """Who sent a message, as far as its envelope proves it.
+
+    Attributes:
+        ids: what exchanges with this peer may be named by, the best first.
+        connection: id of the connection, if there is one.
+        known: the sender's key is the one that the connection is bound to.
+    """
+
+    ids: tuple[str, ...]
+    connection: str | None
+    known: bool
+    via: Via
+
+    def owns(self, x: Exchange[Any]) -> bool:
+        """Tell whether this peer is the one that the exchange is bound to, or may become it."""
+        if x.their_key is not None:
+            return x.their_key == self.via.sender
+        if x.connection is not None:
+            return x.connection == self.connection
+        return x.peer in self.ids
 
 
 def exchange_id(protocol: str, role: str, thid: str, peer: str) -> str:
@@ -180,9 +234,10 @@ class PutKey:
 
 @dataclass(frozen=True, slots=True)
 class Consume:
-    """Use up a single-use invitation; one that is used already rejects the whole step."""
+    """Use up a record that serves once; one that is used already rejects the whole step."""
 
-    invitation: str
+    category: str
+    name: str
 
 
 Write = Put | Delete | PutKey | Consume
@@ -276,12 +331,13 @@ def rule(
 
 
 def abandoning(role: str, states: Iterable[str]) -> tuple[Rule[Any], ...]:
-    """Write the rows by which either side, or time, ends an exchange in any of these states."""
+    """Write the rows by which either side, a failed check or time ends an exchange in these states."""
     rows: list[Rule[Any]] = []
     for at in states:
         rows += (
             rule(role, at, ProblemReport, ABANDONED, _their_problem),
             rule(role, at, ReportProblem, ABANDONED, _our_problem),
+            rule(role, at, Refused, ABANDONED, _refuse),
             rule(role, at, Expired, ABANDONED, _expire),
         )
     return tuple(rows)
@@ -294,6 +350,10 @@ async def _their_problem(_x: Exchange[Any], report: ProblemReport, _: Any) -> St
 async def _our_problem(_x: Exchange[Any], cmd: ReportProblem, _: Any) -> Step[Any]:
     report = ProblemReport.of(cmd.code, cmd.comment)
     return Step(ABANDONED, send=(report,), error=cmd.comment or cmd.code)
+
+
+async def _refuse(_x: Exchange[Any], cmd: Refused, _: Any) -> Step[Any]:
+    return Step(ABANDONED, send=(ProblemReport.of(cmd.code, cmd.reason),), error=cmd.reason)
 
 
 async def _expire(_x: Exchange[Any], _cmd: Expired, _: Any) -> Step[Any]:
@@ -385,7 +445,7 @@ class Protocol(Generic[S]):
                 for r in self.rules
                 if (r.role, r.at) == (role, state)
                 and issubclass(r.on, Command)
-                and r.on is not Expired
+                and r.on not in NOT_FOR_CALLERS
             )
         )
 
@@ -401,19 +461,20 @@ class Protocol(Generic[S]):
             )
         )
 
+    def ahead(self, role: str, state: str) -> Iterator[Rule[S]]:
+        """Yield every row that can still come from this state on, nearest first."""
+        reached, frontier = {state}, deque([state])
+        while frontier:
+            here = frontier.popleft()
+            for r in self.rules:
+                if (r.role, r.at) == (role, here):
+                    yield r
+                    frontier += r.to - reached
+                    reached |= r.to
+
     def may_come(self, role: str, state: str, on: type[Any]) -> bool:
         """Tell whether the table leads from this state to one that expects this event."""
-        reached, frontier = {state}, [state]
-        while frontier:
-            here = frontier.pop()
-            for r in self.rules:
-                if (r.role, r.at) != (role, here):
-                    continue
-                if r.on is on:
-                    return True
-                frontier += r.to - reached
-                reached |= r.to
-        return False
+        return any(r.on is on for r in self.ahead(role, state))
 
     async def step(
         self, x: Exchange[Any], event: object, port: S
@@ -441,8 +502,18 @@ class Protocol(Generic[S]):
             minor=x.minor if step.minor is None else step.minor,
             error=step.error,
             then=(),
+            due=self._due(x.role, step.to),
+            until=self._until(x.role, step.to),
         )
         return after, step
+
+    def _due(self, role: str, state: str) -> float | None:
+        if self.expires_s is None or (role, state, Expired) not in self.cells:
+            return None
+        return time.time() + self.expires_s
+
+    def _until(self, role: str, state: str) -> float | None:
+        return time.time() + self.keep_days * DAY_S if self.final(role, state) else None
 
     def mermaid(self, role: str) -> str:
         """Draw one role's half of the table; Mermaid takes no hyphen in the id of a state."""

@@ -7,9 +7,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from keep_agent.core.machine import Command, Exchange, Expired, Protocol, Put, Then
+from keep_agent.core.machine import NOT_FOR_CALLERS, Command, Exchange, Protocol, Put, Then
 from keep_agent.errors import BadCommandError
-from keep_agent.store.store import Profile
+from keep_agent.store.profile import Profile
 
 POLICY = "policy"
 
@@ -105,8 +105,10 @@ def parse_command(protocol: Protocol[Any], name: str, args: Mapping[str, Any]) -
         BadCommandError: the protocol has no such command, or the arguments do not fit it.
     """
     model = protocol.commands.get(name)
-    if model is None:
-        known = ", ".join(sorted(set(protocol.commands) - {Expired.title()}))
+    if model is None or model in NOT_FOR_CALLERS:
+        known = ", ".join(
+            sorted(n for n, c in protocol.commands.items() if c not in NOT_FOR_CALLERS)
+        )
         raise BadCommandError(f"{protocol.name} has no command {name!r}; it has: {known}")
     try:
         return model.model_validate(args)

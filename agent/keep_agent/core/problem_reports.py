@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from keep_agent.core.commit import message_type
-from keep_agent.core.machine import ABANDONED, Command, Exchange, Protocol, Step
+from keep_agent.core.machine import Command, Exchange, Peer, Protocol
 from keep_agent.core.message import PREFIX, Json, Message, ProblemReport, Thread, TypeUri
 from keep_agent.errors import BadMessageError, NotFoundError, NotNowError, PeerError
-from keep_agent.identity.connections import Peer
 from keep_agent.store.rows import Outgoing
-
-log = logging.getLogger(__name__)
 
 REPORTS_IN_A_ROW = 10
 REPORTS_PER_S = 1.0
@@ -67,20 +63,6 @@ def report(
         body=wire,
         connection=peer.connection,
     )
-
-
-def abandoned(
-    protocol: Protocol[Any], x: Exchange[Any], error: PeerError
-) -> tuple[Exchange[Any], Step[Any]]:
-    """End an exchange whose peer broke one of our checks; a new one is not even made."""
-    if (x.role, x.state, ProblemReport) not in protocol.cells:
-        raise error
-    log.warning(
-        "exchange refused", extra={"code": error.code, "id": x.id, "reason": str(error)}
-    )
-    words = str(error)
-    step: Step[Any] = Step(ABANDONED, send=(ProblemReport.of(error.code, words),), error=words)
-    return replace(x, state=ABANDONED, error=words, then=()), step
 
 
 def not_now(

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import heapq
 import logging
 import time
 from collections.abc import Coroutine
 from typing import Any
 
-from keep_agent.core.dispatch import Dispatcher
+from keep_agent.core.dispatch import Dispatcher, thread_for
 from keep_agent.core.machine import Exchange, Expired, ReportProblem
 from keep_agent.core.message import Json, Received
 from keep_agent.core.policy import parse_command
@@ -24,13 +23,12 @@ EARLY_S = 30.0
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
 TICK_S = 1.0
-PAGE = 100
-PAGE_PAUSE_S = 0.2
+HOUR_S = 3600.0
 STALE_MOST = 1024
 """How many deadlines that no longer hold are carried along before they are thrown out."""
 
 
-class Later:
+class Scheduler:
     """Runs what the exchanges of one tenant have pending; after a restart, what was left."""
 
     def __init__(self, dispatcher: Dispatcher) -> None:
@@ -41,6 +39,7 @@ class Later:
         self._tasks: asyncio.TaskGroup | None = None
         self._deadlines: list[tuple[float, str, int]] = []
         self._awaiting: dict[str, int] = {}
+        self._ahead_until = 0.0
         self._under_way: set[tuple[str, str]] = set()
 
     async def run(self) -> None:
@@ -64,6 +63,8 @@ class Later:
         for pending in x.then:
             self._start(x.id, pending)
         self._watch(x)
+        if not self._dispatcher.early:
+            return
         peers = {x.connection, x.peer}
         for waiting, peer in list(self._dispatcher.early.values()):
             if peers.intersection(peer.ids):
@@ -126,7 +127,7 @@ class Later:
             if pending["protocol"] is None:
                 await self._dispatcher.command(name, command, ran=pending)
                 return
-            thid = _thread_for(x, pending)
+            thid = thread_for(x, pending)
             await self._dispatcher.start(target, command, pending["connection"], thid)
             await self._dispatcher.note(name, None, pending)
         except LocalError as error:
@@ -169,35 +170,25 @@ class Later:
     # -- time ------------------------------------------------------------------------------------
 
     async def _resume(self) -> None:
-        for x in await self._profile.exchanges({"then": "1"}, limit=100_000):
+        for x in await self._profile.pending():
             self.follow(x)
         for waiting in await self._profile.inbox():
             self.deliver(waiting)
-        self._spawn(self._follow_open(), "deadlines")
+        await self._look_ahead()
 
-    async def _follow_open(self) -> None:
-        """Find the deadlines of exchanges that an earlier process left, without hurry."""
-        for protocol in self._protocols.values():
-            offset = 0
-            while protocol.expires_s is not None:
-                page = await self._profile.exchanges(
-                    {"protocol": protocol.name}, offset=offset, limit=PAGE
-                )
-                for x in page:
-                    self.follow(x)
-                if len(page) < PAGE:
-                    break
-                offset += PAGE
-                await asyncio.sleep(PAGE_PAUSE_S)
+    async def _look_ahead(self) -> None:
+        """Take up the deadlines of this hour and the next one; those after them are in the store alone."""
+        self._ahead_until = time.time() + HOUR_S
+        for x in await self._profile.due(self._ahead_until):
+            self._watch(x)
 
     def _watch(self, x: Exchange[Any]) -> None:
         """Remember until when an exchange waits; an earlier deadline of it no longer holds."""
-        protocol = self._protocols[x.protocol]
-        if protocol.expires_s is None or (x.role, x.state, Expired) not in protocol.cells:
+        if x.due is None or x.due > self._ahead_until + HOUR_S:
             self._awaiting.pop(x.id, None)
             return
         self._awaiting[x.id] = x.revision
-        heapq.heappush(self._deadlines, (x.updated + protocol.expires_s, x.id, x.revision))
+        heapq.heappush(self._deadlines, (x.due, x.id, x.revision))
         if len(self._deadlines) > 2 * len(self._awaiting) + STALE_MOST:
             self._deadlines = [d for d in self._deadlines if self._awaiting.get(d[1]) == d[2]]
             heapq.heapify(self._deadlines)
@@ -205,6 +196,8 @@ class Later:
     async def tick(self) -> None:
         """Take note of the time: early messages that stay early, exchanges that waited too long."""
         now = time.time()
+        if now > self._ahead_until:
+            await self._look_ahead()
         for waiting, _ in list(self._dispatcher.early.values()):
             if now - waiting.arrived > EARLY_S:
                 self.deliver(waiting)
@@ -231,9 +224,3 @@ async def _apart(work: Coroutine[Any, Any, None], name: str) -> None:
         await work
     except Exception:  # the top of this task
         log.exception("work failed", extra={"task": name})
-
-
-def _thread_for(x: Exchange[Any], pending: Json) -> str:
-    """Name the thread of a follow-up exchange, the same each time it is tried."""
-    parts = f"{x.id}\0{pending}".encode()
-    return hashlib.sha256(parts).hexdigest()[:32]

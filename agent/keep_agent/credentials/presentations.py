@@ -14,7 +14,7 @@ from keep_agent.credentials.ledger_objects import Objects, alike, bare
 from keep_agent.credentials.wallet import CREDENTIAL, HAS, blaming, link_secret, schema_parts
 from keep_agent.errors import BadCommandError, RefusedError
 from keep_agent.protocols.present_proof_2 import Verdict
-from keep_agent.store.store import Profile
+from keep_agent.store.profile import Profile
 from keep_zkp import errors as zkp
 from keep_zkp.holder import Chosen, create_presentation
 from keep_zkp.native import Scope

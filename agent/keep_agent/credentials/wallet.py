@@ -22,8 +22,8 @@ from keep_agent.errors import (
     UnavailableError,
 )
 from keep_agent.protocols.issue_credential_2 import Made, Values
+from keep_agent.store.profile import Profile
 from keep_agent.store.rows import Commit
-from keep_agent.store.store import Profile
 from keep_ledger.errors import BadIdError
 from keep_ledger.identifiers import SchemaId
 from keep_ledger.interface import CredDef

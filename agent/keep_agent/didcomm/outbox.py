@@ -23,8 +23,8 @@ from keep_agent.didcomm.envelope import seal
 from keep_agent.errors import ConflictError, KeepError, UnavailableError
 from keep_agent.identity.connections import CONNECTION, Connection
 from keep_agent.identity.keys import Keys
-from keep_agent.store.rows import Commit, Outgoing
-from keep_agent.store.store import Profile
+from keep_agent.store.profile import Profile
+from keep_agent.store.rows import Commit, Outgoing, day
 from keep_agent.transport.egress import (
     Blocked,
     Delivered,
@@ -89,7 +89,7 @@ class Outbox:
     async def run(self) -> None:
         """Deliver until cancelled, first of all what an earlier process left."""
         async with asyncio.TaskGroup() as tasks:
-            left = await self._profile.outbox()
+            left = self._profile.left
             names = {row.name for row in left}
             self._tasks = tasks
             try:
@@ -121,7 +121,7 @@ class Outbox:
 
     def heard(self, connection: str | None, thid: str) -> None:
         """Note that something new came in on a thread: what was perhaps delivered was."""
-        self._profile.discard(list(self._doubts.pop((connection, thid), ())))
+        self._profile.delivered(list(self._doubts.pop((connection, thid), ())))
 
     async def _drain(self, name: str, lane: _Lane) -> None:
         while lane.rows:
@@ -148,7 +148,7 @@ class Outbox:
     ) -> None:
         match outcome:
             case Delivered(reply=reply):
-                self._profile.discard([row.name])
+                self._profile.delivered([row.name])
                 if reply is not None:
                     await self._reply(reply)
             case Perhaps():
@@ -246,12 +246,12 @@ class Outbox:
         }
         event = {"type": DEAD, "thid": row.thid, "message": kind, "reason": reason}
         while True:
-            x = await self._profile.exchange(row.name.partition(".")[0])
-            told = replace(x, error=f"a message cannot be delivered: {reason}") if x else None
+            x = await self._profile.exchange(row.exchange) if row.exchange else None
+            told = (replace(x, error=f"a message cannot be delivered: {reason}"),) if x else ()
             burial = Commit(
-                after=told,
+                exchanges=told,
                 delivered=(row.name,),
-                writes=(Put(DEAD, row.name, letter),),
+                writes=(Put(DEAD, row.name, letter, {"~day": day(time.time())}),),
                 events=(event,),
             )
             try:

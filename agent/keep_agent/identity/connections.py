@@ -6,12 +6,12 @@ import time
 import unicodedata
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Self, cast
+from typing import Literal, Self, cast
 from typing import Protocol as Port
 
 from pydantic import BaseModel, ConfigDict
 
-from keep_agent.core.machine import ABANDONED, Exchange, Put, PutKey, Target, Via
+from keep_agent.core.machine import ABANDONED, Peer, Put, PutKey, Target, Via
 from keep_agent.core.message import Json, Received
 from keep_agent.errors import BadEnvelopeError
 
@@ -213,30 +213,6 @@ class Acquaintances(Port):
             NotFoundError: there is none.
         """
         ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Peer:
-    """Who sent a message, as far as its envelope proves it.
-
-    Attributes:
-        ids: what exchanges with this peer may be named by, the best first.
-        connection: id of the connection, if there is one.
-        known: the sender's key is the one that the connection is bound to.
-    """
-
-    ids: tuple[str, ...]
-    connection: str | None
-    known: bool
-    via: Via
-
-    def owns(self, x: Exchange[Any]) -> bool:
-        """Tell whether this peer is the one that the exchange is bound to, or may become it."""
-        if x.their_key is not None:
-            return x.their_key == self.via.sender
-        if x.connection is not None:
-            return x.connection == self.connection
-        return x.peer in self.ids
 
 
 class Records(Port):

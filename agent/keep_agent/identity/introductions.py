@@ -5,11 +5,11 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast
 from typing import Protocol as Port
 
-from keep_agent.core.commit import ATTACHED
-from keep_agent.core.machine import START, Exchange, Protocol, PutKey
+from keep_agent.core.machine import START, Exchange, Peer, Protocol, PutKey, Write
 from keep_agent.core.message import (
     Attachment,
     AttachmentData,
@@ -29,7 +29,6 @@ from keep_agent.identity.connections import (
     Connection,
     InvitationRecord,
     NewDid,
-    Peer,
 )
 from keep_agent.identity.dids import (
     Did,
@@ -62,6 +61,10 @@ class Records(Port):
 
     async def fetch(self, category: str, name: str) -> Json | None:
         """Return a record, or None."""
+        ...
+
+    async def exchange(self, name: str) -> Exchange[Any] | None:
+        """Return an exchange, or None."""
         ...
 
     async def find(
@@ -146,10 +149,11 @@ class Introductions:
         Raises:
             NotFoundError: there is no such exchange, or it has its peer already.
         """
-        record = await self._records.fetch(ATTACHED, exchange)
-        if record is None:
+        x = await self._records.exchange(exchange)
+        held = next((out for out in x.out if out["connection"] is None), None) if x else None
+        if x is None or x.connection is not None or held is None:
             raise NotFoundError(f"nothing to attach of an exchange {exchange!r}")
-        return record
+        return {"message": held["body"], "peer": x.peer}
 
     # -- keys and DIDs ---------------------------------------------------------------------------
 
@@ -313,6 +317,20 @@ def _address(service: Service, did: str | None) -> Address:
 def _private(did: Did) -> bool:
     """Tell whether a DID has its document from its owner alone: neither in itself nor on a ledger."""
     return did.startswith(("did:peer:1", "did:peer:3", "did:sov:")) or ":" not in did
+
+
+def bind(
+    x: Exchange[Any], peer: Peer, message: Message
+) -> tuple[Exchange[Any], tuple[Write, ...]]:
+    """Bind an exchange to whoever wrote first; from then on nobody else may (see `connectionless`)."""
+    made = connectionless(x, peer, message)
+    bound = replace(
+        x,
+        via=peer.via,
+        connection=x.connection or peer.connection or (made.id if made else None),
+        their_key=x.their_key or (None if peer.known else peer.via.sender),
+    )
+    return bound, (made.put(),) if made else ()
 
 
 def connectionless(x: Exchange[Any], peer: Peer, message: Message) -> Connection | None:

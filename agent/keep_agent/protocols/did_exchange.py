@@ -18,6 +18,7 @@ from keep_agent.core.machine import (
     Exchange,
     Expired,
     Protocol,
+    Refused,
     ReportProblem,
     Role,
     Rule,
@@ -28,6 +29,7 @@ from keep_agent.core.machine import (
 from keep_agent.core.message import Attachment, Id, Json, Message, ProblemReport, Thread
 from keep_agent.errors import NotNowError, PeerError, RefusedError
 from keep_agent.identity.connections import (
+    INVITATION,
     Acquaintances,
     Address,
     Connection,
@@ -207,7 +209,9 @@ async def keep_request(x: X, request: Request, port: Handshake) -> Out:
         label=label,
         created=x.created,
     ).at(address)
-    used: tuple[Write, ...] = () if invitation.multi_use else (Consume(invitation.id),)
+    used: tuple[Write, ...] = (
+        () if invitation.multi_use else (Consume(INVITATION, invitation.id),)
+    )
     data = x.data.but(
         invitation_key=invitation.key,
         label=label,
@@ -271,6 +275,12 @@ async def report_problem(x: X, cmd: ReportProblem, port: Handshake) -> Out:
     code = _NOT_ACCEPTED[x.role] if cmd.code == "abandoned" else cmd.code
     problem = ProblemReport.of(code, cmd.comment)
     return _abandoned(await port.connection(x.id), cmd.comment or code, (problem,))
+
+
+async def refuse(x: X, cmd: Refused, port: Handshake) -> Out:
+    """End it where a check failed on what the peer sent."""
+    problem = ProblemReport.of(cmd.code, cmd.reason)
+    return _abandoned(await port.connection(x.id), cmd.reason, (problem,))
 
 
 async def expire(x: X, _cmd: Expired, port: Handshake) -> Out:
@@ -349,6 +359,7 @@ _Do = Callable[[X, Any, Handshake], Awaitable[Out]]
 _ENDS: tuple[tuple[type[Any], _Do], ...] = (
     (ProblemReport, hear_problem),
     (ReportProblem, report_problem),
+    (Refused, refuse),
     (Expired, expire),
 )
 

@@ -55,6 +55,7 @@ from keep_agent.errors import (
 )
 from keep_agent.identity.connections import (
     CONNECTIONLESS,
+    INVITATION,
     Acquaintances,
     Address,
     Connection,
@@ -314,7 +315,7 @@ async def take_reuse(x: X, reuse: HandshakeReuse, port: Reception) -> Out:
         raise RefusedError("this invitation is used up", "e.p.req.used")
     assert x.connection is not None
     connection = await port.connection(x.connection)
-    writes: list[Write] = [] if invitation.multi_use else [Consume(invitation.id)]
+    writes: list[Write] = [] if invitation.multi_use else [Consume(INVITATION, invitation.id)]
     new = invitation.id not in {connection.invitation, *connection.reused}
     if new and connection.state == "completed":  # else DID exchange still writes this record
         reused = (*connection.reused, invitation.id)[-MOST:]

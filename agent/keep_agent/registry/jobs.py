@@ -20,8 +20,8 @@ from keep_agent.core.machine import Put, Write
 from keep_agent.core.message import Json, new_id
 from keep_agent.errors import BadCommandError, KeepError, LocalError
 from keep_agent.identity.keys import Keys
+from keep_agent.store.profile import Profile
 from keep_agent.store.rows import Commit
-from keep_agent.store.store import Profile
 from keep_ledger.errors import LedgerError, LedgerUnavailableError
 from keep_ledger.interface import (
     Failed,

@@ -12,10 +12,10 @@ from typing import Any
 from keep_agent.core.dispatch import Context, Dispatcher
 from keep_agent.core.features import OurFeatures
 from keep_agent.core.loop_monitor import Stall
-from keep_agent.core.machine import Protocol
-from keep_agent.core.message import Json
+from keep_agent.core.machine import Peer, Protocol
+from keep_agent.core.message import Json, Received
 from keep_agent.core.policy import Policies
-from keep_agent.core.scheduler import Later
+from keep_agent.core.scheduler import Scheduler
 from keep_agent.credentials.cred_def_keys import make_keys, store_keys
 from keep_agent.credentials.ledger_objects import Objects
 from keep_agent.credentials.presentations import Prover
@@ -23,13 +23,14 @@ from keep_agent.credentials.wallet import Wallet, make_link_secret
 from keep_agent.didcomm.envelope import ForwardedElsewhereError, unpack
 from keep_agent.didcomm.outbox import Carrier, Outbox
 from keep_agent.errors import UnavailableError
+from keep_agent.identity.connections import identify
 from keep_agent.identity.dids import Did, DidDocument, Resolver, read_document
-from keep_agent.identity.introductions import Introductions
+from keep_agent.identity.introductions import Introductions, bind
 from keep_agent.identity.keys import Keys, did_key
 from keep_agent.registry.commands import Desk
 from keep_agent.registry.jobs import Jobs
+from keep_agent.store.profile import Profile
 from keep_agent.store.rows import Commit
-from keep_agent.store.store import Profile
 from keep_agent.store.sweep import sweep
 from keep_ledger.errors import LedgerError, LedgerUnavailableError
 from keep_ledger.plugins import Ledgers
@@ -89,15 +90,17 @@ class Tenant:
             profile=profile,
             protocols=around.protocols,
             ports=self._ports(),
-            metadata=self._metadata,
+            identify=self._identify,
+            bind=bind,
             auto=self.policies.commands,
+            has_room=lambda: around.native.has_room,
         )
         self.dispatcher = Dispatcher(context)
         self.outbox = Outbox(profile, self.keys, around.carrier, self.receive)
-        self.later = Later(self.dispatcher)
-        self.dispatcher.on_change = self.later.follow
+        self.scheduler = Scheduler(self.dispatcher)
+        self.dispatcher.on_change = self.scheduler.follow
         self.dispatcher.on_message = self.outbox.heard
-        self.dispatcher.on_delivery = self.later.deliver
+        self.dispatcher.on_delivery = self.scheduler.deliver
         profile.on_commit = self._committed
 
     @classmethod
@@ -111,8 +114,9 @@ class Tenant:
     async def run(self) -> None:
         """Work until cancelled."""
         async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.profile.run(), name=f"{self.name} deliveries")
             tasks.create_task(self.outbox.run(), name=f"{self.name} outbox")
-            tasks.create_task(self.later.run(), name=f"{self.name} later")
+            tasks.create_task(self.scheduler.run(), name=f"{self.name} scheduler")
             tasks.create_task(self.jobs.run(), name=f"{self.name} jobs")
             tasks.create_task(self._sweep(), name=f"{self.name} sweeper")
 
@@ -148,12 +152,15 @@ class Tenant:
             "proofs": self.prover,
         }
 
+    async def _identify(self, received: Received) -> Peer:
+        return await identify(received, self._metadata, self.profile)
+
     async def _metadata(self, verkey: str) -> Json | None:
         key = await self.keys.load(verkey)
         return key.metadata if key else None
 
     def _committed(self, commit: Commit) -> None:
-        self.outbox.take(commit.outbox)
+        self.outbox.take(row for row in commit.outbox if not row.held)
 
     async def _ask_ledger(self, did: str) -> DidDocument | None:
         """Make the document of a DID on a ledger out of what its ledger proves."""
@@ -184,5 +191,5 @@ class Tenant:
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_EVERY_S)
-            swept = await sweep(self.profile, self.around.protocols, self.around.seen_days)
+            swept = await sweep(self.profile, self.around.seen_days)
             log.info("swept", extra={"rows": swept, "tenant": self.name})

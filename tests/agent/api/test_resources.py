@@ -122,7 +122,9 @@ async def test_protocols_describe_themselves(alice: Agent) -> None:
     assert (command["starts"], command["path"]) == ("sender", "/v1/trust-ping")
     assert "comment" in command["arguments"]["properties"]
     assert "start --> waiting: send-ping" in ping["mermaid"]["sender"]
-    assert {"role": "receiver", "at": "start", "on": "ping", "to": ["stateless"]} in ping["table"]
+    assert {"role": "receiver", "at": "start", "on": "ping", "to": ["stateless"]} in ping[
+        "table"
+    ]
     assert "expired" not in ping["commands"]
 
 

@@ -26,21 +26,23 @@ from toy import (
 )
 
 from keep_agent.core.dispatch import Context, Dispatcher
-from keep_agent.core.machine import ABANDONED, Exchange, Expired, Then, Via, exchange_id
+from keep_agent.core.machine import ABANDONED, Exchange, Expired, Peer, Then, Via, exchange_id
 from keep_agent.core.message import Json, ProblemReport, Received
-from keep_agent.core.scheduler import EARLY_S, Later
+from keep_agent.core.scheduler import EARLY_S, Scheduler
 from keep_agent.errors import (
     BadCommandError,
     BadEnvelopeError,
+    ConflictError,
     LocalError,
     NotFoundError,
     NotNowError,
     PeerError,
     UnavailableError,
 )
-from keep_agent.identity.connections import Connection, Peer
+from keep_agent.identity.connections import Connection, identify
+from keep_agent.identity.introductions import bind
+from keep_agent.store.profile import Profile
 from keep_agent.store.rows import Commit, Waiting
-from keep_agent.store.store import Profile
 
 BOB = "bobs key"
 MALLORY = "mallorys key"
@@ -51,18 +53,22 @@ class Door:
 
     def __init__(self, profile: Profile) -> None:
         self.profile = profile
+        self.store = profile._store
         self.port = Likes()
         self.auto: tuple[Then, ...] = ()
+        self.room = True
         context = Context(
             profile=profile,
             protocols={TOY.name: TOY},
             ports={"door": self.port},
-            metadata=self.metadata,
+            identify=lambda received: identify(received, self.metadata, profile),
+            bind=bind,
             auto=lambda x: self.auto if x.state == State.HEARD else (),
+            has_room=lambda: self.room,
         )
         self.dispatcher = Dispatcher(context)
-        self.later = Later(self.dispatcher)
-        self.dispatcher.on_change = self.later.follow
+        self.scheduler = Scheduler(self.dispatcher)
+        self.dispatcher.on_change = self.scheduler.follow
 
     async def metadata(self, verkey: str) -> Json | None:
         return {"connection": verkey.removeprefix("key of ")}
@@ -71,7 +77,7 @@ class Door:
         await self.dispatcher.receive(Received(body, sender, f"key of {connection}"))
 
     async def sent(self) -> list[Json]:
-        return [row.body for row in await self.profile.outbox()]
+        return [row.body for row in self.profile.deliveries.fresh]
 
     async def until(self, holds: Callable[[Exchange[Any]], bool]) -> Exchange[Any]:
         """Return the exchange as soon as something holds of it."""
@@ -88,7 +94,7 @@ class Door:
                 await asyncio.sleep(0)
 
     async def only(self) -> Exchange[Any]:
-        (x,) = await self.profile.exchanges({"protocol": TOY.name})
+        (x,) = await self.profile.listed("~protocol", TOY.name, 1000)
         return x
 
 
@@ -103,7 +109,7 @@ async def door(tmp_path: Path) -> AsyncIterator[Door]:
             )  # fmt: skip
             await profile.commit(Commit(writes=(connection.put(),)))
         door = Door(profile)
-        running = asyncio.create_task(door.later.run())
+        running = asyncio.create_task(door.scheduler.run())
         await asyncio.sleep(0)
         yield door
         running.cancel()
@@ -149,7 +155,7 @@ async def test_sec_e_03_a_replayed_message_has_no_effect(door: Door) -> None:
 
 async def test_sec_e_03_a_replay_after_a_restart_has_no_effect(door: Door) -> None:
     await door.get(KNOCK)
-    door.profile._forget_all()
+    door.profile.forget_all()
     await door.get(KNOCK)
     assert len(await door.profile.events(0)) == 1
 
@@ -188,13 +194,13 @@ async def test_another_content_under_a_known_id_is_refused(door: Door) -> None:
 async def test_sec_e_01_a_key_that_is_not_the_peers_is_refused(door: Door) -> None:
     with pytest.raises(BadEnvelopeError):
         await door.get(KNOCK, sender=MALLORY)
-    assert await door.profile.exchanges({"protocol": TOY.name}) == []
+    assert await door.profile.listed("~protocol", TOY.name, 1000) == []
 
 
 async def test_sec_e_02_an_anonymous_message_is_refused(door: Door) -> None:
     with pytest.raises(BadEnvelopeError):
         await door.get(KNOCK, sender=None)
-    assert await door.profile.exchanges({"protocol": TOY.name}) == []
+    assert await door.profile.listed("~protocol", TOY.name, 1000) == []
 
 
 async def test_sec_e_09_a_thread_of_somebody_else_is_not_reached(door: Door) -> None:
@@ -288,7 +294,7 @@ async def test_what_breaks_a_rule_is_reported_and_changes_nothing(
     (report,) = await door.sent()
     assert report["description"]["code"] == code
     assert report["~thread"] == {"thid": "k1"}
-    assert await door.profile.exchanges({"protocol": TOY.name}) == []
+    assert await door.profile.listed("~protocol", TOY.name, 1000) == []
 
 
 @pytest.mark.parametrize(
@@ -340,7 +346,7 @@ async def test_our_own_refusal_of_a_message_is_told_to_its_sender(
     await door.get(KNOCK)
     (report,) = await door.sent()
     assert "4711" not in str(report)
-    assert await door.profile.exchanges({"protocol": TOY.name}) == []
+    assert await door.profile.listed("~protocol", TOY.name, 1000) == []
 
 
 async def test_commands_that_cannot_be_say_why(door: Door) -> None:
@@ -413,17 +419,79 @@ async def test_a_policy_that_fails_says_so(door: Door, fail: str, state: str) ->
     assert x.state == state
 
 
+async def test_a_message_and_what_a_policy_runs_on_it_are_one_commit(door: Door) -> None:
+    door.auto = (Then(SendOpen()),)
+    before = replace(door.store.counts)
+    await door.get(KNOCK)
+    x = await door.only()
+    assert (x.state, x.revision, x.then) == (State.OPENED, 1, ())
+    assert [e["state"] for e in await door.profile.events(0)] == ["heard", "opened"]
+    assert len(await door.sent()) == 1
+    assert door.store.counts.transactions == before.transactions + 1
+    assert door.store.counts.rows == before.rows + 3  # exchange, guest, log
+
+
+async def test_what_starts_another_exchange_is_in_the_same_commit(door: Door) -> None:
+    door.auto = (Then(SendKnock(), protocol=TOY.name, connection="c"),)
+    before = door.store.counts.transactions
+    await door.get(KNOCK)
+    states = {x.state for x in await door.profile.listed("~protocol", TOY.name, 9)}
+    assert states == {State.HEARD, State.KNOCKED}
+    assert door.store.counts.transactions == before + 1
+
+
+@pytest.mark.parametrize("fail", ["local", "bug"])
+async def test_a_command_that_fails_in_the_same_commit_does_not_take_the_message_along(
+    door: Door, fail: str
+) -> None:
+    door.auto = (Then(SendOpen(fail=fail)),)
+    await door.get(KNOCK)
+    heard, *_ = await door.profile.events(0)
+    assert heard["state"] == State.HEARD
+    x = await door.until(lambda x: not x.then and x.error is not None)
+    assert x.state == (State.HEARD if fail == "local" else ABANDONED)
+
+
+async def test_a_command_that_takes_long_is_not_waited_for(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("keep_agent.core.dispatch.HELD_S", 0.01)
+    door.auto = (Then(SendOpen(fail="slow")),)
+    await door.get(KNOCK)
+    assert (await door.profile.events(0))[0]["state"] == State.HEARD
+    x = await door.until(lambda x: x.state == State.OPENED)
+    assert x.revision == 2
+
+
+async def test_a_commit_that_loses_a_race_is_made_again_without_the_commands(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    door.auto = (Then(SendOpen()),)
+    real, tried = door.profile.commit, list[Commit]()
+
+    async def lose_first(commit: Commit) -> Commit:
+        tried.append(commit)
+        if len(tried) == 1:
+            raise ConflictError("lost")
+        return await real(commit)
+
+    monkeypatch.setattr(door.profile, "commit", lose_first)
+    await door.get(KNOCK)
+    assert [len(commit.events) for commit in tried[:2]] == [2, 1]
+    await door.until(lambda x: x.state == State.OPENED)
+
+
 async def test_what_was_pending_at_the_end_runs_at_the_start(tmp_path: Path) -> None:
     path = tmp_path / "agent.db"
     async with opened(path) as store:
         door = Door(await store.profile("main"))
-        door.auto = (Then(SendOpen()),)
+        door.auto, door.room = (Then(SendOpen()),), False
         await door.profile.commit(Commit(writes=(_bob().put(),)))
-        await door.get(KNOCK)  # nothing runs `later` here
+        await door.get(KNOCK)  # nothing runs the scheduler here
         assert (await door.only()).then
     async with opened(path) as store:
         door = Door(await store.profile("main"))
-        running = asyncio.create_task(door.later.run())
+        running = asyncio.create_task(door.scheduler.run())
         await door.until(lambda x: x.state == State.OPENED)
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
@@ -455,7 +523,7 @@ async def test_an_early_message_whose_turn_never_comes_is_reported(
     await door.get(ToyAck.model_validate({"@id": "a1", "~thread": {"thid": "k1"}}).wire())
     late = time.time() + EARLY_S + 1
     monkeypatch.setattr("keep_agent.core.scheduler.time.time", lambda: late)
-    await door.later.tick()
+    await door.scheduler.tick()
     await door.emptied()
     assert (await door.only()).state == State.HEARD
     assert await door.sent() == []  # nobody answers an ack
@@ -497,7 +565,7 @@ async def test_an_early_message_that_was_sent_again_in_turn_leaves_the_inbox(
         await door.get(ack)
         assert (await door.only()).state == State.DONE
         assert len(await door.profile.inbox()) == 1
-        running = asyncio.create_task(door.later.run())
+        running = asyncio.create_task(door.scheduler.run())
         await door.emptied()
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
@@ -559,13 +627,13 @@ async def test_a_store_that_fails_for_a_while_ends_nothing(
             "keep_agent.core.scheduler.time.time", lambda: x.updated + 7 * 24 * 3600.0
         )
         unreadable = {"@type": "nonsense", "@id": "n"}
-        door.later.deliver(Waiting("w", unreadable, BOB, "key of c", 0.0))
-        door.later._start(x.id, {"command": "send-open", "args": {}, "protocol": None})
-        await door.later.tick()
+        door.scheduler.deliver(Waiting("w", unreadable, BOB, "key of c", 0.0))
+        door.scheduler._start(x.id, {"command": "send-open", "args": {}, "protocol": None})
+        await door.scheduler.tick()
         while failures < 6:  # noqa: ASYNC110 - a fake sets no event
             await asyncio.sleep(0.01)
     await asyncio.sleep(0.05)
-    assert door.later._tasks is not None
+    assert door.scheduler._tasks is not None
     await door.get({**KNOCK, "@id": "k2"})
 
 
@@ -580,6 +648,7 @@ async def test_a_bug_in_what_follows_is_noted_and_not_tried_for_ever(
         raise RuntimeError("a bug")
 
     monkeypatch.setattr(door.dispatcher, "start", bug)
+    door.room = False
     door.auto = (Then(SendKnock(), protocol=TOY.name, connection="c"),)
     await door.get(KNOCK)
     x = await door.until(lambda x: not x.then)
@@ -591,7 +660,7 @@ async def test_a_pending_command_that_is_asked_for_again_runs_again(
 ) -> None:
     """The state that a command led to wants the same command: it is not taken for the first."""
     runs = 0
-    real = door.later._once
+    real = door.scheduler._once
 
     async def twice(name: str, pending: Json) -> None:
         nonlocal runs
@@ -599,7 +668,8 @@ async def test_a_pending_command_that_is_asked_for_again_runs_again(
         if runs > 1:
             await real(name, pending)
 
-    monkeypatch.setattr(door.later, "_once", twice)
+    monkeypatch.setattr(door.scheduler, "_once", twice)
+    door.room = False
     door.auto = (Then(SendOpen()),)
     await door.get(KNOCK)
     await door.until(lambda x: x.state == State.OPENED)
@@ -609,10 +679,10 @@ async def test_a_pending_command_that_is_asked_for_again_runs_again(
 async def test_deadlines_that_no_longer_hold_are_thrown_out(door: Door) -> None:
     x = await door.dispatcher.start(TOY.name, SendKnock(), "c")
     for revision in range(5000):
-        door.later.follow(replace(x, revision=revision))
-    assert len(door.later._deadlines) < 1100
-    door.later.follow(replace(x, state=State.DONE))
-    assert x.id not in door.later._awaiting
+        door.scheduler.follow(replace(x, revision=revision))
+    assert len(door.scheduler._deadlines) < 1100
+    door.scheduler.follow(replace(x, state=State.DONE, due=None))
+    assert x.id not in door.scheduler._awaiting
 
 
 async def test_an_exchange_expires(door: Door) -> None:

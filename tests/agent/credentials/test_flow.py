@@ -208,7 +208,7 @@ async def test_sec_p15_a_presentation_from_another_connection_is_refused(town: T
 async def test_sec_p13_a_question_survives_a_restart_and_is_judged_once(town: Town) -> None:
     await town.hold()
     x = await town.ask()
-    town.office.profile._forget_all()
+    town.office.profile.forget_all()
     asked = await at(town.alice, pp.PROTOCOL, x, "request-received")
     await town.alice.command(asked, pp.SendPresentation())
     received = await at(town.office, pp.PROTOCOL, x, "presentation-received")
@@ -226,13 +226,13 @@ async def test_sec_i02_whoever_replays_every_envelope_gets_no_second_credential(
     town: Town,
 ) -> None:
     await town.hold()
-    before = await town.office.profile.exchanges({"protocol": ic.PROTOCOL.name})
+    before = await town.office.profile.listed("~protocol", ic.PROTOCOL.name, 1000)
     sent = len(town.pair.wire.carried)
     for url, packed in list(town.pair.wire.carried):
         await town.pair.wire.arrive(url, packed)
     await town.office.quiet()
     await town.alice.quiet()
-    assert await town.office.profile.exchanges({"protocol": ic.PROTOCOL.name}) == before
+    assert await town.office.profile.listed("~protocol", ic.PROTOCOL.name, 1000) == before
     assert len(await held(town.alice)) == 1
     assert len(town.pair.wire.carried) == 2 * sent
 
@@ -264,7 +264,10 @@ async def test_sec_i07_a_private_key_is_in_nothing_but_its_record(town: Town) ->
     await town.hold()
     private = vectors()["cred_defs"]["licence"]["TEST_ONLY_private"]["value"]["p_key"]
     profile = town.office.profile
-    shown = [x.data.shown() for x in await profile.exchanges({})]
+    shown = [
+        profile.read_exchange(value).data.shown()
+        for _, value in await profile.page("exchange", None, 0, 1000)
+    ]
     rows = [await profile.page(each, None, 0, 1000) for each in ("exchange", "log", CRED_DEF)]
     everything = json.dumps(shown) + str(rows)
     for secret in private.values():

@@ -17,8 +17,9 @@ from keep_agent.didcomm import outbox as module
 from keep_agent.didcomm.outbox import DEAD, Outbox
 from keep_agent.errors import UnavailableError
 from keep_agent.identity.keys import Keys, NewKey
+from keep_agent.store.profile import Profile
 from keep_agent.store.rows import Commit, Outgoing
-from keep_agent.store.store import Profile, Store
+from keep_agent.store.store import Store
 from keep_agent.transport.egress import Delivered, Delivery, Perhaps, Refused, Retry
 
 PERHAPS, AWAY, TAKEN = Perhaps("HTTP 500"), Retry("ClientConnectorError", None), Delivered(None)
@@ -50,7 +51,7 @@ class Post:
         key = NewKey.generate({})
         target = Target(endpoint="http://peer", recipients=(key.verkey,), sender=key.verkey)
         row = Outgoing(
-            "x.1.0", "lane", "thread", {"@id": "1", "@type": "x/y/1.0/z"}, target=target
+            "x.1", "lane", "thread", {"@id": "1", "@type": "x/y/1.0/z"}, "x", target=target
         )
         write = PutKey(key.verkey, key.key, key.metadata)
         await self.profile.commit(Commit(writes=(write,), outbox=(row,)))
@@ -64,7 +65,7 @@ class Post:
     async def gone(self) -> None:
         """Wait until no message is left."""
         async with asyncio.timeout(10):
-            while self.outbox.waiting or await self.profile.outbox():  # noqa: ASYNC110
+            while self.outbox.waiting or self.profile.deliveries.fresh:  # noqa: ASYNC110
                 await asyncio.sleep(0.002)
 
 
@@ -118,7 +119,7 @@ async def test_the_exchange_of_a_dead_letter_says_so(post: Post) -> None:
         id="x", protocol=TOY.name, minor=2, role=Side.GUEST, thid="thread", peer="c",
         data=Memory(), state=State.KNOCKED,
     )  # fmt: skip
-    await post.profile.commit(Commit(after=x))
+    await post.profile.commit(Commit(exchanges=(x,)))
     await post.send(Refused(410))
     await post.gone()
     told = await post.profile.exchange("x")
@@ -167,30 +168,6 @@ async def test_a_reply_that_we_cannot_handle_sends_nothing_again(post: Post) -> 
     await post.send(Delivered(b"reply"))
     await post.gone()
     assert post.peer.posts == 1
-
-
-@pytest.mark.parametrize("read", ["before", "after"])
-async def test_what_is_committed_during_the_start_is_sent_once(
-    post: Post, monkeypatch: pytest.MonkeyPatch, read: str
-) -> None:
-    outbox = Outbox(post.profile, Keys(post.profile.key), post.peer, post.outbox._take_reply)
-    post.profile.on_commit = lambda commit: outbox.take(commit.outbox)
-    real = post.profile.outbox
-
-    async def slow() -> list[Outgoing]:
-        before = await real()
-        await post.send()
-        return before if read == "before" else await real()
-
-    with monkeypatch.context() as start:
-        start.setattr(post.profile, "outbox", slow)
-        pump = asyncio.create_task(outbox.run())
-        await post.posted(1)
-    await post.gone()
-    assert post.peer.posts == 1
-    pump.cancel()
-    with suppress(asyncio.CancelledError):
-        await pump
 
 
 async def test_a_slow_host_does_not_keep_the_others_waiting(

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from agent.paper import Paper, recorded
 
-from keep_agent.core.commit import ATTACHED
 from keep_agent.core.machine import Exchange, Expired, Put
 from keep_agent.core.message import Json, ProblemReport, Thread
 from keep_agent.didcomm.invitation_urls import MAX_INVITATION
@@ -29,7 +28,7 @@ from keep_agent.identity.connections import (
     shown,
 )
 from keep_agent.identity.keys import NewKey, did_key, to_verkey
-from keep_agent.protocols import did_exchange
+from keep_agent.protocols import did_exchange, trust_ping
 from keep_agent.protocols.out_of_band import (
     PROTOCOL,
     Accept,
@@ -41,6 +40,7 @@ from keep_agent.protocols.out_of_band import (
     Side,
     State,
 )
+from keep_agent.store.rows import Outgoing, item
 
 PING = {"@type": "https://didcomm.org/trust_ping/1.0/ping", "@id": "ping-1"}
 
@@ -79,10 +79,17 @@ def meet(alice: Paper, invitation: Json, **more: Any) -> Connection:
     return connection
 
 
+def hold(faber: Paper, name: str, peer: str) -> None:
+    """Let Faber have an exchange whose first message waits for an invitation."""
+    x = replace(faber.new(trust_ping.PROTOCOL, trust_ping.Side.SENDER, peer), id=name)
+    held = item(Outgoing(f"{name}.1", "lane", x.thid, PING, exchange=name))
+    faber.exchanges[name] = replace(x, out=(held,))
+
+
 async def with_ping(faber: Paper, **wish: Any) -> Json:
     """Return an invitation of Faber's with a ping attached."""
     x = faber.new(PROTOCOL, Side.SENDER, "nobody")
-    faber.write(Put(ATTACHED, "pinging", {"message": PING, "peer": x.thid}))
+    hold(faber, "pinging", x.thid)
     after, _ = await faber.run(PROTOCOL, x, CreateInvitation(attach=("pinging",), **wish))
     message: Json = after.data.message
     return message
@@ -150,7 +157,7 @@ async def test_what_is_not_there_cannot_be_attached(faber: Paper) -> None:
 
 
 async def test_an_exchange_goes_only_with_the_invitation_it_is_named_by(faber: Paper) -> None:
-    faber.write(Put(ATTACHED, "x", {"message": PING, "peer": "another"}))
+    hold(faber, "x", "another")
     with pytest.raises(BadCommandError, match="'another'"):
         await faber.invite(attach=["x"])
 

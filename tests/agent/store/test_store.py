@@ -27,8 +27,9 @@ from keep_agent.core.machine import (
 )
 from keep_agent.errors import ConflictError, NotFoundError, RefusedError, UnavailableError
 from keep_agent.identity.keys import NewKey
+from keep_agent.store.profile import Profile
 from keep_agent.store.rows import Commit, Outgoing, Waiting
-from keep_agent.store.store import Profile, Store
+from keep_agent.store.store import Store
 
 KEY = base58.b58encode(b"k" * 32).decode()
 
@@ -78,10 +79,9 @@ async def profile(store: Store) -> Profile:
 
 
 async def test_a_commit_returns_what_was_written(profile: Profile) -> None:
-    committed = await profile.commit(Commit(after=exchange()))
-    assert committed.after is not None
-    assert committed.after.revision == 1
-    assert await profile.exchange("x") == committed.after
+    committed = await profile.commit(Commit(exchanges=(exchange(),)))
+    assert committed.exchange("x").revision == 1
+    assert await profile.exchange("x") == committed.exchange("x")
 
 
 async def test_everything_is_there_for_the_next_process(tmp_path: Path) -> None:
@@ -93,32 +93,35 @@ async def test_everything_is_there_for_the_next_process(tmp_path: Path) -> None:
         {"@id": "m"},
         target=Target(endpoint="http://p", recipients=("k",), sender="s"),
     )
-    wait = Waiting("w1", {"@id": "n"}, "sender", "recipient", 12.5)
+    waits = Waiting("w1", {"@id": "n"}, "sender", "recipient", 12.5)
     full = exchange(seen={"m": "digest"}, sent=("n",), then=({"command": "go"},), error="late")
     async with opened(path) as store:
         profile = await store.profile("main")
         committed = await profile.commit(
-            Commit(after=full, outbox=(out,), waiting=wait, events=({"type": "toy"},))
+            Commit(
+                exchanges=(full,), outbox=(out,), waiting=(waits,), events=({"type": "toy"},)
+            )
         )
     async with opened(path) as store:
         profile = await store.profile("main")
-        assert await profile.exchange("x") == committed.after
-        assert await profile.outbox() == list(committed.outbox)
-        assert await profile.inbox() == [wait]
+        assert await profile.exchange("x") == committed.exchange("x")
+        assert profile.left == list(committed.outbox)
+        assert await profile.inbox() == [waits]
         assert [e["type"] for e in await profile.events(0)] == ["toy"]
-        assert [x.id for x in await profile.exchanges({"then": "1"})] == ["x"]
-        assert [x.id for x in await profile.exchanges({"sent": "n"})] == ["x"]
+        assert [x.id for x in await profile.pending()] == ["x"]
+        assert [x.id for x in await profile.exchanges("sent", "n")] == ["x"]
 
 
 async def test_a_decision_on_an_old_state_is_refused_and_writes_nothing(
     profile: Profile,
 ) -> None:
-    first = (await profile.commit(Commit(after=exchange()))).after
-    assert first is not None
-    await profile.commit(Commit(after=replace(first, state="answered")))
+    first = (await profile.commit(Commit(exchanges=(exchange(),)))).exchange("x")
+    await profile.commit(Commit(exchanges=(replace(first, state="answered"),)))
     with pytest.raises(ConflictError):
         await profile.commit(
-            Commit(after=replace(first, state="other"), writes=(Put("note", "n", {"a": 1}),))
+            Commit(
+                exchanges=(replace(first, state="other"),), writes=(Put("note", "n", {"a": 1}),)
+            )
         )
     now = await profile.exchange("x")
     assert now is not None
@@ -128,7 +131,10 @@ async def test_a_decision_on_an_old_state_is_refused_and_writes_nothing(
 
 async def test_two_first_messages_of_one_thread_collide(profile: Profile) -> None:
     results = await asyncio.gather(
-        *(profile.commit(Commit(after=exchange(), events=({"i": i},))) for i in range(2)),
+        *(
+            profile.commit(Commit(exchanges=(exchange(),), events=({"i": i},)))
+            for i in range(2)
+        ),
         return_exceptions=True,
     )
     assert sorted(type(r).__name__ for r in results) == ["Commit", "ConflictError"]
@@ -137,9 +143,9 @@ async def test_two_first_messages_of_one_thread_collide(profile: Profile) -> Non
 
 async def test_one_bad_decision_does_not_hurt_its_group(profile: Profile) -> None:
     await profile.commit(Commit(writes=(Put("note", "taken", {"a": 1}),)))
-    good = [profile.commit(Commit(after=exchange(f"x{i}"))) for i in range(5)]
+    good = [profile.commit(Commit(exchanges=(exchange(f"x{i}"),))) for i in range(5)]
     bad = profile.commit(
-        Commit(after=exchange("bad"), writes=(Put("note", "taken", {}, new=True),))
+        Commit(exchanges=(exchange("bad"),), writes=(Put("note", "taken", {}, new=True),))
     )
     results = await asyncio.gather(*good, bad, return_exceptions=True)
     assert isinstance(results[-1], ConflictError)
@@ -152,10 +158,9 @@ async def test_of_two_decisions_on_one_state_one_is_refused_even_in_one_group(
     profile: Profile,
 ) -> None:
     """The second one would overwrite the first, and both would believe to be committed."""
-    first = (await profile.commit(Commit(after=exchange()))).after
-    assert first is not None
+    first = (await profile.commit(Commit(exchanges=(exchange(),)))).exchange("x")
     both = [
-        Commit(after=replace(first, state=state), events=({"state": state},))
+        Commit(exchanges=(replace(first, state=state),), events=({"state": state},))
         for state in ("answered", "other")
     ]
     results = await asyncio.gather(*map(profile.commit, both), return_exceptions=True)
@@ -171,17 +176,17 @@ async def test_a_decision_that_cannot_be_written_at_all_hurts_nobody_else(
 ) -> None:
     """A bug of the caller: he learns of it, and the writer goes on."""
     bad = profile.commit(Commit(writes=(Put("note", "n", {"a": object()}),)))
-    good = profile.commit(Commit(after=exchange()))
+    good = profile.commit(Commit(exchanges=(exchange(),)))
     results = await asyncio.gather(bad, good, return_exceptions=True)
     assert isinstance(results[0], ValueError)
     assert isinstance(results[1], Commit)
-    await profile.commit(Commit(after=exchange("y")))
+    await profile.commit(Commit(exchanges=(exchange("y"),)))
 
 
 async def test_what_was_written_after_all_does_not_block_the_log(
     profile: Profile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The disk said no, but it was yes: the next page of the log is another one."""
+    """The disk said no, but it was yes: that is found out, and what was to be sent is sent."""
     real = Session.commit
 
     async def unsure(self: Session) -> None:
@@ -189,10 +194,13 @@ async def test_what_was_written_after_all_does_not_block_the_log(
         raise AskarError(AskarErrorCode.BACKEND, "disk I/O error")
 
     monkeypatch.setattr(Session, "commit", unsure)
-    with pytest.raises((UnavailableError, ConflictError)):
-        await profile.commit(Commit(after=exchange(), events=({"type": "toy"},)))
+    out = Outgoing("o1", "lane", "t", {"@id": "m"}, connection="c")
+    await profile.commit(
+        Commit(exchanges=(exchange(),), outbox=(out,), events=({"type": "toy"},))
+    )
+    assert profile.deliveries.is_fresh("o1")
     monkeypatch.setattr(Session, "commit", real)
-    await profile.commit(Commit(after=exchange("y"), events=({"type": "toy"},)))
+    await profile.commit(Commit(exchanges=(exchange("y"),), events=({"type": "toy"},)))
     assert await profile.exchange("x") is not None
     assert await profile.exchange("y") is not None
 
@@ -211,7 +219,10 @@ async def test_a_store_that_cannot_be_read_is_unavailable(
 @pytest.mark.parametrize("together", [True, False])
 async def test_sec_o_02_an_invitation_is_used_once(profile: Profile, together: bool) -> None:  # noqa: FBT001
     await profile.commit(Commit(writes=(Put("invitation", "i", {"id": "i"}),)))
-    uses = [Commit(after=exchange(f"x{i}"), writes=(Consume("i"),)) for i in range(2)]
+    uses = [
+        Commit(exchanges=(exchange(f"x{i}"),), writes=(Consume("invitation", "i"),))
+        for i in range(2)
+    ]
     results: list[Commit | BaseException] = []
     for some in [uses] if together else [[use] for use in uses]:
         results += await asyncio.gather(*map(profile.commit, some), return_exceptions=True)
@@ -222,11 +233,15 @@ async def test_sec_o_02_an_invitation_is_used_once(profile: Profile, together: b
 
 async def test_a_use_of_no_invitation_is_refused(profile: Profile) -> None:
     with pytest.raises(NotFoundError):
-        await profile.commit(Commit(after=exchange(), writes=(Consume("none"),)))
+        await profile.commit(
+            Commit(exchanges=(exchange(),), writes=(Consume("invitation", "none"),))
+        )
 
 
 async def test_an_exchange_that_is_gone_is_not_kept(profile: Profile) -> None:
-    await profile.commit(Commit(after=exchange(state=STATELESS), events=({"type": "toy"},)))
+    await profile.commit(
+        Commit(exchanges=(exchange(state=STATELESS),), events=({"type": "toy"},))
+    )
     assert await profile.exchange("x") is None
     assert len(await profile.events(0)) == 1
 
@@ -260,8 +275,8 @@ async def test_tenants_do_not_see_each_other(store: Store) -> None:
     """SEC-W: the same names in two profiles are two things."""
     one, two = await store.profile("one"), await store.profile("two")
     await asyncio.gather(
-        one.commit(Commit(after=exchange(), writes=(Put("note", "n", {"of": 1}),))),
-        two.commit(Commit(after=exchange("y"), writes=(Put("note", "n", {"of": 2}),))),
+        one.commit(Commit(exchanges=(exchange(),), writes=(Put("note", "n", {"of": 1}),))),
+        two.commit(Commit(exchanges=(exchange("y"),), writes=(Put("note", "n", {"of": 2}),))),
     )
     assert await two.exchange("x") is None
     assert await one.get("note", "n") == {"of": 1}
@@ -269,31 +284,110 @@ async def test_tenants_do_not_see_each_other(store: Store) -> None:
     assert [len(await p.events(0)) for p in (one, two)] == [0, 0]
 
 
-async def test_delivered_messages_are_forgotten_soon(profile: Profile) -> None:
-    out = Outgoing("o1", "lane", "t", {"@id": "m"}, connection="c")
-    await profile.commit(Commit(outbox=(out,)))
-    profile.discard(["o1"])
-    for _ in range(100):
-        if not await profile.outbox():
-            break
-        await asyncio.sleep(0.02)
-    assert await profile.outbox() == []
+OUT = Outgoing("x.1", "lane", "t", {"@id": "m"}, connection="c", exchange="x")
+LOOSE = Outgoing("loose", "lane", "t", {"@id": "n"}, connection="c")
 
 
-async def test_delivered_messages_are_forgotten_even_beside_a_replay(profile: Profile) -> None:
+async def left(path: Path) -> list[str]:
+    """Return the names of the messages that the next process finds."""
+    async with opened(path) as store:
+        return [row.name for row in (await store.profile("main")).left]
+
+
+async def test_what_is_delivered_is_told_by_the_log_and_costs_no_write(tmp_path: Path) -> None:
+    path = tmp_path / "agent.db"
+    async with opened(path) as store:
+        profile = await store.profile("main")
+        await profile.commit(Commit(exchanges=(exchange(),), outbox=(OUT, LOOSE)))
+        before = replace(store.counts)
+        profile.delivered(["x.1", "loose"])
+        assert store.counts == before
+        await profile.commit(Commit(mark=True))
+        assert store.counts.rows == before.rows + 1
+    assert await left(path) == []
+
+
+async def test_an_idle_store_tells_once_and_writes_nothing_more(profile: Profile) -> None:
+    counts = profile.counts
+    await profile.commit(Commit(exchanges=(exchange(),), outbox=(OUT,)))
+    before = counts.transactions
+    await profile.settle()
+    assert counts.transactions == before  # nothing is delivered
+    profile.delivered(["x.1"])
+    for _ in range(3):
+        await profile.settle()
+    assert counts.transactions == before + 1
+
+
+async def test_a_crash_before_it_is_told_sends_once_more(tmp_path: Path) -> None:
+    path = tmp_path / "agent.db"
+    async with opened(path) as store:
+        profile = await store.profile("main")
+        await profile.commit(Commit(exchanges=(exchange(),), outbox=(OUT, LOOSE)))
+        profile.delivered(["x.1", "loose"])
+    assert await left(path) == ["x.1", "loose"]
+
+
+async def test_the_next_decision_drops_what_is_delivered_and_keeps_the_rest(
+    profile: Profile,
+) -> None:
+    other = replace(OUT, name="x.2")
+    first = await profile.commit(Commit(exchanges=(exchange(),), outbox=(OUT, other)))
+    profile.delivered(["x.1"])
+    second = await profile.commit(Commit(exchanges=first.exchanges))
+    assert [out["name"] for out in second.exchange("x").out] == ["x.2"]
+    profile.delivered(["x.2"])
+    third = await profile.commit(Commit(exchanges=second.exchanges))
+    assert third.exchange("x").out == ()
+
+
+async def test_what_waits_long_is_parked_and_holds_nobody_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "agent.db"
+    async with opened(path) as store:
+        profile = await store.profile("main")
+        await profile.commit(Commit(exchanges=(exchange(),), outbox=(OUT,)))
+        await profile.commit(Commit(exchanges=(exchange("y"),), outbox=(LOOSE,)))
+        profile.delivered(["loose"])
+        await profile.commit(Commit(parked=tuple(profile.deliveries.fresh), mark=True))
+        await profile.commit(Commit(mark=True))
+    assert await left(path) == ["x.1"]
+    async with opened(path) as store:
+        profile = await store.profile("main")
+        profile.delivered(["x.1"])
+        await profile.commit(Commit())
+        assert await profile.find("outbox") == []
+    assert await left(path) == []
+
+
+async def test_what_is_delivered_while_it_is_parked_is_forgotten(tmp_path: Path) -> None:
+    path = tmp_path / "agent.db"
+    async with opened(path) as store:
+        profile = await store.profile("main")
+        await profile.commit(Commit(outbox=(LOOSE,)))
+        parking = asyncio.create_task(profile.commit(Commit(parked=(LOOSE,), mark=True)))
+        await asyncio.sleep(0)
+        profile.delivered(["loose"])
+        await parking
+        await profile.commit(Commit(mark=True))
+    assert await left(path) == []
+
+
+async def test_removals_are_tried_again_beside_a_replay(profile: Profile) -> None:
     """A group that fails because of one decision must not remember them for ever."""
-    out = Outgoing("o1", "lane", "t", {"@id": "m"}, connection="c")
-    await profile.commit(Commit(outbox=(out,), writes=(Put("note", "taken", {}),)))
-    profile.discard(["o1"])
+    await profile.commit(Commit(outbox=(LOOSE,), writes=(Put("note", "taken", {}),)))
+    await profile.commit(Commit(parked=(LOOSE,)))
+    profile.delivered(["loose"])
     replay = Commit(writes=(Put("note", "taken", {}, new=True),))
     with pytest.raises(ConflictError):
         await profile.commit(replay)
-    assert [row.name for row in await profile.outbox()] == ["o1"]
+    assert [name for name, _ in await profile.find("outbox")] == ["loose"]
     await profile.commit(Commit())
-    assert await profile.outbox() == []
+    assert await profile.find("outbox") == []
 
 
-async def test_the_outbox_comes_back_in_the_order_of_commits(tmp_path: Path) -> None:
+async def test_what_was_not_sent_comes_back_in_the_order_of_commits(tmp_path: Path) -> None:
     path = tmp_path / "agent.db"
     rows = [Outgoing(f"o{i}", "lane", "t", {"i": i}, connection="c") for i in range(40)]
     for half in (rows[:20], rows[20:]):
@@ -301,8 +395,25 @@ async def test_the_outbox_comes_back_in_the_order_of_commits(tmp_path: Path) -> 
             profile = await store.profile("main")
             await asyncio.gather(*(profile.commit(Commit(outbox=(row,))) for row in half))
     async with opened(path) as store:
-        found = await (await store.profile("main")).outbox()
+        found = (await store.profile("main")).left
     assert [row.body["i"] for row in found] == list(range(40))
+
+
+async def test_a_message_without_a_way_is_held_until_there_is_one(tmp_path: Path) -> None:
+    path = tmp_path / "agent.db"
+    held = replace(OUT, connection=None)
+    async with opened(path) as store:
+        profile = await store.profile("main")
+        first = await profile.commit(Commit(exchanges=(exchange(),), outbox=(held,)))
+        second = await profile.commit(Commit(exchanges=first.exchanges))
+        assert [out["name"] for out in second.exchange("x").out] == ["x.1"]
+    assert await left(path) == []
+    async with opened(path) as store:
+        profile = await store.profile("main")
+        x = await profile.exchange("x")
+        assert x is not None
+        bound = await profile.commit(Commit(exchanges=(replace(x, connection="c"),)))
+        assert bound.exchange("x").out == ()
 
 
 async def test_event_numbers_grow_with_commits_and_survive(tmp_path: Path) -> None:
@@ -355,18 +466,18 @@ async def test_a_failing_disk_fails_the_decision_and_the_next_one_works(
 
     monkeypatch.setattr(Session, "commit", full)
     with pytest.raises(UnavailableError, match="cannot write"):
-        await profile.commit(Commit(after=exchange(), events=({"type": "toy"},)))
+        await profile.commit(Commit(exchanges=(exchange(),), events=({"type": "toy"},)))
     monkeypatch.setattr(Session, "commit", real)
     assert await profile.exchange("x") is None
     assert await profile.events(0) == []
-    await profile.commit(Commit(after=exchange()))
+    await profile.commit(Commit(exchanges=(exchange(),)))
     assert await profile.exchange("x") is not None
 
 
 async def test_a_cancelled_caller_leaves_a_whole_decision(profile: Profile) -> None:
     """Whoever waits may go: the writer finishes, all of it or nothing."""
     writes: tuple[Write, ...] = (Put("note", "n", {"a": 1}),)
-    caller = asyncio.create_task(profile.commit(Commit(after=exchange(), writes=writes)))
+    caller = asyncio.create_task(profile.commit(Commit(exchanges=(exchange(),), writes=writes)))
     await asyncio.sleep(0)
     caller.cancel()
     await asyncio.gather(caller, return_exceptions=True)
@@ -378,11 +489,11 @@ async def test_a_cancelled_caller_leaves_a_whole_decision(profile: Profile) -> N
 async def test_waiting_decisions_learn_that_the_store_closes(tmp_path: Path) -> None:
     store = await Store.open(tmp_path / "agent.db", KEY, MODELS)
     profile = await store.profile("main")
-    begun = asyncio.create_task(profile.commit(Commit(after=exchange())))
+    begun = asyncio.create_task(profile.commit(Commit(exchanges=(exchange(),))))
     await asyncio.sleep(0)
     writer = asyncio.create_task(store.run())
     await asyncio.sleep(0)
-    waiting = asyncio.create_task(profile.commit(Commit(after=exchange("y"))))
+    waiting = asyncio.create_task(profile.commit(Commit(exchanges=(exchange("y"),))))
     await asyncio.sleep(0)
     writer.cancel()
     await asyncio.gather(writer, return_exceptions=True)
@@ -397,22 +508,22 @@ async def test_a_writer_that_is_cancelled_again_and_again_still_finishes(
 ) -> None:
     store = await Store.open(tmp_path / "agent.db", KEY, MODELS)
     profile = await store.profile("main")
-    begun = asyncio.create_task(profile.commit(Commit(after=exchange())))
+    begun = asyncio.create_task(profile.commit(Commit(exchanges=(exchange(),))))
     await asyncio.sleep(0)
     writer = asyncio.create_task(store.run())
     while not writer.done():
         await asyncio.sleep(0)
         writer.cancel()
     assert writer.cancelled()
-    assert (await begun).after is not None
+    assert (await begun).exchange("x").revision == 1
     assert await profile.exchange("x") is not None
     await store.close()
 
 
 async def test_a_cancelled_reader_is_cancelled_and_nothing_else(profile: Profile) -> None:
     """Askar answers an error of its own to a session that is left half-way."""
-    await profile.commit(Commit(after=exchange()))
-    profile._forget_all()
+    await profile.commit(Commit(exchanges=(exchange(),)))
+    profile.forget_all()
     reads = (
         lambda: profile.exchange("x"),
         lambda: profile.find("exchange"),
@@ -437,7 +548,7 @@ async def test_what_is_stored_is_not_readable_on_disk(tmp_path: Path) -> None:
     async with opened(path) as store:
         profile = await store.profile("main")
         await profile.commit(
-            Commit(after=exchange(data=Noted(text=secret)), events=({"s": secret},))
+            Commit(exchanges=(exchange(data=Noted(text=secret)),), events=({"s": secret},))
         )
         assert secret in json.dumps((await profile.events(0))[0])
     assert secret.encode() not in _all_bytes(tmp_path)

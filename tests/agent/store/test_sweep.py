@@ -14,9 +14,9 @@ from toy import TOY, Memory, Side, State, opened
 from keep_agent.core.commit import SEEN
 from keep_agent.core.machine import ABANDONED, Exchange, Put
 from keep_agent.didcomm.outbox import DEAD
-from keep_agent.store.rows import Commit
-from keep_agent.store.store import Profile
-from keep_agent.store.sweep import DAY_S, sweep
+from keep_agent.store.profile import Profile
+from keep_agent.store.rows import DAY_S, Commit, day
+from keep_agent.store.sweep import sweep
 
 PROTOCOLS = {TOY.name: TOY}
 DONE = Exchange(
@@ -28,6 +28,7 @@ DONE = Exchange(
     peer="c",
     data=Memory(),
     state=State.DONE,
+    until=time.time() + 30 * DAY_S,
 )
 
 
@@ -41,30 +42,30 @@ async def in_days(days: float, profile: Profile, monkeypatch: pytest.MonkeyPatch
     later = time.time() + days * DAY_S
     with monkeypatch.context() as patch:
         patch.setattr("keep_agent.store.sweep.time.time", lambda: later)
-        return await sweep(profile, PROTOCOLS, 30)
+        return await sweep(profile, 30)
 
 
 @pytest.mark.parametrize("state", [State.DONE, ABANDONED])
 async def test_a_finished_exchange_is_kept_as_long_as_its_protocol_says(
     profile: Profile, monkeypatch: pytest.MonkeyPatch, state: str
 ) -> None:
-    await profile.commit(Commit(after=replace(DONE, state=state)))
+    await profile.commit(Commit(exchanges=(replace(DONE, state=state),)))
     assert await in_days(29, profile, monkeypatch) == 0
-    assert await in_days(31, profile, monkeypatch) == 1
+    assert await in_days(32, profile, monkeypatch) == 1
     assert await profile.exchange("x") is None
 
 
 @pytest.mark.parametrize(
     "open_",
     [
-        replace(DONE, state=State.HEARD),
+        replace(DONE, state=State.HEARD, until=None),
         replace(DONE, then=({"command": "go", "protocol": "x/1"},)),
     ],
 )
 async def test_an_exchange_with_something_to_do_is_never_forgotten(
     profile: Profile, monkeypatch: pytest.MonkeyPatch, open_: Exchange[Any]
 ) -> None:
-    await profile.commit(Commit(after=open_))
+    await profile.commit(Commit(exchanges=(open_,)))
     assert await in_days(3650, profile, monkeypatch) == 0
     assert await profile.exchange("x") is not None
 
@@ -72,12 +73,11 @@ async def test_an_exchange_with_something_to_do_is_never_forgotten(
 async def test_ids_letters_and_log_are_kept_as_long_as_is_set(
     profile: Profile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    now = {"at": time.time()}
-    await profile.commit(
-        Commit(writes=(Put(SEEN, "s", now), Put(DEAD, "d", now)), events=({"type": "toy"},))
-    )
+    now, tags = {"at": time.time()}, {"~day": day(time.time())}
+    writes = (Put(SEEN, "s", now, tags), Put(DEAD, "d", now, tags))
+    await profile.commit(Commit(writes=writes, events=({"type": "toy"},)))
     assert await in_days(29, profile, monkeypatch) == 0
-    assert await in_days(31, profile, monkeypatch) == 3
+    assert await in_days(32, profile, monkeypatch) == 3
     assert await profile.fetch(SEEN, "s") is None
     assert await profile.fetch(DEAD, "d") is None
 
@@ -85,11 +85,13 @@ async def test_ids_letters_and_log_are_kept_as_long_as_is_set(
 async def test_many_are_forgotten_in_steps(
     profile: Profile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    old = {"at": time.time()}
+    old, tags = {"at": time.time()}, {"~day": day(time.time())}
     for start in range(0, 260, 52):
         await profile.commit(
-            Commit(writes=tuple(Put(SEEN, f"s{start + i}", old) for i in range(52)))
+            Commit(writes=tuple(Put(SEEN, f"s{start + i}", old, tags) for i in range(52)))
         )
-    await profile.commit(Commit(writes=(Put(SEEN, "young", {"at": time.time() + 31 * DAY_S}),)))
-    assert await in_days(31, profile, monkeypatch) == 260
+    young = time.time() + 31 * DAY_S
+    write = Put(SEEN, "young", {"at": young}, {"~day": day(young)})
+    await profile.commit(Commit(writes=(write,)))
+    assert await in_days(32, profile, monkeypatch) == 260
     assert [name for name, _ in await profile.find(SEEN)] == ["young"]

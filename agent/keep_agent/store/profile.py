@@ -1,0 +1,547 @@
+"""What one tenant may see of the store: an Askar profile, its log, and what it left to do."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from aries_askar import AskarError, Key, Session
+
+from keep_agent.core.machine import (
+    STATELESS,
+    Consume,
+    Delete,
+    Exchange,
+    Put,
+    PutKey,
+    Write,
+)
+from keep_agent.core.message import Json, new_id
+from keep_agent.errors import ConflictError, NotFoundError, RefusedError, UnavailableError
+from keep_agent.store.cache import Row, Rows
+from keep_agent.store.deliveries import Deliveries
+from keep_agent.store.rows import (
+    BUCKET,
+    Commit,
+    Outgoing,
+    Waiting,
+    hour,
+    item,
+    read_item,
+)
+from keep_agent.store.uncancelled import whole
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from keep_agent.store.store import Store
+
+CACHED_ROWS, CACHED_BYTES = 4096, 16 << 20
+RECENT_EVENTS = 4096
+EVENTS_A_ROW = 1000
+DISCARD_AFTER_S, DISCARD_AGAIN_S = 0.05, 1.0
+PARK_AFTER_S, PARK_MOST = 5.0, 64
+IDLE_S = 2.0
+WIDEST = 64
+"""How many buckets of a list are read at once, at the most."""
+
+T = TypeVar("T")
+
+_drafts: ContextVar[Mapping[Row, Any] | None] = ContextVar("drafts", default=None)
+
+
+@contextmanager
+def drafted(commit: Commit) -> Iterator[None]:
+    """Let reads in this block see what a commit that is not written yet will write."""
+    drafts: dict[Row, Any] = {("exchange", x.id): x for x in commit.exchanges}
+    for write in commit.writes:
+        if isinstance(write, Put):
+            drafts[write.category, write.name] = write.value
+    before = _drafts.set(drafts)
+    try:
+        yield
+    finally:
+        _drafts.reset(before)
+
+
+@dataclass(slots=True)
+class Counts:
+    """What was written since the start, for the bench.
+
+    Attributes:
+        rows: inserted, replaced or removed.
+    """
+
+    transactions: int = 0
+    rows: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Commits that are written as one transaction.
+
+    Attributes:
+        number: of the log row.
+        sizes: how long the written rows are, by category and name; filled while they are written.
+    """
+
+    number: int
+    commits: Sequence[Commit]
+    log: Json | None
+    sizes: dict[Row, int] = field(default_factory=dict[Row, int])
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Cursor:
+    """Where a page of exchanges ended.
+
+    Attributes:
+        number, id: of its last exchange.
+    """
+
+    number: int
+    id: str
+
+
+class Profile:
+    """What one tenant may see. Every access to its rows goes through here."""
+
+    def __init__(self, store: Store, name: str) -> None:
+        self.name = name
+        self.left: list[Outgoing] = []
+        self.deliveries = Deliveries()
+        self.on_commit: Callable[[Commit], None] = lambda _commit: None
+        self._store = store
+        self._rows = Rows(CACHED_ROWS, CACHED_BYTES)
+        self._generation = 0
+        self._discards: list[str] = []
+        self._number = 0
+        self._done = 0
+        self._written = time.monotonic()
+        self._recent: deque[Json] = deque(maxlen=RECENT_EVENTS)
+        self._changed = asyncio.Event()
+
+    @property
+    def counts(self) -> Counts:
+        """What was written to the store since it was opened, for all its tenants."""
+        return self._store.counts
+
+    # -- reading ---------------------------------------------------------------------------------
+
+    async def fetch(self, category: str, name: str) -> Json | None:
+        """Return a record, or None. It is shared with a cache: do not change it."""
+        return await self._cached(category, name, json.loads)
+
+    async def get(self, category: str, name: str) -> Json:
+        """Return a record.
+
+        Raises:
+            NotFoundError: there is none of that name.
+        """
+        found = await self.fetch(category, name)
+        if found is None:
+            raise NotFoundError(f"no {category} {name!r}")
+        return found
+
+    async def find(
+        self, category: str, tags: dict[str, str] | None = None, limit: int | None = None
+    ) -> list[tuple[str, Json]]:
+        """Return (name, record) of all that carry these tags, oldest first."""
+        entries = await self._entries(category, tags, limit)
+        return [(name, json.loads(value)) for name, value in entries]
+
+    async def page(
+        self,
+        category: str,
+        tags: dict[str, str] | None,
+        offset: int,
+        limit: int,
+        *,
+        oldest_first: bool = False,
+    ) -> list[tuple[str, bytes]]:
+        """Return some rows in the order in which they were made."""
+        scan = self._store.askar.scan(
+            category, tags, offset, limit, self.name, order_by="id", descending=not oldest_first
+        )
+        async with self._store.reading:
+            return [(row.name, row.value) for row in await _reading(scan.fetch_all())]
+
+    async def key(self, verkey: str) -> tuple[Key, Json] | None:
+        """Return a key of ours with its metadata, or None; this is what `Keys` fetches through."""
+        entry = await self._read(lambda session: session.fetch_key(verkey))
+        return (entry.key, json.loads(entry.metadata or "{}")) if entry else None
+
+    async def inbox(self) -> list[Waiting]:
+        """Return every message that still waits to be handled by this process."""
+        rows = await self.find("inbox", {"by": self._store.process})
+        return [Waiting(name=name, **value) for name, value in rows]
+
+    # -- exchanges -------------------------------------------------------------------------------
+
+    async def exchange(self, name: str) -> Exchange[Any] | None:
+        """Return the exchange of this id, as last committed, or None."""
+        return await self._cached("exchange", name, self._store.read_exchange)
+
+    def read_exchange(self, value: bytes) -> Exchange[Any]:
+        """Read a row of the exchanges as `page` returns it."""
+        return self._store.read_exchange(value)
+
+    def cached_exchange(self, name: str) -> Exchange[Any] | None:
+        """Return the exchange of this id if it is at hand; None says nothing about the store."""
+        return self._rows.get(("exchange", name))
+
+    def cached(self, category: str, name: str) -> Json | None:
+        """Return a record if it is at hand; None says nothing about the store."""
+        return self._rows.get((category, name))
+
+    async def exchanges(
+        self, tag: str, value: str, limit: int | None = None
+    ) -> list[Exchange[Any]]:
+        """Return exchanges by `thid` or by `sent` (the @id of a message of ours), oldest first."""
+        return [
+            self._store.read_exchange(row)
+            for _, row in await self._entries("exchange", {tag: value}, limit)
+        ]
+
+    async def pending(self) -> list[Exchange[Any]]:
+        """Return the exchanges with commands that this process has to run."""
+        return await self.exchanges("then", self._store.process)
+
+    async def due(self, before: float) -> list[Exchange[Any]]:
+        """Return the exchanges that will have waited too long by the hour of a POSIX time."""
+        query = {"~due": {"$lte": hour(before)}}
+        return [
+            self._store.read_exchange(value)
+            for _, value in await self._entries("exchange", query, None)
+        ]
+
+    async def past(self, category: str, tag: str, before: str, most: int) -> list[str]:
+        """Return the names of some rows with a plain tag up to a value: see `day`."""
+        return [n for n, _ in await self._entries(category, {tag: {"$lte": before}}, most)]
+
+    async def listed(
+        self,
+        tag: str,
+        value: str,
+        limit: int,
+        *,
+        after: Cursor | None = None,
+        keep: Callable[[Exchange[Any]], bool] = lambda _: True,
+    ) -> list[Exchange[Any]]:
+        """Return a page of exchanges, newest first.
+
+        Args:
+            tag: one of `~protocol`, `~state` (`"<protocol> <state>"`), `~peer`.
+            after: the last one of the page before.
+            keep: what else must hold.
+        """
+        found: list[Exchange[Any]] = []
+        newest = (after.number if after else self._number + 1) // BUCKET
+        wide = 1
+        while newest >= 0 and len(found) < limit:
+            oldest = max(newest - wide + 1, 0)
+            names = [f"{value}.{number}" for number in range(oldest, newest + 1)]
+            rows = await self._entries("exchange", {tag: {"$in": names}}, None)
+            some = [self._store.read_exchange(row) for _, row in rows]
+            some.sort(key=_position, reverse=True)
+            found += [x for x in some if (after is None or _position(x) < after) and keep(x)]
+            newest = oldest - 1
+            wide = min(2 * wide, WIDEST) if len(some) < limit else wide
+        return found[:limit]
+
+    # -- the log ---------------------------------------------------------------------------------
+
+    @property
+    def last_event(self) -> int:
+        """Number of the newest event; numbers grow in the order of commits, with gaps."""
+        return self._recent[-1]["n"] if self._recent else (self._number + 1) * EVENTS_A_ROW
+
+    async def events(self, after: int, limit: int = 500) -> list[Json]:
+        """Return committed events with a number above `after`, oldest first."""
+        if self._recent and after >= self._recent[0]["n"]:
+            newer = takewhile(lambda e: e["n"] > after, reversed(self._recent))
+            return list(newer)[::-1][:limit]
+        found: list[Json] = []
+        number = after // EVENTS_A_ROW
+        while number <= self._number and len(found) < limit:
+            row = await self._log_row(number)
+            found += [e for e in (row or {"events": []})["events"] if e["n"] > after]
+            number += 1
+        return found[:limit]
+
+    async def wait_event(self, after: int) -> None:
+        """Return when an event with a number above `after` is committed."""
+        while self.last_event <= after:
+            await self._changed.wait()
+
+    # -- writing ---------------------------------------------------------------------------------
+
+    async def commit(self, commit: Commit) -> Commit:
+        """Write a commit, together with others that wait; return it as it was written.
+
+        Raises:
+            ConflictError: an exchange moved on meanwhile, or a first message came twice.
+            RefusedError: what serves once is used up.
+            UnavailableError: the store cannot write now; nothing was written.
+        """
+        return await self._store.write(self, commit)
+
+    def delivered(self, names: Sequence[str]) -> None:
+        """Note that messages need no sending any more; a crash just now sends them once more."""
+        rows = [name for name in names if self.deliveries.settle(name)]
+        self.discard(rows)
+
+    def discard(self, rows: Sequence[str], after_s: float = DISCARD_AFTER_S) -> None:
+        """Remove rows of the outbox soon, together."""
+        if rows and not self._discards:
+            asyncio.get_running_loop().call_later(after_s, self._store.nudge, self)
+        self._discards += rows
+
+    async def run(self) -> None:
+        """Park what is not delivered soon, and note what was when nothing else is committed."""
+        while True:
+            await asyncio.sleep(IDLE_S / 2)
+            slow = self.deliveries.slow(PARK_AFTER_S, PARK_MOST)
+            if slow or time.monotonic() - self._written > IDLE_S:
+                with suppress(UnavailableError):  # the next second comes
+                    await self.settle(slow)
+
+    async def settle(self, parked: tuple[Outgoing, ...] = ()) -> None:
+        """Write down what is delivered by now, so that the next process does not send it again."""
+        if parked or self.deliveries.untold(self._done):
+            await self.commit(Commit(parked=parked, mark=True))
+
+    # -- used by the writer ----------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Find out where the log stands, and what an earlier process left to be sent."""
+        await self.reopen()
+        left = await self._left(self._store.process, self._done, self._number)
+        self.deliveries.add(row for row in left if row.number)
+        self.deliveries.add_parked(row for row in left if not row.number)
+        self.left = left
+
+    async def reopen(self) -> None:
+        """Find out where the log stands."""
+        rows = await self.page("log", None, 0, 1)
+        self._number = int(rows[0][0]) if rows else 0
+        self._done = json.loads(rows[0][1]).get("done", 0) if rows else 0
+
+    async def check(self, commit: Commit, taken: set[Row]) -> Commit:
+        """Compare what a commit was decided on with what is; return it as it is to be written.
+
+        Args:
+            taken: what the others of its group change, by category and name; grows by its own.
+        """
+        mine = _alone(commit)
+        exchanges = tuple([await self._checked(x) for x in commit.exchanges])
+        for write in commit.writes:
+            if isinstance(write, Consume):
+                row = (write.category, write.name)
+                record = await self.get(*row)
+                if record.get("used") or row in taken:
+                    raise RefusedError(f"this {write.category} is used up", "e.p.req.used")
+                mine.add(row)
+        if not taken.isdisjoint(mine):
+            raise ConflictError("another decision of this moment changes the same")
+        taken |= mine
+        return replace(commit, exchanges=exchanges)
+
+    async def _checked(self, after: Exchange[Any]) -> Exchange[Any]:
+        if after.state == STATELESS:
+            return after
+        if after.revision:  # the insert of a new one finds out by itself
+            current = await self.exchange(after.id)
+            if current is None or current.revision != after.revision:
+                raise ConflictError(f"exchange {after.id} moved on")
+        by = self._store.process if after.then else ""
+        return replace(after, revision=after.revision + 1, updated=time.time(), by=by)
+
+    def group(self, commits: Sequence[Commit]) -> Group:
+        """Put commits together to be written as one, under the next number of the log."""
+        number = self._number + 1
+        numbered = [self._numbered(commit, number) for commit in commits]
+        return Group(number, numbered, self._log(numbered, number))
+
+    def _numbered(self, commit: Commit, number: int) -> Commit:
+        by = self._store.process
+        outbox = tuple(replace(row, number=number, by=by) for row in commit.outbox)
+        kept: dict[str, list[Json]] = {}
+        for row in outbox:
+            if row.exchange is not None:
+                kept.setdefault(row.exchange, []).append(item(row))
+        exchanges = tuple(
+            replace(
+                x,
+                number=x.number or number,
+                out=(*(o for o in x.out if self._keeps(x, o)), *kept.get(x.id, ())),
+            )
+            for x in commit.exchanges
+        )
+        return replace(commit, exchanges=exchanges, outbox=outbox)
+
+    def _keeps(self, x: Exchange[Any], out: Json) -> bool:
+        """Tell whether a message that an exchange kept so far is still needed there."""
+        if out["connection"] is None and out["target"] is None:
+            return x.connection is None  # held for an invitation
+        return self.deliveries.is_fresh(out["name"])
+
+    def _log(self, commits: Sequence[Commit], number: int) -> Json | None:
+        """Return the log row of a group; None: there is nothing to tell."""
+        if not any(c.events or c.outbox or c.mark for c in commits):
+            return None
+        now = time.time()
+        events = [event for commit in commits for event in commit.events]
+        kept = {x.id for c in commits for x in c.exchanges if x.state != STATELESS}
+        loose = [item(row) for c in commits for row in c.outbox if row.exchange not in kept]
+        first = number * EVENTS_A_ROW + 1
+        return {
+            "id": new_id(),
+            "at": now,
+            "by": self._store.process,
+            "done": self.deliveries.done(number - 1),
+            "events": [{"n": n, "at": now, **e} for n, e in enumerate(events, first)],
+            "out": loose,
+        }
+
+    async def has(self, group: Group) -> bool:
+        """Tell whether the store has a group, whatever the transaction said."""
+        row = await self._log_row(group.number)
+        return row is not None and group.log is not None and row["id"] == group.log["id"]
+
+    def written(self, group: Group) -> None:
+        """Take in what a transaction wrote."""
+        self._generation += 1
+        self._written = time.monotonic()
+        log = group.log
+        if log is not None:
+            self._number = group.number
+            self._done = log["done"]
+        for commit in group.commits:
+            self._settle(commit, group.sizes)
+        for commit in group.commits:
+            self.on_commit(commit)
+        if log is not None and log["events"]:
+            self._recent += log["events"]
+            self._changed.set()
+            self._changed = asyncio.Event()
+
+    def _settle(self, commit: Commit, sizes: Mapping[Row, int]) -> None:
+        for x in commit.exchanges:
+            if x.state != STATELESS:
+                row = ("exchange", x.id)
+                self._rows.put(row, x, sizes[row])
+        for write in commit.writes:
+            self._settle_write(write, sizes)
+        self.deliveries.add(row for row in commit.outbox if not row.held)
+        gone = [row.name for row in commit.parked if not self.deliveries.is_fresh(row.name)]
+        self.deliveries.add_parked(commit.parked)
+        self.delivered(gone)  # delivered while they were parked
+        for name in commit.delivered:
+            self.deliveries.settle(name)
+
+    def _settle_write(self, write: Write, sizes: Mapping[Row, int]) -> None:
+        match write:
+            case Put(category=category, name=name, value=value):
+                self._rows.put((category, name), value, sizes[category, name])
+            case Delete(category=category, name=name) | Consume(category=category, name=name):
+                self._rows.drop((category, name))
+            case PutKey():
+                pass
+
+    def take_discards(self) -> list[str]:
+        """Return the rows of the outbox that can go, once."""
+        taken, self._discards = self._discards, []
+        return taken
+
+    def forget_all(self) -> None:
+        """Trust nothing that is cached any more."""
+        self._generation += 1
+        self._rows.clear()
+
+    # -- reading, underneath ---------------------------------------------------------------------
+
+    async def _left(self, by: str, done: int, newest: int) -> list[Outgoing]:
+        """Return what a process left to be sent, in the order of its commits."""
+        parked = [
+            replace(read_item({"name": name, **value}), number=0)
+            for name, value in await self.find("outbox", {"by": by})
+        ]
+        found: list[Outgoing] = []
+        buckets = range((done + 1) // BUCKET, newest // BUCKET + 1)
+        query = {"~out": {"$in": [f"{by}.{number}" for number in buckets]}}
+        for _, value in await self._entries("exchange", query, None):
+            x = self._store.read_exchange(value)
+            found += [read_item(out) for out in x.out]
+        for number in range(done + 1, newest + 1):
+            row = await self._log_row(number)
+            found += [read_item(out) for out in (row or {}).get("out", ())]
+        known = {row.name for row in parked}
+        fresh = [
+            row
+            for row in found
+            if row.number > done and row.by == by and not row.held and row.name not in known
+        ]
+        return parked + sorted(fresh, key=lambda row: row.number)
+
+    async def _log_row(self, number: int) -> Json | None:
+        entry = await self._read(lambda session: session.fetch("log", str(number)))
+        return json.loads(entry.value) if entry else None
+
+    async def _cached(self, category: str, name: str, read: Callable[[bytes], T]) -> T | None:
+        row = (category, name)
+        drafts = _drafts.get()
+        if drafts is not None and row in drafts:
+            drafted: T = drafts[row]
+            return drafted
+        known: T | None = self._rows.get(row)
+        if known is not None:
+            return known
+        generation = self._generation
+        entry = await self._read(lambda session: session.fetch(category, name))
+        if entry is None:
+            return None
+        value = read(entry.value)
+        if generation == self._generation:  # nothing was committed meanwhile
+            self._rows.put(row, value, len(entry.value))
+        return value
+
+    async def _entries(
+        self, category: str, tags: dict[str, Any] | None, limit: int | None
+    ) -> list[tuple[str, bytes]]:
+        rows = await self._read(lambda s: s.fetch_all(category, tags, limit, order_by="id"))
+        return [(row.name, row.value) for row in rows]
+
+    async def _read(self, fetch: Callable[[Session], Awaitable[T]]) -> T:
+        async def read() -> T:
+            async with self._store.askar.session(self.name) as session:
+                return await fetch(session)
+
+        async with self._store.reading:
+            return await _reading(read())
+
+
+def _position(x: Exchange[Any]) -> Cursor:
+    return Cursor(x.number, x.id)
+
+
+def _alone(commit: Commit) -> set[Row]:
+    """Name what no two decisions of one group may change, by category and name."""
+    found = {(w.category, w.name) for w in commit.writes if isinstance(w, Put) and w.new}
+    found |= {("exchange", x.id) for x in commit.exchanges if x.state != STATELESS}
+    return found
+
+
+async def _reading(work: Coroutine[Any, Any, T]) -> T:
+    try:
+        return await whole(work)
+    except AskarError as error:
+        raise UnavailableError(f"the store does not answer: {error}") from error
