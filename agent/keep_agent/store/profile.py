@@ -119,10 +119,12 @@ class Profile:
         self.left: list[Outgoing] = []
         self.deliveries = Deliveries()
         self.on_commit: Callable[[Commit], None] = lambda _commit: None
+        self.on_others: Callable[[Sequence[str]], None] = lambda _exchanges: None
         self._store = store
         self._rows = Rows(CACHED_ROWS, CACHED_BYTES)
         self._generation = 0
         self._discards: list[str] = []
+        self._done_by: dict[str, int] = {}
         self._number = 0
         self._done = 0
         self._written = time.monotonic()
@@ -335,6 +337,22 @@ class Profile:
         self._number = int(rows[0][0]) if rows else 0
         self._done = json.loads(rows[0][1]).get("done", 0) if rows else 0
 
+    async def catch_up(self, session: Session) -> None:
+        """Take in what other processes committed: each row of the log names what it changed."""
+        while row := await session.fetch("log", str(self._number + 1)):
+            log = json.loads(row.value)
+            self._generation += 1
+            self._number += 1
+            for category, name in log["rows"]:
+                self._rows.drop((category, name))
+            self._done_by[log["by"]] = log["done"]
+            self._tell(log["events"])
+            self.on_others([name for category, name in log["rows"] if category == "exchange"])
+
+    async def refresh(self) -> None:
+        """Take in what other processes committed, without writing."""
+        await self._read(self.catch_up)
+
     async def check(self, commit: Commit, taken: set[Row]) -> Commit:
         """Compare what a commit was decided on with what is; return it as it is to be written.
 
@@ -392,11 +410,15 @@ class Profile:
         """Tell whether a message that an exchange kept so far is still needed there."""
         if out["connection"] is None and out["target"] is None:
             return x.connection is None  # held for an invitation
-        return self.deliveries.is_fresh(out["name"])
+        if out["by"] == self._store.process:
+            return self.deliveries.is_fresh(out["name"])
+        done: int = self._done_by.get(out["by"], 0)
+        return bool(out["number"] > done)
 
     def _log(self, commits: Sequence[Commit], number: int) -> Json | None:
         """Return the log row of a group; None: there is nothing to tell."""
-        if not any(c.events or c.outbox or c.mark for c in commits):
+        changed = _changed(commits) if self._store.shared else []
+        if not (changed or any(c.events or c.outbox or c.mark for c in commits)):
             return None
         now = time.time()
         events = [event for commit in commits for event in commit.events]
@@ -410,6 +432,7 @@ class Profile:
             "done": self.deliveries.done(number - 1),
             "events": [{"n": n, "at": now, **e} for n, e in enumerate(events, first)],
             "out": loose,
+            "rows": changed,
         }
 
     async def has(self, group: Group) -> bool:
@@ -429,8 +452,11 @@ class Profile:
             self._settle(commit, group.sizes)
         for commit in group.commits:
             self.on_commit(commit)
-        if log is not None and log["events"]:
-            self._recent += log["events"]
+        self._tell(log["events"] if log else [])
+
+    def _tell(self, events: Sequence[Json]) -> None:
+        if events:
+            self._recent += events
             self._changed.set()
             self._changed = asyncio.Event()
 
@@ -531,6 +557,17 @@ class Profile:
 
 def _position(x: Exchange[Any]) -> Cursor:
     return Cursor(x.number, x.id)
+
+
+def _changed(commits: Sequence[Commit]) -> list[Row]:
+    """Name what others may have at hand and must read again."""
+    found: dict[Row, None] = {}
+    for commit in commits:
+        found |= {("exchange", x.id): None for x in commit.exchanges if x.state != STATELESS}
+        found |= {
+            (w.category, w.name): None for w in commit.writes if not isinstance(w, PutKey)
+        }
+    return list(found)
 
 
 def _alone(commit: Commit) -> set[Row]:
