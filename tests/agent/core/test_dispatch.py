@@ -340,12 +340,12 @@ async def test_our_own_refusal_of_a_message_is_told_to_its_sender(
     """Not left to him as something to send again and again."""
 
     async def broken(_word: str) -> bool:
-        raise NotFoundError("our own record is gone: 4711")
+        raise NotFoundError("our own record is gone: shelf 4711")
 
     monkeypatch.setattr(door.port, "likes", broken)
     await door.get(KNOCK)
     (report,) = await door.sent()
-    assert "4711" not in str(report)
+    assert "shelf" not in str(report)
     assert await door.profile.listed("~protocol", TOY.name, 1000) == []
 
 

@@ -62,7 +62,13 @@ def test_a_new_key_is_kept_for_its_owner_only_and_signs(keys: Path) -> None:
             assert verifies(raw, b"message", signer.sign(b"message"))
             assert not verifies(raw, b"another", signer.sign(b"message"))
     assert all(path.stat().st_mode & 0o077 == 0 for path in keys.iterdir())
-    assert b"ana" not in (keys / "keys.db").read_bytes()
+
+
+def test_not_even_the_name_of_a_key_can_be_read_in_the_file_of_a_store(keys: Path) -> None:
+    where = f"store:{keys}/keys.db#trustee-of-the-board"
+    done("key", "new", where, "--key-file", keys / "keys.key")
+    stored = b"".join(file.read_bytes() for file in keys.glob("keys.db*"))
+    assert b"trustee-of-the-board" not in stored
 
 
 def test_the_seed_of_an_existing_trustee_is_taken_from_input_or_file(keys: Path) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import re
 import secrets
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 
 import pytest
+from leaks import told
 from shamir_mnemonic import combine_mnemonics, generate_mnemonics
 
 from keep_ledger.multisig.errors import RecoveryError, RefusedError
@@ -196,13 +198,22 @@ def test_the_record_survives_text_and_holds_no_secret() -> None:
     text = BACKUP.to_text()
     assert Backup.from_text(text) == BACKUP
     assert KEY.hex() not in text
-    assert not any(share.words.split()[-1] in text for share in SHARES)
+    assert not [part for share in SHARES for part in told(share.words, text)]
     with pytest.raises(RefusedError, match="one key for each share"):
         Backup.from_json(BACKUP.to_json() | {"keys": []})
 
 
 def test_no_repr_shows_the_words() -> None:
-    assert ANA.split()[6] not in repr(SHARES[1])
+    assert told(ANA, repr(SHARES[1])) == []
+
+
+def test_words_in_a_text_would_be_noticed() -> None:
+    """However they stand there; what these tests look for can be found."""
+    tail = ANA.split()[-4:]
+    parts = [" ".join(tail[:3]), " ".join(tail[1:])]
+    for text in (" ".join(tail), json.dumps(tail), "\n".join(tail).upper()):
+        assert told(ANA, f"not in it: {text}, or so") == parts
+    assert told(ANA, f"{tail[0]} {tail[1]} of family {tail[2]}") == []
 
 
 def test_a_guardian_proves_the_share_without_showing_it() -> None:
