@@ -116,14 +116,14 @@ async def set_scene(
     where = folder / "network"
     async with asyncio.TaskGroup() as tasks:
 
-        def begin(title: str, name: str, ports: Sequence[int]) -> asyncio.Task[Agent]:
-            genesis = genesis_of(where)
+        async def begin(title: str, name: str, ports: Sequence[int]) -> Agent:
+            genesis = await genesis_of(where)
             one = agent(title, folder / name, genesis=genesis, ports=ports, settings={})
-            return tasks.create_task(stack.enter_async_context(one))
+            return await stack.enter_async_context(one)
 
         net = tasks.create_task(ground.enter_async_context(network(where)))
         cast = [
-            begin(title, name, ports[2 * i : 2 * i + 2])
+            tasks.create_task(begin(title, name, ports[2 * i : 2 * i + 2]))
             for i, (name, title) in enumerate(CAST.items())
         ]
         screen.act("1. A network and four agents")

@@ -74,8 +74,14 @@ class Agent:
     admin_key: Path
 
 
-def genesis_of(folder: Path) -> Path:
-    """Return where the genesis file of the network in this folder is, or will be."""
+async def genesis_of(folder: Path) -> Path:
+    """Wait for the genesis file of the network that starts in this folder, and return it.
+
+    It is there some seconds before the network takes a write.
+    """
+    record = folder / "network.json"
+    while not (record.exists() and json.loads(record.read_text())["made"]):  # noqa: ASYNC110 - another process sets no event
+        await asyncio.sleep(LOOK_S / 10)
     return folder / "genesis" / "sandbox" / "pool_transactions_genesis"
 
 
@@ -95,7 +101,7 @@ async def network(folder: Path) -> AsyncGenerator[Network]:
     try:
         told = json.loads(await _manage("start", folder, *words))
         ports = {name: client for name, (_, client) in told["ports"].items()}
-        yield Network(folder, genesis_of(folder), ports)
+        yield Network(folder, await genesis_of(folder), ports)
     finally:
         if told:
             await _manage("stop", folder)
@@ -115,7 +121,7 @@ async def agent(
     Args:
         title: what it calls itself in invitations.
         data: its folder, new or of an agent that ended; the log is beside it, `{data}.log`.
-        genesis: of its network, which may start later; None: it has none.
+        genesis: of its network, which need not run yet; None: it has none.
         ports: one for other agents, one for the admin API.
         settings: more settings, by name in small letters; they win.
 

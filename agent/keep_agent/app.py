@@ -87,7 +87,7 @@ async def running(settings: Settings, admin: AdminApp) -> AsyncGenerator[Running
     Raises:
         UnavailableError: the store is held or does not open, or a port is taken.
         BadCommandError: the settings contradict what is on disk.
-        LedgerError: a ledger is configured that no plugin opens.
+        LedgerError: a ledger is configured that no plugin opens, or that has no genesis.
     """
     try:
         async with _agent(settings, admin) as agent:

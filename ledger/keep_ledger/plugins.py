@@ -80,7 +80,7 @@ class Ledgers:
         """Open every configured network; none of them is contacted yet.
 
         Raises:
-            LedgerError: no such plugin, or a namespace twice.
+            LedgerError: no such plugin, a namespace twice, or a genesis file that is not one.
         """
         plugins = {entry.name: entry for entry in entry_points(group=GROUP)}
         opened: list[Registry] = []

@@ -74,7 +74,7 @@ async def test_an_unknown_network_is_refused() -> None:
 
 
 async def test_ledgers_open_by_entry_point() -> None:
-    configs = [LedgerConfig("memory", "demo"), LedgerConfig("indy", "local")]
+    configs = [LedgerConfig("memory", "demo"), LedgerConfig("indy", "local", "http://local")]
     ledgers = Ledgers.open(configs, nothing)
     assert [status.namespace for status in ledgers.status()] == ["demo", "local"]
     assert [status.answers for status in ledgers.status()] == [True, None]

@@ -134,6 +134,29 @@ def _parse_line(text: str, number: int) -> _Node:
     return line.txn.data.data
 
 
+def check_file(source: str | None) -> None:
+    """Read a genesis that is a file now, so that a wrong setting is told before anything starts.
+
+    A URL is left alone: whoever serves it may answer later.
+
+    Raises:
+        GenesisError: there is no such file, it cannot be read, or it is not a genesis.
+    """
+    if source is None:
+        raise GenesisError("no genesis is configured")
+    if _is_url(source):
+        return
+    path = Path(source).absolute()
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise GenesisError(f"cannot read the genesis {path}: {error.strerror}") from error
+    try:
+        Genesis.parse(_text(raw, source))
+    except GenesisError as error:
+        raise GenesisError(f"{path} is not a genesis ({error})") from error
+
+
 async def load(source: str, fetch: Fetch, folder: Path | None) -> Genesis:
     """Get the genesis and hold it against the one that was used first.
 
@@ -182,6 +205,10 @@ async def _get(source: str, fetch: Fetch) -> str:
             raise OSError(f"no answer within {_FETCH_TIMEOUT_S:g} s") from error
     else:
         raw = await asyncio.to_thread(Path(source).read_bytes)
+    return _text(raw, source)
+
+
+def _text(raw: bytes, source: str) -> str:
     if len(raw) > _MAX_BYTES:
         raise GenesisError(f"the genesis at {source} has more than {_MAX_BYTES} bytes")
     try:

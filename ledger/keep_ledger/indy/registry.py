@@ -215,5 +215,16 @@ class IndyRegistry:
 
 
 def open_ledger(config: LedgerConfig, fetch: Fetch) -> IndyRegistry:
-    """Open an Indy network (entry point `indy`); it is contacted by the first question."""
+    """Open an Indy network (entry point `indy`); it is contacted by the first question.
+
+    Raises:
+        GenesisError: no genesis is configured, or the file that is named is not one.
+    """
+    try:
+        genesis.check_file(config.genesis)
+    except GenesisError as error:
+        raise GenesisError(
+            f"the ledger {config.namespace}: {error}; its `genesis` must name a file or a URL "
+            "with the genesis transactions of that network"
+        ) from error
     return IndyRegistry(config, fetch)

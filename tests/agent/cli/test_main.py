@@ -112,6 +112,12 @@ async def test_an_agent_ends_with_the_process_that_it_lives_for(tmp_path: Path) 
         ({"ADMIN_HOST": "0.0.0.0"}, "must be loopback"),
         ({"ADMIN_KEY": "too-short"}, "must have at least 16 characters"),
         ({"LEDGERS": '[{"plugin": "nix", "namespace": "x"}]'}, "no ledger plugin 'nix'"),
+        (
+            {
+                "LEDGERS": '[{"plugin": "indy", "namespace": "x", "genesis": "/nowhere/genesis"}]'
+            },
+            "the ledger x: cannot read the genesis /nowhere/genesis: No such file",
+        ),
         ({"STORE_KEY_FILE": "/nowhere/key"}, "key file /nowhere/key: No such file"),
         ({"DIE_WITH": "x"}, "INDYKEEP_DIE_WITH"),
         ({"HOST": "192.0.2.1"}, "cannot listen on 192.0.2.1"),
@@ -157,6 +163,15 @@ async def test_a_taken_port_a_held_store_and_a_wrong_key_are_told(tmp_path: Path
     log = (tmp_path / "held" / "log").read_text("utf-8")
     assert "the key does not open the store" in log
     assert "Traceback" not in log
+
+
+async def test_a_network_that_does_not_answer_keeps_no_agent_from_its_start(
+    tmp_path: Path,
+) -> None:
+    ledgers = [{"plugin": "indy", "namespace": "x", "genesis": "http://127.0.0.1:9/genesis"}]
+    async with spawned(tmp_path, LEDGERS=json.dumps(ledgers)) as agent:
+        [ledger] = (await agent.client.status())["ledgers"]
+        assert (ledger["namespace"], ledger["answers"]) == ("x", None)
 
 
 async def test_what_was_said_is_there_after_a_restart(tmp_path: Path) -> None:

@@ -142,14 +142,37 @@ def test_kept_transactions_continue_the_genesis() -> None:
     assert not starts_with("garbage\n" * 3, genesis)
 
 
-async def test_without_a_genesis_the_ledger_is_down_and_says_why(tmp_path: Path) -> None:
-    ledger: IndyRegistry = open_ledger(LedgerConfig("indy", "a:b", None, tmp_path), no_network)
+@pytest.mark.parametrize(
+    ("written", "says"),
+    [
+        (None, "cannot read the genesis {file}: No such file or directory"),
+        ("<html>", "{file} is not a genesis (genesis line 1"),
+        ("", "{file} is not a genesis (a genesis has 1 to 200 lines, this one 0)"),
+        ("\xff", "{file} is not a genesis (the genesis at {file} is no text)"),
+    ],
+)
+def test_a_file_that_is_not_a_genesis_is_told_when_the_ledger_is_opened(
+    written: str | None, says: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "genesis"
+    if written is not None:
+        file.write_text(written, "latin-1")
+    with pytest.raises(GenesisError) as refusal:
+        open_ledger(LedgerConfig("indy", "a:b", str(file)), no_network)
+    assert str(refusal.value).startswith(f"the ledger a:b: {says.format(file=file)}")
+    assert "must name a file or a URL" in str(refusal.value)
+
+
+def test_a_ledger_that_has_no_genesis_is_told_when_it_is_opened() -> None:
+    with pytest.raises(GenesisError, match="the ledger local: no genesis is configured; "):
+        open_ledger(LedgerConfig("indy", "local"), no_network)
+
+
+async def test_a_url_that_does_not_answer_is_a_ledger_that_is_down(tmp_path: Path) -> None:
+    ledger: IndyRegistry = open_ledger(LedgerConfig("indy", "a:b", URL, tmp_path), no_network)
     assert ledger.namespace == "a:b"
     assert ledger.status().answers is None
     status = await ledger.refresh()
     assert status.answers is False
-    assert status.last_error == "no genesis is configured: give a file or a URL"
-    missing = open_ledger(LedgerConfig("indy", "local", str(tmp_path / "none")), no_network)
-    assert "cannot get the genesis" in str((await missing.refresh()).last_error)
+    assert status.last_error == f"cannot get the genesis from {URL}: no route"
     await ledger.close()
-    await missing.close()
