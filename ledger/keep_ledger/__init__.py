@@ -1,1 +1,15 @@
 """The verifiable data registry as a plugin."""
+
+from typing import TYPE_CHECKING
+
+__version__: str
+
+if not TYPE_CHECKING:  # type checkers would take any name for an attribute
+
+    def __getattr__(name: str) -> str:
+        """Look `__version__` up when somebody asks for it, as that takes 15 ms."""
+        if name != "__version__":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib.metadata import version  # noqa: PLC0415
+
+        return version("indykeep")

@@ -15,7 +15,6 @@ import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from importlib import import_module
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -108,6 +107,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and end")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     run = commands.add_parser("run", help="run an agent until it is told to end")
@@ -128,12 +128,19 @@ def _parser() -> argparse.ArgumentParser:
     )
     status.set_defaults(do=_status)
 
-    shown = commands.add_parser("version", help="print the version")
-    shown.set_defaults(do=_version)
-
     for name, what in MULTISIG.items():
         commands.add_parser(name, help=what)
     return parser
+
+
+class _Version(argparse.Action):
+    """As argparse's own `version`, but looked up only when it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from keep_agent import __version__  # noqa: PLC0415
+
+        print(f"indykeep {__version__}")  # noqa: T201
+        parser.exit()
 
 
 # -- run ---------------------------------------------------------------------------------------
@@ -228,9 +235,4 @@ def _status(args: argparse.Namespace) -> int:
     except OSError as error:
         raise BadCommandError(f"{args.key_file}: {error.strerror}") from error
     print(json.dumps(asyncio.run(ask()), indent=2))  # noqa: T201
-    return 0
-
-
-def _version(_args: argparse.Namespace) -> int:
-    print(f"indykeep {version('indykeep')}")  # noqa: T201
     return 0

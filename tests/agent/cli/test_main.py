@@ -214,19 +214,21 @@ def test_settings_explains_every_setting(capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_version_and_help_teach(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main.main(["version"]) == 0
-    assert re.fullmatch(r"indykeep \d+\.\d+\.\d+\n", capsys.readouterr().out)
-    with pytest.raises(SystemExit) as ended_with:
-        main.main(["--help"])
-    assert ended_with.value.code == 0
-    assert "indykeep run --config agent.toml" in capsys.readouterr().out
+    for word in ("--version", "--help"):
+        with pytest.raises(SystemExit) as ended_with:
+            main.main([word])
+        assert ended_with.value.code == 0
+    said = capsys.readouterr().out
+    assert re.match(r"indykeep \d+\.\d+\.\d+\nusage: ", said)
+    assert "indykeep run --config agent.toml" in said
 
 
 def test_help_needs_no_library(tmp_path: Path) -> None:
     """The start of a process is measured; what is not needed is not imported."""
     code = (
         "import sys, keep_agent.cli.main as c; c._parser();"
-        "print([m for m in ('aiohttp', 'pydantic', 'aries_askar') if m in sys.modules])"
+        "heavy = 'aiohttp', 'pydantic', 'aries_askar', 'importlib.metadata';"
+        "print([m for m in heavy if m in sys.modules])"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, check=True, text=True
