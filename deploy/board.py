@@ -11,7 +11,6 @@ import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-import playbill
 from attacks import attack
 from council import Council, audit, make_keys, recover, take_seats, travel
 from demo import SETTLE_S, explain, room, told_to_end
@@ -23,6 +22,7 @@ from processes import StartError, run
 from screen import Screen, stdout
 from stage import ROOT, look, network, watch
 from story import ClaimError
+from usage import reader
 
 KEPT = """
 The network runs on. Ctrl-C here ends it and removes its data.
@@ -53,7 +53,7 @@ FAILURES = (
 
 def main(words: list[str]) -> int:
     """Read the command line and play."""
-    keep: bool = playbill.board().parse_args(words).keep
+    keep: bool = reader("demo multisig").parse_args(words).keep
     try:
         return run(board(stdout(), keep=keep))
     except BrokenPipeError:  # ./manage demo multisig | head

@@ -17,13 +17,13 @@ from datetime import date
 from pathlib import Path
 from typing import cast
 
-import playbill
 from keep_agent.errors import KeepError
 from keep_ledger.errors import LedgerError
 from processes import StartError, free_ports, run
 from screen import Screen, stdout
 from stage import ROOT, Agent, agent, genesis_of, look, network, watch
 from story import ClaimError, Scene, claim, tell
+from usage import reader
 
 HOME = ROOT / ".indykeep"
 NEEDED_MB = 200
@@ -50,7 +50,7 @@ Try, in another terminal:
 
 def main() -> int:
     """Read the command line and play."""
-    keep: bool = playbill.parser().parse_args().keep
+    keep: bool = reader("demo").parse_args().keep
     screen = stdout()
     try:
         return run(demo(screen, keep=keep))

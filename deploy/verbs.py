@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import playbill
+import usage
 from venvs import (
     HOME,
     NODE,
@@ -49,6 +49,7 @@ usage: ./manage VERB [arguments] [--offline]
 
 {rows}
 
+./manage VERB --help explains a verb and sets nothing up.
 What a verb needs is set up on its first use, in .indykeep/ (pip keeps its usual cache):
   demo  {demo}
   test  {test}
@@ -79,11 +80,7 @@ class Verb:
 
 
 def demo(args: list[str]) -> int:
-    """Tell a story on a real local network, "over 18" or `multisig`; help needs nothing set up."""
-    if {"-h", "--help"} & set(args):
-        made = playbill.board() if args[:1] == ["multisig"] else playbill.parser()
-        made.print_help()
-        return 0
+    """Tell a story on a real local network, "over 18" or `multisig`."""
     ensure_venvs(AGENT, NODE)
     return become(AGENT.python, str(ROOT / "deploy" / "play.py"), *args)
 
@@ -188,7 +185,7 @@ def clean(args: list[str]) -> int:
 
 VERBS = {
     "demo": Verb("[multisig] [--keep]", '"over 18" in 15 s; or 3 of 5 trustees in 30 s', demo),
-    "test": Verb("[pytest arguments]", "all tests; 5 min", test),
+    "test": Verb("[pytest arguments]", "all tests; 8 min", test),
     "check": Verb("", "format, lint, types, import rules; 1 min", check),
     "bench": Verb("[--json FILE]", "what this machine can do", bench),
     "bench-network": Verb("[--json FILE]", "what the local network can do", bench_network),
@@ -257,7 +254,16 @@ def print_sizes() -> None:
     print(f"largest file {lines[largest]:>6} lines  {largest.relative_to(ROOT)}")
 
 
-def usage() -> str:
+def print_help(verb: str, words: list[str]) -> int:
+    """Explain a verb, and set nothing up for it."""
+    if verb == "network" and NODE.ready:
+        return network(words)
+    command = f"{verb} {words[0]}"
+    usage.reader(command if command in usage.TEXTS else verb).print_help()
+    return 0
+
+
+def page() -> str:
     """Return the page that teaches."""
     rows = (f"  {f'{name} {verb.takes}':<27} {verb.does}" for name, verb in VERBS.items())
     return USAGE.format(
@@ -281,8 +287,10 @@ def main(args: list[str]) -> int:
         args = [arg for arg in args if arg != "--offline"]
         os.environ["INDYKEEP_OFFLINE"] = "1"
     if not args or args[0] in ("help", "-h", "--help"):
-        print(usage())
+        print(page())
         return 0
     if args[0] not in VERBS:
         raise SetupError(f"no verb {args[0]}; there are: {', '.join(VERBS)}")
+    if {"-h", "--help"} & set(args[1:]):
+        return print_help(args[0], args[1:])
     return VERBS[args[0]].act(args[1:])

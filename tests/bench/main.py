@@ -19,6 +19,7 @@ from bench.scene import Scene, follow, scene, start
 
 from processes import free_ports, run
 from stage import Network
+from usage import reader
 
 CORES = os.cpu_count() or 1
 
@@ -233,12 +234,7 @@ async def bench(args: argparse.Namespace) -> int:
 
 def main() -> int:
     """Read the command line."""
-    parser = argparse.ArgumentParser(prog="./manage bench", description=__doc__)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write one flat object there")
-    parser.add_argument(
-        "--quick", action="store_true", help="a short form that measures little"
-    )
-    return run(bench(parser.parse_args()))
+    return run(bench(reader("bench").parse_args()))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import os
 import sys
@@ -15,6 +14,8 @@ import psutil
 from bench.figures import Figure, table, write_json
 from indy_client import Client
 from pool import Network
+
+from usage import reader
 
 IDLE_S = 20
 ALONE, PARALLEL, AT_ONCE, READS, READS_AT_ONCE = 50, 1000, 50, 1000, 20
@@ -118,10 +119,7 @@ def _command(process: psutil.Process) -> str:
 
 def main(words: list[str]) -> int:
     """Start a network, measure it, end it; return 1 if a target was missed."""
-    parser = argparse.ArgumentParser(prog="./manage bench-network", description=__doc__)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
-    parser.add_argument("--writes", type=int, default=0, metavar="N", help="N more: 20000")
-    args = parser.parse_args(words)
+    args = reader("bench-network").parse_args(words)
     with tempfile.TemporaryDirectory() as folder:
         begun = time.monotonic()
         network = Network(Path(folder) / "bench")

@@ -35,6 +35,7 @@ from keep_agent.client import Client
 from keep_agent.core.message import new_id
 from keep_agent.errors import KeepError, UnavailableError
 from processes import free_ports, run
+from usage import reader
 
 AT_ONCE = 3
 PATIENCE_S = 90.0
@@ -319,11 +320,7 @@ async def _main(args: argparse.Namespace) -> int:
 
 def main() -> int:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kills", type=int, default=300)
-    parser.add_argument("--seed", type=int)
-    parser.add_argument("--pool", action="store_true", help="on a real network, killed too")
-    return run(_main(parser.parse_args()))
+    return run(_main(reader("campaign").parse_args()))
 
 
 if __name__ == "__main__":

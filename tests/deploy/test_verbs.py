@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -73,16 +74,55 @@ def test_a_venv_is_made_anew_when_the_project_changes_but_not_its_tools(tmp_path
     assert venv.stamp != first
 
 
-@pytest.mark.parametrize("word", ["-h", "--help"])
-def test_the_demo_helps_without_setting_up(
-    word: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+HELP = [[verb, "--help"] for verb in verbs.VERBS] + [
+    ["test", "tests/agent", "-h"],
+    ["demo", "multisig", "-h"],
+    ["campaign", "network", "--help"],
+    ["campaign", "node-suites", "--help"],
+    ["network", "start", "--help"],
+]
+
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a checkout needs for `./manage`, with nothing set up."""
+    folder = tmp_path_factory.mktemp("checkout")
+    shutil.copy(verbs.ROOT / "manage", folder)
+    for name in ("deploy", "von-network"):
+        shutil.copytree(verbs.ROOT / name, folder / name)
+    return folder
+
+
+@pytest.mark.parametrize("words", HELP, ids=" ".join)
+def test_the_help_of_every_verb_sets_nothing_up(words: list[str], fresh: Path) -> None:
+    told = subprocess.run(
+        [fresh / "manage", *words],
+        env={"PATH": "/usr/bin:/bin", "INDYKEEP_PYTHON": sys.executable},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert (told.returncode, told.stderr) == (0, "")
+    assert told.stdout.startswith(f"usage: ./manage {words[0]}")
+    assert len(told.stdout.splitlines()) > 3
+    assert not (fresh / ".indykeep").exists()
+
+
+def test_the_network_explains_its_verbs_itself_once_it_is_set_up(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def ensure(*_: venvs.Venv) -> None:
-        raise AssertionError("set up for a help text")
+        pass
+
+    def become(program: str, *words: str) -> int:
+        assert (Path(program).name, words) == ("manage", ("start", "--help"))
+        return 7
 
     monkeypatch.setattr(verbs, "ensure_venvs", ensure)
-    assert verbs.main(["demo", word]) == 0
-    assert "keep it all running, until Ctrl-C" in capsys.readouterr().out
+    monkeypatch.setattr(verbs, "become", become)
+    assert venvs.NODE.ready
+    assert verbs.main(["network", "start", "--help"]) == 7
 
 
 def test_clean_refuses_while_a_network_runs_in_the_folder_and_removes_nothing(

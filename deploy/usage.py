@@ -1,0 +1,103 @@
+"""The command lines of `./manage VERB`, and their help, which needs nothing set up."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+TEXTS = {
+    "demo": """\
+Starts a real Indy network of four validators and four agents (a licence office, Alice, a bar,
+Tim), each a process with its own encrypted store, and tells how Alice proves that she is over
+18 without showing her birthday. All of it is on this machine; ports are free ones, data is in
+.indykeep/demo-... and is removed at the end. Exit code 0: everything that was said was checked
+and is true.
+
+`./manage demo multisig` tells another story: five trustees, three of whom must agree.""",
+    "demo multisig": """\
+Starts a real Indy network of four validators. Ana, Ben, Cas, Dee and Eli make keys (encrypted stores, a
+token where SoftHSM2 is installed, a group of which two of three sign), put 3 of 5 in force, and
+approve a new endorser by files and a QR code; then attacks are tried and fail, and a stolen key is
+replaced by the others. Every line shown is a real command, run as shown. All of it is on this
+machine; data is in .indykeep/demo-... and is removed at the end. Exit code 0: everything that was
+said was checked and is true.""",
+    "test": """\
+Runs the tests, or those that are named, in an environment of their own. Arguments are pytest's:
+
+  ./manage test tests/ledger                          one folder
+  ./manage test tests/agent/test_pair.py -k reuse     some tests of one file
+  ./manage test -m "not pool"                         without those that start a network
+
+tests/README.md explains the tests; .indykeep/test-venv/bin/pytest --help lists pytest's arguments.""",
+    "check": """\
+Checks the format, runs the linter, both type checkers and the import rules, all of them even after
+a failure, and prints the number of lines of each folder. It changes nothing.""",
+    "bench": """\
+Measures agents on this machine: credentials, presentations, messages and connections, each beside
+what the libraries alone take.""",
+    "bench-network": "Measures a local Indy network on this machine: its start, writes and reads.",
+    "campaign": """\
+Kills an issuer and a holder again and again while they work, each at points that the seed draws, and
+looks whether anything is lost or done twice. docs/campaigns.md tells what is checked and found.
+
+`./manage campaign network` breaks a network instead, `./manage campaign node-suites` runs the node
+packages' own tests.""",
+    "campaign network": """\
+Breaks a local network in all ways, for minutes: the long form of tests/von_network. Arguments are
+pytest's.""",
+    "campaign node-suites": """\
+Runs the unit tests that the node packages bring, on our stand-ins for some of their libraries.""",
+    "network": """\
+Runs a local Indy network: start, stop, status, register, faults and more. The verbs are those of
+von-network/manage and stand in von-network/README.md; once the nodes are set up (the first
+`./manage network start` does that), --help lists them, and after a verb explains it.""",
+    "fetch": """\
+Downloads every package that any verb needs, into .indykeep/wheels. Copied to the same place on a
+machine of the same kind without network, --offline sets everything up from there.""",
+    "clean": """\
+Removes all that was set up or recorded in .indykeep, except the downloaded packages. It refuses while
+a network runs there.""",
+}
+"""What a verb does, by the verb and, where it has one, the word after it."""
+
+
+def reader(command: str) -> argparse.ArgumentParser:
+    """Return what reads a command of TEXTS and prints its help."""
+    made = argparse.ArgumentParser(
+        f"./manage {command}",
+        description=TEXTS[command],
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    match command:
+        case "demo" | "demo multisig":
+            about = "keep it all running, until Ctrl-C, and say where"
+            made.add_argument("--keep", action="store_true", help=about)
+        case "bench":
+            _add_json(made)
+            about = "a short form that measures little"
+            made.add_argument("--quick", action="store_true", help=about)
+        case "bench-network":
+            _add_json(made)
+            made.add_argument(
+                "--writes", type=int, default=0, metavar="N", help="N more: 20000"
+            )
+        case "campaign":
+            made.add_argument("--kills", type=int, default=300, metavar="N", help="300")
+            made.add_argument("--seed", type=int, metavar="N", help="of an earlier campaign")
+            about = "on a real network, whose nodes are killed too"
+            made.add_argument("--pool", action="store_true", help=about)
+        case "test" | "campaign network":
+            made.add_argument(
+                "arguments", nargs="*", metavar="ARGUMENT", help="as pytest has it"
+            )
+        case "network":
+            made.add_argument("verb", nargs="*", metavar="VERB", help="with its arguments")
+        case _:
+            pass
+    return made
+
+
+def _add_json(made: argparse.ArgumentParser) -> None:
+    made.add_argument(
+        "--json", type=Path, metavar="FILE", help="write the figures there, one flat object"
+    )
