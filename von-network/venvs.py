@@ -30,6 +30,7 @@ ROOT = Path(__file__).resolve().parent.parent
 HOME = ROOT / ".indykeep"
 BATCH = 8  # wheels per pip run: what a stopped download has to fetch again at most
 PIP_MB = 26  # our own pip, measured
+TESTED = range(11, 14)  # Python 3.11 to 3.13; the packages of the locks have wheels for these
 _SIZE = re.compile(
     r"(?:Downloading|Using cached) (?:\S*/)?(\S+?)-\S+\.whl \(([\d.]+) ([kM]?)B\)"
 )
@@ -47,6 +48,9 @@ _BY_HAND = (
     "On a machine of this kind with network run ./manage fetch, copy its folder "
     ".indykeep/wheels here and add --offline"
 )
+
+_TESTED_ONES = f"tested are 3.{TESTED[0]} to 3.{TESTED[-1]}"
+_ANOTHER = "to take another one, type INDYKEEP_PYTHON=/path/to/python3 before ./manage"
 
 
 class SetupError(Exception):
@@ -194,6 +198,8 @@ class _Workshop:
             _say(f"  {venv.title}: {len(venv.pins)} packages")
         loading = f"About {load} MB to download" if load else "Nothing to download"
         _say(f"{loading}, about {need} MB of disk and {1 + load // 60} min. Ctrl-C is safe.")
+        if _untested():
+            _say(f"This is Python {_version()}; {_TESTED_ONES}. It is tried; {_ANOTHER}.")
         free = _free_mb(self.home)
         if free < need:
             raise SetupError(f"disk full: about {need} MB are needed, {free} MB are free")
@@ -296,6 +302,8 @@ class _Workshop:
             return f"no network: the package index does not answer. {_BY_HAND}; {log}"
         if absent := re.search(r"No matching distribution found for (\S+)", said):
             self.forget(venv)
+            if _untested():
+                return f"no wheel of {absent[1]} for {_machine()}: {_TESTED_ONES}; {_ANOTHER}; {log}"
             return f"no wheel of {absent[1]} for {_machine()}. {_BY_HAND}; {log}"
         last = said.strip().rpartition("\n")[2]
         return f"setting up {venv.title} failed: {last or 'no output'}; {log}"
@@ -400,10 +408,9 @@ def _build_settings(pyproject: Path) -> str:
 def _require_venv() -> None:
     if find_spec("venv") and find_spec("ensurepip"):
         return
-    version = f"{sys.version_info.major}.{sys.version_info.minor}"
     if Path("/etc/debian_version").exists():
         raise SetupError(
-            f"this Python has no venv; type: sudo apt install python{version}-venv"
+            f"this Python has no venv; type: sudo apt install python{_version()}-venv"
         )
     raise SetupError(
         f"{sys.executable} has no venv and ensurepip: install them, or name another "
@@ -415,9 +422,16 @@ def _free_mb(folder: Path) -> int:
     return shutil.disk_usage(folder).free // 10**6
 
 
+def _version() -> str:
+    return f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def _untested() -> bool:
+    return sys.version_info.minor not in TESTED
+
+
 def _machine() -> str:
-    version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    return f"Python {version} on {sys.platform} {platform.machine()}"
+    return f"Python {_version()} on {sys.platform} {platform.machine()}"
 
 
 def _digest(*parts: str) -> str:

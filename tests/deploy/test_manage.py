@@ -73,11 +73,56 @@ def test_one_that_can_make_a_venv_goes_first(path: Path) -> None:
     assert manage(path).stdout == "chosen python3.11\n"
 
 
-def test_an_untested_version_alone_is_refused_in_one_sentence(path: Path) -> None:
+@pytest.mark.parametrize(
+    ("there", "taken"),
+    [
+        ({"python3.14": 99}, "python3.14"),
+        ({"python3.14": 99, "python3.15": 98}, "python3.14"),
+        ({"python3.20": 93}, "python3.20"),
+        ({"python3": 99, "python3.11": 111}, "python3.11"),
+        ({"python3.13": 13, "python3.14": 99}, "python3.14"),
+        ({"python3.13": 13, "python3.14": 10}, "python3.13"),
+    ],
+)
+def test_a_newer_one_is_taken_where_no_tested_one_makes_a_venv(
+    path: Path, there: dict[str, int], taken: str
+) -> None:
+    for name, rank in there.items():
+        fake(path, name, rank)
+    assert manage(path).stdout == f"chosen {taken}\n"
+
+
+@pytest.mark.parametrize(
+    ("version", "venv", "rank"),
+    [
+        ((3, 10), True, 0),
+        ((3, 11), True, 111),
+        ((3, 13), True, 113),
+        ((3, 13), False, 13),
+        ((3, 14), True, 99),
+        ((3, 14), False, 10),
+        ((3, 99), False, 1),
+        ((4, 0), True, 0),
+    ],
+)
+def test_a_python_is_ranked_by_its_version_and_whether_it_makes_a_venv(
+    version: tuple[int, int], *, venv: bool, rank: int
+) -> None:
+    """What `manage` asks of a Python, run by one that says that it is another one."""
+    asked = (ROOT / "manage").read_text().partition("-c '")[2].partition("' 2>/dev/null")[0]
+    lies = f"import sys, importlib.util; sys.version_info = {(*version, 0)}\n"
+    lies += f"importlib.util.find_spec = lambda name: {venv or None}\n"
+    told = subprocess.run(
+        [sys.executable, "-c", lies + asked], capture_output=True, text=True, check=True
+    )
+    assert int(told.stdout) == rank
+
+
+def test_one_that_is_too_old_is_refused_in_one_sentence(path: Path) -> None:
     fake(path, "python3", 0)
     answer = manage(path)
     assert answer.returncode == 1
-    assert answer.stderr.startswith("manage: no working Python of 3.11, 3.12 or 3.13 found")
+    assert answer.stderr.startswith("manage: no working Python of 3.11 or later found")
     assert "apt install" in answer.stderr
     assert answer.stderr.count("\n") == 1
 

@@ -179,6 +179,7 @@ def test_a_venv_is_made_once_and_then_nothing_is_said(place: Place) -> None:
     assert code == 0, said
     assert "once: 2 packages" in said
     assert "MB to download" in said
+    assert "tested" not in said
     assert "once: 2 of 2 packages" in said
     assert place.has("once", "tiny")
     assert place.set_up("once", lock) == (0, "")
@@ -301,6 +302,21 @@ def test_a_python_without_venv_gets_the_command_to_type(
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     with pytest.raises(venvs.SetupError, match=f"sudo apt install python{version}-venv"):
         venvs.ensure_venvs(venv, offline=True)
+
+
+def test_a_python_that_is_newer_than_the_tested_ones_is_tried_with_a_warning(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(venvs, "TESTED", range(11))
+    venv = venvs.Venv("new", place.home / "new", (place.lock("new", "unbuilt"),), 1, 1)
+    with pytest.raises(venvs.SetupError) as refusal:
+        venvs.ensure_venvs(venv, offline=True)
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    warning = f"This is Python {version}; tested are 3.11 to 3.13. It is tried; to take another"
+    assert warning in capsys.readouterr().err
+    assert f"no wheel of unbuilt==1.0 for Python {version}" in str(refusal.value)
+    assert "tested are 3.11 to 3.13; to take another one" in str(refusal.value)
+    assert "INDYKEEP_PYTHON" in str(refusal.value)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
