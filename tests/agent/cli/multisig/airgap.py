@@ -58,7 +58,7 @@ def can_seal() -> bool:
     if sys.platform != "linux" or platform.machine() not in _CALLS:
         return False
     tried = subprocess.run(
-        [sys.executable, __file__, os.devnull, "version"], capture_output=True, check=False
+        [sys.executable, __file__, os.devnull, "--version"], capture_output=True, check=False
     )
     return tried.returncode == 0
 
