@@ -10,15 +10,15 @@ import signal
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
+from keep_agent.core.catalog import Catalog, load_catalog
 from keep_agent.core.loop_monitor import Stall
 from keep_agent.core.machine import Data, Protocol
-from keep_agent.errors import BadCommandError, KeepError, NotFoundError, UnavailableError
+from keep_agent.errors import KeepError, NotFoundError, UnavailableError
 from keep_agent.settings import Keys, Settings, open_keys
 from keep_agent.store.profile import Profile
 from keep_agent.store.rows import Commit
@@ -32,8 +32,6 @@ from keep_ledger.plugins import LedgerConfig, Ledgers
 from keep_zkp.native import Native
 
 log = logging.getLogger(__name__)
-
-GROUP = "indykeep.protocols"
 
 NATIVE_ROOM = 512
 NATIVE_DEADLINE_S = 60.0
@@ -60,21 +58,6 @@ class Running:
     admin_port: int
     endpoint: str
     admin_url: str
-
-
-def load_protocols() -> dict[str, Protocol[Any]]:
-    """Load every protocol that this installation offers, by the name of its entry point.
-
-    Raises:
-        BadCommandError: one cannot be loaded; the text names its entry point.
-    """
-    found: dict[str, Protocol[Any]] = {}
-    for entry in entry_points(group=GROUP):
-        try:
-            found[entry.name] = entry.load()
-        except (KeepError, ValueError, ImportError, AttributeError) as error:
-            raise BadCommandError(f"protocol {entry.name} ({entry.value}): {error}") from error
-    return found
 
 
 @asynccontextmanager
@@ -106,10 +89,10 @@ async def _agent(settings: Settings, admin: AdminApp) -> AsyncGenerator[Running,
     keys = open_keys(settings)
     for path in keys.made:
         log.info("made a key file; keep a copy of it", extra={"path": str(path)})
-    routes = load_protocols()
+    catalog = load_catalog()
     async with AsyncExitStack() as stack:
         store = await Store.open(
-            _store_path(settings), keys.store.get_secret_value(), _models(routes)
+            _store_path(settings), keys.store.get_secret_value(), _models(catalog)
         )
         stack.push_async_callback(store.close)
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
@@ -122,7 +105,7 @@ async def _agent(settings: Settings, admin: AdminApp) -> AsyncGenerator[Running,
         )
         stack.callback(native.close)
         tenants: dict[str, Tenant] = {}
-        api = admin(settings, keys, routes, tenants)
+        api = admin(settings, keys, catalog.routes, tenants)
         doors = await stack.enter_async_context(AsyncExitStack())
         admin_port = await doors.enter_async_context(
             _bound(api, settings.admin_host, settings.admin_port, ADMIN_LIMITS)
@@ -142,7 +125,8 @@ async def _agent(settings: Settings, admin: AdminApp) -> AsyncGenerator[Running,
             _bound(_inbound(tenants), settings.host, settings.port, LIMITS)
         )
         around = Surroundings(
-            protocols={protocol.name: protocol for protocol in routes.values()},
+            protocols=catalog.protocols,
+            ports=catalog.ports,
             ledgers=ledgers,
             native=native,
             carrier=egress,
@@ -244,8 +228,8 @@ def _alive(pid: int) -> bool:
     return True
 
 
-def _models(routes: Mapping[str, Protocol[Any]]) -> dict[str, type[Data]]:
-    return {protocol.name: protocol.data for protocol in routes.values()}
+def _models(catalog: Catalog) -> dict[str, type[Data]]:
+    return {name: protocol.data for name, protocol in catalog.protocols.items()}
 
 
 def _store_path(settings: Settings) -> Path:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from keep_agent.app import load_protocols
+from keep_agent.core.catalog import load_catalog
 from keep_agent.core.machine import Command, Exchange, Protocol
 from keep_agent.core.message import Json
 from keep_agent.didcomm.envelope import seal
@@ -209,7 +209,7 @@ def packed(body: Json, to: str, sender: LocalKey | None) -> bytes:
 async def opened(folder: Path) -> AsyncGenerator[Pair, None]:
     """Open the agents with stores in this folder; end all that they run."""
     wire = Wire()
-    protocols = {p.name: p for p in load_protocols().values()}
+    protocols = load_catalog().protocols
     native = Native(threads=1, room=64, deadline_s=60)
     stores: list[Store] = []
     tasks: list[asyncio.Task[None]] = []
@@ -225,6 +225,7 @@ async def opened(folder: Path) -> AsyncGenerator[Pair, None]:
         writers.append(asyncio.create_task(store.run()))
         around = Surroundings(
             protocols=protocols,
+            ports={},
             ledgers=Ledgers([]),
             native=native,
             carrier=wire,

@@ -14,6 +14,7 @@ from aiohttp import web
 
 from keep_agent.api.auth import TENANT, answer, problem
 from keep_agent.api.ledgers import shown
+from keep_agent.core.catalog import find_protocol
 from keep_agent.core.machine import NOT_FOR_CALLERS, START, Command, Protocol
 from keep_agent.core.message import Json
 from keep_agent.errors import NotFoundError
@@ -43,7 +44,7 @@ class About:
             web.get("/v1", self.index, allow_head=False),
             web.get("/v1/status", self.status, allow_head=False),
             web.get("/v1/protocols", self.protocols, allow_head=False),
-            web.get("/v1/protocols/{family}", self.protocol, allow_head=False),
+            web.get("/v1/protocols/{family:.+}", self.protocol, allow_head=False),
         ]
 
     async def health(self, _request: web.Request) -> web.Response:
@@ -61,6 +62,8 @@ class About:
         found: dict[str, str] = {}
         for route in request.app.router.routes():
             path = route.resource.canonical if route.resource else ""
+            if any(path.startswith(f"/v1/{p.name}") for p in self._routes.values()):
+                continue  # the same again, by the name that events have
             head, at, rest = path.partition("/v1/")
             family, slash, rest = rest.partition("/")
             shown_as = "{protocol}" if family in self._routes else family
@@ -95,9 +98,11 @@ class About:
     async def protocol(self, request: web.Request) -> web.Response:
         """Describe one protocol."""
         family = request.match_info["family"]
-        if family not in self._routes:
+        protocol = find_protocol(self._routes.values(), family)
+        if protocol is None:
             raise NotFoundError(f"no protocol {family!r}; there are: {', '.join(self._routes)}")
-        return answer(described(family, self._routes[family]))
+        route = next(name for name, p in self._routes.items() if p is protocol)
+        return answer(described(route, protocol))
 
 
 def described(family: str, protocol: Protocol[Any]) -> Json:

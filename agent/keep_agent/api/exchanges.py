@@ -28,7 +28,7 @@ class Exchanges:
     """The exchanges of one protocol.
 
     Args:
-        family: its name in paths.
+        family: its name in paths; the name in events (`trust_ping/1`) is taken as well.
         wait_s: seconds that a command which comes early waits where the caller does not say.
     """
 
@@ -36,7 +36,7 @@ class Exchanges:
         self, family: str, protocol: Protocol[Any], wait_s: float, waits: Waits
     ) -> None:
         self._protocol = protocol
-        self._path = f"/v1/{family}"
+        self._paths = (f"/v1/{protocol.name}", f"/v1/{family}")
         self._wait_s = wait_s
         self._waits = waits
         self._next: dict[tuple[str, str], Json] = {}
@@ -45,10 +45,14 @@ class Exchanges:
     def routes(self) -> list[web.RouteDef]:
         """Return the routes."""
         return [
-            web.post(self._path, self.start),
-            web.get(self._path, self.find, allow_head=False),
-            web.get(self._path + "/{id}", self.get, allow_head=False),
-            web.post(self._path + "/{id}/{command}", self.command),
+            route
+            for path in self._paths
+            for route in (
+                web.post(path, self.start),
+                web.get(path, self.find, allow_head=False),
+                web.get(path + "/{id}", self.get, allow_head=False),
+                web.post(path + "/{id}/{command}", self.command),
+            )
         ]
 
     async def start(self, request: web.Request) -> web.Response:

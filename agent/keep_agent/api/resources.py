@@ -141,8 +141,6 @@ class Resources:
     async def set_policy(self, request: web.Request) -> web.Response:
         """Turn something automatic on, change it, or (with nothing in `auto`) off."""
         policy = await read_as(request, Policy)
-        if named := self._protocols.get(policy.protocol):  # by the name in the path, too
-            policy = policy.model_copy(update={"protocol": named.name})
         policy = await request[TENANT].desk.set_policy(policy)
         return answer(policy.model_dump(mode="json"))
 

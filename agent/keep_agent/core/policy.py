@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from keep_agent.core.catalog import find_protocol
 from keep_agent.core.machine import NOT_FOR_CALLERS, Command, Exchange, Protocol, Put, Then
 from keep_agent.errors import BadCommandError
 from keep_agent.store.profile import Profile
@@ -67,13 +68,13 @@ class Policies:
         """Return every policy."""
         return list(self._policies.values())
 
-    def check(self, policy: Policy) -> None:
-        """Refuse a policy that could never do anything.
+    def check(self, policy: Policy) -> Policy:
+        """Refuse a policy that could never do anything; return it with its protocol's own name.
 
         Raises:
             BadCommandError: no such protocol, state or command, or its arguments do not fit.
         """
-        protocol = self._protocols.get(policy.protocol)
+        protocol = find_protocol(self._protocols.values(), policy.protocol)
         if protocol is None:
             known = ", ".join(sorted(self._protocols))
             raise BadCommandError(f"no protocol {policy.protocol!r}; there are: {known}")
@@ -84,6 +85,7 @@ class Policies:
                 raise BadCommandError(
                     f"{automatic.command} is no command of the state {state!r}, but of: {known}"
                 )
+        return policy.model_copy(update={"protocol": protocol.name})
 
     def commands(self, x: Exchange[Any]) -> tuple[Then, ...]:
         """Return what to run now that an exchange has reached its state."""

@@ -223,7 +223,7 @@ class Desk:
 
     async def set_policy(self, policy: Policy) -> Policy:
         """Turn something automatic on, change it, or (with nothing in `auto`) off."""
-        self._policies.check(policy)
+        policy = self._policies.check(policy)
         await self._write(policy.put())
         self._policies.adopt(policy)
         return policy

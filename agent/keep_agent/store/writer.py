@@ -170,11 +170,13 @@ class Writer:
         self, profile: Profile, attempt: _Attempt, discards: Sequence[str]
     ) -> None:
         store = self._store
+        # SQLite may refuse to open one more connection for reading while somebody writes
+        group = None if store.shared else await attempt.check(profile)
         async with store.askar.transaction(profile.name) as tx:
-            if store.shared:
+            if group is None:
                 await profile.catch_up(tx)
                 store.check_alive()
-            group = await attempt.check(profile)
+                group = await attempt.check(profile)
             work = [
                 op for commit in group.commits for op in operations(tx, commit, group.sizes)
             ]

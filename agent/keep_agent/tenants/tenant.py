@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from keep_agent.core.catalog import PortFactory
 from keep_agent.core.dispatch import Context, Dispatcher
 from keep_agent.core.features import OurFeatures
 from keep_agent.core.loop_monitor import Stall
@@ -53,11 +54,13 @@ class Surroundings:
 
     Attributes:
         protocols: by `family/major`.
+        ports: what packages of others bring for their protocols.
         endpoint: where peers reach the agent, without `/d/{tenant}`.
         stall: the watch over the event loop, where the settings ask for one.
     """
 
     protocols: Mapping[str, Protocol[Any]]
+    ports: Mapping[str, PortFactory]
     ledgers: Ledgers
     native: Native
     carrier: Carrier
@@ -150,6 +153,7 @@ class Tenant:
             "features": OurFeatures(self.around.protocols.values()),
             "credentials": self.wallet,
             "proofs": self.prover,
+            **{name: make(self) for name, make in self.around.ports.items()},
         }
 
     async def _identify(self, received: Received) -> Peer:

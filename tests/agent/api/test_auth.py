@@ -14,7 +14,7 @@ from agent.api.conftest import KEY, Agent, settings
 from aiohttp import web
 
 from keep_agent.api.app import admin_app
-from keep_agent.app import load_protocols
+from keep_agent.core.catalog import load_catalog
 from keep_agent.core.machine import Protocol
 from keep_agent.errors import BadCommandError, LocalError, NotFoundError
 from keep_agent.settings import open_keys
@@ -25,7 +25,7 @@ JSON = {"Content-Type": "application/json"}
 def every_route(tmp_path: Path) -> list[tuple[str, str]]:
     """Return method and path of everything that the application answers."""
     given = settings(tmp_path)
-    app = admin_app(given, open_keys(given), load_protocols(), {})
+    app = admin_app(given, open_keys(given), load_catalog().routes, {})
     paths = [
         (route.method, re.sub(r"\{[^{}]*\}", "x", route.resource.canonical))
         for route in app.router.routes()
@@ -173,7 +173,7 @@ async def test_our_own_failure_is_logged_whole_and_told_in_one_sentence(
 
 
 async def test_a_protocol_cannot_take_a_path_of_the_api(tmp_path: Path) -> None:
-    ping: Protocol[Any] = load_protocols()["trust-ping"]
+    ping: Protocol[Any] = load_catalog().routes["trust-ping"]
     given = settings(tmp_path)
     with pytest.raises(ValueError, match="cannot be called events"):
         admin_app(given, open_keys(given), {"events": ping}, {})
@@ -181,7 +181,7 @@ async def test_a_protocol_cannot_take_a_path_of_the_api(tmp_path: Path) -> None:
 
 async def test_a_starting_agent_is_alive_and_not_ready(tmp_path: Path) -> None:
     given = settings(tmp_path)
-    app = admin_app(given, open_keys(given), load_protocols(), {})
+    app = admin_app(given, open_keys(given), load_catalog().routes, {})
     runner = web.AppRunner(app)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()

@@ -10,7 +10,7 @@ from textwrap import dedent
 import pytest
 from agent.processes import introduce, spawned
 
-from keep_agent import app
+from keep_agent.core import catalog
 from keep_agent.errors import BadCommandError
 
 TOY = '''
@@ -52,19 +52,30 @@ class Side(Role):
     SECOND = "second"
 
 
+class Names:
+    """A port of this package: it reads what the tenant calls itself."""
+
+    def __init__(self, tenant):
+        self._tenant = tenant
+
+    def ours(self):
+        return self._tenant.around.label
+
+
 async def say(_x, cmd, _):
     return Step("greeted", data=Greeting(diary="what I really think"), send=(Hello(name=cmd.name),))
 
 
-async def answer(_x, hello, _):
-    return Step("met", data=Greeting(peer=hello.name), send=(HelloAgain(name="Faber"),))
+async def answer(_x, hello, names):
+    again = HelloAgain(name=names.ours())
+    return Step("met", data=Greeting(peer=hello.name), send=(again,))
 
 
 async def finish(x, again, _):
     return Step("met", data=x.data.but(peer=again.name))
 
 
-PROTOCOL = Protocol(uri=URI, data=Greeting, rules=(
+PROTOCOL = Protocol(uri=URI, data=Greeting, port="greeting", rules=(
     rule(Side.FIRST, START, SayHello, "greeted", say),
     rule(Side.FIRST, "greeted", HelloAgain, "met", finish),
     rule(Side.SECOND, START, Hello, "met", answer),
@@ -79,7 +90,9 @@ def install(folder: Path) -> None:
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: greeting\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(
-        "[indykeep.protocols]\ngreeting = greeting:PROTOCOL\n", "utf-8"
+        "[indykeep.protocols]\ngreeting = greeting:PROTOCOL\n"
+        "[indykeep.ports]\ngreeting = greeting:Names\n",
+        "utf-8",
     )
 
 
@@ -92,6 +105,20 @@ def install(folder: Path) -> None:
         ),
         ("", "has no attribute 'PROTOCOL'"),
         ("import nowhere", "No module named 'nowhere'"),
+        ("PROTOCOL = 7", "it is not a Protocol"),
+        (
+            "PROTOCOL = Protocol(uri='https://didcomm.org/x/1.0', rules=(), port='shelf')",
+            "it asks for the port 'shelf', which nobody brings",
+        ),
+        (
+            dedent("""
+                from keep_agent.core.machine import Data
+                class Needs(Data):
+                    what: str
+                PROTOCOL = Protocol(uri='https://didcomm.org/x/1.0', rules=(), data=Needs)
+            """),
+            "its data model needs values at the start",
+        ),
     ],
 )
 def test_a_protocol_that_cannot_be_loaded_is_named(
@@ -100,16 +127,16 @@ def test_a_protocol_that_cannot_be_loaded_is_named(
     (tmp_path / "broken.py").write_text(
         f"from keep_agent.core.machine import Protocol\n{source}\n"
     )
-    entry = EntryPoint("odd", "broken:PROTOCOL", app.GROUP)
+    entry = EntryPoint("odd", "broken:PROTOCOL", catalog.PROTOCOLS)
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     monkeypatch.delitem(sys.modules, "broken", raising=False)
 
     def entry_points(group: str) -> list[EntryPoint]:
         return [entry] if group == entry.group else []
 
-    monkeypatch.setattr(app, "entry_points", entry_points)
+    monkeypatch.setattr(catalog, "entry_points", entry_points)
     with pytest.raises(BadCommandError, match=r"^protocol odd \(broken:PROTOCOL\): ") as caught:
-        app.load_protocols()
+        catalog.load_catalog()
     assert says in str(caught.value)
 
 
@@ -120,7 +147,7 @@ async def test_a_protocol_in_one_file_is_spoken_described_and_driven(tmp_path: P
     more = {"PYTHONPATH": str(installed)}
     async with (
         spawned(tmp_path / "alice", **more) as alice,
-        spawned(tmp_path / "faber", **more) as faber,
+        spawned(tmp_path / "faber", **more, LABEL="Faber") as faber,
     ):
         described = await alice.client.call("GET", "/v1/protocols/greeting")
         assert described["commands"]["say-hello"]["about"] == "Greet the peer by our name."
@@ -132,7 +159,7 @@ async def test_a_protocol_in_one_file_is_spoken_described_and_driven(tmp_path: P
         x = await alice.client.start("greeting", "say-hello", to_faber, name="Alice")
         met = await alice.client.wait("greeting", x["id"], "met", timeout=20)
         assert met["data"] == {"peer": "Faber"}
-        [theirs] = await faber.client.list("greeting", connection=to_alice)
+        [theirs] = await faber.client.list("greeting/1", connection=to_alice)
         assert theirs["data"] == {"peer": "Alice"}
         queries = [{"feature-type": "protocol", "match": "https://didcomm.org/greeting/*"}]
         asked = await alice.client.start(
