@@ -44,7 +44,7 @@ class Paper:
         self.port = Introductions(
             self,
             self.keys,
-            Resolver(self._document, self._document),
+            Resolver(self._document),
             label=name,
             endpoint=f"http://{name}.example/d/main",
             protocols={

@@ -197,28 +197,28 @@ def peer2(us: Identity, endpoint: str) -> str:
 
 
 def peer1(us: Identity, endpoint: str) -> tuple[str, Json]:
-    """Return a did:peer:1 and its document in the shape of AIP 1.0 agents."""
-    digest = hashlib.sha256(us.verkey.encode()).digest()
-    did = f"did:peer:1z{b58(bytes([0x12, 0x20]) + digest)}"
+    """Return a did:peer:1 and its document, whose services and keys have the older shapes."""
     key = {
-        "id": f"{did}#1",
+        "id": "#1",
         "type": "Ed25519VerificationKey2018",
-        "controller": did,
+        "controller": "#id",
         "publicKeyBase58": us.verkey,
     }
     service = {
-        "id": f"{did}#didcomm",
+        "id": "#didcomm",
         "type": "IndyAgent",
         "priority": 0,
         "recipientKeys": [us.verkey],
         "serviceEndpoint": endpoint,
     }
-    return did, {
+    document: Json = {
         "@context": "https://w3id.org/did/v1",
-        "id": did,
         "publicKey": [key],
         "service": [service],
     }
+    digest = hashlib.sha256(json.dumps(document, separators=(",", ":")).encode()).digest()
+    did = f"did:peer:1z{b58(bytes([0x12, 0x20]) + digest)}"
+    return did, {"id": did, **document}
 
 
 def attached(us: Identity, content: bytes, style: str = "url", **protected: Any) -> Json:

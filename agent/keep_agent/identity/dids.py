@@ -249,7 +249,7 @@ def read_document(value: object, did: Did | None = None) -> DidDocument:
 
     Args:
         value: the parsed JSON.
-        did: whom it has to be about, with or without `did:sov:`.
+        did: whom it has to be about, with or without `did:sov:`, or by its short form.
 
     Raises:
         BadMessageError: it is malformed, or about somebody else.
@@ -258,7 +258,8 @@ def read_document(value: object, did: Did | None = None) -> DidDocument:
         document = DidDocument.model_validate(value)
     except ValidationError as error:
         raise BadMessageError("malformed DID document") from error
-    if did is not None and document.id.removeprefix("did:sov:") != did.removeprefix("did:sov:"):
+    names = {} if did is None else {did.removeprefix("did:sov:"), short_form(did)}
+    if names and document.id.removeprefix("did:sov:") not in names:
         raise BadMessageError("DID document is about another DID")
     return document
 
@@ -330,6 +331,18 @@ def short_form(did: Did) -> Did:
     return did
 
 
+def is_hash_of(did: Did, document: Json) -> bool:
+    """Whether a did:peer:1 is the hash of this first document, as peers hash it: without `id`."""
+    stored = {key: value for key, value in document.items() if key != "id"}
+    text = json.dumps(stored, separators=(",", ":"), ensure_ascii=False)
+    return did == f"did:peer:1{_digest(text)}"
+
+
+def is_made_of(did: Did, verkey: str) -> bool:
+    """Whether an Indy DID is the first half of this key, as every new one is."""
+    return base58.b58decode(did.rpartition(":")[2]) == raw_key(verkey)[:INDY_BYTES]
+
+
 def _read_peer2(did: Did) -> DidDocument:
     methods: list[Json] = []
     services: list[Json] = []
@@ -377,16 +390,14 @@ Ask = Callable[[Did], Awaitable[DidDocument | None]]
 
 
 class Resolver:
-    """Finds the document of a DID: in the DID itself, on its ledger, or among what peers gave us.
+    """Finds the document of a DID: in the DID itself, or on its ledger (SEC-D01).
 
     Args:
         ledger: asked for did:sov, did:indy and unqualified DIDs.
-        known: asked for peer DIDs that do not hold their document (1, 3 and the short form of 4).
     """
 
-    def __init__(self, ledger: Ask, known: Ask) -> None:
+    def __init__(self, ledger: Ask) -> None:
         self._ledger = ledger
-        self._known = known
 
     async def resolve(self, text: object) -> DidDocument:
         """Return the document of a DID.
@@ -395,17 +406,19 @@ class Resolver:
             BadMessageError: it is no DID, or the document in it is malformed.
             RefusedError: nobody knows the DID, or we do not resolve its method.
         """
-        did = read_did(text)
+        found = await self.find(read_did(text))
+        if found is None:
+            raise RefusedError("a DID cannot be resolved", "e.p.did.unresolvable")
+        return found
+
+    async def find(self, did: Did) -> DidDocument | None:
+        """Return the document of a DID, or None where nobody knows it; raises as `resolve` does."""
         if did.startswith("did:web:"):
             raise RefusedError("did:web is not supported yet", "e.p.did.unsupported")
         within = _read_within(did)
         if within is not None:
             return within
-        asked = self._known if did.startswith("did:peer:") else self._ledger
-        found = await asked(did)
-        if found is None:
-            raise RefusedError("a DID cannot be resolved", "e.p.did.unresolvable")
-        return found
+        return None if did.startswith("did:peer:") else await self._ledger(did)
 
 
 def _read_within(did: Did) -> DidDocument | None:

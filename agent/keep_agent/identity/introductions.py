@@ -36,6 +36,8 @@ from keep_agent.identity.dids import (
     Service,
     create_peer4,
     inline_service,
+    is_hash_of,
+    is_made_of,
     read_did,
     read_document,
 )
@@ -200,18 +202,34 @@ class Introductions:
                 why = error
         raise why
 
-    async def reach(self, did: str, document: object | None) -> Address:
-        """Return how to reach a DID; a document that comes with it counts where it has none.
+    async def reach(self, did: str, document: Json | None) -> Address:
+        """Return how to reach a DID, as its own method proves it (SEC-D01).
+
+        A document that its claimant sends counts for a did:peer:1 that is its hash, and for an
+        Indy DID that no ledger has and that is made of the key in it. The latter proves nothing
+        of the DID, so the address does not name it.
+
+        Args:
+            document: what came with the DID, signed by somebody who may; about this very DID.
 
         Raises:
-            PeerError: it cannot be resolved, or does not say how to reach it.
+            PeerError: it cannot be resolved, is not proved, or does not say how to reach it.
         """
         name = read_did(did)
-        if document is None or not _private(name):
-            found = await self._resolver.resolve(name)
-        else:
-            found = read_document(document, name)
-        return _address(found.didcomm, did)
+        if document is None:
+            return _address((await self._resolver.resolve(name)).didcomm, did)
+        given = read_document(document, name)
+        if name.startswith("did:peer:1"):
+            if not is_hash_of(name, document):
+                raise RefusedError("SEC-D01: a did:peer:1 is not the hash of its document")
+            return _address(given.didcomm, did)
+        found = await self._resolver.find(name)
+        if found is not None:
+            return _address(found.didcomm, did)
+        service = given.didcomm
+        if not _pairwise(name) or not all(is_made_of(name, k) for k in service.recipient_keys):
+            raise RefusedError("SEC-D01: a DID is not proved by a document that came with it")
+        return _address(service, None)
 
     def starts(self, body: Json) -> bool:
         """Tell whether a message starts something that we speak with a peer whom we know."""
@@ -314,9 +332,9 @@ def _address(service: Service, did: str | None) -> Address:
     return Address(endpoint, service.recipient_keys, service.routing_keys, did)
 
 
-def _private(did: Did) -> bool:
-    """Tell whether a DID has its document from its owner alone: neither in itself nor on a ledger."""
-    return did.startswith(("did:peer:1", "did:peer:3", "did:sov:")) or ":" not in did
+def _pairwise(did: Did) -> bool:
+    """Tell whether older agents make such DIDs for one connection, and write them on no ledger."""
+    return did.startswith("did:sov:") or ":" not in did
 
 
 def bind(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, cast
 from typing import Protocol as Port
 
 from pydantic import Field
@@ -115,11 +115,14 @@ class Handshake(Acquaintances, Port):
         """Make a DID for a connection; nothing is stored."""
         ...
 
-    async def reach(self, did: str, document: object | None) -> Address:
-        """Return how to reach a DID; a document that comes with it counts where it has none.
+    async def reach(self, did: str, document: Json | None) -> Address:
+        """Return how to reach a DID, as its own method proves it (SEC-D01).
+
+        Args:
+            document: what came with the DID, signed by somebody who may; about this very DID.
 
         Raises:
-            PeerError: it cannot be resolved, or does not say how to reach it.
+            PeerError: it cannot be resolved, is not proved, or does not say how to reach it.
         """
         ...
 
@@ -192,7 +195,7 @@ async def keep_request(x: X, request: Request, port: Handshake) -> Out:
     """Check who asks, use up the invitation, and prepare our side of the connection."""
     invitation = await _answered(x, request, port)
     signers = {x.via.sender}
-    document = _document(request.did_doc__attach, signers, port, "request_not_accepted")
+    document, _ = _document(request.did_doc__attach, signers, port, "request_not_accepted")
     address = await port.reach(request.did, document)
     if x.via.sender not in address.recipients:
         raise RefusedError("this DID is not the sender's", "request_not_accepted")
@@ -245,11 +248,17 @@ async def keep_response(x: X, response: Response, port: Handshake) -> Out:
     """Check that the inviter vouches for this DID; deliver what came with the invitation."""
     connection = await port.connection(x.id)
     try:
-        address = await _vouched(x, response, port)
+        address, voucher = await _vouched(x, response, port)
     except PeerError as error:
         problem = ProblemReport.of("response_not_accepted", str(error))
         return _abandoned(connection, str(error), (problem,))
-    connection = connection.at(address, state=State.COMPLETED, their_key=x.via.sender)
+    by_key = connection.inviter in x.data.inviter_keys  # of several, the one that proved itself
+    connection = connection.at(
+        address,
+        state=State.COMPLETED,
+        their_key=x.via.sender,
+        inviter=voucher if by_key else connection.inviter,
+    )
     complete = Complete(thread=Thread(thid=x.thid, pthid=x.peer))
     return Step(
         State.COMPLETED,
@@ -319,40 +328,46 @@ async def _answered(x: X, request: Request, port: Handshake) -> InvitationRecord
     return invitation
 
 
-async def _vouched(x: X, response: Response, port: Handshake) -> Address:
-    """Return how to reach the responder, if a key of the invitation vouches for its DID (SEC-E13)."""
+async def _vouched(x: X, response: Response, port: Handshake) -> tuple[Address, str]:
+    """Return how to reach the responder, and which key of the invitation vouches for its DID.
+
+    A signature vouches for the DID that it covers, alone or in its document (SEC-E13, SEC-D02).
+    """
     code = "response_not_accepted"
     keys = set(x.data.inviter_keys)
+    document, voucher = _document(response.did_doc__attach, keys, port, code)
     rotate = response.did_rotate__attach
     if rotate is not None:
-        _check_signer(rotate, keys, port, code)
+        voucher = _signer(rotate, keys, port, code)
         if rotate.raw.decode("utf-8", "replace") != response.did:
             raise RefusedError("another DID was vouched for", code)
-    document = _document(response.did_doc__attach, keys, port, code)
-    if rotate is None and document is None and x.via.sender not in keys:
+    voucher = voucher or x.via.sender or ""
+    if voucher not in keys:
         raise RefusedError("nobody vouches for this DID", code)
     address = await port.reach(response.did, document)
     if x.via.sender not in address.recipients:
         raise RefusedError("this DID is not the sender's", code)
-    return address
+    return address, voucher
 
 
 def _document(
     attachment: Attachment | None, signers: set[Any], port: Handshake, code: str
-) -> Json | None:
-    """Return the attached DID document, if one of these keys signed it."""
+) -> tuple[Json | None, str | None]:
+    """Return the attached DID document and who of these signed it; nothing where none is there."""
     if attachment is None:
-        return None
-    _check_signer(attachment, signers, port, code)
-    content: Json = attachment.content
-    return content
+        return None, None
+    key = _signer(attachment, signers, port, code)
+    content = attachment.content
+    if not isinstance(content, dict):
+        raise RefusedError("a DID document is a JSON object", code)
+    return cast("Json", content), key
 
 
-def _check_signer(
-    attachment: Attachment, signers: set[Any], port: Handshake, code: str
-) -> None:
-    if port.signer(attachment) not in signers:
+def _signer(attachment: Attachment, signers: set[Any], port: Handshake, code: str) -> str:
+    key = port.signer(attachment)
+    if key not in signers:
         raise RefusedError("an attachment is signed by somebody else", code)
+    return key
 
 
 _Do = Callable[[X, Any, Handshake], Awaitable[Out]]

@@ -44,7 +44,6 @@ MAIN = "main"
 
 SWEEP_EVERY_S = 6 * 3600.0
 PARSED_OBJECTS = 128
-DID_DOCUMENT = "did-document"
 AIP = ("AIP2.0/INDYCRED",)
 
 
@@ -81,7 +80,7 @@ class Tenant:
         self.keys = Keys(profile.key)
         self.scope = Scope(around.native, keep=PARSED_OBJECTS)
         self.policies = Policies(around.protocols)
-        self.resolver = Resolver(self._ask_ledger, self._known_document)
+        self.resolver = Resolver(self._ask_ledger)
         self.objects = Objects(around.ledgers)
         self.wallet = Wallet(profile, self.scope, self.objects)
         self.prover = Prover(profile, self.scope, self.objects)
@@ -186,11 +185,6 @@ class Tenant:
         return read_document(
             {"id": did, "service": [service] if found.endpoint else []}, Did(did)
         )
-
-    async def _known_document(self, did: str) -> DidDocument | None:
-        """Return a document that a peer gave us for a DID that does not hold it."""
-        record = await self.profile.fetch(DID_DOCUMENT, did)
-        return read_document(record) if record else None
 
     async def _sweep(self) -> None:
         while True:

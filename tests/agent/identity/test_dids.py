@@ -131,7 +131,7 @@ async def nobody(did: Did) -> DidDocument | None:
     return None
 
 
-LOCAL = Resolver(nobody, nobody)
+LOCAL = Resolver(nobody)
 
 
 async def reach(did: str) -> Service:
@@ -549,20 +549,18 @@ async def test_ledger_dids_are_asked_of_the_ledger_and_short_peer_dids_of_what_i
         asked.append(f"ledger {did}")
         return read_document({"id": did})
 
-    async def known(did: Did) -> DidDocument | None:
-        asked.append(f"known {did}")
-        return read_document({"id": did})
-
-    resolver = Resolver(ledger, known)
+    resolver = Resolver(ledger)
     ours = [
         "did:sov:WgWxqztrNooG92RXvxSTWv",
         "did:indy:x:WgWxqztrNooG92RXvxSTWv",
         "WgWxqztrNooG92RXvxSTWv",
     ]
-    peers = [PEER_3, PEER_1_DOCUMENT["id"], short_form(Did(CREDO_PEER_4))]
-    for did in ours + peers + [CREDO_PEER_4, CREDO_PEER_2, did_key(KEY)]:
+    for did in [*ours, CREDO_PEER_4, CREDO_PEER_2, did_key(KEY)]:
         assert (await resolver.resolve(did)).id == did
-    assert asked == [f"ledger {did}" for did in ours] + [f"known {did}" for did in peers]
+    for did in [PEER_3, PEER_1_DOCUMENT["id"], short_form(Did(CREDO_PEER_4))]:
+        with pytest.raises(RefusedError):
+            await resolver.resolve(did)
+    assert asked == [f"ledger {did}" for did in ours]
 
 
 @pytest.mark.parametrize(
