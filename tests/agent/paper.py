@@ -22,6 +22,7 @@ from keep_agent.core.machine import (
     exchange_id,
 )
 from keep_agent.core.message import Json, Message, new_id
+from keep_agent.errors import UnavailableError
 from keep_agent.identity.connections import CONNECTION, INVITATION, Connection, InvitationRecord
 from keep_agent.identity.dids import DidDocument, Resolver
 from keep_agent.identity.introductions import Introductions
@@ -33,13 +34,14 @@ RECORDED = Path(__file__).with_name("recorded.jsonl")
 
 
 class Paper:
-    """One agent; `documents` is what its ledger knows."""
+    """One agent; `documents` is what its ledger knows, unless it is `silent`."""
 
     def __init__(self, name: str) -> None:
         self.records: dict[tuple[str, str], tuple[Json, dict[str, str]]] = {}
         self.exchanges: dict[str, Exchange[Any]] = {}
         self.stored: dict[str, PutKey] = {}
         self.documents: dict[str, DidDocument] = {}
+        self.silent = False
         self.keys = Keys(self._key)
         self.port = Introductions(
             self,
@@ -58,6 +60,8 @@ class Paper:
         return (found.key, found.metadata) if found else None
 
     async def _document(self, did: str) -> DidDocument | None:
+        if self.silent:
+            raise UnavailableError("no node answers")
         return self.documents.get(did)
 
     async def fetch(self, category: str, name: str) -> Json | None:

@@ -78,6 +78,10 @@ class Policies:
         if protocol is None:
             known = ", ".join(sorted(self._protocols))
             raise BadCommandError(f"no protocol {policy.protocol!r}; there are: {known}")
+        if policy.connection is not None and policy.connection.startswith("did:"):
+            raise BadCommandError(
+                "a policy names a connection by its id, never a DID (SEC-D04)"
+            )
         for state, automatic in policy.auto.items():
             command = parse_command(protocol, automatic.command, automatic.args)
             if not any(at == state and on is type(command) for _, at, on in protocol.cells):

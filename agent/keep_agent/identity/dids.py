@@ -258,8 +258,8 @@ def read_document(value: object, did: Did | None = None) -> DidDocument:
         document = DidDocument.model_validate(value)
     except ValidationError as error:
         raise BadMessageError("malformed DID document") from error
-    names = {} if did is None else {did.removeprefix("did:sov:"), short_form(did)}
-    if names and document.id.removeprefix("did:sov:") not in names:
+    about = document.id.removeprefix("did:sov:")
+    if did is not None and about not in {did.removeprefix("did:sov:"), short_form(did)}:
         raise BadMessageError("DID document is about another DID")
     return document
 

@@ -85,3 +85,9 @@ def test_a_command_that_does_not_fit_is_told_in_words_without_its_values() -> No
         parse_command(TOY, "send-open", {"fail": ["secret"]})
     assert "fail" in str(refused.value)
     assert "secret" not in str(refused.value)
+
+
+def test_sec_d_04_a_policy_names_a_connection_and_no_did(policies: Policies) -> None:
+    with pytest.raises(BadCommandError, match="never a DID"):
+        policies.check(Policy(protocol=TOY.name, connection="did:sov:x", auto=OPEN))
+    policies.check(Policy(protocol=TOY.name, connection="c", auto=OPEN))
