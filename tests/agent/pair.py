@@ -182,11 +182,13 @@ class Pair:
         def of(state: str) -> Callable[[Exchange[Any]], bool]:
             return lambda x: (x.peer, x.state) == (invitation, state)
 
-        protocol = did_exchange.PROTOCOL
+        protocol, completed = did_exchange.PROTOCOL, did_exchange.State.COMPLETED
         x = await inviter.until(protocol, of(did_exchange.State.REQUEST_RECEIVED))
         await inviter.command(x, did_exchange.SendResponse())
-        ours = await invited.until(protocol, of(did_exchange.State.COMPLETED))
-        theirs = await inviter.until(protocol, of(did_exchange.State.COMPLETED))
+        ours = await invited.until(
+            protocol, lambda y: (y.role, y.thid, y.state) == ("requester", x.thid, completed)
+        )
+        theirs = await inviter.until(protocol, of(completed))
         return await invited.connection(ours.id), await inviter.connection(theirs.id)
 
 

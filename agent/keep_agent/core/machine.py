@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from keep_agent.core.message import PREFIX, Json, Message, ProblemReport, TypeUri
-from keep_agent.errors import BadMessageError, OutOfTurnError
+from keep_agent.errors import BadMessageError, OutOfTurnError, RefusedError
 
 START = "start"
 """The state of an exchange that does not exist yet."""
@@ -179,20 +179,35 @@ class Peer:
         ids: what exchanges with this peer may be named by, the best first.
         connection: id of the connection, if there is one.
         known: the sender's key is the one that the connection is bound to.
+        answers: id of an invitation of ours that the message answers without a handshake.
+        closed: why that invitation cannot be answered any more; None: it can.
     """
 
     ids: tuple[str, ...]
     connection: str | None
     known: bool
     via: Via
+    answers: str | None = None
+    closed: str | None = None
 
     def owns(self, x: Exchange[Any]) -> bool:
-        """Tell whether this peer is the one that the exchange is bound to, or may become it."""
+        """Tell whether this peer is the one that the exchange is bound to, or may become it.
+
+        Raises:
+            RefusedError: it could, but the invitation is expired or used up (SEC-O11).
+        """
         if x.their_key is not None:
             return x.their_key == self.via.sender
         if x.connection is not None:
             return x.connection == self.connection
+        if self.takes(x) and self.closed is not None:
+            raise RefusedError(f"SEC-O11: {self.closed}", "e.p.msg.invitation")
         return x.peer in self.ids
+
+    def takes(self, x: Exchange[Any]) -> bool:
+        """Tell whether the exchange is still nobody's, and the message answers its invitation."""
+        free = x.their_key is None and x.connection is None
+        return free and self.answers is not None and x.peer == self.answers
 
 
 def exchange_id(protocol: str, role: str, thid: str, peer: str) -> str:

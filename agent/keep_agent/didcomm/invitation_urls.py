@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 from collections.abc import Sequence
 from contextlib import suppress
@@ -57,11 +56,6 @@ def link(endpoint: str, message: Json) -> str:
     """Return the link that holds a message in its parameter `oob`."""
     raw = json.dumps(message, separators=(",", ":"), ensure_ascii=False).encode()
     return f"{endpoint}?oob={base64.urlsafe_b64encode(raw).decode().rstrip('=')}"
-
-
-def digest(message: Json) -> str:
-    """Return what tells two invitations apart, whatever the order of their keys."""
-    return hashlib.sha256(json.dumps(message, sort_keys=True).encode()).hexdigest()
 
 
 def write_time(at: float) -> str:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from keep_agent.core.machine import ABANDONED, Peer, Put, PutKey, Target, Via
 from keep_agent.core.message import Json, Received
-from keep_agent.errors import BadEnvelopeError
+from keep_agent.errors import BadEnvelopeError, RefusedError
 
 CONNECTION = "connection"
 INVITATION = "invitation"
@@ -54,7 +54,8 @@ class InvitationRecord(BaseModel):
 
     Attributes:
         id: the `@id` of the message; for an implicit invitation, the public DID.
-        digest: of the whole message, so that another one under the same id is noticed.
+        name: received alone: the out-of-band exchange that looked at it. The id is the inviter's
+            word, and names nothing of ours (SEC-O09).
         key: ours alone: base58 key that answers are sealed to.
         used: a single-use invitation that somebody has answered.
         expires: POSIX time; None: never.
@@ -62,11 +63,11 @@ class InvitationRecord(BaseModel):
         request: received alone: the attached message that is to be answered.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="ignore")  # older records have a `digest`
 
     id: str
     direction: Literal["ours", "received"]
-    digest: str = ""
+    name: str = ""
     key: str | None = None
     multi_use: bool = False
     used: bool = False
@@ -80,12 +81,19 @@ class InvitationRecord(BaseModel):
         """Return the write that stores it; one of ours is never overwritten."""
         tags: dict[str, str] = {"direction": self.direction}
         value = self.model_dump(mode="json")
-        return Put(INVITATION, self.id, value, tags, new=self.direction == "ours")
+        return Put(INVITATION, self.name or self.id, value, tags, new=self.direction == "ours")
 
     @property
     def expired(self) -> bool:
         """Whether its time is over."""
         return self.expires is not None and self.expires < time.time()
+
+    @property
+    def closed(self) -> str | None:
+        """Why nobody may answer it any more, in words; None: somebody may (SEC-O02, SEC-O03)."""
+        if self.expired:
+            return "this invitation has expired"
+        return "this invitation is used up" if self.used else None
 
     @property
     def inviter(self) -> str:
@@ -105,6 +113,7 @@ class Connection(BaseModel):
         their_key: base58 key that authenticates their messages; None until their response.
         endpoint: where they listen; None: they fetch their messages themselves.
         invitation: id of the invitation that it came from.
+        answered: our own name of that invitation, where we answered it.
         reused: ids of later invitations of ours that they answered with this connection.
         inviter: DID or key of the invitation that we answered; empty where we invited.
         service: the `~service` that our messages carry, where they know us no other way (RFC 0056).
@@ -124,6 +133,7 @@ class Connection(BaseModel):
     recipients: tuple[str, ...] = ()
     routing: tuple[str, ...] = ()
     invitation: str | None = None
+    answered: str | None = None
     reused: tuple[str, ...] = ()
     inviter: str = ""
     service: Json | None = None
@@ -199,7 +209,7 @@ class Acquaintances(Port):
         ...
 
     async def invitation(self, name: str) -> InvitationRecord:
-        """Return an invitation that is stored; of a public DID, the implicit one.
+        """Return an invitation by our own name of it; of a public DID, the implicit one.
 
         Raises:
             NotFoundError: there is none.
@@ -241,7 +251,8 @@ async def identify(
         raise BadEnvelopeError("a message to a key that is not for messages")
     invitation = str(purpose["invitation"])
     via = Via(sender=received.sender, recipient=received.recipient, invitation=invitation)
-    return Peer(ids=(invitation,), connection=None, known=False, via=via)
+    answers = await _ours(invitation, records)
+    return _answering(answers, ids=(invitation,), connection=None, known=False, via=via)
 
 
 async def _connected(received: Received, name: str, records: Records) -> Peer:
@@ -251,14 +262,42 @@ async def _connected(received: Received, name: str, records: Records) -> Peer:
     if record["their_key"] not in {None, received.sender}:
         raise BadEnvelopeError("the sender is not the peer of this connection")
     known = record["their_key"] is not None
-    ids = [name, *filter(None, [record["invitation"]]), *record.get("reused", ())]
+    began = record.get("answered") or record["invitation"]
+    ids = [name, *filter(None, [began]), *record.get("reused", ())]
     pthid = _parent(received.body)
+    answers = None
     if known and pthid is not None and pthid not in ids:
-        invitation = await records.fetch(INVITATION, pthid)
-        if invitation is not None and invitation["direction"] == "ours":
+        answers = await _ours(pthid, records)
+        if answers is not None:
             ids.append(pthid)  # answered with this connection, without a handshake (RFC 0434)
     via = Via(sender=received.sender, recipient=received.recipient)
-    return Peer(ids=tuple(ids), connection=name, known=known, via=via)
+    return _answering(answers, ids=tuple(ids), connection=name, known=known, via=via)
+
+
+def _answering(
+    invitation: InvitationRecord | None,
+    *,
+    ids: tuple[str, ...],
+    connection: str | None,
+    known: bool,
+    via: Via,
+) -> Peer:
+    return Peer(
+        ids=ids,
+        connection=connection,
+        known=known,
+        via=via,
+        answers=invitation.id if invitation else None,
+        closed=invitation.closed if invitation else None,
+    )
+
+
+async def _ours(name: str, records: Records) -> InvitationRecord | None:
+    """Return an invitation that we made, or None."""
+    record = await records.fetch(INVITATION, name)
+    if record is None or record["direction"] != "ours":
+        return None
+    return InvitationRecord.model_validate(record)
 
 
 def _parent(body: Json) -> str | None:

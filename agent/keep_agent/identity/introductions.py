@@ -10,6 +10,8 @@ from typing import Any, cast
 from typing import Protocol as Port
 
 from keep_agent.core.machine import START, Exchange, Peer, Protocol, PutKey, Write
+from keep_agent.core.commit import ATTACHED
+from keep_agent.core.machine import START, Consume, Exchange, Protocol, PutKey, Write
 from keep_agent.core.message import (
     Attachment,
     AttachmentData,
@@ -104,27 +106,31 @@ class Introductions:
 
     # -- records ---------------------------------------------------------------------------------
 
-    async def found(self, name: str) -> InvitationRecord | None:
-        """Return an invitation that is stored, or None."""
-        record = await self._records.fetch(INVITATION, name)
-        return InvitationRecord.model_validate(record) if record else None
+    async def ours(self, name: str) -> InvitationRecord | None:
+        """Return an invitation that we made, by its id, or None."""
+        found = await self._found(name)
+        return found if found is not None and found.direction == "ours" else None
 
     async def invitation(self, name: str) -> InvitationRecord:
-        """Return an invitation; of a public DID, the implicit one (RFC 0023).
+        """Return an invitation by our own name of it; of a public DID, the implicit one (RFC 0023).
 
         Raises:
             NotFoundError: there is none, or the DID leads nowhere.
         """
-        found = await self.found(name)
-        if found is not None:
-            return found
         if not name.startswith("did:"):
-            raise NotFoundError(f"no invitation {name!r}")
+            found = await self._found(name)
+            if found is None:
+                raise NotFoundError(f"no invitation {name!r}")
+            return found
         try:
             address = await self.reach(name, None)
         except PeerError as error:
             raise NotFoundError(f"nobody is reached by {name!r}: {error}") from error
         return InvitationRecord(id=name, direction="received", minors=(1,), address=address)
+
+    async def _found(self, name: str) -> InvitationRecord | None:
+        record = await self._records.fetch(INVITATION, name)
+        return InvitationRecord.model_validate(record) if record else None
 
     async def connection(self, name: str) -> Connection:
         """Return a connection.
@@ -348,7 +354,20 @@ def bind(
         connection=x.connection or peer.connection or (made.id if made else None),
         their_key=x.their_key or (None if peer.known else peer.via.sender),
     )
-    return bound, (made.put(),) if made else ()
+    return bound, taken(x, peer, made)
+
+
+def taken(x: Exchange[Any], peer: Peer, made: Connection | None) -> tuple[Write, ...]:
+    """Return what a message writes by which a peer takes a step of ours as its own (SEC-O11).
+
+    Whoever answers first what was attached to an invitation uses it up: of several things that
+    were attached, one is answered.
+    """
+    used = peer.answers if x.state != START and peer.takes(x) else None
+    return (
+        *((Consume(INVITATION, used),) if used is not None else ()),
+        *((made.put(),) if made is not None else ()),
+    )
 
 
 def connectionless(x: Exchange[Any], peer: Peer, message: Message) -> Connection | None:

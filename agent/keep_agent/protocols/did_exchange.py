@@ -75,7 +75,8 @@ class SendRequest(Command):
     """Answer an invitation.
 
     Attributes:
-        invitation: id of one that we received, or a public DID: an implicit invitation.
+        invitation: id of the out-of-band exchange that received it, or a public DID: an implicit
+            invitation.
         alias: what our side calls the peer.
     """
 
@@ -174,13 +175,14 @@ async def send_request(x: X, cmd: SendRequest, port: Handshake) -> Out:
         role=x.role,
         my_key=ours.key.verkey,
         my_did=ours.did,
-        invitation=cmd.invitation,
+        invitation=invitation.id,
+        answered=cmd.invitation,
         inviter=invitation.inviter,
         label=invitation.label,
         alias=cmd.alias,
         created=x.created,
     ).at(invitation.address)
-    request = Request(label=port.label, did=ours.did, thread=Thread(pthid=cmd.invitation))
+    request = Request(label=port.label, did=ours.did, thread=Thread(pthid=invitation.id))
     return Step(
         State.REQUEST_SENT,
         data=x.data.but(inviter_keys=invitation.address.recipients, label=invitation.label),
@@ -259,7 +261,7 @@ async def keep_response(x: X, response: Response, port: Handshake) -> Out:
         their_key=x.via.sender,
         inviter=voucher if by_key else connection.inviter,
     )
-    complete = Complete(thread=Thread(thid=x.thid, pthid=x.peer))
+    complete = Complete(thread=Thread(thid=x.thid, pthid=connection.invitation))
     return Step(
         State.COMPLETED,
         send=(complete,),
@@ -321,10 +323,8 @@ async def _answered(x: X, request: Request, port: Handshake) -> InvitationRecord
     invitation = await port.invitation(x.via.invitation)
     if invitation.direction != "ours" or not invitation.minors:
         raise RefusedError("this invitation offers no DID exchange", code)
-    if invitation.expired:
-        raise RefusedError("this invitation has expired", code)
-    if invitation.used:
-        raise RefusedError("this invitation is used up", code)
+    if invitation.closed is not None:
+        raise RefusedError(invitation.closed, code)
     return invitation
 
 

@@ -39,7 +39,6 @@ from keep_agent.core.message import (
 )
 from keep_agent.didcomm.invitation_urls import (
     MAX_INVITATION,
-    digest,
     link,
     minors_of,
     read_link,
@@ -220,8 +219,8 @@ class Reception(Acquaintances, Port):
         """
         ...
 
-    async def found(self, name: str) -> InvitationRecord | None:
-        """Return an invitation that is stored, or None."""
+    async def ours(self, name: str) -> InvitationRecord | None:
+        """Return an invitation that we made, by its id, or None."""
         ...
 
     async def address(self, services: Sequence[str | Json]) -> Address:
@@ -304,8 +303,8 @@ async def create(x: X, cmd: CreateInvitation, port: Reception) -> Out:
 async def take_reuse(x: X, reuse: HandshakeReuse, port: Reception) -> Out:
     """Let a peer whom we know answer an invitation with the connection that we have."""
     name = reuse.thread.pthid
-    invitation = await port.found(name) if name else None
-    if invitation is None or invitation.direction != "ours":
+    invitation = await port.ours(name) if name else None
+    if invitation is None:
         raise RefusedError("this is no invitation of ours", "e.p.req.invitation")
     if invitation.expired or not invitation.minors:
         raise RefusedError(
@@ -326,14 +325,18 @@ async def take_reuse(x: X, reuse: HandshakeReuse, port: Reception) -> Out:
 
 
 async def receive(x: X, cmd: ReceiveInvitation, port: Reception) -> Out:
-    """Read an invitation and keep what an answer needs; nothing goes on by itself from here."""
+    """Read an invitation and keep what an answer needs; nothing goes on by itself from here.
+
+    What is kept belongs to this exchange: looking at another one, or at the same again, under
+    whatever id, changes nothing of it (SEC-O10).
+    """
     body = read_link(cmd.url) if cmd.url else read_object(cmd.invitation or {})
     try:
         message = _parsed(body)
         record = InvitationRecord(
             id=message.id,
             direction="received",
-            digest=digest(body),
+            name=x.id,
             expires=read_time(message.timing.expires_time if message.timing else None),
             minors=minors_of(message.handshake_protocols or ()),
             label=shown(message.label),
@@ -342,7 +345,9 @@ async def receive(x: X, cmd: ReceiveInvitation, port: Reception) -> Out:
         )
     except PeerError as error:
         raise BadCommandError(f"this invitation cannot be used: {error}") from error
-    _check_usable(record, message.handshake_protocols or (), await port.found(message.id))
+    if await port.ours(message.id) is not None:
+        raise BadCommandError("this is an invitation of our own")
+    _check_usable(record, message.handshake_protocols or ())
     data = x.data.but(
         invitation=message.id,
         label=record.label,
@@ -358,7 +363,7 @@ async def receive(x: X, cmd: ReceiveInvitation, port: Reception) -> Out:
 
 async def accept(x: X, cmd: Accept, port: Reception) -> Out:
     """Answer: over a connection with this inviter, else by a handshake, else connectionless."""
-    invitation = await port.invitation(x.data.invitation)
+    invitation = await port.invitation(x.id)
     if invitation.expired:
         raise NotNowError("this invitation has expired")
     if not invitation.minors:
@@ -373,7 +378,7 @@ async def accept(x: X, cmd: Accept, port: Reception) -> Out:
 
 async def go_on(x: X, _msg: HandshakeReuseAccepted, port: Reception) -> Out:
     """Go on with the connection that we have: what came attached is delivered over it."""
-    invitation = await port.invitation(x.data.invitation)
+    invitation = await port.invitation(x.id)
     assert x.connection is not None
     connection = await port.connection(x.connection)
     return Step(State.DONE, deliver=connection.brought(invitation.request))
@@ -385,7 +390,7 @@ async def make_new(x: X, _why: ProblemReport | Expired, _port: Reception) -> Out
 
 
 def _handshake(x: X, words: str | None = None) -> Out:
-    request = SendRequest(invitation=x.data.invitation, alias=x.data.alias)
+    request = SendRequest(invitation=x.id, alias=x.data.alias)
     return Step(State.DONE, then=(Then(request, protocol=DID_EXCHANGE),), error=words)
 
 
@@ -400,6 +405,7 @@ def _connectionless(x: X, invitation: InvitationRecord, port: Reception) -> Out:
         my_key=key.verkey,
         their_key=invitation.address.recipients[0],
         invitation=invitation.id,
+        answered=x.id,
         service=port.decorator(key.verkey),
         label=invitation.label,
         alias=x.data.alias,
@@ -452,13 +458,9 @@ def _request_to_us(message: Invitation, port: Reception) -> Json | None:
     return None
 
 
-def _check_usable(
-    record: InvitationRecord, offered: Sequence[str], before: InvitationRecord | None
-) -> None:
-    if before is not None and before.direction == "ours":
-        raise BadCommandError("this is an invitation of our own")
-    if before is not None and before.digest != record.digest:
-        raise BadCommandError("another invitation came under this id before")
+def _check_usable(record: InvitationRecord, offered: Sequence[str]) -> None:
+    if record.id.startswith("did:"):
+        raise BadCommandError("SEC-O09: the id of this invitation is a DID, which it is not")
     if record.expired:
         raise BadCommandError("this invitation has expired")
     if offered and not record.minors:

@@ -48,9 +48,9 @@ def faber() -> Paper:
 
 async def requested(alice: Paper, invitation: Json) -> tuple[Exchange[Any], Request]:
     """Let Alice look at an invitation and ask."""
-    await alice.take(invitation)
-    x = alice.new(PROTOCOL, Side.REQUESTER, invitation["@id"])
-    after, step = await alice.run(PROTOCOL, x, SendRequest(invitation=invitation["@id"]))
+    seen = await alice.take(invitation)
+    x = alice.new(PROTOCOL, Side.REQUESTER, seen.id)
+    after, step = await alice.run(PROTOCOL, x, SendRequest(invitation=seen.id))
     (request,) = step.send
     assert isinstance(request, Request)
     return after, request
