@@ -88,6 +88,48 @@ def test_sec_p08_unknown_restrictions_are_refused_at_any_depth(restrictions: Any
         read_request(body(requested_attributes=asked))
 
 
+LOST: list[Any] = [
+    None,
+    {},
+    [{}],
+    [None],
+    "",
+    0,
+    False,
+    {"cred_def_id": None},
+    {"cred_def_id": ""},
+    {"cred_def_id": {}},
+    {"cred_def_id": []},
+    {"cred_def_id": False},
+    {"cred_def_id": {"$in": [""]}},
+    {"cred_def_id": {"$in": ["x", None]}},
+    {"cred_def_id": {"$neq": ""}},
+    {"cred_def_id": {"$neq": None}},
+    {"schema_name": "x", "cred_def_id": None},
+    {"no_such_tag": None},
+    {"$and": None},
+    {"$not": None},
+    {"$not": {}},
+    {"$or": [{"cred_def_id": "x"}, None]},
+    {"attr::a::value": None},
+    {"attr::a::marker": None},
+    [{"cred_def_id": LICENCE}, {"issuer_id": None}],
+]
+
+
+@pytest.mark.parametrize("section", ["requested_attributes", "requested_predicates"])
+@pytest.mark.parametrize("restrictions", LOST)
+def test_sec_p32_a_restriction_that_says_nothing_is_refused_and_not_dropped(
+    restrictions: Any, section: str
+) -> None:
+    comparison = {"p_type": "<", "p_value": 1} if section == "requested_predicates" else {}
+    asked = {"c": {"name": "category", "restrictions": restrictions, **comparison}}
+    with pytest.raises(InvalidError, match="SEC-P"):
+        our_request(body(**{section: asked}), accept_any_issuer=True)
+    with pytest.raises(RefusedError, match="SEC-P"):
+        read_request(body(**{section: asked}))
+
+
 def test_sec_p08_nesting_without_end_is_refused() -> None:
     deep: Any = {"cred_def_id": "x"}
     for _ in range(200):
@@ -122,9 +164,7 @@ def test_sec_p08_our_own_requests_have_no_unknown_or_ambiguous_parts(
 @pytest.mark.parametrize(
     "restrictions",
     [
-        None,
         [],
-        [{}],
         [{"schema_id": "x"}],
         [{"schema_issuer_did": "x"}],
         [{"cred_def_id": LICENCE}, {"schema_name": "x"}],
@@ -241,7 +281,7 @@ def test_sec_p14_the_nonce_is_ours_80_bits_and_new() -> None:
                     "c": {
                         "name": "category",
                         "names": None,
-                        "restrictions": {"cred_def_id": LICENCE, "issuer_did": None},
+                        "restrictions": {"cred_def_id": LICENCE},
                         "non_revoked": None,
                         "hint": "x",
                     }
@@ -371,7 +411,7 @@ def test_restrictions_are_three_valued(query: Query | None, result: object) -> N
 leaf = st.builds(
     Is,
     st.sampled_from(["cred_def_id", "issuer_id", "schema_name", "attr::a b::value"]),
-    st.lists(st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), max_size=5), min_size=1, max_size=3).map(tuple),
+    st.lists(st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), min_size=1, max_size=5), min_size=1, max_size=3).map(tuple),
 )  # fmt: skip
 queries: st.SearchStrategy[Query] = st.recursive(
     leaf,

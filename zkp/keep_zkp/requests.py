@@ -184,17 +184,18 @@ def read_request(body: Json) -> PresentationRequest:
     """Read what a peer asks of us.
 
     Taken: unknown members outside restrictions, null for absent, a number as nonce, one restriction
-    object instead of a list, no name or version. Not taken: unknown restrictions (SEC-P08), a
-    threshold outside 32 bits or that no such number passes (SEC-P21), over a hundred referents.
+    object instead of a list, no name or version. Not taken: unknown restrictions (SEC-P08), null or
+    empty ones (SEC-P32), a threshold outside 32 bits or that no such number passes (SEC-P21), over
+    a hundred referents.
 
     Raises:
-        RefusedError: it is no presentation request.
+        RefusedError: it is not a presentation request.
     """
     try:
         return PresentationRequest.model_validate(_tolerated(body))
     except (ValidationError, AttributeError) as error:
         raise RefusedError(
-            "SEC-P08", f"no presentation request: {_first_words(error)}"
+            "SEC-P08", f"not a presentation request: {_first_words(error)}"
         ) from None
 
 
@@ -202,12 +203,16 @@ def our_request(body: Json, *, accept_any_issuer: bool) -> PresentationRequest:
     """Make a request of ours from its JSON form; whatever nonce it has is replaced (SEC-P14).
 
     Raises:
-        InvalidError: an unknown member or restriction, or it binds no issuer.
+        InvalidError: an unknown member or restriction, a null or empty one, or it binds no issuer.
     """
+    nulls = _null_restrictions(body)
+    if nulls:
+        raise InvalidError(f"SEC-P32: the restrictions of {nulls[0]!r} are null")
     try:
         request = PresentationRequest.model_validate({**body, "nonce": new_nonce()})
     except ValidationError as error:
-        raise InvalidError(f"SEC-P08: no presentation request: {_first_words(error)}") from None
+        words = f"SEC-P08: not a presentation request: {_first_words(error)}"
+        raise InvalidError(words) from None
     check_binding(request, accept_any_issuer=accept_any_issuer)
     return request
 
@@ -358,7 +363,21 @@ def _leaves(asked: Asked) -> list[Is]:
     return [] if asked.restrictions is None else list(leaves(asked.restrictions))
 
 
+def _null_restrictions(body: Json) -> list[str]:
+    """Return the referents whose restrictions are null: somebody meant to restrict them."""
+    sections = (body.get("requested_attributes"), body.get("requested_predicates"))
+    return [
+        referent
+        for section in sections
+        if isinstance(section, dict)
+        for referent, asked in cast("Json", section).items()
+        if isinstance(asked, dict) and cast("Json", asked).get("restrictions", asked) is None
+    ]
+
+
 def _tolerated(body: Json) -> Json:
+    if nulls := _null_restrictions(body):
+        raise RefusedError("SEC-P32", f"the restrictions of {nulls[0][:64]!r} are null")
     kept: Json = {"name": "", "version": "1.0", **_known(PresentationRequest, body)}
     if type(kept.get("nonce")) is int:
         kept["nonce"] = str(kept["nonce"])

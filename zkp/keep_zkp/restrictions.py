@@ -2,8 +2,9 @@
 
 Known tags and operators only: `{...}` (all of), `[{...}, ...]` (any of), `$and`, `$or`, `$not`,
 `$in`, `$neq`. A misspelt tag would be ignored by one party and never match at another, so it is
-refused, at any depth (SEC-P08). Evaluation is three-valued: about a value that was not shown
-nothing is known, and neither a claim nor its negation holds (SEC-P04).
+refused, at any depth (SEC-P08); so is a restriction that is null, empty or of another type, which
+would be gone if it were dropped (SEC-P32). Evaluation is three-valued: about a value that was not
+shown nothing is known, and neither a claim nor its negation holds (SEC-P04).
 
 Source: AnonCreds specification 1.0 (presentation request); WQL, Indy HIPE 0036.
 """
@@ -88,19 +89,17 @@ def exactly(one: str, other: str) -> bool:
 
 
 def read(value: object) -> Query | None:
-    """Read restrictions from JSON; None where they restrict nothing.
+    """Read restrictions from JSON; None, and the empty list, restrict nothing.
 
     Raises:
-        ValueError: an unknown tag or operator, a value that is no text, or too large.
+        ValueError: an unknown tag or operator, a restriction that is null, empty or of another
+            type, or too many.
     """
-    if isinstance(value, Is | AllOf | AnyOf | Not) or value is None:
-        return value
-    found = (
-        _read_list(cast("list[object]", value))
-        if isinstance(value, list)
-        else _read_object(value, 0)
-    )
-    if found is not None and sum(1 for _ in leaves(found)) > MAX_PARTS:
+    if isinstance(value, Is | AllOf | AnyOf | Not) or value is None or value == []:
+        return cast("Query | None", value or None)
+    parts = cast("list[object]", value) if isinstance(value, list) else [value]
+    found = _joined(AnyOf, [_read_object(part, 0) for part in parts])
+    if sum(1 for _ in leaves(found)) > MAX_PARTS:
         raise ValueError("too many restrictions")
     return found
 
@@ -202,27 +201,20 @@ def _negated(result: bool | None) -> bool | None:  # noqa: FBT001 - the third va
     return None if result is None else not result
 
 
-def _read_list(values: list[object]) -> Query | None:
-    parts = [part for value in values if (part := _read_object(value, 0)) is not None]
-    if len(parts) < len(values) and parts:
-        raise ValueError("an empty restriction beside others")
-    return _joined(AnyOf, parts)
-
-
-def _read_object(value: object, depth: int) -> Query | None:
+def _read_object(value: object, depth: int) -> Query:
     if not isinstance(value, dict) or depth > MAX_NESTING:
-        raise ValueError("a restriction is no object, or nests too deep")
+        raise ValueError("a restriction is not an object, or nests too deep")
+    if not value:
+        raise ValueError("a restriction is empty")
     items = cast("dict[str, object]", value).items()
-    return _joined(
-        AllOf, [_read_item(key, inner, depth) for key, inner in items if inner is not None]
-    )
+    return _joined(AllOf, [_read_item(key, inner, depth) for key, inner in items])
 
 
 def _read_item(key: str, value: object, depth: int) -> Query:
     if key in {"$and", "$or"}:
         return _read_operands(AllOf if key == "$and" else AnyOf, value, depth)
     if key == "$not":
-        return Not(_present(_read_object(value, depth + 1)))
+        return Not(_read_object(value, depth + 1))
     if key in TAGS or value_name(key) is not None:
         return _read_comparison(key, value)
     if _ATTRIBUTE_TAG.fullmatch(key) and value == "1":
@@ -233,8 +225,7 @@ def _read_item(key: str, value: object, depth: int) -> Query:
 def _read_operands(kind: type[AllOf | AnyOf], value: object, depth: int) -> Query:
     if not isinstance(value, list) or not value:
         raise ValueError("$and and $or take a list that is not empty")
-    parts = [_present(_read_object(part, depth + 1)) for part in cast("list[object]", value)]
-    return kind(tuple(parts))
+    return kind(tuple(_read_object(part, depth + 1) for part in cast("list[object]", value)))
 
 
 def _read_comparison(tag: str, value: object) -> Query:
@@ -249,21 +240,13 @@ def _read_comparison(tag: str, value: object) -> Query:
     raise ValueError(f"{tag!r} takes a text, $in or $neq")
 
 
-def _present(query: Query | None) -> Query:
-    if query is None:
-        raise ValueError("an empty restriction")
-    return query
-
-
 def _text(value: object) -> str:
-    if not isinstance(value, str) or len(value) > MAX_VALUE or "\x00" in value:
-        raise ValueError("a restriction's value is no text")
+    if not isinstance(value, str) or not value or len(value) > MAX_VALUE or "\x00" in value:
+        raise ValueError("the value of a restriction is not a text, empty, or too long")
     return value
 
 
-def _joined(kind: type[AllOf | AnyOf], parts: list[Query]) -> Query | None:
-    if not parts:
-        return None
+def _joined(kind: type[AllOf | AnyOf], parts: list[Query]) -> Query:
     return parts[0] if len(parts) == 1 else kind(tuple(parts))
 
 
