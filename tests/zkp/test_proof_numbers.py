@@ -57,7 +57,10 @@ async def words(desk: Desk, case: Case, *spoils: Spoil) -> list[str]:
         spoil(presentation)
     verdict = await desk.refuse(case.request, presentation)
     assert {each.rule for each in verdict.reasons} == {"SEC-P31"}
-    return [each.words.removeprefix("credential 0: ") for each in verdict.reasons]
+    return [
+        each.words.rpartition("in its proof, ")[2].removeprefix("in the proof, ")
+        for each in verdict.reasons
+    ]
 
 
 @pytest.mark.parametrize("bits", [E_BITS, E_BITS + 1, 1000])

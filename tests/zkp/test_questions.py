@@ -242,8 +242,6 @@ async def test_sec_p03_another_author_of_the_schema_is_refused(desk: Desk) -> No
     [
         None,
         [],
-        [{}],
-        [{"cred_def_id": None}],
         [{"cred_def_id": cred_def_id("licence")}, {"schema_name": "licence"}],
         {"$or": [{"cred_def_id": cred_def_id("licence")}, {"attr::category::marker": "1"}]},
         {"$not": {"cred_def_id": "x"}},

@@ -186,6 +186,20 @@ async def test_sec_p05_non_revocation_that_was_asked_is_not_proven_yet(
     assert rules(await desk.refuse(request, presentation)) == {"SEC-P05"}
 
 
+async def test_sec_p33_a_credential_that_may_be_revoked_is_said_where_nobody_asked(
+    desk: Desk, bar: Case
+) -> None:
+    request = ask({"category": reveal("category", source=source("revocable"))})
+    presentation = await desk.present(request, {"alice_revocable": (("category",), ())})
+    verdict = await desk.verify(request, presentation)
+    assert verdict.ok
+    (notice,) = verdict.notices
+    assert notice.rule == "SEC-P33"
+    assert cred_def_id("revocable") in notice.words
+    assert "can be revoked, and whether it is was not asked" in notice.words
+    assert (await desk.verify(bar.request, bar.presentation)).notices == ()
+
+
 async def test_sec_p05_an_interval_asks_nothing_of_what_cannot_be_revoked(
     desk: Desk, bar: Case
 ) -> None:
@@ -397,3 +411,81 @@ async def test_an_empty_verdict_is_not_ok(bar: Case) -> None:
 def test_the_request_is_what_was_stored(bar: Case) -> None:
     again = PresentationRequest.model_validate_json(json.dumps(bar.request.wire()))
     assert again == bar.request
+
+
+def _of(section: str, presentation: Any) -> Any:
+    return presentation["requested_proof"][section]
+
+
+ADULT_ASKED = f"'birthdate_dateint <= {ADULT}' (asked as 'adult')"
+SAID: list[tuple[Spoil, str]] = [
+    (
+        lambda p: _of("revealed_attrs", p).clear(),
+        "'category' (asked as 'category') is not answered",
+    ),
+    (
+        lambda p: _of("self_attested_attrs", p).update(category="A"),
+        "'category' (asked as 'category') is answered more than once",
+    ),
+    (
+        lambda p: _of("self_attested_attrs", p).update(shoes="44"),
+        "'shoes' is answered, and was not asked",
+    ),
+    (
+        lambda p: _of("self_attested_attrs", p).update(
+            category=_of("revealed_attrs", p).pop("category")["raw"]
+        ),
+        "'category' (asked as 'category') is the holder's own word, and no credential's",
+    ),
+    (
+        lambda p: _of("unrevealed_attrs", p).update(
+            category={"sub_proof_index": _of("revealed_attrs", p).pop("category") and 0}
+        ),
+        "'category' (asked as 'category') was asked to be shown, and is not",
+    ),
+    (
+        lambda p: _of("revealed_attrs", p)["category"].update(raw="A"),
+        "the value shown of 'category' is not the one signed",
+    ),
+    (
+        lambda p: proved(p)["ge_proofs"].clear(),
+        f"the credential of {cred_def_id('licence')!r} does not prove " + ADULT_ASKED,
+    ),
+    (
+        lambda p: p["identifiers"][0].update(timestamp=5),
+        f"the credential of '{cred_def_id('licence')}' comes with a time that nobody asked for",
+    ),
+    (
+        lambda p: p["identifiers"][0].update(cred_def_id="x:3:CL:1:y"),
+        "the credential of 'x:3:CL:1:y': no ledger that we read has this definition",
+    ),
+    (
+        lambda p: p["proof"].update(proofs="none"),
+        "the presentation is not formed as one, at proof.proofs: Input should be a valid array",
+    ),
+    (
+        lambda p: p.pop("identifiers"),
+        "the presentation names no credentials, or more than could be asked for",
+    ),
+]
+
+
+@pytest.mark.parametrize(("spoil", "words"), SAID)
+async def test_sec_p35_a_verdict_says_which_item_is_wrong_and_how(
+    desk: Desk, bar: Case, spoil: Spoil, words: str
+) -> None:
+    presentation = bar.presentation
+    spoil(presentation)
+    verdict = await desk.refuse(bar.request, presentation)
+    assert words in [each.words for each in verdict.reasons]
+    for each in verdict.wire()["reasons"]:
+        assert each["rule"].startswith("SEC-P")
+        assert "SEC-" not in each["words"]
+
+
+async def test_sec_p35_long_names_do_not_drown_the_words(desk: Desk, bar: Case) -> None:
+    presentation = bar.presentation
+    _of("self_attested_attrs", presentation)["x\u202e" * 120] = "1"
+    verdict = await desk.refuse(bar.request, presentation)
+    assert all(len(each.words) < 2000 for each in verdict.reasons)
+    assert all(each.words.isprintable() for each in verdict.reasons)

@@ -19,11 +19,13 @@ class RefusedError(ZkpError):
 
     Attributes:
         rule: the name of the rule, as in the table of security checks: `SEC-P08`.
+        words: what is wrong, without that name.
     """
 
     def __init__(self, rule: str, message: str) -> None:
         super().__init__(f"{rule}: {message}")
         self.rule = rule
+        self.words = message
 
 
 class InvalidError(ZkpError):

@@ -174,12 +174,14 @@ def read_presentation(body: Json, request: PresentationRequest) -> Presentation:
     """
     found = body.get("identifiers") if isinstance(body, dict) else None  # pyright: ignore[reportUnnecessaryIsInstance] - it comes from outside
     if not isinstance(found, list) or len(found) > len(request.asked):  # pyright: ignore[reportUnknownArgumentType]
-        raise RefusedError("SEC-P30", "more credentials than referents, or none")
+        words = "the presentation names no credentials, or more than could be asked for"
+        raise RefusedError("SEC-P30", words)
     try:
         return Presentation.model_validate_json(json_text(body))
     except InvalidError as error:
-        raise RefusedError("SEC-P30", str(error)) from None
+        raise RefusedError("SEC-P30", f"the presentation cannot be read: {error}") from None
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False, include_context=False)[0]
         where = ".".join(str(part)[:40] for part in first["loc"])
-        raise RefusedError("SEC-P30", f"{where}: {first['type']}") from None
+        words = f"the presentation is not formed as one, at {where}: {first['msg']}"
+        raise RefusedError("SEC-P30", words) from None

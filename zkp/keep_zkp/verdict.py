@@ -9,6 +9,7 @@ Rules are named as in the project's table of security checks (SEC-P01 ...).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -24,6 +25,9 @@ from keep_zkp.proof_numbers import check_commitments, check_hidden, check_one_ho
 from keep_zkp.requests import Attribute, Predicate, PresentationRequest, unbound
 from keep_zkp.restrictions import Facts, exactly, holds
 
+LONGEST = 200
+"""How many characters of a name stand in the words of a reason."""
+
 
 class How(StrEnum):
     """In which way a referent was answered."""
@@ -37,7 +41,11 @@ class How(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """One rule and what was found; never contains a value that was shown."""
+    """One rule and what was found: which item and what is wrong with it, in words for people.
+
+    It never contains a value that was shown. The name of the rule stands beside the words, and
+    never in their place (SEC-P35).
+    """
 
     rule: str
     words: str
@@ -141,7 +149,8 @@ def refused(request: PresentationRequest, *reasons: Reason) -> Verdict:
 def judge(question: Question, reasons: tuple[Reason, ...], *, proved: bool) -> Verdict:
     """Fold what `find_reasons` found and the library's answer into one verdict."""
     if not proved:
-        reasons = reasons or (Reason("SEC-P29", "the proof is not valid"),)
+        words = "the proof is not valid: something in it was changed, or it answers another question"
+        reasons = reasons or (Reason("SEC-P29", words),)
     if reasons:
         return refused(question.request, *reasons)
     answers = tuple(_answer(question, key) for key in question.request.asked)
@@ -166,11 +175,11 @@ def _form(question: Question) -> Iterator[Reason]:
 
 def _content(question: Question) -> Iterator[Reason]:
     yield from _values(question.request, question.shown)
-    yield from _revealed(question.request, question.shown)
+    yield from _revealed(question)
 
 
 def _binding(question: Question) -> Iterator[Reason]:
-    yield from _predicates(question.request, question.shown)
+    yield from _predicates(question)
     yield from _cryptography(question)
     yield from _restrictions(question)
     yield from _revocation(question)
@@ -179,47 +188,80 @@ def _binding(question: Question) -> Iterator[Reason]:
 def _pinned(question: Question) -> Iterator[Reason]:
     if not question.accept_any_issuer:
         for referent in unbound(question.request):
-            yield Reason("SEC-P10", f"{referent!r} was asked without naming an issuer")
+            item = _item(question.request, referent)
+            yield Reason("SEC-P10", f"{item} was asked without naming an issuer")
 
 
 def _sections(request: PresentationRequest, shown: Presentation) -> Iterator[Reason]:
     """P07: each referent once, in the section that fits, by a sub-proof that is there."""
-    sections = shown.requested_proof.sections
-    if sorted(chain.from_iterable(sections)) != sorted(request.asked):
-        yield Reason("SEC-P07", "the answers are not exactly the referents asked, each once")
+    proof = shown.requested_proof
+    answered = Counter(chain.from_iterable(proof.sections))
+    if unfit := [*_miscounted(request, answered)]:
+        yield from unfit
         return
     for referent, asked in request.requested_attributes.items():
-        yield from _section(referent, asked, shown.requested_proof)
-    if set(shown.requested_proof.predicates) != set(request.requested_predicates):
-        yield Reason("SEC-P01", "a predicate is answered in another section")
-    used = {index for _, index in shown.requested_proof.references()}
+        yield from _section(_item(request, referent), referent, asked, proof)
+    for referent in request.requested_predicates.keys() - proof.predicates.keys():
+        item = _item(request, referent)
+        yield Reason("SEC-P01", f"{item} is answered as if a value had been asked")
+    used = {index for _, index in proof.references()}
     if used != set(range(len(shown.identifiers))) or len(used) != len(shown.proof.proofs):
-        yield Reason("SEC-P07", "answers, identifiers and proofs do not fit each other")
+        yield Reason(
+            "SEC-P07",
+            f"the answers come from {len(used)} credentials, {len(shown.identifiers)} are named "
+            f"and {len(shown.proof.proofs)} are proved",
+        )
 
 
-def _section(referent: str, asked: Attribute, proof: RequestedProof) -> Iterator[Reason]:
+def _miscounted(request: PresentationRequest, answered: Counter[str]) -> Iterator[Reason]:
+    for referent in request.asked:
+        if answered[referent] != 1:
+            words = "is answered more than once" if answered[referent] else "is not answered"
+            yield Reason("SEC-P07", f"{_item(request, referent)} {words}")
+    for referent in sorted(answered.keys() - request.asked.keys()):
+        yield Reason("SEC-P07", f"{referent[:LONGEST]!r} is answered, and was not asked")
+
+
+def _section(
+    item: str, referent: str, asked: Attribute, proof: RequestedProof
+) -> Iterator[Reason]:
     if referent in proof.unrevealed_attrs:
-        yield Reason("SEC-P24", f"{referent!r} was not revealed")
+        yield Reason("SEC-P24", f"{item} was asked to be shown, and is not")
     elif referent in proof.self_attested_attrs:
         if asked.restrictions is not None or asked.name is None:
-            yield Reason("SEC-P09", f"{referent!r} is only the holder's own word")
+            yield Reason("SEC-P09", f"{item} is the holder's own word, and no credential's")
     elif referent not in (proof.revealed_attr_groups if asked.names else proof.revealed_attrs):
-        yield Reason("SEC-P11", f"{referent!r} is answered in another form than asked")
+        asked_as = "together, from one credential," if asked.names else "alone"
+        yield Reason("SEC-P11", f"{item} was asked {asked_as} and is not answered so")
+
+
+def _item(request: PresentationRequest, referent: str) -> str:
+    """Name what was asked, for people: the attributes or the comparison, and the referent."""
+    asked = request.asked[referent]
+    what = str(asked) if isinstance(asked, Predicate) else ", ".join(asked.all_names)
+    return f"{what[:LONGEST]!r} (asked as {referent[:LONGEST]!r})"
+
+
+def _credential(question: Question, index: int) -> str:
+    """Name one of the credentials behind a presentation, for people."""
+    found = question.shown.identifiers
+    which = f" number {index + 1} of {len(found)}," if len(found) > 1 else ""
+    return f"the credential{which} of {found[index].cred_def_id[:LONGEST]!r}"
 
 
 def _ledger(question: Question) -> Iterator[Reason]:
     """P17: the objects were resolved by exactly these ids, and belong to each other."""
-    for identifier in question.shown.identifiers:
+    for index, identifier in enumerate(question.shown.identifiers):
         schema = question.resolved.schemas.get(identifier.schema_id)
         cred_def = question.resolved.cred_defs.get(identifier.cred_def_id)
-        if schema is None or cred_def is None:
-            yield Reason(
-                "SEC-P17", f"the ledger knows no {identifier.cred_def_id!r} or its schema"
-            )
+        which = _credential(question, index)
+        if cred_def is None:
+            yield Reason("SEC-P17", f"{which}: no ledger that we read has this definition")
+        elif schema is None:
+            name = identifier.schema_id[:LONGEST]
+            yield Reason("SEC-P17", f"{which}: no ledger that we read has its schema {name!r}")
         elif not _belongs(identifier, schema, cred_def):
-            yield Reason(
-                "SEC-P17", f"{identifier.cred_def_id!r} does not fit its schema or issuer"
-            )
+            yield Reason("SEC-P17", f"{which}: definition, schema and issuer do not fit")
 
 
 def _belongs(identifier: Identifier, schema: Json, cred_def: Json) -> bool:
@@ -258,14 +300,15 @@ def _values(request: PresentationRequest, shown: Presentation) -> Iterator[Reaso
     """P02: what people read is what was signed. P11: a group has exactly the names asked."""
     for referent, group in shown.requested_proof.revealed_attr_groups.items():
         if set(group.values) != set(request.requested_attributes[referent].all_names):
-            yield Reason("SEC-P11", f"{referent!r} shows other names than asked")
+            yield Reason("SEC-P11", f"{_item(request, referent)} shows other attributes")
     for _, name, value in _shown_values(request, shown):
         if encode(value.raw) != value.encoded or not is_canonical(value.raw):
-            yield Reason("SEC-P02", f"the value of {name!r} is not the one signed")
+            yield Reason("SEC-P02", f"the value shown of {name!r} is not the one signed")
 
 
-def _revealed(request: PresentationRequest, shown: Presentation) -> Iterator[Reason]:
+def _revealed(question: Question) -> Iterator[Reason]:
     """P01 for values: each sub-proof reveals exactly what is shown from it."""
+    request, shown = question.request, question.shown
     for index, sub_proof in enumerate(shown.proof.proofs):
         said = [
             (common_name(name), value.encoded)
@@ -275,22 +318,32 @@ def _revealed(request: PresentationRequest, shown: Presentation) -> Iterator[Rea
         if dict(said) != sub_proof.primary_proof.eq_proof.revealed_attrs or len(
             set(said)
         ) != len(dict(said)):
-            yield Reason("SEC-P02", f"credential {index} reveals something else than is shown")
+            which = _credential(question, index)
+            names = ", ".join(
+                name for where, name, _ in _shown_values(request, shown) if where == index
+            )
+            yield Reason("SEC-P02", f"{which} does not reveal exactly what is shown: {names}")
 
 
-def _predicates(request: PresentationRequest, shown: Presentation) -> Iterator[Reason]:
+def _predicates(question: Question) -> Iterator[Reason]:
     """P01: each sub-proof proves exactly the predicates asked of it, no other and none twice."""
+    request, shown = question.request, question.shown
     words = {">=": "GE", "<=": "LE", ">": "GT", "<": "LT"}
     for index, sub_proof in enumerate(shown.proof.proofs):
         asked = {
-            (common_name(predicate.name), words[predicate.p_type], predicate.p_value)
+            (common_name(predicate.name), words[predicate.p_type], predicate.p_value): referent
             for referent, predicate in request.requested_predicates.items()
             if shown.requested_proof.predicates[referent].sub_proof_index == index
         }
-        stated = [each.predicate for each in sub_proof.primary_proof.ge_proofs]
-        proved = {(each.attr_name, each.p_type, each.value) for each in stated}
-        if proved != asked or len(stated) != len(asked):
-            yield Reason("SEC-P01", f"credential {index} does not prove the predicates asked")
+        stated = Counter(
+            (each.predicate.attr_name, each.predicate.p_type, each.predicate.value)
+            for each in sub_proof.primary_proof.ge_proofs
+        )
+        which = _credential(question, index)
+        for missing in asked.keys() - stated.keys():
+            yield Reason("SEC-P01", f"{which} does not prove {_item(request, asked[missing])}")
+        if stated.total() > len(stated.keys() & asked.keys()):
+            yield Reason("SEC-P01", f"{which} proves a comparison that was not asked of it")
 
 
 def _cryptography(question: Question) -> Iterator[Reason]:
@@ -298,9 +351,9 @@ def _cryptography(question: Question) -> Iterator[Reason]:
     for index, identifier in enumerate(question.shown.identifiers):
         cred_def = question.resolved.cred_defs[identifier.cred_def_id]
         for words in check_hidden(proof.proofs[index], cred_def):
-            yield Reason("SEC-P31", f"credential {index}: {words}")
+            yield Reason("SEC-P31", f"{_credential(question, index)}: in its proof, {words}")
     for words in check_commitments(proof):
-        yield Reason("SEC-P31", words)
+        yield Reason("SEC-P31", f"in the proof, {words}")
     if not check_one_holder(proof):
         yield Reason("SEC-P26", "the credentials do not belong to one holder")
 
@@ -310,9 +363,8 @@ def _restrictions(question: Question) -> Iterator[Reason]:
     for referent, index in question.shown.requested_proof.references():
         query = question.request.asked[referent].restrictions
         if holds(query, _facts(question, index), exactly) is not True:
-            yield Reason(
-                "SEC-P03", f"{referent!r} comes from a credential that was not asked for"
-            )
+            item, which = _item(question.request, referent), _credential(question, index)
+            yield Reason("SEC-P03", f"{item} comes from {which}, which was not asked for")
 
 
 def _facts(question: Question, index: int) -> Facts:
@@ -338,14 +390,14 @@ def _revocation(question: Question) -> Iterator[Reason]:
     """P05: until revocation is built, non-revocation that was asked for is not proven."""
     for referent, index in question.shown.requested_proof.references():
         if question.request.interval(referent) is not None and _revocable(question, index):
-            yield Reason("SEC-P05", f"that {referent!r} is not revoked is not proven")
+            item, which = _item(question.request, referent), _credential(question, index)
+            yield Reason("SEC-P05", f"{item}: that {which} is not revoked is not proved")
     for index, identifier in enumerate(question.shown.identifiers):
+        which = _credential(question, index)
         if identifier.timestamp is not None:
-            yield Reason("SEC-P23", f"credential {index} names a time that nobody asked for")
+            yield Reason("SEC-P23", f"{which} comes with a time that nobody asked for")
         if identifier.rev_reg_id is not None and not _revocable(question, index):
-            yield Reason(
-                "SEC-P05", f"credential {index} names a registry and cannot be revoked"
-            )
+            yield Reason("SEC-P05", f"{which} names a registry, and cannot be revoked")
 
 
 def _revocable(question: Question, index: int) -> bool:
@@ -388,16 +440,19 @@ def _nothing(request: PresentationRequest, referent: str) -> Answer:
 def _notices(question: Question, answers: tuple[Answer, ...]) -> Iterator[Reason]:
     open_ones = set(unbound(question.request))
     for answer in answers:
+        item = _item(question.request, answer.referent)
         if answer.how is How.SELF_ATTESTED:
-            yield Reason("SEC-P09", f"{answer.referent!r} is only the holder's own word")
+            yield Reason("SEC-P09", f"{item} is the holder's own word, and no credential's")
         elif answer.referent in open_ones and answer.source is not None:
             issuer = answer.source.issuer_id
-            yield Reason(
-                "SEC-P10", f"issuer not pinned: {answer.referent!r} comes from {issuer}"
-            )
-    ids = [identifier.cred_def_id for identifier in question.shown.identifiers]
-    if len(set(ids)) != len(ids):
-        yield Reason("SEC-P11", "answers come from several credentials of one kind")
+            yield Reason("SEC-P10", f"issuer not pinned: {item} comes from {issuer}")
+    for index in range(len(question.shown.identifiers)):
+        if _revocable(question, index):  # asked about, it was refused above: not built yet
+            which = _credential(question, index)
+            yield Reason("SEC-P33", f"{which} can be revoked, and whether it is was not asked")
+    ids = Counter(identifier.cred_def_id for identifier in question.shown.identifiers)
+    for name in [name for name, often in ids.items() if often > 1]:
+        yield Reason("SEC-P11", f"answers come from {ids[name]} credentials of {name!r}")
 
 
 def _plain(reason: Reason) -> Json:

@@ -66,7 +66,7 @@ async def verify(
     try:
         shown = read_presentation(presentation, request)
     except RefusedError as error:
-        return refused(request, Reason(error.rule, str(error)))
+        return refused(request, Reason(error.rule, error.words))
     resolved = Resolved(schemas, cred_defs)
     question = Question(request, shown, resolved, accept_any_issuer)
     reasons = find_reasons(question)

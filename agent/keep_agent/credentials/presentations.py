@@ -91,7 +91,10 @@ class Prover:
                 cred_defs=cred_defs,
                 accept_any_issuer=accept_any_issuer,
             )
-        return Verdict(verdict.ok, verdict.wire())
+        why = "; ".join(
+            f"{each.words} ({each.rule})" for each in verdict.reasons[:MOST_REASONS]
+        )
+        return Verdict(verdict.ok, why, verdict.wire())
 
     async def _resolve(self, shown: Named) -> tuple[dict[str, str], Records, Records]:
         """Read what a presentation names; return also each id in the form with its network."""

@@ -141,10 +141,12 @@ class Verdict:
     """Whether the question is answered and proved.
 
     Attributes:
+        why: the reasons against it, in words for our own side (SEC-P35).
         shown: the whole verdict as JSON: reasons, notices, and by referent the answers.
     """
 
     ok: bool
+    why: str
     shown: Json = field(repr=False)
 
 
@@ -296,7 +298,8 @@ async def verify(x: X, _cmd: Verify, zkp: Proofs) -> Step[Proving]:
     if verdict.ok:
         return Step(State.DONE, data, send=(PresentationAck(),))
     words = "the presentation does not prove what was asked"
-    return Step(State.DONE, data, send=(ProblemReport.of(NOT_PROVED, words),), error=words)
+    report = ProblemReport.of(NOT_PROVED, words)
+    return Step(State.DONE, data, send=(report,), error=f"{words}: {verdict.why}")
 
 
 # -- prover ------------------------------------------------------------------------------------

@@ -78,7 +78,8 @@ class Paper:
             raise UnavailableError("busy")
         self.any_issuer = accept_any_issuer
         ok = presentation.get("answers") == request["nonce"]
-        return Verdict(ok, {"ok": ok, "answers": ["the answers"] if ok else []})
+        why = "" if ok else "'age' (asked as 'over_18') is not answered (SEC-P07)"
+        return Verdict(ok, why, {"ok": ok, "answers": ["the answers"] if ok else []})
 
 
 @pytest.fixture
@@ -148,6 +149,11 @@ async def test_a_false_proof_is_a_finished_exchange_and_the_prover_is_told(
     report = await bar.do(Verify())
     assert (bar.state, bar.data.verdict) == (State.DONE, {"ok": False, "answers": []})
     assert report["description"]["code"] == NOT_PROVED
+    assert "over_18" not in json.dumps(report)
+    assert bar.x.error == (
+        "the presentation does not prove what was asked: "
+        "'age' (asked as 'over_18') is not answered (SEC-P07)"
+    )
     await alice.hear(report)
     assert (alice.state, alice.x.error) == (ABANDONED, f"peer reports: {NOT_PROVED}")
 
