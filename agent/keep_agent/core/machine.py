@@ -51,6 +51,10 @@ class Command(BaseModel):
         """Return whom a new exchange is with, where the command names it and not a connection."""
         return None
 
+    def not_by_policy(self) -> str | None:
+        """Return why no policy may give the command as it stands, in words; None: one may."""
+        return None
+
 
 class Data(BaseModel):
     """Base of what a protocol remembers between two events; stored as JSON.

@@ -84,6 +84,8 @@ class Policies:
             )
         for state, automatic in policy.auto.items():
             command = parse_command(protocol, automatic.command, automatic.args)
+            if why := command.not_by_policy():
+                raise BadCommandError(f"{automatic.command}: {why}")
             if not any(at == state and on is type(command) for _, at, on in protocol.cells):
                 known = ", ".join(_states_of(protocol, type(command)))
                 raise BadCommandError(

@@ -105,7 +105,8 @@ class SendRequest(Command):
 
     Attributes:
         request: what to ask (AnonCreds specification, presentation request); a nonce in it is
-            replaced. None: what was proposed.
+            replaced. None: what we asked before, whatever was proposed instead (SEC-P34); only
+            where we never asked, what was proposed. A policy always names its own question.
         accept_any_issuer: ask also for what anybody could have issued to himself (SEC-P10).
         format: None: that of the proposal, else `anoncreds`.
     """
@@ -114,6 +115,10 @@ class SendRequest(Command):
     accept_any_issuer: bool = False
     format: Family | None = None
     comment: str | None = None
+
+    def not_by_policy(self) -> str | None:
+        """A prover's proposal would be the question, and the prover would decide what is proved."""
+        return None if self.request else "SEC-P34: a policy names its own question: request"
 
 
 class SendPresentation(Command):
@@ -257,7 +262,7 @@ async def keep_proposal(x: X, msg: ProposePresentation, zkp: Proofs) -> Step[Pro
 async def send_request(x: X, cmd: SendRequest, zkp: Proofs) -> Step[Proving]:
     """Ask, always with a nonce of our own: nothing of a proposal's is echoed (SEC-P14)."""
     family: Family = cmd.format or x.data.format or "anoncreds"
-    question = cmd.request or x.data.proposal or x.data.request
+    question = cmd.request or x.data.request or x.data.proposal
     if question is None:
         raise BadCommandError("what to ask is missing: request")
     request = await zkp.ask(question, family, accept_any_issuer=cmd.accept_any_issuer)

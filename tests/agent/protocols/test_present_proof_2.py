@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from steps import Party
 
 from keep_agent.core.machine import ABANDONED, START, Expired, ReportProblem
+from keep_agent.core.policy import Automatic, Policies, Policy
 from keep_agent.credentials.formats import PROOF, PROOF_REQUEST, Family
 from keep_agent.errors import (
     BadCommandError,
@@ -234,12 +235,38 @@ async def test_the_prover_answers_a_question_with_a_proposal(bar: Party, alice: 
     other = {**QUESTION, "name": "rather this"}
     await bar.hear(await alice.do(SendProposal(request=other)))
     await bar.hear(await alice.do(SendProposal(request={**other, "name": "or this"})))
-    request = await bar.do(SendRequest())
+    assert bar.data.proposal["name"] == "or this"
+    request = await bar.do(SendRequest(request=bar.data.proposal))
     assert content(request, "request_presentations")["name"] == "or this"
     await alice.hear(request)
     await bar.hear(await alice.do(SendPresentation()))
     await bar.do(Verify())
     assert bar.data.verdict["ok"] is True
+
+
+async def test_sec_p34_a_proposal_never_takes_the_place_of_our_question(
+    bar: Party, alice: Party
+) -> None:
+    await alice.hear(await bar.do(SendRequest(request=QUESTION)))
+    easier = {**QUESTION, "requested_predicates": {"over_8": {"name": "birthdate"}}}
+    await bar.hear(await alice.do(SendProposal(request=easier)))
+    request = await bar.do(SendRequest())
+    asked = content(request, "request_presentations")
+    assert asked["requested_predicates"] == QUESTION["requested_predicates"]
+    assert bar.data.request["requested_predicates"] == QUESTION["requested_predicates"]
+
+
+def test_sec_p34_a_policy_that_answers_proposals_names_its_own_question() -> None:
+    policies = Policies({PROTOCOL.name: PROTOCOL})
+
+    def on_proposals(**args: Any) -> Policy:
+        automatic = Automatic(command="send-request", args=args)
+        return Policy(protocol=PROTOCOL.name, auto={State.PROPOSAL_RECEIVED: automatic})
+
+    policies.check(on_proposals(request=QUESTION))
+    for args in ({}, {"request": None}, {"request": {}}, {"accept_any_issuer": True}):
+        with pytest.raises(BadCommandError, match="names its own question"):
+            policies.check(on_proposals(**args))
 
 
 async def test_a_second_question_takes_the_place_of_the_first(bar: Party, alice: Party) -> None:
