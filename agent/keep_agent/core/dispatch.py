@@ -55,8 +55,6 @@ from keep_agent.errors import (
     UnknownTypeError,
 )
 from keep_agent.store.profile import Profile, drafted
-from keep_agent.identity.connections import Peer, identify
-from keep_agent.identity.introductions import connectionless, taken
 from keep_agent.store.rows import Commit, Waiting
 
 log = logging.getLogger(__name__)

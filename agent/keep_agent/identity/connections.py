@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from keep_agent.core.machine import ABANDONED, Peer, Put, PutKey, Target, Via
 from keep_agent.core.message import Json, Received
-from keep_agent.errors import BadEnvelopeError, RefusedError
+from keep_agent.errors import BadEnvelopeError
 
 CONNECTION = "connection"
 INVITATION = "invitation"

@@ -9,9 +9,7 @@ from dataclasses import replace
 from typing import Any, cast
 from typing import Protocol as Port
 
-from keep_agent.core.machine import START, Exchange, Peer, Protocol, PutKey, Write
-from keep_agent.core.commit import ATTACHED
-from keep_agent.core.machine import START, Consume, Exchange, Protocol, PutKey, Write
+from keep_agent.core.machine import START, Consume, Exchange, Peer, Protocol, PutKey, Write
 from keep_agent.core.message import (
     Attachment,
     AttachmentData,

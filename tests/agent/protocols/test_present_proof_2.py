@@ -264,7 +264,8 @@ def test_sec_p34_a_policy_that_answers_proposals_names_its_own_question() -> Non
         return Policy(protocol=PROTOCOL.name, auto={State.PROPOSAL_RECEIVED: automatic})
 
     policies.check(on_proposals(request=QUESTION))
-    for args in ({}, {"request": None}, {"request": {}}, {"accept_any_issuer": True}):
+    refused: list[Json] = [{}, {"request": None}, {"request": {}}, {"accept_any_issuer": True}]
+    for args in refused:
         with pytest.raises(BadCommandError, match="names its own question"):
             policies.check(on_proposals(**args))
 
