@@ -21,6 +21,7 @@ from keep_agent.core.machine import Data, Protocol
 from keep_agent.errors import KeepError, NotFoundError, UnavailableError
 from keep_agent.settings import Keys, Settings, open_keys
 from keep_agent.store.profile import Profile
+from keep_agent.store.location import Sqlite
 from keep_agent.store.rows import Commit
 from keep_agent.store.store import Store
 from keep_agent.tenants.tenant import MAIN, Surroundings, Tenant
@@ -233,10 +234,9 @@ def _models(catalog: Catalog) -> dict[str, type[Data]]:
 
 
 def _store_path(settings: Settings) -> Path:
-    prefix = "sqlite://"
-    if not settings.store.startswith(prefix):
+    if not isinstance(settings.store, Sqlite):
         raise UnavailableError("only SQLite stores are supported so far")
-    return Path(settings.store.removeprefix(prefix))
+    return settings.store.path
 
 
 def _ledger_configs(settings: Settings) -> list[LedgerConfig]:

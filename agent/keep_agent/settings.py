@@ -27,6 +27,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from keep_agent.errors import BadCommandError
+from keep_agent.store import location
 
 log = logging.getLogger(__name__)
 
@@ -72,8 +73,9 @@ class Settings(_Frozen):
     data_dir: Path = Path("indykeep-data")
     """Folder that everything lives in: store, key files, caches."""
 
-    store_uri: str = Field(default="", pattern=r"^(|sqlite://.+|postgres(ql)?://.+)$")
-    """Where the encrypted store is; `agent.db` in `data_dir` where empty."""
+    store_uri: SecretStr = SecretStr("")
+    """Where the encrypted store is: `sqlite://FILE`, or `postgres://user:password@host:port/database`,
+    which several processes share; `agent.db` in `data_dir` where empty."""
 
     store_key: SecretStr | None = None
     """Raw key of the store: 32 bytes in base58."""
@@ -163,9 +165,11 @@ class Settings(_Frozen):
         raise BadCommandError("\n".join(lines))  # not chained: pydantic's error holds secrets
 
     @property
-    def store(self) -> str:
-        """URI of the store, as Askar wants it."""
-        return self.store_uri or f"sqlite://{(self.data_dir / STORE_FILE).absolute()}"
+    def store(self) -> location.Location:
+        """Where the store is."""
+        given = self.store_uri.get_secret_value()
+        own = location.Sqlite((self.data_dir / STORE_FILE).absolute())
+        return location.parse(given) if given else own
 
     def public_endpoint(self, port: int) -> str:
         """Where peers reach us, when the DIDComm server got this port."""
@@ -188,6 +192,13 @@ class Settings(_Frozen):
     def _one_ledger_each(cls, value: tuple[Ledger, ...]) -> tuple[Ledger, ...]:
         if len({ledger.namespace for ledger in value}) != len(value):
             raise ValueError("must name each namespace once")
+        return value
+
+    @field_validator("store_uri")
+    @classmethod
+    def _known_store(cls, value: SecretStr) -> SecretStr:
+        if value.get_secret_value():
+            location.parse(value.get_secret_value())
         return value
 
     @field_validator("store_key")
@@ -331,7 +342,8 @@ def _in_words(detail: ErrorDetails, names: Mapping[str, str]) -> str:
         return f"{name}: no such setting" + (f"; did you mean {meant[0]}?" if meant else "")
     wanted = _wanted(model, place[-1] if place else "") or _plain(detail)
     shown = detail["input"]
-    if not place or "key" in place[-1] or isinstance(shown, dict | list | tuple):
+    secret = bool(place) and any(word in place[-1] for word in ("key", "store_uri"))
+    if not place or secret or isinstance(shown, dict | list | tuple):
         return f"{name}: {wanted}"
     return f"{name}: {wanted}, is {shown!r}"
 

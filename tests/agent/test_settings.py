@@ -22,7 +22,7 @@ def mistake(env: dict[str, str], toml: Path | None = None) -> str:
 
 def test_nothing_given_is_enough() -> None:
     settings = Settings.load({"PATH": "/bin"}, None)
-    assert settings.store.startswith("sqlite:///")
+    assert str(settings.store) == f"sqlite://{Path.cwd()}/indykeep-data/agent.db"
     assert settings.public_endpoint(8020) == "http://127.0.0.1:8020"
 
 
