@@ -146,7 +146,7 @@ async def test_what_is_owed_at_the_end_is_said_and_nothing_is_left(postgres: str
             me.wakeups.notify("main", 9)
         await until(lambda: other.heard == [("main", 9)])
     async with asyncio.timeout(PATIENCE_S):
-        while await backends(postgres):  # the server takes a moment to notice
+        while await backends(postgres):  # noqa: ASYNC110 - the server notices in a moment
             await asyncio.sleep(0.01)
 
 
