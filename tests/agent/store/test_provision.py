@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import sys
+import time
 from asyncio.subprocess import PIPE, Process
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import base58
 import pytest
+from aries_askar import AskarError, AskarErrorCode
 from aries_askar import Store as Askar
 from postgres import Server
 
 from keep_agent.errors import UnavailableError
-from keep_agent.store import provision
+from keep_agent.store import location, provision
 from keep_agent.store.location import Location, Sqlite, parse
 from keep_agent.store.provision import alone, open_or_provision
 from keep_agent.store.statistics import ROWS, write_statistics
@@ -47,9 +50,9 @@ asyncio.run(main())
 """
 
 
-async def opened(location: Location, key: str = KEY) -> Askar:
-    async with alone(location):
-        return await open_or_provision(location, key)
+async def opened(place: Location, key: str = KEY) -> Askar:
+    async with alone(place):
+        return await open_or_provision(place, key)
 
 
 async def process(url: str) -> Process:
@@ -71,20 +74,20 @@ async def test_a_database_is_made_too(postgres_server: Server) -> None:
     await made_and_opened(parse(postgres_server.url("nobody_made_it")))
 
 
-async def made_and_opened(location: Location) -> None:
-    first = await opened(location)
+async def made_and_opened(place: Location) -> None:
+    first = await opened(place)
     async with first.transaction() as tx:
         await tx.insert("note", "a", b"kept")
         await tx.commit()
     await first.close()
-    second = await opened(location)
+    second = await opened(place)
     async with second.session() as session:
         entry = await session.fetch("note", "a")
         assert entry is not None
         assert entry.value == b"kept"
     await second.close()
     with pytest.raises(UnavailableError, match="the key does not open the store"):
-        await opened(location, OTHER_KEY)
+        await opened(place, OTHER_KEY)
 
 
 async def test_a_password_of_every_letter_comes_in(postgres_server: Server) -> None:
@@ -139,11 +142,11 @@ async def test_who_waits_for_a_turn_too_long_says_so(
     postgres: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(provision, "TURN_S", 0.2)
-    location = parse(postgres)
-    async with alone(location):
+    place = parse(postgres)
+    async with alone(place):
         with pytest.raises(UnavailableError, match="another process has been making"):
-            await opened(location)
-    await (await opened(location)).close()
+            await opened(place)
+    await (await opened(place)).close()
 
 
 async def test_a_turn_ends_with_the_process_that_has_it(postgres: str) -> None:
@@ -152,6 +155,36 @@ async def test_a_turn_ends_with_the_process_that_has_it(postgres: str) -> None:
     first.kill()
     await first.wait()
     await (await opened(parse(postgres))).close()
+
+
+async def test_who_stops_inside_a_transaction_keeps_the_others_out_for_a_moment_only(
+    postgres: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(location, "IDLE_MS", 500)
+    stopped, other = await opened(parse(postgres)), await opened(parse(postgres))
+
+    async def written(store: Askar, meanwhile: Callable[[], Awaitable[None]] | None) -> None:
+        async with store.transaction() as tx:
+            await tx.insert("note", "a")
+            if meanwhile is not None:
+                await meanwhile()
+            await tx.commit()
+
+    began = time.monotonic()
+    with pytest.raises(AskarError, match="idle-in-transaction timeout") as caught:
+        await written(stopped, lambda: written(other, None))
+    assert 0.4 < time.monotonic() - began < 5
+    assert caught.value.code == AskarErrorCode.BACKEND
+    await stopped.close()
+    await other.close()
+
+
+async def test_without_asyncpg_it_is_told_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(provision, "find_spec", {}.get)
+    with pytest.raises(UnavailableError, match=r"pip install .indykeep\[postgres\]"):
+        await opened(parse("postgres://u@127.0.0.1:1/d"))
 
 
 async def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
