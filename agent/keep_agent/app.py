@@ -20,8 +20,8 @@ from keep_agent.core.loop_monitor import Stall
 from keep_agent.core.machine import Data, Protocol
 from keep_agent.errors import KeepError, NotFoundError, UnavailableError
 from keep_agent.settings import Keys, Settings, open_keys
-from keep_agent.store.profile import Profile
 from keep_agent.store.location import Sqlite
+from keep_agent.store.profile import Profile
 from keep_agent.store.rows import Commit
 from keep_agent.store.store import Store
 from keep_agent.tenants.tenant import MAIN, Surroundings, Tenant
