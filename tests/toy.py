@@ -27,6 +27,7 @@ from keep_agent.core.machine import (
 )
 from keep_agent.core.message import Ack, Message
 from keep_agent.errors import LocalError, RefusedError
+from keep_agent.store.location import Sqlite
 from keep_agent.store.store import Store
 
 KEY = base58.b58encode(b"k" * 32).decode()
@@ -153,7 +154,7 @@ TOY: Protocol[Doorkeeper] = Protocol(uri=URI, data=Memory, port="door", expires_
 @asynccontextmanager
 async def opened(path: Path, key: str = KEY) -> AsyncGenerator[Store]:
     """A store with its writer at work."""
-    store = await Store.open(path, key, {TOY.name: Memory})
+    store = await Store.open(Sqlite(path), key, {TOY.name: Memory})
     writer = asyncio.create_task(store.run())
     try:
         yield store

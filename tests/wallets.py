@@ -15,6 +15,7 @@ from keep_agent.credentials.ledger_objects import Objects
 from keep_agent.credentials.presentations import Prover
 from keep_agent.credentials.wallet import Wallet, make_link_secret, new_cred_def
 from keep_agent.protocols.issue_credential_2 import Values
+from keep_agent.store.location import Sqlite
 from keep_agent.store.profile import Profile
 from keep_agent.store.rows import Commit
 from keep_agent.store.store import Store
@@ -108,7 +109,7 @@ async def tenants(
     """Open a store with these tenants; the first is the office and has the key `licence`."""
     native = Native(threads=2, room=256, deadline_s=60)
     ledgers = Ledgers(networks or (ledger(),))
-    store = await Store.open(path / "store.db", STORE_KEY, {})
+    store = await Store.open(Sqlite(path / "store.db"), STORE_KEY, {})
     writer = asyncio.create_task(store.run())
     made: list[Tenant] = []
     for name in names:

@@ -10,7 +10,6 @@ import signal
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -20,7 +19,6 @@ from keep_agent.core.loop_monitor import Stall
 from keep_agent.core.machine import Data, Protocol
 from keep_agent.errors import KeepError, NotFoundError, UnavailableError
 from keep_agent.settings import Keys, Settings, open_keys
-from keep_agent.store.location import Sqlite
 from keep_agent.store.profile import Profile
 from keep_agent.store.rows import Commit
 from keep_agent.store.store import Store
@@ -36,6 +34,8 @@ log = logging.getLogger(__name__)
 
 NATIVE_ROOM = 512
 NATIVE_DEADLINE_S = 60.0
+PROCESSES = "processes"
+"""Folder in `data_dir` where the processes of this host say that they live."""
 GENESIS_MAX = 1 << 20
 GENESIS_TYPES = ("text/plain", "application/json", "application/octet-stream")
 PARENT_CHECK_S = 1.0
@@ -93,7 +93,10 @@ async def _agent(settings: Settings, admin: AdminApp) -> AsyncGenerator[Running,
     catalog = load_catalog()
     async with AsyncExitStack() as stack:
         store = await Store.open(
-            _store_path(settings), keys.store.get_secret_value(), _models(catalog)
+            settings.store,
+            keys.store.get_secret_value(),
+            _models(catalog),
+            settings.data_dir / PROCESSES,
         )
         stack.push_async_callback(store.close)
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
@@ -231,12 +234,6 @@ def _alive(pid: int) -> bool:
 
 def _models(catalog: Catalog) -> dict[str, type[Data]]:
     return {name: protocol.data for name, protocol in catalog.protocols.items()}
-
-
-def _store_path(settings: Settings) -> Path:
-    if not isinstance(settings.store, Sqlite):
-        raise UnavailableError("only SQLite stores are supported so far")
-    return settings.store.path
 
 
 def _ledger_configs(settings: Settings) -> list[LedgerConfig]:

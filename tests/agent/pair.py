@@ -20,6 +20,7 @@ from keep_agent.errors import PeerError, UnavailableError
 from keep_agent.identity.connections import CONNECTION, Connection
 from keep_agent.identity.keys import LocalKey, NewKey, base58_key
 from keep_agent.protocols import did_exchange, out_of_band
+from keep_agent.store.location import Sqlite
 from keep_agent.store.rows import Commit
 from keep_agent.store.store import Store
 from keep_agent.tenants.tenant import Surroundings, Tenant
@@ -219,7 +220,7 @@ async def opened(folder: Path) -> AsyncGenerator[Pair, None]:
     agents: dict[str, Agent] = {}
     for name in ("alice", "faber", "mallory"):
         store = await Store.open(
-            folder / f"{name}.db",
+            Sqlite(folder / f"{name}.db"),
             base58_key(secrets.token_bytes(32)),
             {p.name: p.data for p in protocols.values()},
         )

@@ -12,6 +12,7 @@ from bench.scene import Scene, follow, start
 from partners import automate, connect
 
 from keep_agent.credentials.wallet import CREDENTIAL, held
+from keep_agent.store.location import Sqlite
 from keep_agent.store.profile import Profile
 from keep_agent.store.rows import Commit
 from keep_agent.store.store import Store
@@ -62,7 +63,9 @@ async def cost_of_many(on: Scene, many: int, proofs: int) -> tuple[float, int]:
 
 async def _fill(home: Path, many: int) -> None:
     """Copy one credential of a stopped holder until it has that many."""
-    store = await Store.open(home / "agent.db", (home / "store.key").read_text().strip(), {})
+    store = await Store.open(
+        Sqlite(home / "agent.db"), (home / "store.key").read_text().strip(), {}
+    )
     writer = asyncio.create_task(store.run())
     await _copy(await store.profile(MAIN), many)
     writer.cancel()

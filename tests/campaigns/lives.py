@@ -17,6 +17,7 @@ from campaigns.mortal import Fuse, Life
 
 from keep_agent.client import Client
 from keep_agent.errors import UnavailableError
+from keep_agent.store.location import Sqlite
 from keep_agent.store.rows import Commit
 from keep_agent.store.store import Store
 from keep_agent.tenants.tenant import MAIN
@@ -144,7 +145,7 @@ async def agent(title: str, folder: Path, ports: Sequence[int]) -> AsyncGenerato
 
 async def give_issuer_keys(folder: Path) -> None:
     """Put the published test keys of `licence` into a store that no agent has open yet."""
-    store = await Store.open(folder / "agent.db", wallets.STORE_KEY, {})
+    store = await Store.open(Sqlite(folder / "agent.db"), wallets.STORE_KEY, {})
     writer = asyncio.create_task(store.run())
     profile = await store.profile(MAIN)
     await profile.commit(Commit(writes=wallets.issuer_keys("licence")))

@@ -361,6 +361,12 @@ class Dispatcher:
         """Return what is set when this exchange is committed next."""
         return self._changes.setdefault(name, asyncio.Event())
 
+    def wake(self, name: str) -> None:
+        """Wake who waits for an exchange: it was committed, here or by another process."""
+        changed = self._changes.pop(name, None)
+        if changed is not None:
+            changed.set()
+
     async def note(self, name: str, error: str | None, ran: Json) -> None:
         """Take a pending command off an exchange, and keep in words why it failed."""
         for _ in range(TRIES):
@@ -458,9 +464,7 @@ class Dispatcher:
     async def _commit(self, commit: Commit) -> Commit:
         committed = await self.profile.commit(commit)
         for x in committed.exchanges:
-            changed = self._changes.pop(x.id, None)
-            if changed is not None:
-                changed.set()
+            self.wake(x.id)
             self.on_change(x)
         for waiting in committed.waiting:
             self.on_delivery(waiting)

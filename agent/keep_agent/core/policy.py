@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -54,11 +55,16 @@ class Policies:
     def __init__(self, protocols: Mapping[str, Protocol[Any]]) -> None:
         self._protocols = protocols
         self._policies: dict[str, Policy] = {}
+        self._reading: asyncio.Task[None] | None = None
 
     async def load(self, profile: Profile) -> None:
         """Read them from the store."""
         for _, record in await profile.find(POLICY):
             self.adopt(Policy.model_validate(record))
+
+    def reload(self, profile: Profile) -> None:
+        """Read them again soon: another process has changed one."""
+        self._reading = asyncio.get_running_loop().create_task(self.load(profile))
 
     def adopt(self, policy: Policy) -> None:
         """Use this one from now on."""

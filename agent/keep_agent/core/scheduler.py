@@ -70,6 +70,11 @@ class Scheduler:
             if peers.intersection(peer.ids):
                 self._spawn(self._retry(waiting), f"early {waiting.name}")
 
+    def try_early(self) -> None:
+        """Handle early messages again: what they wait for may have been committed elsewhere."""
+        for waiting, _ in list(self._dispatcher.early.values()):
+            self.deliver(waiting)
+
     def deliver(self, waiting: Waiting) -> None:
         """Handle a message that waited in the inbox, now or when its time comes."""
         if self._tasks is not None:

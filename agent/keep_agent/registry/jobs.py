@@ -110,9 +110,9 @@ class Job(BaseModel):
         """Return a copy with these fields changed."""
         return self.model_copy(update={"updated": time.time(), **changes})
 
-    def put(self) -> Put:
-        """Return the write that stores it."""
-        tags = {"open": "1"} if self.state in OPEN else {"kind": self.kind}
+    def put(self, process: str) -> Put:
+        """Return the write that stores it; an open one belongs to the process that works on it."""
+        tags = {"by": process} if self.state in OPEN else {"kind": self.kind}
         return Put(JOB, self.id, self.model_dump(mode="json"), tags)
 
     def event(self) -> Json:
@@ -142,6 +142,8 @@ class Jobs:
         self._keys = keys
         self._ledgers = ledgers
         self._tasks: asyncio.TaskGroup | None = None
+        self._taken_over = asyncio.Event()
+        self._at_work: set[str] = set()
         self.before: dict[str, FollowUp] = {}
         self.after: dict[str, FollowUp] = {}
 
@@ -150,11 +152,21 @@ class Jobs:
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             try:
-                for _, record in await self._profile.find(JOB, {"open": "1"}):
-                    self._go(Job.model_validate(record))
-                await asyncio.Event().wait()
+                await self._open()
+                while True:
+                    await self._taken_over.wait()
+                    self._taken_over.clear()
+                    await self._open()
             finally:
                 self._tasks = None  # a job that is begun now runs after the next start
+
+    def take_up(self) -> None:
+        """Go on with jobs of a process that is gone: they are ours now."""
+        self._taken_over.set()
+
+    async def _open(self) -> None:
+        for _, record in await self._profile.find(JOB, {"by": self._profile.process}):
+            self._go(Job.model_validate(record))
 
     async def start(self, job: Job, *writes: Write) -> Job:
         """Commit a new job, with what belongs to it, and begin."""
@@ -177,8 +189,10 @@ class Jobs:
         )
 
     def _go(self, job: Job) -> None:
-        if self._tasks is not None:
-            self._tasks.create_task(self._work(job), name=f"job {job.id}")
+        if self._tasks is not None and job.id not in self._at_work:
+            self._at_work.add(job.id)
+            task = self._tasks.create_task(self._work(job), name=f"job {job.id}")
+            task.add_done_callback(lambda _: self._at_work.discard(job.id))
 
     async def _work(self, job: Job) -> None:
         pause = FIRST_PAUSE_S
@@ -256,5 +270,6 @@ class Jobs:
         return await self._save(done, *writes)
 
     async def _save(self, job: Job, *writes: Write) -> Job:
-        await self._profile.commit(Commit(writes=(job.put(), *writes), events=(job.event(),)))
+        put = job.put(self._profile.process)
+        await self._profile.commit(Commit(writes=(put, *writes), events=(job.event(),)))
         return job

@@ -40,6 +40,8 @@ PROCESS = "process"
 
 BEAT_S = 3.0
 SILENT_S = 15.0
+SURE = 0.6
+"""Part of `SILENT_S` after a beat in which a process may write; a transaction may last `location.IDLE_MS` more."""
 
 
 class HasAskar(Protocol):
@@ -112,7 +114,7 @@ class Processes:
     @property
     def sure(self) -> bool:
         """Whether nobody can have adopted us yet: we beat a short time ago."""
-        return not self._shared or time.monotonic() - self._beaten < self._silent_s * 0.8
+        return not self._shared or time.monotonic() - self._beaten < self._silent_s * SURE
 
     async def start(self) -> str:
         """Take a name and adopt what is gone for certain; returns the name.

@@ -99,6 +99,21 @@ class Group:
     sizes: dict[Row, int] = field(default_factory=dict[Row, int])
 
 
+@dataclass(frozen=True, slots=True)
+class TakenOver:
+    """What a process that is gone left to be done, and that is ours now.
+
+    Attributes:
+        outgoing: messages to send, in the order of their commits.
+        waiting: messages to handle.
+        pending: exchanges with commands to run.
+    """
+
+    outgoing: Sequence[Outgoing]
+    waiting: Sequence[Waiting]
+    pending: Sequence[Exchange[Any]]
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Cursor:
     """Where a page of exchanges ended.
@@ -119,7 +134,9 @@ class Profile:
         self.left: list[Outgoing] = []
         self.deliveries = Deliveries()
         self.on_commit: Callable[[Commit], None] = lambda _commit: None
-        self.on_others: Callable[[Sequence[str]], None] = lambda _exchanges: None
+        self.on_others: Callable[[Sequence[Row]], None] = lambda _rows: None
+        self.on_taken_over: Callable[[TakenOver], None] = lambda _left: None
+        self._refreshing = False
         self._store = store
         self._rows = Rows(CACHED_ROWS, CACHED_BYTES)
         self._generation = 0
@@ -130,6 +147,16 @@ class Profile:
         self._written = time.monotonic()
         self._recent: deque[Json] = deque(maxlen=RECENT_EVENTS)
         self._changed = asyncio.Event()
+
+    @property
+    def number(self) -> int:
+        """Number of the newest row of the log that was taken in."""
+        return self._number
+
+    @property
+    def process(self) -> str:
+        """The process that work which is committed now belongs to."""
+        return self._store.process
 
     @property
     def counts(self) -> Counts:
@@ -347,11 +374,49 @@ class Profile:
                 self._rows.drop((category, name))
             self._done_by[log["by"]] = log["done"]
             self._tell(log["events"])
-            self.on_others([name for category, name in log["rows"] if category == "exchange"])
+            self.on_others([(category, name) for category, name in log["rows"]])
 
     async def refresh(self) -> None:
         """Take in what other processes committed, without writing."""
-        await self._read(self.catch_up)
+        if not self._refreshing:
+            self._refreshing = True
+            try:
+                await self._read(self.catch_up)
+            finally:
+                self._refreshing = False
+
+    async def take_over(self, gone: Sequence[str]) -> None:
+        """Make ours what processes that are gone left to be done in this profile."""
+        for name in gone:
+            left = await self._left(name, *await self._stood(name))
+            mine = [replace(row, by=self.process, number=0) for row in left]
+            await self.commit(Commit(writes=tuple(map(_parked, mine)), mark=True))
+            self.deliveries.add_parked(mine)
+            waiting = [Waiting(name=n, **v) for n, v in await self.find("inbox", {"by": name})]
+            await self.commit(Commit(writes=await self._owned("inbox", name)))
+            pending = [
+                (await self.commit(Commit(exchanges=(x,)))).exchange(x.id)
+                for x in await self.exchanges("then", name)
+            ]
+            await self.commit(Commit(writes=await self._owned("job", name)))
+            self.on_taken_over(TakenOver(mine, waiting, pending))
+
+    async def _stood(self, by: str) -> tuple[int, int]:
+        """Return up to where a process had delivered, and the newest row of the log."""
+        await self.refresh()
+        rows = await self.page("log", {"by": by}, 0, 1)
+        return (json.loads(rows[0][1])["done"] if rows else 0), self._number
+
+    async def _owned(self, category: str, by: str) -> tuple[Write, ...]:
+        """Return the writes that make rows of a process ours."""
+        return tuple(
+            Put(category, name, value, {"by": self.process})
+            for name, value in await self.find(category, {"by": by})
+        )
+
+    def start_over(self) -> None:
+        """Drop what another process has taken over: it was written down, and is not ours any more."""
+        self.deliveries = Deliveries()
 
     async def check(self, commit: Commit, taken: set[Row]) -> Commit:
         """Compare what a commit was decided on with what is; return it as it is to be written.
@@ -557,6 +622,12 @@ class Profile:
 
 def _position(x: Exchange[Any]) -> Cursor:
     return Cursor(x.number, x.id)
+
+
+def _parked(row: Outgoing) -> Put:
+    value = item(row)
+    del value["name"]
+    return Put("outbox", row.name, value, {"by": row.by})
 
 
 def _changed(commits: Sequence[Commit]) -> list[Row]:

@@ -1,13 +1,18 @@
-"""What is remembered, in Askar: opened once, one writer, one profile for each tenant.
+"""What is remembered, in Askar: one profile for each tenant, written in groups, shared by processes or not.
 
-Durable means: SQLite in WAL mode with `synchronous=FULL`. A commit that returned survives a
-SIGKILL of this process and, as far as the disk keeps its word on fsync, a power cut.
+Durable means: SQLite in WAL mode with `synchronous=FULL`, PostgreSQL with `synchronous_commit=on`. A commit that
+returned survives a SIGKILL of this process and, as far as the disk keeps its word on fsync, a power cut.
+
+A file has one process, which no name is needed for. In a database each process has a name; what it commits and leaves
+to be done carries it, and is taken over by another one when it is gone (`processes`).
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
@@ -17,10 +22,16 @@ from aries_askar import Store as Askar
 
 from keep_agent.core.machine import Exchange
 from keep_agent.errors import UnavailableError
-from keep_agent.store.lock import lock_file, open_askar
+from keep_agent.store.location import Location, Sqlite
+from keep_agent.store.lock import lock_file
+from keep_agent.store.processes import Processes
 from keep_agent.store.profile import Counts, Profile
+from keep_agent.store.provision import alone, open_or_provision
 from keep_agent.store.rows import Commit, Models, read_exchange
+from keep_agent.store.wakeups import Wakeups
 from keep_agent.store.writer import Writer
+
+log = logging.getLogger(__name__)
 
 
 class Store:
@@ -31,34 +42,61 @@ class Store:
         shared: whether other processes may write to the store.
     """
 
-    def __init__(self, askar: Askar, lock: int, uri: str, key: str, models: Models) -> None:
+    def __init__(self, location: Location, askar: Askar, key: str, models: Models) -> None:
         self.askar = askar
         self.reading = asyncio.Semaphore(12)
         self.process = ""
-        self.shared = False
+        self.shared = location.shared
         self.counts = Counts()
-        self._lock = lock
-        self._uri = uri
+        self._location = location
         self._key = key
         self._models = models
-        self._writer = Writer(self)
+        self._lock: int | None = None
+        self._processes: Processes | None = None
+        self._wakeups = Wakeups(location, self._wake)
+        self._reopening = asyncio.Lock()
         self._profiles: dict[str, Profile] = {}
+        self._writers: dict[str, Writer] = {}
+        self._tasks: asyncio.TaskGroup | None = None
 
     @classmethod
-    async def open(cls, path: Path, key: str, models: Models) -> Self:
-        """Open the SQLite store at `path` with a raw key, making it if there is none.
+    async def open(
+        cls, location: Location, key: str, models: Models, folder: Path | None = None
+    ) -> Self:
+        """Open a store with a raw key, making it if there is none.
+
+        Args:
+            folder: where this process of several says that it lives; on this host alone.
 
         Raises:
-            UnavailableError: another process has it, the key is wrong, or it cannot be written.
+            UnavailableError: another process has the file, the key is wrong, or it cannot be written.
         """
-        lock = lock_file(path.with_suffix(path.suffix + ".lock"))
-        uri = f"sqlite://{path}?max_connections=20&synchronous=FULL"
+        lock = None
+        if isinstance(location, Sqlite):
+            lock = lock_file(location.path.with_suffix(location.path.suffix + ".lock"))
         try:
-            askar = await open_askar(path, uri, key)
+            async with alone(location):
+                askar = await open_or_provision(location, key)
         except UnavailableError:
-            os.close(lock)
+            if lock is not None:
+                os.close(lock)
             raise
-        return cls(askar, lock, uri, key, models)
+        store = cls(location, askar, key, models)
+        store._lock = lock
+        if location.shared:
+            assert folder is not None
+            await store._join(folder)
+        return store
+
+    async def _join(self, folder: Path) -> None:
+        self._processes = Processes(
+            self,
+            folder,
+            shared=True,
+            on_adoption=self._adopt,
+            on_adopted=self._start_over,
+        )
+        self.process = await self._processes.start()
 
     async def profile(self, name: str) -> Profile:
         """Return the profile of a tenant, making it if there is none."""
@@ -72,32 +110,106 @@ class Store:
 
     async def close(self) -> None:
         """Close the store and let others open it."""
+        if self._processes is not None:
+            await self._processes.end()
         await self.askar.close()
-        os.close(self._lock)
+        if self._lock is not None:
+            os.close(self._lock)
 
     def read_exchange(self, value: bytes) -> Exchange[Any]:
         """Read a stored exchange."""
         return read_exchange(value, self._models)
 
+    # -- writing ---------------------------------------------------------------------------------
+
     async def write(self, profile: Profile, commit: Commit) -> Commit:
         """Hand a commit to the writer and wait until it is durable."""
-        return await self._writer.write(profile, commit)
+        return await self._writer(profile).write(profile, commit)
 
     def nudge(self, profile: Profile) -> None:
         """Let the writer remove what `Profile.discard` was given."""
-        self._writer.nudge(profile)
+        self._writer(profile).nudge(profile)
+
+    def _writer(self, profile: Profile) -> Writer:
+        """Return the writer of a profile: a file has one for all, as it lets in one at a time."""
+        name = profile.name if self.shared else ""
+        writer = self._writers.get(name)
+        if writer is None:
+            writer = self._writers[name] = Writer(self)
+            if self._tasks is not None:
+                self._tasks.create_task(writer.run(), name=f"store writer {name}")
+        return writer
 
     async def run(self) -> None:
-        """Write, for ever."""
-        await self._writer.run()
+        """Write, beat and listen, for ever."""
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            try:
+                for name, writer in self._writers.items():
+                    tasks.create_task(writer.run(), name=f"store writer {name}")
+                if self._processes is not None:
+                    tasks.create_task(self._processes.run(), name="store beat")
+                    tasks.create_task(self._wakeups.run(), name="store wake-ups")
+                    self._adopt(sorted(self._processes.names - {self.process}))
+                await asyncio.Event().wait()
+            finally:
+                self._tasks = None
 
     def check_alive(self) -> None:
-        """Refuse to write once others may take this process for gone."""
+        """Refuse to write once others may take this process for gone.
+
+        Raises:
+            UnavailableError: its last beat is too long ago.
+        """
+        if self._processes is not None and not self._processes.sure:
+            raise UnavailableError("this process was away; others may have its work")
+
+    def written(self, profile: Profile, number: int) -> None:
+        """Tell the other processes how far the log of a profile reaches."""
+        self._wakeups.notify(profile.name, number)
 
     async def reopen(self, profile: Profile) -> None:
         """Give up poisoned connections ("database is locked" leaves one for the store's life)."""
-        with suppress(AskarError):
-            await self.askar.close()
-        with suppress(AskarError, UnavailableError):
-            self.askar = await Askar.open(self._uri, "raw", self._key)
+        old = self.askar
+        async with self._reopening:
+            if old is self.askar:
+                with suppress(AskarError):
+                    await self.askar.close()
+                with suppress(AskarError):
+                    self.askar = await Askar.open(self._location.uri, "raw", self._key)
+        with suppress(UnavailableError):
             await profile.reopen()
+
+    # -- the other processes ---------------------------------------------------------------------
+
+    def _wake(self, name: str | None, number: int) -> None:
+        for profile in self._profiles.values():
+            behind = name is None or (name == profile.name and number > profile.number)
+            if behind and self._tasks is not None:
+                self._tasks.create_task(_refreshed(profile), name=f"catch up {profile.name}")
+
+    def _adopt(self, names: Sequence[str]) -> None:
+        """Take over what processes that are gone left, and forget them then."""
+        if self._tasks is not None and names:
+            self._tasks.create_task(self._take_over(names), name="adoption")
+
+    async def _take_over(self, names: Sequence[str]) -> None:
+        assert self._processes is not None
+        with suppress(UnavailableError):  # they stay ours: the next start tries again
+            for profile in list(self._profiles.values()):
+                await profile.take_over(names)
+            await self._processes.settle(names)
+
+    def _start_over(self) -> None:
+        """Leave what we had to whoever took it over, and go on under a new name."""
+        assert self._processes is not None
+        self.process = self._processes.name
+        for profile in self._profiles.values():
+            profile.start_over()
+
+
+async def _refreshed(profile: Profile) -> None:
+    try:
+        await profile.refresh()
+    except UnavailableError as error:  # the next wake-up, or poll, tries again
+        log.warning("cannot catch up", extra={"reason": str(error)})

@@ -193,6 +193,8 @@ class Writer:
         store.counts.transactions += bool(work)
         store.counts.rows += len(work)
         profile.written(group)
+        if store.shared and group.log is not None:
+            store.written(profile, group.number)
 
 
 def _why_not_written(error: Exception) -> Exception:

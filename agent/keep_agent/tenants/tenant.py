@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,7 +15,7 @@ from keep_agent.core.features import OurFeatures
 from keep_agent.core.loop_monitor import Stall
 from keep_agent.core.machine import Peer, Protocol
 from keep_agent.core.message import Json, Received
-from keep_agent.core.policy import Policies
+from keep_agent.core.policy import POLICY, Policies
 from keep_agent.core.scheduler import Scheduler
 from keep_agent.credentials.cred_def_keys import make_keys, store_keys
 from keep_agent.credentials.ledger_objects import Objects
@@ -30,7 +30,8 @@ from keep_agent.identity.introductions import Introductions, bind
 from keep_agent.identity.keys import Keys, did_key
 from keep_agent.registry.commands import Desk
 from keep_agent.registry.jobs import Jobs
-from keep_agent.store.profile import Profile
+from keep_agent.store.cache import Row
+from keep_agent.store.profile import Profile, TakenOver
 from keep_agent.store.rows import Commit
 from keep_agent.store.sweep import sweep
 from keep_ledger.errors import LedgerError, LedgerUnavailableError
@@ -104,6 +105,8 @@ class Tenant:
         self.dispatcher.on_message = self.outbox.heard
         self.dispatcher.on_delivery = self.scheduler.deliver
         profile.on_commit = self._committed
+        profile.on_others = self._others_committed
+        profile.on_taken_over = self._take_up
 
     @classmethod
     async def open(cls, profile: Profile, around: Surroundings) -> Tenant:
@@ -164,6 +167,24 @@ class Tenant:
 
     def _committed(self, commit: Commit) -> None:
         self.outbox.take(row for row in commit.outbox if not row.held)
+
+    def _others_committed(self, rows: Sequence[Row]) -> None:
+        """Wake who waits for what another process has changed now."""
+        for category, name in rows:
+            if category == "exchange":
+                self.dispatcher.wake(name)
+        if any(category == POLICY for category, _ in rows):
+            self.policies.reload(self.profile)
+        self.scheduler.try_early()
+
+    def _take_up(self, left: TakenOver) -> None:
+        """Go on with what a process that is gone left to be done."""
+        self.outbox.take(left.outgoing)
+        for waiting in left.waiting:
+            self.scheduler.deliver(waiting)
+        for x in left.pending:
+            self.scheduler.follow(x)
+        self.jobs.take_up()
 
     async def _ask_ledger(self, did: str) -> DidDocument | None:
         """Make the document of a DID on a ledger out of what its ledger proves."""

@@ -17,6 +17,7 @@ from keep_agent.didcomm import outbox as module
 from keep_agent.didcomm.outbox import DEAD, Outbox
 from keep_agent.errors import UnavailableError
 from keep_agent.identity.keys import Keys, NewKey
+from keep_agent.store.location import Sqlite
 from keep_agent.store.profile import Profile
 from keep_agent.store.rows import Commit, Outgoing
 from keep_agent.store.store import Store
@@ -73,7 +74,9 @@ class Post:
 async def post(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Post]:
     monkeypatch.setattr(module, "SILENCE_S", 0.02)
     monkeypatch.setattr(module, "FIRST_PAUSE_S", 0.005)
-    store = await Store.open(tmp_path / "store.db", wallets.STORE_KEY, {TOY.name: Memory})
+    store = await Store.open(
+        Sqlite(tmp_path / "store.db"), wallets.STORE_KEY, {TOY.name: Memory}
+    )
     writer = asyncio.create_task(store.run())
     profile = await store.profile("main")
     peer = Peer()

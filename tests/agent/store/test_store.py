@@ -27,6 +27,7 @@ from keep_agent.core.machine import (
 )
 from keep_agent.errors import ConflictError, NotFoundError, RefusedError, UnavailableError
 from keep_agent.identity.keys import NewKey
+from keep_agent.store.location import Sqlite
 from keep_agent.store.profile import Profile
 from keep_agent.store.rows import Commit, Outgoing, Waiting
 from keep_agent.store.store import Store
@@ -57,7 +58,7 @@ def exchange(name: str = "x", **changes: Any) -> Exchange[Noted]:
 
 @asynccontextmanager
 async def opened(path: Path, key: str = KEY) -> AsyncGenerator[Store]:
-    store = await Store.open(path, key, MODELS)
+    store = await Store.open(Sqlite(path), key, MODELS)
     writer = asyncio.create_task(store.run())
     try:
         yield store
@@ -441,7 +442,7 @@ async def test_a_second_process_is_told_who_holds_the_store(tmp_path: Path) -> N
     path = tmp_path / "agent.db"
     async with opened(path):
         with pytest.raises(UnavailableError, match=r"is held by process \d+"):
-            await Store.open(path, KEY, MODELS)
+            await Store.open(Sqlite(path), KEY, MODELS)
     async with opened(path):
         pass
 
@@ -451,7 +452,7 @@ async def test_a_wrong_key_opens_nothing(tmp_path: Path) -> None:
     async with opened(path):
         pass
     with pytest.raises(UnavailableError, match="key does not open"):
-        await Store.open(path, base58.b58encode(b"q" * 32).decode(), MODELS)
+        await Store.open(Sqlite(path), base58.b58encode(b"q" * 32).decode(), MODELS)
     async with opened(path):
         pass
 
@@ -487,7 +488,7 @@ async def test_a_cancelled_caller_leaves_a_whole_decision(profile: Profile) -> N
 
 
 async def test_waiting_decisions_learn_that_the_store_closes(tmp_path: Path) -> None:
-    store = await Store.open(tmp_path / "agent.db", KEY, MODELS)
+    store = await Store.open(Sqlite(tmp_path / "agent.db"), KEY, MODELS)
     profile = await store.profile("main")
     begun = asyncio.create_task(profile.commit(Commit(exchanges=(exchange(),))))
     await asyncio.sleep(0)
@@ -506,7 +507,7 @@ async def test_waiting_decisions_learn_that_the_store_closes(tmp_path: Path) -> 
 async def test_a_writer_that_is_cancelled_again_and_again_still_finishes(
     tmp_path: Path,
 ) -> None:
-    store = await Store.open(tmp_path / "agent.db", KEY, MODELS)
+    store = await Store.open(Sqlite(tmp_path / "agent.db"), KEY, MODELS)
     profile = await store.profile("main")
     begun = asyncio.create_task(profile.commit(Commit(exchanges=(exchange(),))))
     await asyncio.sleep(0)
