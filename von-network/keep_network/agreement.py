@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from keep_network.errors import BadInputError
-
-Json = dict[str, Any]
+from keep_network.json_shape import Json, is_object
 
 AML_FILE, TAA_FILE = "AML_CONFIG_FILE", "TAA_CONFIG_FILE"
 AML_TYPE, TAA_TYPE, GET_TAA, GET_AML = "5", "4", "6", "7"
@@ -27,9 +26,9 @@ def read_aml(path: Path) -> Json:
     """
     told = _read(AML_FILE, path)
     ways = told.get("aml")
-    if not isinstance(ways, dict) or not ways:
+    if not is_object(ways) or not ways:
         raise _wrong(AML_FILE, path, "aml is an object with at least one way to accept")
-    operation = {
+    operation: Json = {
         "type": AML_TYPE,
         "version": _text(AML_FILE, path, told, "version"),
         "aml": ways,
@@ -83,7 +82,7 @@ def _read(variable: str, path: Path) -> Json:
         raise _wrong(variable, path, f"it cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         raise _wrong(variable, path, f"it is no JSON: {error}") from error
-    if not isinstance(told, dict):
+    if not is_object(told):
         raise _wrong(variable, path, "it must be a JSON object of at most 1 MB")
     return told
 

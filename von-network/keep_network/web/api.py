@@ -11,6 +11,7 @@ from typing import Any
 
 from aiohttp import web
 
+from keep_network.json_shape import is_array, is_object
 from keep_network.web.errors import BadRequestError, NotFoundError, UnavailableError
 from keep_network.web.nodes import LEDGERS
 from keep_network.web.registrar import parse_all
@@ -192,13 +193,13 @@ def _text(row: Row) -> str:
 def _indented(value: Any, depth: int = 0) -> list[str]:
     """Write JSON as YAML does, without its quoting subtleties: strings stay JSON strings."""
     pad = "  " * depth
-    if isinstance(value, dict) and value:
+    if is_object(value) and value:
         lines: list[str] = []
         for key in sorted(value, key=str):
             below = _indented(value[key], depth + 1)
             flat = len(below) == 1 and not isinstance(value[key], dict | list)
             lines += [f"{pad}{key}: {below[0].strip()}"] if flat else [f"{pad}{key}:", *below]
         return lines
-    if isinstance(value, list) and value:
+    if is_array(value) and value:
         return [f"{pad}- {json.dumps(one, ensure_ascii=False)}" for one in value]
     return [pad + json.dumps(value, ensure_ascii=False)]

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
+from keep_network.json_shape import array_of
 from keep_network.web import rules
 from keep_network.web.store import Row
 from keep_network.web.transactions import ROLES, Transaction, mapping, text
@@ -155,8 +156,7 @@ def short(full: str) -> str:
 def _verdict(checks: dict[str, Any]) -> bool | None:
     if checks.get("path") is False:
         return False
-    signed = checks.get("signed")
-    verdicts = [mapping(one).get("good") for one in signed] if isinstance(signed, list) else []
+    verdicts = [mapping(one).get("good") for one in array_of(checks.get("signed"))]
     if False in verdicts:
         return False
     return True if verdicts and all(verdicts) else None
@@ -205,8 +205,7 @@ def _schema(txn: Transaction) -> tuple[list[Part], list[Fact]]:
     name = Ref(
         f"{text(data.get('name'))} {text(data.get('version'))}", f"/browse/domain/{txn.seq}"
     )
-    names = data.get("attr_names")
-    listed = sorted(map(text, names)) if isinstance(names, list) else []
+    listed = sorted(map(text, array_of(data.get("attr_names"))))
     return [" published the schema ", name], [
         Fact("Attributes", ", ".join(listed)),
         Fact("Id", txn.subject, code=True),
@@ -228,15 +227,11 @@ def _registry(txn: Transaction) -> tuple[list[Part], list[Fact]]:
 
 def _entry(txn: Transaction) -> tuple[list[Part], list[Fact]]:
     value = mapping(txn.data.get("value"))
-    revoked, issued = (_count(value.get(name)) for name in ("revoked", "issued"))
+    revoked, issued = (len(array_of(value.get(name))) for name in ("revoked", "issued"))
     parts = [f"revoked {rules.many(revoked, 'credential')}"] if revoked else []
     parts += [f"issued {rules.many(issued, 'credential')}"] if issued else []
     said = " and ".join(parts) or "published the state of a revocation registry"
     return [f" {said}"], [Fact("Registry", txn.subject, code=True)]
-
-
-def _count(value: Any) -> int:
-    return len(value) if isinstance(value, list) else 0
 
 
 def _node(txn: Transaction, *, first: bool) -> tuple[list[Part], list[Fact]]:
@@ -259,8 +254,8 @@ def _node(txn: Transaction, *, first: bool) -> tuple[list[Part], list[Fact]]:
 
 
 def _rule(txn: Transaction) -> tuple[list[Part], list[Fact]]:
-    listed = txn.data.get("rules") if txn.name == "AUTH_RULES" else [txn.data]
-    told = [rules.sentence(mapping(one)) for one in listed] if isinstance(listed, list) else []
+    listed = array_of(txn.data.get("rules")) if txn.name == "AUTH_RULES" else [txn.data]
+    told = [rules.sentence(mapping(one)) for one in listed]
     return [f" set {rules.many(len(told), 'rule')}"], [Fact("Rule", one) for one in told[:20]]
 
 

@@ -10,12 +10,13 @@ import time
 from collections.abc import Collection
 from dataclasses import asdict
 
+from keep_network.json_shape import Json, is_object, object_of
 from keep_network.web import merkle, signatures
 from keep_network.web.connection import Connection
 from keep_network.web.errors import RefusedError, UnavailableError
 from keep_network.web.events import Events
 from keep_network.web.health import Health
-from keep_network.web.nodes import DOMAIN, LEDGERS, POOL, Json, get_transaction
+from keep_network.web.nodes import DOMAIN, LEDGERS, POOL, get_transaction
 from keep_network.web.settings import Settings
 from keep_network.web.store import Row, Store
 from keep_network.web.transactions import Transaction
@@ -181,13 +182,13 @@ class Follower:
         """Say whether our last transaction is not the ledger's: the network was made anew."""
         answer = await self._connection.nodes.read(get_transaction(ledger, last))
         mine = await asyncio.to_thread(self.copy().get, ledger, str(last))
-        theirs = answer.get("data") or {}
+        theirs = object_of(answer.get("data"))
         return mine is None or theirs.get("txn") != mine.transaction().get("txn")
 
     async def _read(self, ledger: int, number: int) -> Json:
         answer = await self._connection.nodes.read(get_transaction(ledger, number))
         data = answer.get("data")
-        if not isinstance(data, dict):
+        if not is_object(data):
             raise UnavailableError(f"transaction {number} of ledger {ledger} is not there yet")
         return data
 

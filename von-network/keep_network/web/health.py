@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from keep_network.json_shape import Json
 from keep_network.web.events import Events
 from keep_network.web.keys import Key
-from keep_network.web.nodes import DOMAIN, Json, Nodes, get_transaction
+from keep_network.web.nodes import DOMAIN, Nodes, get_transaction
 from keep_network.web.transactions import mapping
 
 _WATCHED_S, _ALONE_S = 3, 30

@@ -10,6 +10,8 @@ from typing import Any
 import base58
 import msgpack
 
+from keep_network.json_shape import is_array, is_object
+
 ATTRIB = "100"
 MERKLE_FIELDS = ("rootHash", "auditPath", "ledgerSize")
 """What GET_TXN adds to a transaction; it is no part of the leaf."""
@@ -34,7 +36,7 @@ def without_values(payload: Mapping[str, Any]) -> dict[str, Any]:
     Source: indy-node, `AttributeHandler.transform_txn_for_ledger`.
     """
     data = payload.get("data")
-    if payload.get("type") != ATTRIB or not isinstance(data, Mapping):
+    if payload.get("type") != ATTRIB or not is_object(data):
         return dict(payload)
     hashed = {
         name: hashlib.sha256(data[name].encode()).hexdigest()
@@ -86,8 +88,8 @@ def _pair(left: bytes, right: bytes) -> bytes:
 
 
 def _sorted(value: Any) -> Any:
-    if isinstance(value, Mapping):
+    if is_object(value):
         return {key: _sorted(value[key]) for key in sorted(value)}
-    if isinstance(value, list):  # a list in a list stays as it is: so do the nodes
-        return [_sorted(one) if isinstance(one, Mapping) else one for one in value]
+    if is_array(value):  # a list in a list stays as it is: so do the nodes
+        return [_sorted(one) if is_object(one) else one for one in value]
     return value

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from keep_network.json_shape import array_of, is_array
 from keep_network.web.health import Pulse
 from keep_network.web.transactions import mapping, text
 
@@ -130,8 +131,7 @@ def _primary(info: Mapping[str, Any]) -> str:
 
 def _names(value: Any) -> list[str]:
     """Read `Unreachable_nodes`: names, or pairs of a name and a primary's number."""
-    listed = value if isinstance(value, list) else []
-    return [text(one[0] if isinstance(one, list) and one else one) for one in listed]
+    return [text(one[0] if is_array(one) and one else one) for one in array_of(value)]
 
 
 def _duration(seconds: Any) -> str:

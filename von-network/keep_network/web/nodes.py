@@ -12,10 +12,9 @@ import indy_vdr
 from indy_vdr import VdrError, VdrErrorCode
 from indy_vdr.ledger import build_custom_request
 
+from keep_network.json_shape import Json, is_object
 from keep_network.web.errors import RefusedError, UnavailableError
 from keep_network.web.keys import Key
-
-Json = dict[str, Any]
 
 DOMAIN, POOL, CONFIG = 1, 0, 2
 LEDGERS = {"domain": DOMAIN, "pool": POOL, "config": CONFIG}
@@ -200,9 +199,10 @@ def _result(answer: str | None) -> Json | None:
         told = json.loads(answer or "")
     except ValueError:  # "timeout"
         return None
-    good = isinstance(told, dict) and told.get("op") == "REPLY"
-    result = told.get("result") if good else None
-    return result if isinstance(result, dict) else None
+    if not is_object(told) or told.get("op") != "REPLY":
+        return None
+    result = told.get("result")
+    return result if is_object(result) else None
 
 
 def _bytes(text: str | bytes) -> bytes:

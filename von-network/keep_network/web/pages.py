@@ -18,6 +18,7 @@ import segno
 from aiohttp import web
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from keep_network.json_shape import array_of
 from keep_network.web import keys, network, proof, rules
 from keep_network.web.api import ledger_number, positive, type_number
 from keep_network.web.cards import Card, Teller, did
@@ -102,6 +103,10 @@ class Pages:
         if not rows and page > 1:
             raise NotFoundError("There is no such page of this ledger.")
         name = request.match_info["name"]
+
+        def link(to: int) -> str:
+            return "?" + urlencode({"page": to, "query": query, "type": kind})
+
         return self._page(
             "ledger.html",
             name=name,
@@ -112,7 +117,7 @@ class Pages:
             query=query,
             kind=kind,
             kinds=[(one, NAMES[one]) for one in _FILTERS[name]],
-            link=lambda to: "?" + urlencode({"page": to, "query": query, "type": kind}),
+            link=link,
         )
 
     async def transaction(self, request: web.Request) -> web.Response:
@@ -175,10 +180,7 @@ class Pages:
     async def rules(self, _request: web.Request) -> web.Response:
         """`GET /rules`."""
         answer = await self._server.connection.nodes.read({"type": "121"})
-        told = answer.get("data")
-        return self._page(
-            "rules.html", topics=rules.read(told if isinstance(told, list) else [])
-        )
+        return self._page("rules.html", topics=rules.read(array_of(answer.get("data"))))
 
     async def agreement(self, _request: web.Request) -> web.Response:
         """`GET /agreement`: the transaction author agreement and the ways to accept it."""

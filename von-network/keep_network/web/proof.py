@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from keep_network.json_shape import array_of
 from keep_network.web import bls, merkle, signatures
 from keep_network.web.errors import WebError
 from keep_network.web.nodes import Nodes, get_transaction
@@ -45,8 +46,7 @@ async def prove(nodes: Nodes, row: Row) -> list[Step]:
 
 
 def _signatures(row: Row) -> list[Step]:
-    found = mapping(row.checks).get("signed")
-    listed = [mapping(one) for one in found] if isinstance(found, list) else []
+    listed = [mapping(one) for one in array_of(mapping(row.checks).get("signed"))]
     if not listed:
         return [Step(None, "Not signed", _capital(signatures.GENESIS))]
     return [
@@ -64,8 +64,7 @@ def _path(data: Mapping[str, Any], *, same: bool) -> Step:
         words = "The nodes have something else under this number."
         return Step(good=False, title="In the ledger", words=words)
     good = merkle.fits(data)
-    path, size = data.get("auditPath"), data.get("ledgerSize")
-    hops = len(path) if isinstance(path, list) else 0
+    hops, size = len(array_of(data.get("auditPath"))), data.get("ledgerSize")
     words = (
         f"The hash of this transaction and {many(hops, 'neighbour')} in the hash tree give "
         f"the root of the ledger with {many(int(size or 0), 'transaction')}."

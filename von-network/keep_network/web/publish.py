@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 
 from keep_network.agreement import AML_FILE, GET_AML, GET_TAA, TAA_FILE
+from keep_network.json_shape import Json
 from keep_network.web.connection import Open
 from keep_network.web.errors import RefusedError, UnavailableError
 from keep_network.web.keys import Key
-from keep_network.web.nodes import Json, Nodes
+from keep_network.web.nodes import Nodes
 from keep_network.web.transactions import mapping
 
 log = logging.getLogger(__name__)

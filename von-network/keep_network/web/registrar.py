@@ -6,13 +6,14 @@ import asyncio
 import base64
 import binascii
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 from keep_network import agreement
+from keep_network.json_shape import Json, is_array, is_object
 from keep_network.web import keys
 from keep_network.web.connection import Connection
 from keep_network.web.errors import (
@@ -23,7 +24,7 @@ from keep_network.web.errors import (
 )
 from keep_network.web.health import Health
 from keep_network.web.keys import Key
-from keep_network.web.nodes import DOMAIN, Json, Nodes, get_transaction
+from keep_network.web.nodes import DOMAIN, Nodes, get_transaction
 from keep_network.web.transactions import mapping
 
 MOST = 500
@@ -44,6 +45,7 @@ _AT_ONCE = 50
 _EVERYWHERE_S = 15
 _ASK_S = 2
 _DEAD_AFTER = 2
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ class Registration:
         Raises:
             BadRequestError: it makes no sense; the message says what is expected.
         """
-        if not isinstance(told, dict) or not told:
+        if not is_object(told) or not told:
             raise BadRequestError("Expected json request body")
         seed, did, verkey = (_text(told, name) for name in ("seed", "did", "verkey"))
         role, alias = _role(told), _text(told, "alias") or None
@@ -137,7 +139,7 @@ class Registrar:
             await asyncio.gather(*(_until_has(nodes, name, max(numbers)) for name in live))
 
     @asynccontextmanager
-    async def _alone(self, dids: Sequence[str]) -> AsyncIterator[None]:
+    async def _alone(self, dids: Sequence[str]) -> AsyncGenerator[None]:
         """Keep other registrations of the same DIDs waiting; sorted, so that none waits for ever."""
         async with AsyncExitStack() as stack:
             for did in dids:
@@ -152,7 +154,7 @@ def parse_all(told: Any) -> list[Registration]:
     Raises:
         BadRequestError: it says which one makes no sense, counted from 1.
     """
-    if not isinstance(told, list):
+    if not is_array(told):
         return [Registration.parse(told)]
     if not 0 < len(told) <= MOST:
         raise BadRequestError(f"A list has 1 to {MOST} registrations.")
@@ -220,9 +222,11 @@ def _unique(wanted: Sequence[Registration]) -> dict[str, Registration]:
     return unique
 
 
-async def _some(job: Any, items: Sequence[Any]) -> list[tuple[Any, Any]]:
+async def _some(
+    job: Callable[[Registration], Awaitable[_Result]], items: Sequence[Registration]
+) -> list[tuple[Registration, _Result]]:
     """Do a job for all items, not too many at a time; returns pairs of item and result."""
-    results: list[Any] = []
+    results: list[_Result] = []
     for at in range(0, len(items), _AT_ONCE):
         results += await asyncio.gather(*(job(one) for one in items[at : at + _AT_ONCE]))
     return list(zip(items, results, strict=True))

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from keep_network.json_shape import array_of
 from keep_network.web.transactions import NAMES, ROLES, mapping, text
 
 _THINGS = {
@@ -93,8 +94,8 @@ def who(constraint: Any, depth: int = 0) -> str:
         case "ROLE":
             return _role(told)
         case "OR" | "AND" as kind if depth < 8:  # noqa: PLR2004 - nobody writes such rules
-            listed = told.get("auth_constraints")
-            parts = [who(one, depth + 1) for one in listed] if isinstance(listed, list) else []
+            listed = array_of(told.get("auth_constraints"))
+            parts = [who(one, depth + 1) for one in listed]
             return f" {kind.lower()} ".join(parts) or "nobody"
         case "FORBIDDEN":
             return "nobody"

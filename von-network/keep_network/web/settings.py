@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
-from keep_network.agreement import AML_FILE, TAA_FILE, Json, read_aml, read_taa
+from keep_network.agreement import AML_FILE, TAA_FILE, read_aml, read_taa
 from keep_network.errors import BadInputError
+from keep_network.json_shape import Json
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _YES, _NO = {"1", "true", "yes", "on"}, {"", "0", "false", "no", "off"}

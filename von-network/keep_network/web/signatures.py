@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from keep_network.json_shape import array_of, is_array, is_object, object_of
 from keep_network.web import keys, merkle
 
 GENESIS = "it was written into the genesis, which everybody starts with"
@@ -42,9 +43,9 @@ def check(transaction: Mapping[str, Any], key_of: KeyOf) -> list[Signed]:
     Args:
         key_of: gives the verkey of a DID just before this transaction.
     """
-    values = _list(_dict(transaction.get("reqSignature")).get("values"))
-    signed = signed_text(_dict(transaction.get("txn")))
-    return [_check(_dict(value), signed, key_of) for value in values]
+    values = array_of(object_of(transaction.get("reqSignature")).get("values"))
+    signed = signed_text(object_of(transaction.get("txn")))
+    return [_check(object_of(value), signed, key_of) for value in values]
 
 
 def signed_text(payload: Mapping[str, Any]) -> bytes | None:
@@ -54,12 +55,12 @@ def signed_text(payload: Mapping[str, Any]) -> bytes | None:
     attribute is signed as a hash; the digest beside the transaction says which is right.
     """
     hashed = merkle.without_values(payload)
-    data = _dict(hashed.get("data"))
+    data = object_of(hashed.get("data"))
     if payload.get("type") == merkle.ATTRIB and isinstance(data.get("hash"), str):
         again = hashlib.sha256(data["hash"].encode()).hexdigest()
         hashed = {**hashed, "data": {**data, "hash": again}}
     plain = {name: value for name, value in hashed.items() if name != "ver"}
-    digest = _dict(payload.get("metadata")).get("payloadDigest")
+    digest = object_of(payload.get("metadata")).get("payloadDigest")
     for text in (signing_text(request(hashed)), signing_text(request(plain))):
         if digest is None or hashlib.sha256(text).hexdigest() == digest:
             return text
@@ -68,8 +69,8 @@ def signed_text(payload: Mapping[str, Any]) -> bytes | None:
 
 def request(payload: Mapping[str, Any]) -> dict[str, Any]:
     """Return the request that a transaction (its part `txn`) was made of, unsigned."""
-    metadata = _dict(payload.get("metadata"))
-    operation = {**_dict(payload.get("data")), "type": payload.get("type")}
+    metadata = object_of(payload.get("metadata"))
+    operation = {**object_of(payload.get("data")), "type": payload.get("type")}
     if "ver" in payload:
         operation["ver"] = payload["ver"]
     made = {
@@ -105,16 +106,8 @@ def _check(value: dict[str, Any], text: bytes | None, key_of: KeyOf) -> Signed:
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, Mapping):
+    if is_object(value):
         return "|".join(f"{key}:{_text(value[key])}" for key in sorted(value))
-    if isinstance(value, list):
+    if is_array(value):
         return ",".join(map(_text, value))
     return "" if value is None else str(value)
-
-
-def _dict(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []

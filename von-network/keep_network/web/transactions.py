@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from keep_network.json_shape import array_of, is_array, is_object, object_of
+
 NAMES = {
     "0": "NODE",
     "1": "NYM",
@@ -102,8 +104,7 @@ class Transaction:
     @property
     def signers(self) -> list[str]:
         """The DIDs whose signatures it carries."""
-        values = self._part("reqSignature").get("values")
-        listed = values if isinstance(values, list) else []
+        listed = array_of(self._part("reqSignature").get("values"))
         return [text(mapping(one).get("from")) for one in listed]
 
     @property
@@ -154,17 +155,17 @@ def mapping(value: Any) -> dict[str, Any]:
             value = json.loads(value)
         except (ValueError, RecursionError):
             return {}
-    return value if isinstance(value, dict) else {}
+    return object_of(value)
 
 
 def _leaves(value: Any, depth: int = 0) -> Iterator[str]:
     if depth > 8:  # noqa: PLR2004 - no transaction of Indy is that deep
         return
-    if isinstance(value, Mapping):
+    if is_object(value):
         for key, one in value.items():
             yield from _leaves(key, depth + 1)
             yield from _leaves(one, depth + 1)
-    elif isinstance(value, list):
+    elif is_array(value):
         for one in value[:200]:
             yield from _leaves(one, depth + 1)
     elif isinstance(value, str) and len(value) <= _LONGEST_WORD:
