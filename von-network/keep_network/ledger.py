@@ -12,15 +12,16 @@ from typing import Any
 
 import base58
 import indy_vdr
-from indy_vdr import VdrError
+from indy_vdr import Pool, Request, VdrError
+from indy_vdr import ledger as vdr
 
 from keep_network import agreement, cut, ports, processes
 from keep_network.compat import sodium
 from keep_network.errors import BadInputError, LaggingError, NetworkError, NoWriteError
 from keep_network.genesis import HOST
+from keep_network.json_shape import Json, is_object, object_of
 from keep_network.record import Network
 
-_vdr: Any = importlib.import_module("indy_vdr.ledger")  # its stub has what the agents use
 TRUSTEE_DID = "V4SGRU86Z58d6TV7PBUe6f"
 TRUSTEE_SEED = b"000000000000000000000000Trustee1"
 ROLES = {"ENDORSER": "101", "TRUSTEE": "0", "STEWARD": "2", "none": None}
@@ -109,7 +110,7 @@ async def add_node(network: Network, number: int, port: int, keys: dict[str, str
         pool = await open_pool(network)
         if await _known(pool, did, verkey, "STEWARD") is None:
             await _everywhere(network, pool, await _write(pool, did, verkey, None, "STEWARD"))
-        request = _vdr.build_node_request(did, keys["dest"], node)
+        request = vdr.build_node_request(did, keys["dest"], node)
         request.set_signature(_sign(seed, request.signature_input))
         await pool.submit_request(request)
     except VdrError as error:
@@ -159,7 +160,7 @@ def _listening(network: Network) -> bool:
     return all(ports.answers(network.client_port(number)) for number in network.numbers)
 
 
-async def open_pool(network: Network) -> Any:
+async def open_pool(network: Network) -> Pool:
     """Connect to a network.
 
     Raises:
@@ -168,9 +169,9 @@ async def open_pool(network: Network) -> Any:
     return await indy_vdr.open_pool(transactions_path=str(network.genesis))
 
 
-async def _known(pool: Any, did: str, verkey: str, role: str) -> int | None:
+async def _known(pool: Pool, did: str, verkey: str, role: str) -> int | None:
     """Return the number of the transaction that registered it, None if there is none."""
-    answer = await pool.submit_request(_vdr.build_get_nym_request(None, did))
+    answer = await pool.submit_request(vdr.build_get_nym_request(None, did))
     if not answer["data"]:
         return None
     there = json.loads(answer["data"])
@@ -180,27 +181,28 @@ async def _known(pool: Any, did: str, verkey: str, role: str) -> int | None:
 
 
 async def _write(
-    pool: Any,
+    pool: Pool,
     did: str,
     verkey: str | None = None,
     alias: str | None = None,
     role: str | None = None,
 ) -> int:
     """Write a NYM and return the number of its transaction."""
-    request = _vdr.build_nym_request(TRUSTEE_DID, did, verkey, alias, role)
+    request = vdr.build_nym_request(TRUSTEE_DID, did, verkey, alias, role)
     await _accept(pool, request)
     request.set_signature(_sign(TRUSTEE_SEED, request.signature_input))
     answer = await pool.submit_request(request)
     return int(answer["txnMetadata"]["seqNo"])
 
 
-async def _accept(pool: Any, request: Any) -> None:
+async def _accept(pool: Pool, request: Request) -> None:
     """Accept the author agreement if the ledger has one; without that it takes no write."""
-    taa = await pool.submit_request(_vdr.build_get_txn_author_agreement_request(None, None))
+    taa = await pool.submit_request(vdr.build_get_txn_author_agreement_request())
     if not taa["data"]:
         return
-    aml = await pool.submit_request(_vdr.build_get_acceptance_mechanisms_request(None))
-    accepted = agreement.acceptance(taa["data"], (aml["data"] or {}).get("aml") or {})
+    aml = await pool.submit_request(vdr.build_get_acceptance_mechanisms_request())
+    ways = object_of(object_of(aml["data"]).get("aml"))
+    accepted = agreement.acceptance(taa["data"], ways)
     if accepted:
         request.set_txn_author_agreement_acceptance(accepted)
 
@@ -223,7 +225,7 @@ def _nacl() -> Any:
 
 
 async def _everywhere(
-    network: Network, pool: Any, number: int, *, silent_too: bool = False
+    network: Network, pool: Pool, number: int, *, silent_too: bool = False
 ) -> None:
     """Wait until every live node has a transaction.
 
@@ -253,7 +255,7 @@ def _live(network: Network) -> list[int]:
     ]
 
 
-async def _until_node_has(pool: Any, node: str, number: int, deadline: float) -> bool:
+async def _until_node_has(pool: Pool, node: str, number: int, deadline: float) -> bool:
     """Ask one node for a transaction until it has it; return False if it says nothing.
 
     Raises:
@@ -261,7 +263,7 @@ async def _until_node_has(pool: Any, node: str, number: int, deadline: float) ->
     """
     heard = False
     while time.monotonic() < deadline:
-        request = _vdr.build_get_txn_request(None, 1, number)
+        request = vdr.build_get_txn_request(None, 1, number)
         answers = await pool.submit_action(request, node_aliases=[node], timeout=2)
         reply = _reply(answers.get(node))
         if reply is not None:
@@ -274,9 +276,9 @@ async def _until_node_has(pool: Any, node: str, number: int, deadline: float) ->
     return False
 
 
-def _reply(answer: Any) -> Any:
+def _reply(answer: str | None) -> Json | None:
     try:
-        told = json.loads(answer)
-    except (TypeError, ValueError):  # "timeout"
+        told = json.loads(answer or "")
+    except ValueError:  # "timeout"
         return None
-    return told if isinstance(told, dict) and told.get("op") == "REPLY" else None
+    return told if is_object(told) and told.get("op") == "REPLY" else None

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import importlib
 import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from indy_vdr import VdrError
+from indy_vdr import Request, VdrError
+from indy_vdr import ledger as vdr
 
 from keep_network import arguments, control
 from keep_network.arguments import Verbs, folder_of
@@ -19,7 +19,6 @@ from keep_network.errors import BadInputError, NetworkError
 from keep_network.ledger import open_pool
 from keep_network.record import Network
 
-_vdr: Any = importlib.import_module("indy_vdr.ledger")  # its stub has what the agents use
 _RULES = {
     "identifier": "LibindyDid111111111111",
     "reqId": 1,
@@ -36,31 +35,31 @@ class Read:
 
     Attributes:
         takes: the arguments after its name.
-        build: makes indy-vdr's request from them.
+        build: makes indy-vdr's request from their values.
     """
 
     takes: tuple[str, ...]
-    build: Callable[..., Any]
+    build: Callable[[list[Any]], Request]
 
 
 READS = {
-    "get-nym": Read(("did",), lambda did: _vdr.build_get_nym_request(None, did)),
+    "get-nym": Read(("did",), lambda told: vdr.build_get_nym_request(None, *told)),
     "get-attrib": Read(
         ("did", "attribute"),
-        lambda did, name: _vdr.build_get_attrib_request(None, did, name, None, None),
+        lambda told: vdr.build_get_attrib_request(None, *told),
     ),
-    "get-schema": Read(("id",), lambda name: _vdr.build_get_schema_request(None, name)),
-    "get-cred-def": Read(("id",), lambda name: _vdr.build_get_cred_def_request(None, name)),
+    "get-schema": Read(("id",), lambda told: vdr.build_get_schema_request(None, *told)),
+    "get-cred-def": Read(("id",), lambda told: vdr.build_get_cred_def_request(None, *told)),
     "get-revoc-reg-def": Read(
-        ("id",), lambda name: _vdr.build_get_revoc_reg_def_request(None, name)
+        ("id",), lambda told: vdr.build_get_revoc_reg_def_request(None, *told)
     ),
     "get-revoc-reg": Read(
         ("id",),
-        lambda name: _vdr.build_get_revoc_reg_request(None, name, int(time.time())),
+        lambda told: vdr.build_get_revoc_reg_request(None, told[0], int(time.time())),
     ),
-    "get-taa": Read((), lambda: _vdr.build_get_txn_author_agreement_request(None, None)),
-    "get-aml": Read((), lambda: _vdr.build_get_acceptance_mechanisms_request(None)),
-    "get-auth-rules": Read((), lambda: _vdr.build_custom_request(json.dumps(_RULES))),
+    "get-taa": Read((), lambda _: vdr.build_get_txn_author_agreement_request()),
+    "get-aml": Read((), lambda _: vdr.build_get_acceptance_mechanisms_request()),
+    "get-auth-rules": Read((), lambda _: vdr.build_custom_request(json.dumps(_RULES))),
 }
 """The reads with a state proof; `get-txn` is beside them."""
 
@@ -80,8 +79,9 @@ def add_verbs(verbs: Verbs) -> None:
     number.add_argument("--ledger", choices=LEDGERS, default="domain")
 
 
-def _transaction(number: int, name: str) -> Any:
-    return _vdr.build_get_txn_request(None, LEDGERS[name], number)
+def _transaction(told: list[Any]) -> Request:
+    number, name = told
+    return vdr.build_get_txn_request(None, LEDGERS[name], number)
 
 
 def _number(text: str) -> int:
@@ -92,9 +92,9 @@ def _number(text: str) -> int:
 
 def _read(args: argparse.Namespace) -> None:
     network = control.find(folder_of(args))
-    words = [getattr(args, name) for name in args.read.takes]
+    words: list[Any] = [getattr(args, name) for name in args.read.takes]
     try:
-        request = args.read.build(*words)
+        request = args.read.build(words)
     except VdrError as error:
         raise BadInputError(f"no ledger takes that: {error}") from error
     if not control.describe(network)["pids"]:
@@ -105,7 +105,7 @@ def _read(args: argparse.Namespace) -> None:
         raise NetworkError("the ledger has no such thing; the answer above says so")
 
 
-async def _ask(network: Network, request: Any) -> dict[str, Any]:
+async def _ask(network: Network, request: Request) -> dict[str, Any]:
     """Return the nodes' answer; its `data` is parsed where it is JSON in a string."""
     try:
         told: dict[str, Any] = await (await open_pool(network)).submit_request(request)
