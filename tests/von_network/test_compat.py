@@ -258,6 +258,59 @@ for name in ("indy_node.server.node", "plenum.common.test_network_setup", "keep_
 """)
 
 
+def test_what_the_stubs_say_of_the_nodes_packages_is_so() -> None:
+    """Every name is there, and takes the arguments: the type checkers see only the stubs."""
+    checked, *faults = run(STUBS, str(ROOM.parent / "typings")).splitlines()[-1].split(";")
+    assert int(checked) > 30
+    assert faults == []
+
+
+STUBS = """
+import ast, importlib, inspect
+from pathlib import Path
+
+def there(owner, name):
+    if hasattr(owner, name) or name in dict(getattr(owner, "schema", ())):
+        return True
+    ours = [cls for cls in getattr(owner, "__mro__", ()) if cls.__module__ != "builtins"]
+    return any(f"self.{name}" in inspect.getsource(cls) for cls in ours)
+
+def takes(function, told):
+    try:
+        theirs = inspect.signature(function).parameters
+    except ValueError:  # not written in Python
+        return True
+    ours = [one.arg for one in told.args]
+    if any(one.kind is one.VAR_KEYWORD for one in theirs.values()):
+        return True
+    return ours == [*theirs][:len(ours)] and {one.arg for one in told.kwonlyargs} <= {*theirs}
+
+def faults(owner, nodes):
+    for node in nodes:
+        name = getattr(getattr(node, "target", node), "id", getattr(node, "name", None))
+        if name is None or isinstance(node, ast.ClassDef) and name.startswith("_"):
+            continue  # not a name, or one of the stub alone
+        if not there(owner, name):
+            yield f"{owner.__name__}.{name} is not there"
+        elif isinstance(node, ast.ClassDef):
+            yield from faults(getattr(owner, name), node.body)
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not node.decorator_list:
+            if not takes(getattr(owner, name), node.args):
+                yield f"{owner.__name__}.{name} takes other arguments"
+
+checked, found, folder = 0, [], Path(sys.argv[1])
+for file in sorted(folder.rglob("*.pyi")):
+    name = ".".join(file.relative_to(folder).with_suffix("").parts).removesuffix(".__init__")
+    try:
+        module = importlib.import_module(name)
+    except ModuleNotFoundError:
+        continue  # not a package of the nodes
+    checked += 1
+    found += faults(module, ast.parse(file.read_text()).body)
+print(checked, *found, sep=";")
+"""
+
+
 def test_idle_nodes_are_waited_for_and_not_polled() -> None:
     """The loop asks the node's timer and sockets; a due timer makes it wait almost nothing."""
     run("""

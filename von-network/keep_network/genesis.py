@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import io
 import shutil
 from pathlib import Path
@@ -24,24 +23,25 @@ def create(folder: Path, nodes: int, first_port: int) -> None:
     for name in MADE:
         shutil.rmtree(folder / name, ignore_errors=True)
     config = settings.load(folder)
-    helpers = importlib.import_module("indy_common.config_helper")
-    fields = importlib.import_module("indy_common.txn_util").getTxnOrderedFields()
-    setup = importlib.import_module("plenum.common.test_network_setup").TestNetworkSetup
-    stewards, members = setup.gen_defs([HOST] * nodes, nodes, first_port - 1)
+    from indy_common.config_helper import ConfigHelper, NodeConfigHelper
+    from indy_common.txn_util import getTxnOrderedFields
+    from plenum.common.test_network_setup import TestNetworkSetup
+
+    stewards, members = TestNetworkSetup.gen_defs([HOST] * nodes, nodes, first_port - 1)
     with contextlib.redirect_stdout(io.StringIO()):  # plenum prints the seeds
-        setup.bootstrapTestNodesCore(
+        TestNetworkSetup.bootstrapTestNodesCore(
             config,
             settings.POOL,
             appendToLedgers=False,
-            domainTxnFieldOrder=fields,
-            trustee_def=setup.gen_trustee_def(1),
+            domainTxnFieldOrder=getTxnOrderedFields(),
+            trustee_def=TestNetworkSetup.gen_trustee_def(1),
             steward_defs=stewards,
             node_defs=members,
             client_defs=[],
             localNodes=range(1, nodes + 1),
             nodeParamsFileName="indy.env",
-            config_helper_class=helpers.ConfigHelper,
-            node_config_helper_class=helpers.NodeConfigHelper,
+            config_helper_class=ConfigHelper,
+            node_config_helper_class=NodeConfigHelper,
             chroot=None,
         )
 
@@ -53,14 +53,15 @@ def create_keys(folder: Path, number: int) -> dict[str, str]:
     proof that it has the secret one.
     """
     config = settings.load(folder)
-    helpers = importlib.import_module("indy_common.config_helper")
-    keys = importlib.import_module("plenum.common.keygen_utils")
-    setup = importlib.import_module("plenum.common.test_network_setup").TestNetworkSetup
+    from indy_common.config_helper import ConfigHelper
+    from plenum.common.keygen_utils import initNodeKeysForBothStacks
+    from plenum.common.test_network_setup import TestNetworkSetup
+
     name = f"Node{number}"
-    place = helpers.ConfigHelper(config, chroot=None).keys_dir
+    place = ConfigHelper(config, chroot=None).keys_dir
     with contextlib.redirect_stdout(io.StringIO()):  # plenum prints the seed
-        _, verkey, bls, proof = keys.initNodeKeysForBothStacks(
-            name, place, setup.getSigningSeed(name), override=True
+        _, verkey, bls, proof = initNodeKeysForBothStacks(
+            name, place, TestNetworkSetup.getSigningSeed(name), override=True
         )
-    dest = setup.getNymFromVerkey(verkey.encode())
+    dest = TestNetworkSetup.getNymFromVerkey(verkey.encode())
     return {"alias": name, "dest": dest, "blskey": bls, "blskey_pop": proof}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any
 
 import zmq
+from indy_node.server.node import Node
 from stp_core.loop.looper import Looper
 
 IDLE_WAIT_S = 0.2
@@ -27,12 +27,13 @@ class SocketLooper(Looper):
     async def runOnceNicely(self) -> None:  # noqa: N802 - plenum's name
         """Let every node work once; wait if none had anything to do."""
         worked = await self.prodAllOnce()
+        nodes: list[Node] = self.prodables
         now = time.monotonic()
         if worked:
             self._worked_at = now
         elif self.running:
-            busy = now - self._worked_at < BUSY_S and any(map(_has_requests, self.prodables))
-            _wait(self.prodables, BUSY_WAIT_S if busy else IDLE_WAIT_S)
+            busy = now - self._worked_at < BUSY_S and any(map(_has_requests, nodes))
+            _wait(nodes, BUSY_WAIT_S if busy else IDLE_WAIT_S)
 
     async def runForever(self) -> None:  # noqa: N802 - plenum's name
         """Run until a signal or `shutdown` ends it."""
@@ -41,12 +42,12 @@ class SocketLooper(Looper):
             await asyncio.sleep(0)  # signals and asyncio's own callbacks
 
 
-def _has_requests(node: Any) -> bool:
+def _has_requests(node: Node) -> bool:
     order = node.master_replica._ordering_service  # noqa: SLF001 - plenum does not tell it else
     return any(order.requestQueues.values())
 
 
-def _wait(nodes: list[Any], longest_s: float) -> None:
+def _wait(nodes: list[Node], longest_s: float) -> None:
     poller = zmq.Poller()
     for node in nodes:
         for socket in _sockets(node):
@@ -55,13 +56,13 @@ def _wait(nodes: list[Any], longest_s: float) -> None:
     poller.poll(max(1, int(1000 * wait_s)))
 
 
-def _sockets(node: Any) -> list[Any]:
+def _sockets(node: Node) -> list[zmq.Socket]:
     stacks = (node.nodestack, node.clientstack)
     remotes = [remote.socket for stack in stacks for remote in stack.remotes.values()]
     listeners = [stack.listener for stack in stacks]
     return [one for one in listeners + remotes if one is not None and not one.closed]
 
 
-def _until_timer(node: Any) -> float:
+def _until_timer(node: Node) -> float:
     events = node.timer._events  # noqa: SLF001 - plenum has no name for "next event"
     return events[0].timestamp - node.timer.get_current_time() if events else IDLE_WAIT_S

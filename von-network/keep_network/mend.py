@@ -5,7 +5,6 @@ What it leaves inside a node, each node makes good by itself (`recovery.py`).
 
 from __future__ import annotations
 
-import importlib
 import shutil
 from pathlib import Path
 
@@ -51,7 +50,8 @@ def _batches(node: Path) -> int:
     place = node / "audit_transactions"
     if not (place / "CURRENT").exists():  # it has never run
         return 0
-    rocksdb = importlib.import_module("keep_network.compat.rocksdb")  # the node venv has it
+    from keep_network.compat import rocksdb  # on a package that only the node venv has
+
     options = rocksdb.Options()
     options.comparator = rocksdb.IComparator()
     log = rocksdb.DB(str(place), options, read_only=True)

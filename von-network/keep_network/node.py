@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import os
 import signal
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
-from keep_network import compat, cut, genesis, processes, record, settings
+from keep_network import compat, genesis, processes, record
 
 LAST_RESORT_S = 10
 
@@ -39,44 +37,9 @@ def main() -> None:
     if args.keys:
         print(json.dumps(genesis.create_keys(network.folder, args.keys)))
     if args.numbers != "none":
+        from keep_network.run_nodes import run  # plenum can be imported only now
+
         run(network, [int(number) for number in args.numbers.split(",")])
-
-
-def run(network: record.Network, numbers: list[int]) -> None:
-    """Run these nodes until SIGTERM or SIGINT."""
-    config = settings.load(network.folder)
-    helper = importlib.import_module("indy_common.config_helper").NodeConfigHelper
-    looper = importlib.import_module("keep_network.looper").SocketLooper
-    helpers = {number: helper(f"Node{number}", config, chroot=None) for number in numbers}
-    _prepare_logs(config, helpers)
-    with looper(debug=False) as loop:
-        for number in numbers:
-            loop.add(_node(network, number, helpers[number]))
-        loop.run()
-
-
-def _prepare_logs(config: Any, helpers: dict[int, Any]) -> None:
-    log = importlib.import_module("stp_core.common.log")
-    for helper in helpers.values():
-        Path(helper.log_dir).mkdir(parents=True, exist_ok=True)
-        Path(helper.node_info_dir).mkdir(parents=True, exist_ok=True)
-    first = next(iter(helpers.values()))
-    name = "-".join(helper.name for helper in helpers.values())
-    log.Logger().enableFileLogging(str(Path(first.log_dir) / f"{name}.log"))
-    log.getlogger().setLevel(config.logLevel)
-
-
-def _node(network: record.Network, number: int, helper: Any) -> Any:
-    address = importlib.import_module("stp_core.types").HA
-    node = importlib.import_module("keep_network.stack").LocalNode(
-        helper.name,
-        config_helper=helper,
-        bootstrap_cls=importlib.import_module("keep_network.recovery").RecoveringBootstrap,
-        ha=address(genesis.HOST, network.node_port(number)),
-        cliha=address(genesis.HOST, network.client_port(number)),
-    )
-    node.nodestack.cut = cut.Cut(network.folder, helper.name)
-    return node
 
 
 def _watch(parent: processes.Identity) -> None:

@@ -54,16 +54,18 @@ def load(folder: Path) -> Any:
     """
     # Modules that read the settings when they are imported also reset them: import all first.
     importlib.import_module("indy_node.server.node")
-    read = importlib.import_module("indy_common.config_util").getConfig
+    from indy_common.config_util import getConfig
+    from stp_core.common.log import Logger
+
     own = folder / "etc" / "indy_config.py"
     if not own.exists():  # plenum insists on the file and on this name in it
         own.parent.mkdir(parents=True, exist_ok=True)
         own.write_text(f"NETWORK_NAME = {POOL!r}\n")
-    settings = read(general_config_dir=str(own.parent))
+    settings = getConfig(general_config_dir=str(own.parent))
     theirs: dict[str, object] = {}
     exec(compile(own.read_text(), str(own), "exec"), theirs)  # noqa: S102 - plenum's file format
     values = LOCAL | {name: str(folder / place) for name, place in FOLDERS.items()}
     values |= {name: value for name, value in theirs.items() if not name.startswith("__")}
-    vars(settings).update(values)
-    importlib.import_module("stp_core.common.log").Logger().apply_config(settings)
+    settings.__dict__.update(values)
+    Logger().apply_config(settings)
     return settings

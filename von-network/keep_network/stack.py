@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from indy_node.server.node import Node
@@ -10,8 +11,10 @@ from plenum.common.constants import AUDIT_LEDGER_ID
 from plenum.common.messages.internal_messages import VoteForViewChange
 from plenum.common.messages.node_messages import ConsistencyProof
 from plenum.common.stacks import NodeZStack
+from plenum.server.models import ThreePhaseVotes
 from plenum.server.replica_validator_enums import STASH_VIEW_3PC
 from plenum.server.suspicion_codes import Suspicions
+from stp_zmq.remote import Remote
 
 from keep_network.cut import Cut
 
@@ -20,7 +23,7 @@ STALLED_S = 10
 AGAIN_S = 12
 
 
-class CuttableStack(NodeZStack):  # type: ignore[misc] # plenum is untyped
+class CuttableStack(NodeZStack):
     """A node's connections to the others, of which some may be barred.
 
     Barring closes our socket to a peer, so that plenum sees it as disconnected (and replaces a
@@ -46,36 +49,38 @@ class CuttableStack(NodeZStack):  # type: ignore[misc] # plenum is untyped
         others = len(self.remotes)
         return bool(back) and len(before) > others // 3
 
-    def transmit(self, msg: Any, uid: Any, *args: Any, **options: Any) -> Any:
+    def transmit(
+        self, msg: Any, uid: str, *args: Any, **options: Any
+    ) -> tuple[bool, str | None]:
         """Send, unless the peer is barred."""
         if self._bars(uid):
             return False, f"{uid} is cut off"
         return super().transmit(msg, uid, *args, **options)
 
-    def connect(self, name: str | None = None, *args: Any, **options: Any) -> Any:
+    def connect(self, name: str | None = None, *args: Any, **options: Any) -> str:
         """Connect, unless the peer is barred: then it is known and not connected."""
         told = super().connect(name, *args, **options)
-        if self._bars(name):
+        if name is not None and self._bars(name):
             self.disconnectByName(name)
         return told
 
-    def reconnectRemote(self, remote: Any) -> None:  # noqa: N802 - plenum's name
+    def reconnectRemote(self, remote: Remote) -> None:  # noqa: N802 - plenum's name
         """Connect anew, unless the peer is barred."""
         if not self._bars(remote.name):
             super().reconnectRemote(remote)
 
-    def _verifyAndAppend(self, msg: bytes, ident: bytes) -> Any:  # noqa: N802 - plenum's name
+    def _verifyAndAppend(self, msg: bytes, ident: bytes) -> bool:  # noqa: N802 - plenum's name
         """Take a message in, unless its sender is barred."""
         remote = self.remotesByKeys.get(ident)
         if remote is not None and self._bars(remote.name):
             return False
         return super()._verifyAndAppend(msg, ident)
 
-    def _bars(self, peer: Any) -> bool:
+    def _bars(self, peer: str) -> bool:
         return self.cut is not None and self.cut.bars(peer)
 
 
-class LocalNode(Node):  # type: ignore[misc] # indy-node is untyped
+class LocalNode(Node):
     """A node of a local network, which comes back into step by itself after any fault.
 
     It obeys partitions; it tells a node that comes back which requests wait; it says again what
@@ -86,7 +91,7 @@ class LocalNode(Node):  # type: ignore[misc] # indy-node is untyped
     has made it forget the requests).
     """
 
-    _seen: Any = None
+    _seen: tuple[int, tuple[int, int]] | None = None
     _seen_at = 0.0
     _asked_at = float("-inf")
     _tried_at = float("-inf")
@@ -100,6 +105,12 @@ class LocalNode(Node):  # type: ignore[misc] # indy-node is untyped
     def nodeStackClass(self) -> type[CuttableStack]:  # noqa: N802 - plenum's name
         """What plenum makes the connections to the other nodes of."""
         return CuttableStack
+
+    @property
+    def links(self) -> CuttableStack:
+        """The connections to the other nodes, which plenum calls `nodestack`."""
+        assert isinstance(self.nodestack, CuttableStack)
+        return self.nodestack
 
     def on_inconsistent_3pc_state(self) -> None:
         """Do nothing: upstream asks a service manager, which is not here, to restart the node.
@@ -119,7 +130,7 @@ class LocalNode(Node):  # type: ignore[misc] # indy-node is untyped
                 client = self.requestSender.get(state.request.key)
                 self.sendToNodes(self.createPropagate(state.request, client), joined)
 
-    def checkPerformance(self) -> Any:  # noqa: N802 - plenum's name; called every PerfCheckFreq
+    def checkPerformance(self) -> bool | None:  # noqa: N802 - plenum's name; called every PerfCheckFreq
         """Do something about standstill: speak again, catch up, vote for another primary."""
         still_s = self._standstill_s()
         if still_s > LOST_S:
@@ -159,7 +170,7 @@ class LocalNode(Node):  # type: ignore[misc] # indy-node is untyped
         """Say whether requests that enough nodes know have waited so long."""
         limit = time.perf_counter() - at_least_s
         return any(
-            state.finalised and not state.executed and state.finalised_ts < limit
+            state.finalised_ts is not None and not state.executed and state.finalised_ts < limit
             for state in self.requests.values()
         )
 
@@ -168,7 +179,11 @@ class LocalNode(Node):  # type: ignore[misc] # indy-node is untyped
         order = self.master_replica._ordering_service  # noqa: SLF001 - plenum has no way to repeat
         for key in sorted({*order.sent_preprepares, *order.prePrepares}):
             batch = order.get_preprepare(*key)
-            if key[0] != self.viewNo or key[1] <= self.master_last_ordered_3PC[1]:
+            if (
+                batch is None
+                or key[0] != self.viewNo
+                or key[1] <= self.master_last_ordered_3PC[1]
+            ):
                 continue
             if key in order.sent_preprepares:
                 order._send(batch)  # noqa: SLF001 - as above
@@ -177,7 +192,9 @@ class LocalNode(Node):  # type: ignore[misc] # indy-node is untyped
             if self._has_said(order.commits, key):
                 order._do_commit(order.prepares[key].msg)  # noqa: SLF001 - as above
 
-    def _has_said(self, votes: Any, key: tuple[int, int]) -> bool:
+    def _has_said(
+        self, votes: Mapping[tuple[int, int], ThreePhaseVotes], key: tuple[int, int]
+    ) -> bool:
         return key in votes and self.master_replica.name in votes[key].voters
 
     def _ask_how_far(self) -> None:
@@ -185,7 +202,7 @@ class LocalNode(Node):  # type: ignore[misc] # indy-node is untyped
         self._asked_at = time.perf_counter()
         self.sendToNodes(self.getLedgerStatus(AUDIT_LEDGER_ID), self.nodestack.connecteds)
 
-    def _hear_how_far(self, proof: Any, sender: str) -> None:
+    def _hear_how_far(self, proof: ConsistencyProof, sender: str) -> None:
         """Note who is ahead of us."""
         ours = self.getLedger(AUDIT_LEDGER_ID).size
         if proof.ledgerId == AUDIT_LEDGER_ID and proof.seqNoEnd > ours:
@@ -204,6 +221,6 @@ class LocalNode(Node):  # type: ignore[misc] # indy-node is untyped
         """Do what there is to do, and return how much it was."""
         # A node of a small side has missed something. The others have not; and a primary would
         # take back batches that they may be ordering, and send them again with other contents.
-        if self.nodestack.obey() and self.isParticipating and not self.master_replica.isPrimary:
+        if self.links.obey() and self.isParticipating and not self.master_replica.isPrimary:
             self.start_catchup()
-        return int(await super().prod(limit))
+        return await super().prod(limit)

@@ -7,7 +7,7 @@ ends, so add, discard and pop take constant time here.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, MutableSet
-from typing import Any
+from typing import Any, cast
 
 
 class OrderedSet(MutableSet[Any]):
@@ -26,7 +26,7 @@ class OrderedSet(MutableSet[Any]):
         return iter(self._items)
 
     def __reversed__(self) -> Iterator[Any]:
-        return reversed(self._items)
+        return reversed(self._items.keys())
 
     def __len__(self) -> int:
         return len(self._items)
@@ -38,7 +38,9 @@ class OrderedSet(MutableSet[Any]):
     def __eq__(self, other: object) -> bool:
         if isinstance(other, OrderedSet):
             return list(self) == list(other)  # the order counts between two of them
-        return set(self) == set(other) if isinstance(other, Iterable) else NotImplemented
+        if isinstance(other, Iterable):
+            return set(self) == set(cast("Iterable[object]", other))
+        return NotImplemented
 
     def __repr__(self) -> str:
         return f"OrderedSet({list(self._items)!r})"

@@ -55,7 +55,7 @@ def remembering(decode: Callable[..., bytes]) -> Callable[..., bytes]:
     cached = functools.lru_cache(maxsize=4096)(decode)
 
     @functools.wraps(decode)
-    def remembered(v: str | bytes, **options: Any) -> bytes:
+    def remembered(v: object, **options: Any) -> bytes:
         if isinstance(v, str | bytes):
             return cached(v, **options)
         return decode(v, **options)

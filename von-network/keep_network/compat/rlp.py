@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 _LONG = 56  # bodies of this many bytes and more carry the length of their length
 _STRING, _LIST = 128, 192
@@ -37,7 +37,7 @@ def encode(item: object) -> bytes:
             return bytes(item)
         return _head(len(item), _STRING) + item
     if isinstance(item, Sequence):
-        body = b"".join([encode(inner) for inner in item])
+        body = b"".join([encode(inner) for inner in cast("Sequence[object]", item)])
         return _head(len(body), _LIST) + body
     raise EncodingError(f"cannot encode {type(item).__name__}")
 

@@ -15,7 +15,7 @@ def patch() -> None:
     """Add the names that are missing; those that are there stay as they are."""
     # `from collections import Mapping` and its siblings (gone in 3.10): without
     # them neither plenum and indy-node nor sortedcontainers 1.5.7 can be imported.
-    for name in collections.abc.__all__:
+    for name in vars(collections.abc)["__all__"]:
         _add(collections, name, getattr(collections.abc, name))
     # An annotation in stp_core's looper needs the name (gone in 3.8): no looper, no node.
     _add(asyncio.coroutines, "CoroWrapper", type("CoroWrapper", (), {}))

@@ -44,4 +44,4 @@ def _plain(obj: Any) -> Any:
             return getattr(obj, name)()
     if hasattr(obj, "__iter__"):
         return list(obj)
-    return {key: value for key, value in vars(obj).items() if not key.startswith("_")}
+    return {key: value for key, value in obj.__dict__.items() if not key.startswith("_")}

@@ -1,0 +1,3 @@
+class Request:
+    @property
+    def key(self) -> str: ...

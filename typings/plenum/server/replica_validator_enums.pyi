@@ -1,0 +1,1 @@
+STASH_VIEW_3PC: int

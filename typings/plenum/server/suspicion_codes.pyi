@@ -1,0 +1,4 @@
+class Suspicion: ...
+
+class Suspicions:
+    PRIMARY_DEGRADED: Suspicion

@@ -1,0 +1,3 @@
+# What this project uses of sortedcontainers 1.5.7.
+
+__version__: str

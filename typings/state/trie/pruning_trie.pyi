@@ -1,0 +1,1 @@
+BLANK_ROOT: bytes

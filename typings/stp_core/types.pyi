@@ -1,0 +1,5 @@
+from typing import NamedTuple
+
+class HA(NamedTuple):
+    host: str
+    port: int

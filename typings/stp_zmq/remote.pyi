@@ -1,0 +1,5 @@
+import zmq
+
+class Remote:
+    name: str
+    socket: zmq.Socket | None
