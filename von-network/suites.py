@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import MutableSequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
@@ -63,7 +64,7 @@ class NeedsSdk(Exception, metaclass=_Sdk):  # noqa: N818 - it stands for classes
 
 
 class _SdkModule(ModuleType):
-    __path__: list[str] = []  # noqa: RUF012 - what makes it a package
+    __path__: MutableSequence[str] = []  # noqa: RUF012 - what makes it a package
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):

@@ -7,7 +7,7 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -191,7 +191,7 @@ def find(folder: Path) -> Network:
 
 
 @contextmanager
-def _prepared(folder: Path, name: str, wish: Wish) -> Iterator[Network]:
+def _prepared(folder: Path, name: str, wish: Wish) -> Generator[Network]:
     """Yield the network of a folder, new or known, and keep other commands off meanwhile."""
     folder.mkdir(parents=True, exist_ok=True)
     if shutil.disk_usage(folder).free < _ROOM_BYTES:
@@ -335,7 +335,7 @@ def _ports(network: Network, number: int) -> tuple[int, int]:
 
 
 @contextmanager
-def _undisturbed() -> Iterator[None]:
+def _undisturbed() -> Generator[None]:
     """Let SIGINT and SIGTERM wait; a child that starts meanwhile lets them in again itself."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _INTERRUPTS)
     try:

@@ -7,7 +7,7 @@ import os
 import random
 import socket
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Generator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from fcntl import LOCK_EX, flock
@@ -40,7 +40,7 @@ class Claim:
 
 
 @contextmanager
-def claimed(first: int | None, count: int, avoid: Collection[int] = ()) -> Iterator[int]:
+def claimed(first: int | None, count: int, avoid: Collection[int] = ()) -> Generator[int]:
     """Reserve a range until the block ends, and return its first port.
 
     Two commands of one user never get overlapping ranges, as both write their claim under one
@@ -130,7 +130,7 @@ def _free_range(count: int, avoid: Collection[int]) -> int:
 
 
 @contextmanager
-def _claims() -> Iterator[list[Claim]]:
+def _claims() -> Generator[list[Claim]]:
     """Read the claims of all commands of this user, and write them back changed."""
     folder = Path(tempfile.gettempdir()) / f"indykeep-{os.geteuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from fcntl import LOCK_EX, LOCK_NB, flock
@@ -115,7 +115,7 @@ def save(network: Network) -> None:
 
 
 @contextmanager
-def held(folder: Path) -> Iterator[None]:
+def held(folder: Path) -> Generator[None]:
     """Keep other commands off this network meanwhile.
 
     Raises:
@@ -131,7 +131,7 @@ def held(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def held_if_free(folder: Path) -> Iterator[bool]:
+def held_if_free(folder: Path) -> Generator[bool]:
     """As `held`, but say False when another command is at work."""
     with (folder / "lock").open("w") as file:
         yield _locked(file)

@@ -36,7 +36,7 @@ def main(folder: str, owner: str | None) -> None:
             pause_s = LOOK_S
             continue
         words = ["-P", "-m", "keep_network.supervisor", folder]
-        os.spawnv(os.P_WAIT, sys.executable, [sys.executable, *words])  # noqa: S606 - no shell
+        os.spawnv(os.P_WAIT, sys.executable, [sys.executable, *words])  # noqa: S606 - no shell  # pyright: ignore[reportDeprecated] - `subprocess` is big
         pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)  # what dies at once is not tried at once
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 
 from keep_network.web.errors import UnavailableError
@@ -37,7 +37,7 @@ class Events:
             listener.put_nowait(frame)
 
     @contextmanager
-    def listening(self) -> Iterator[Listener]:
+    def listening(self) -> Generator[Listener]:
         """Listen until the block ends.
 
         Raises:
