@@ -1,6 +1,7 @@
 # What this project uses of indy-bls 0.1; the nodes use the rest.
 
 from collections.abc import Sequence
+from ctypes import c_bool
 from typing import Self
 
 class BlsEntity:
@@ -18,4 +19,4 @@ class Bls:
     @staticmethod
     def verify_multi_sig(
         multi_sig: MultiSignature, message: bytes, ver_keys: Sequence[VerKey], gen: Generator
-    ) -> bool: ...
+    ) -> c_bool: ...

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from functools import cache, lru_cache
+from importlib.util import find_spec
 from typing import Any
 
 import base58
@@ -23,7 +23,7 @@ def verifies(signed: Mapping[str, Any], bls_keys: Mapping[str, str]) -> bool | N
         signed: `state_proof.multi_signature` of an answer.
         bls_keys: of the nodes of this network by name, base58.
     """
-    if _library() is None:
+    if not _has_library():
         return None
     try:
         message = msgpack.packb(dict(sorted(signed["value"].items())), use_bin_type=True)
@@ -35,14 +35,21 @@ def verifies(signed: Mapping[str, Any], bls_keys: Mapping[str, str]) -> bool | N
 
 @lru_cache(maxsize=256)
 def _verify(signature: str, message: bytes, verkeys: tuple[str, ...]) -> bool:
-    bls = _library()
+    # Not indy-bls itself: that one logs keys.
+    from keep_network.compat.ursa_bls import (  # noqa: PLC0415 - not everywhere
+        Bls,
+        Generator,
+        MultiSignature,
+        VerKey,
+    )
+
     try:
         return bool(
-            bls.Bls.verify_multi_sig(
-                bls.MultiSignature.from_bytes(base58.b58decode(signature)),
+            Bls.verify_multi_sig(
+                MultiSignature.from_bytes(base58.b58decode(signature)),
                 message,
-                [bls.VerKey.from_bytes(base58.b58decode(key)) for key in verkeys],
-                bls.Generator.from_bytes(base58.b58decode(_GENERATOR)),
+                [VerKey.from_bytes(base58.b58decode(key)) for key in verkeys],
+                Generator.from_bytes(base58.b58decode(_GENERATOR)),
             )
         )
     except Exception:  # noqa: BLE001 - whatever the library says of malformed points
@@ -50,8 +57,5 @@ def _verify(signature: str, message: bytes, verkeys: tuple[str, ...]) -> bool:
 
 
 @cache
-def _library() -> Any:
-    try:
-        return importlib.import_module("keep_network.compat.ursa_bls")  # mutes its key logging
-    except ModuleNotFoundError:
-        return None
+def _has_library() -> bool:
+    return find_spec("indy_bls") is not None
