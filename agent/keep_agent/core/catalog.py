@@ -112,7 +112,7 @@ def _checked(protocol: object, ports: frozenset[str]) -> Protocol[Any]:
     """
     if not isinstance(protocol, Protocol):
         raise ValueError("it is not a Protocol")  # noqa: TRY004 - told like every other reason
-    known: Protocol[Any] = protocol
+    known = cast("Protocol[Any]", protocol)  # type: ignore[redundant-cast]  # pyright wants it
     if known.port is not None and known.port not in ports:
         raise ValueError(
             f"it asks for the port {known.port!r}, which nobody brings; "

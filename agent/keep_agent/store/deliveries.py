@@ -47,6 +47,11 @@ class Deliveries:
         """The messages that their exchange or the log still keeps, in the order of their commits."""
         return [row for row, _ in self._fresh.values()]
 
+    @property
+    def parked(self) -> frozenset[str]:
+        """The names of the messages that have rows of their own."""
+        return frozenset(self._parked)
+
     def is_fresh(self, name: str) -> bool:
         """Tell whether what keeps this message must go on keeping it."""
         return name in self._fresh

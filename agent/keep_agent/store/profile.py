@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
@@ -40,8 +40,6 @@ from keep_agent.store.rows import (
 from keep_agent.store.uncancelled import whole
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from keep_agent.store.store import Store
 
 CACHED_ROWS, CACHED_BYTES = 4096, 16 << 20
@@ -59,7 +57,7 @@ _drafts: ContextVar[Mapping[Row, Any] | None] = ContextVar("drafts", default=Non
 
 
 @contextmanager
-def drafted(commit: Commit) -> Iterator[None]:
+def drafted(commit: Commit) -> Generator[None]:
     """Let reads in this block see what a commit that is not written yet will write."""
     drafts: dict[Row, Any] = {("exchange", x.id): x for x in commit.exchanges}
     for write in commit.writes:
@@ -132,11 +130,12 @@ class Profile:
     def __init__(self, store: Store, name: str) -> None:
         self.name = name
         self.left: list[Outgoing] = []
+        """What an earlier process left to be sent; read when the tenant begins to work."""
         self.deliveries = Deliveries()
         self.on_commit: Callable[[Commit], None] = lambda _commit: None
         self.on_others: Callable[[Sequence[Row]], None] = lambda _rows: None
         self.on_taken_over: Callable[[TakenOver], None] = lambda _left: None
-        self._refreshing = False
+        self._catching_up = asyncio.Lock()
         self._store = store
         self._rows = Rows(CACHED_ROWS, CACHED_BYTES)
         self._generation = 0
@@ -366,24 +365,25 @@ class Profile:
 
     async def catch_up(self, session: Session) -> None:
         """Take in what other processes committed: each row of the log names what it changed."""
-        while row := await session.fetch("log", str(self._number + 1)):
-            log = json.loads(row.value)
-            self._generation += 1
-            self._number += 1
-            for category, name in log["rows"]:
-                self._rows.drop((category, name))
-            self._done_by[log["by"]] = log["done"]
-            self._tell(log["events"])
-            self.on_others([(category, name) for category, name in log["rows"]])
+        number = self._number + 1
+        while row := await session.fetch("log", str(number)):
+            if number == self._number + 1:  # else it was taken in while we read
+                self._learn(number, json.loads(row.value))
+            number = self._number + 1
+
+    def _learn(self, number: int, log: Json) -> None:
+        self._generation += 1
+        self._number = number
+        for category, name in log["rows"]:
+            self._rows.drop((category, name))
+        self._done_by[log["by"]] = log["done"]
+        self._tell(log["events"])
+        self.on_others([(category, name) for category, name in log["rows"]])
 
     async def refresh(self) -> None:
         """Take in what other processes committed, without writing."""
-        if not self._refreshing:
-            self._refreshing = True
-            try:
-                await self._read(self.catch_up)
-            finally:
-                self._refreshing = False
+        async with self._catching_up:
+            await self._read(self.catch_up)
 
     async def take_over(self, gone: Sequence[str]) -> None:
         """Make ours what processes that are gone left to be done in this profile."""
@@ -392,6 +392,7 @@ class Profile:
             mine = [replace(row, by=self.process, number=0) for row in left]
             await self.commit(Commit(writes=tuple(map(_parked, mine)), mark=True))
             self.deliveries.add_parked(mine)
+            self.left += mine
             waiting = [Waiting(name=n, **v) for n, v in await self.find("inbox", {"by": name})]
             await self.commit(Commit(writes=await self._owned("inbox", name)))
             pending = [

@@ -194,11 +194,15 @@ def item(out: Outgoing) -> Json:
 
 def read_item(value: Json) -> Outgoing:
     """Read a message to send as an exchange, the log or the outbox keeps it."""
-    target = value["target"]
-    if target:
-        lists = {key: tuple(target[key]) for key in ("recipients", "routing")}
-        return Outgoing(**{**value, "target": Target(**{**target, **lists})})
-    return Outgoing(**value)
+    fields: dict[str, Any] = dict(value)
+    if target := fields.pop("target"):
+        fields["target"] = Target(
+            endpoint=target["endpoint"],
+            recipients=tuple(target["recipients"]),
+            routing=tuple(target["routing"]),
+            sender=target["sender"],
+        )
+    return Outgoing(**fields)
 
 
 def _fields(row: Outgoing | Waiting) -> Json:

@@ -24,7 +24,7 @@ from keep_agent.core.machine import Exchange
 from keep_agent.errors import UnavailableError
 from keep_agent.store.location import Location, Sqlite
 from keep_agent.store.lock import lock_file
-from keep_agent.store.processes import Processes
+from keep_agent.store.processes import SYSTEM, Processes
 from keep_agent.store.profile import Counts, Profile
 from keep_agent.store.provision import alone, open_or_provision
 from keep_agent.store.rows import Commit, Models, read_exchange
@@ -54,6 +54,7 @@ class Store:
         self._lock: int | None = None
         self._processes: Processes | None = None
         self._wakeups = Wakeups(location, self._wake)
+        self._opening = asyncio.Lock()
         self._reopening = asyncio.Lock()
         self._profiles: dict[str, Profile] = {}
         self._writers: dict[str, Writer] = {}
@@ -100,12 +101,13 @@ class Store:
 
     async def profile(self, name: str) -> Profile:
         """Return the profile of a tenant, making it if there is none."""
-        if name not in self._profiles:
-            if name not in await self.askar.list_profiles():
-                await self.askar.create_profile(name)
-            profile = Profile(self, name)
-            await profile.open()
-            self._profiles[name] = profile
+        async with self._opening:
+            if name not in self._profiles:
+                if name not in await self.askar.list_profiles():
+                    await self.askar.create_profile(name)
+                profile = Profile(self, name)
+                await profile.open()
+                self._profiles[name] = profile
         return self._profiles[name]
 
     async def close(self) -> None:
@@ -195,10 +197,13 @@ class Store:
 
     async def _take_over(self, names: Sequence[str]) -> None:
         assert self._processes is not None
-        with suppress(UnavailableError):  # they stay ours: the next start tries again
-            for profile in list(self._profiles.values()):
-                await profile.take_over(names)
+        try:
+            for name in await self.askar.list_profiles():
+                if name != SYSTEM:
+                    await (await self.profile(name)).take_over(names)
             await self._processes.settle(names)
+        except (AskarError, UnavailableError) as error:  # they stay ours: the next start tries again
+            log.warning("not all taken over", extra={"of": names, "reason": str(error)})
 
     def _start_over(self) -> None:
         """Leave what we had to whoever took it over, and go on under a new name."""

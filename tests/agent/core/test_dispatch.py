@@ -589,7 +589,7 @@ async def test_an_early_message_is_tried_at_once_if_something_came_meanwhile(
     real = door.profile.commit
 
     async def slow(commit: Commit) -> Commit:
-        if commit.waiting is not None:
+        if commit.waiting:
             monkeypatch.undo()
             await door.get(KNOCK)
         return await real(commit)

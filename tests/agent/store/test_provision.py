@@ -182,7 +182,7 @@ async def test_who_stops_inside_a_transaction_keeps_the_others_out_for_a_moment_
 async def test_without_asyncpg_it_is_told_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(provision, "find_spec", {}.get)
+    monkeypatch.setattr(provision, "find_spec", _missing)
     with pytest.raises(UnavailableError, match=r"pip install .indykeep\[postgres\]"):
         await opened(parse("postgres://u@127.0.0.1:1/d"))
 
@@ -233,3 +233,7 @@ async def test_statistics_are_written_once(tmp_path: Path) -> None:
     database = sqlite3.connect(path)
     assert tuple(database.execute("SELECT tbl, idx, stat FROM sqlite_stat1")) == ROWS
     database.close()
+
+
+def _missing(_name: str) -> None:
+    return None
