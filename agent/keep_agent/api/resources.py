@@ -262,7 +262,8 @@ def _job(job: Job) -> Json:
 
 
 def _cred_def(_name: str, record: Json) -> Json:
-    return {key: record[key] for key in ("id", "schema_id", "public")}
+    shown = {key: record[key] for key in ("id", "schema_id", "public")}
+    return {**shown, "predicates": record.get("predicates", [])}
 
 
 def _credential(name: str, record: Json) -> Json:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 from keep_agent.core.machine import Put
 from keep_agent.core.message import Json
@@ -10,24 +10,36 @@ from keep_agent.credentials.ledger_objects import Objects
 from keep_agent.credentials.wallet import blaming, new_cred_def
 from keep_agent.errors import BadCommandError
 from keep_ledger.identifiers import SchemaId, qualify
+from keep_zkp.encode import common_name
 from keep_zkp.issuer import CredDefKeys, create_cred_def
 from keep_zkp.native import Scope
 
 
 async def make_keys(
-    scope: Scope, objects: Objects, schema_id: str, issuer: str, tag: str
+    scope: Scope,
+    objects: Objects,
+    schema_id: str,
+    issuer: str,
+    tag: str,
+    predicates: Sequence[str],
 ) -> tuple[Json, Json]:
     """Make the keys: 3 to 30 seconds of CPU. Returns the public object and the secret rest.
 
     Both carry ids that name their network, whatever form the caller used.
 
     Raises:
-        BadCommandError: no configured network has the schema, or nobody can sign for it.
+        BadCommandError: no configured network has the schema, it has not every attribute of
+            `predicates` (SEC-I09), or nobody can sign for it.
         UnavailableError: a network does not answer, or too many keys are being made.
     """
     schema = await objects.schema(schema_id)
     if schema is None:
         raise BadCommandError(f"no ledger that we read has the schema {schema_id}")
+    names = {common_name(name) for name in schema.attr_names}
+    unknown = [name for name in predicates if common_name(name) not in names]
+    if unknown:
+        words = f"SEC-I09: predicates: the schema has no attribute {unknown[0][:64]!r}"
+        raise BadCommandError(f"{words}; it has: {', '.join(schema.attr_names)}")
     network = SchemaId.parse(schema.id).did.namespace or ""
     with blaming(BadCommandError, "no keys can be made for this schema"):
         keys = await create_cred_def(
@@ -41,7 +53,7 @@ async def make_keys(
     return keys.public, {"private": keys.private, "key_proof": keys.key_proof}
 
 
-def store_keys(cred_def_id: str, public: Json, secret: Json, _args: Any) -> tuple[Put, ...]:
+def store_keys(cred_def_id: str, public: Json, secret: Json, args: Json) -> tuple[Put, ...]:
     """Return the records of a definition that is on the ledger now."""
     keys = CredDefKeys(public, secret["private"], secret["key_proof"])
-    return new_cred_def(cred_def_id, public["schemaId"], keys)
+    return new_cred_def(cred_def_id, public["schemaId"], keys, args["predicates"])

@@ -6,7 +6,7 @@ step or a desk job commits.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -50,7 +50,9 @@ HAS = "has:"
 PROOF_OF_KEY = "key_correctness_proof"
 
 
-def new_cred_def(cred_def_id: str, schema_id: str, keys: CredDefKeys) -> tuple[Put, ...]:
+def new_cred_def(
+    cred_def_id: str, schema_id: str, keys: CredDefKeys, predicates: Sequence[str] = ()
+) -> tuple[Put, ...]:
     """Return what to store of a new credential definition of ours, before it is on the ledger.
 
     Both records are new ones: a second definition under one id is refused as a conflict.
@@ -58,8 +60,14 @@ def new_cred_def(cred_def_id: str, schema_id: str, keys: CredDefKeys) -> tuple[P
     Args:
         cred_def_id: as the ledger will have it, in the form that names its network.
         schema_id: in the same form.
+        predicates: attributes of which every value must be a 32-bit integer (SEC-I09).
     """
-    record = {"id": cred_def_id, "schema_id": schema_id, "public": keys.public}
+    record = {
+        "id": cred_def_id,
+        "schema_id": schema_id,
+        "public": keys.public,
+        "predicates": list(predicates),
+    }
     tags = {
         "cred_def_id": bare(cred_def_id),
         "schema_id": bare(schema_id),
@@ -140,7 +148,7 @@ class Wallet:
         record = await self._own(wanted)
         spell = bare if family == LEGACY else str
         with blaming(BadCommandError, "the credential definition is damaged"):
-            check_values(record["public"], values)
+            check_values(record["public"], values, record.get("predicates", ()))
             offer = await create_offer(
                 self._scope,
                 schema_id=spell(record["schema_id"]),
@@ -163,6 +171,7 @@ class Wallet:
                 offer=offer,
                 request=_respelled(request, offer),
                 values=values,
+                predicates=record.get("predicates", ()),
             )
 
     async def _own(self, wanted: Filter) -> Json:

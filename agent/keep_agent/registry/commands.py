@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -22,6 +22,8 @@ from keep_agent.identity.keys import NewKey, raw_key
 from keep_agent.registry.jobs import AGREEMENT, Job, Jobs
 from keep_agent.store.profile import Profile
 from keep_agent.store.rows import Commit
+from keep_agent.store.store import Profile
+from keep_ledger.identifiers import Did
 from keep_ledger.interface import TaaAcceptance
 from keep_ledger.plugins import Ledgers
 from keep_ledger.writes import (
@@ -37,8 +39,9 @@ DID = "did"
 SCHEMA = "schema"
 KEYS = "cred_def_keys"
 
-MakeCredDef = Callable[[str, str, str], Awaitable[tuple[Json, Json]]]
-"""Makes a credential definition of (schema id, issuer DID, tag): (public object, secret rest)."""
+MakeCredDef = Callable[[str, str, str, Sequence[str]], Awaitable[tuple[Json, Json]]]
+"""Makes a credential definition of (schema id, issuer DID, tag, attributes that predicates are to be
+proved of): (public object, secret rest)."""
 
 StoreCredDef = Callable[[str, Json, Json, Json], tuple[Put, ...]]
 """Returns the records of a published definition, of (id, public object, secret rest, args)."""
@@ -53,6 +56,10 @@ class Desired(BaseModel):
     """Base of what callers ask of the desk."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+Submitter = str | None
+"""The DID of ours that signs; None: the only one that could sign for that network."""
 
 
 class CreateDid(Desired):
@@ -77,7 +84,7 @@ class RegisterNym(Desired):
     verkey: str
     role: Annotated[Role | None, BeforeValidator(_role)] = None
     alias: str | None = None
-    submitter: str | None = None
+    submitter: Submitter = None
 
 
 class RotateKey(Desired):
@@ -89,7 +96,7 @@ class RotateKey(Desired):
 class WriteEndpoint(Desired):
     """Say on the ledger where a DID of ours is reached."""
 
-    did: str | None = None
+    did: Submitter = None
     endpoint: str
 
 
@@ -99,7 +106,7 @@ class CreateSchema(Desired):
     name: str
     version: str
     attributes: Annotated[tuple[str, ...], Field(min_length=1, max_length=125)]
-    submitter: str | None = None
+    submitter: Submitter = None
 
 
 class CreateCredDef(Desired):
@@ -113,7 +120,7 @@ class CreateCredDef(Desired):
     schema_id: str
     tag: str = "default"
     predicates: tuple[str, ...] = ()
-    submitter: str | None = None
+    submitter: Submitter = None
 
 
 class AcceptAgreement(Desired):
@@ -167,9 +174,8 @@ class Desk:
     async def register_nym(self, wanted: RegisterNym) -> Job:
         """Write a NYM."""
         write = WriteNym(wanted.did, wanted.verkey, wanted.role, wanted.alias)
-        return await self._jobs.start(
-            Job.new("nym", await self._author(wanted.submitter), write)
-        )
+        did = await self._author(wanted.submitter, wanted.did)
+        return await self._jobs.start(Job.new("nym", did, write))
 
     async def write_endpoint(self, wanted: WriteEndpoint) -> Job:
         """Write an ATTRIB `endpoint`."""
@@ -193,8 +199,7 @@ class Desk:
 
     async def create_cred_def(self, wanted: CreateCredDef) -> Job:
         """Make and publish a credential definition."""
-        did = await self._author(wanted.submitter)
-        self._ledgers.of(wanted.schema_id)
+        did = await self._author(wanted.submitter, wanted.schema_id)
         job = Job.new(
             "cred-def",
             did,
@@ -232,7 +237,9 @@ class Desk:
 
     async def _make_keys(self, job: Job) -> tuple[Job, tuple[Write, ...]]:
         schema_id, tag = job.args["schema_id"], job.args["tag"]
-        public, secret = await self._make_cred_def(schema_id, job.submitter, tag)
+        public, secret = await self._make_cred_def(
+            schema_id, job.submitter, tag, job.args["predicates"]
+        )
         write = WriteCredDef.from_anoncreds(public)
         made = Job.new("cred-def", job.submitter, write)
         keys = Put(KEYS, job.id, {"public": public, "secret": secret})
@@ -252,17 +259,40 @@ class Desk:
         record = await self._profile.get(DID, job.submitter)
         return job, (Put(DID, job.submitter, {**record, "verkey": job.args["verkey"]}),)
 
-    async def _author(self, did: str | None) -> str:
-        """Return the DID of ours that signs; the newest where none is named."""
+    async def _author(self, did: str | None, target: str | None = None) -> str:
+        """Return the DID of ours that signs; where none is named, the only one that could.
+
+        So a DID that is made later never silently takes the place of another as signer.
+
+        Args:
+            target: what is written or written about: its network is the signer's.
+
+        Raises:
+            NotFoundError: no such DID of ours, or none that could sign.
+            BadCommandError: several could; the text lists them.
+        """
+        networks = {each.namespace for each in self._ledgers.of(target)} if target else set()
         if did is not None:
             return str((await self._profile.get(DID, did))["did"])
-        ours = await self.dids()
-        if not ours:
-            raise NotFoundError("there is no DID of ours yet; create one first")
-        return str(ours[-1]["did"])
+        ours = [str(record["did"]) for record in await self.dids()]
+        fit = [each for each in ours if not networks or _network(each) in {None, *networks}]
+        if not fit:
+            raise NotFoundError(
+                "there is no DID of ours that could sign this; create one first"
+            )
+        if len(fit) > 1:
+            raise BadCommandError(
+                f"several DIDs of ours could sign this; name one: {', '.join(fit)}"
+            )
+        return fit[0]
 
     async def _write(self, *writes: Write) -> None:
         await self._profile.commit(Commit(writes=writes))
+
+
+def _network(did: str) -> str | None:
+    """Return the network that a DID of ours names; None: it may be on any."""
+    return Did.parse(did).namespace
 
 
 def _seed(given: SecretStr | None) -> bytes | None:

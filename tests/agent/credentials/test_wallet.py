@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,50 @@ async def test_an_offer_that_could_not_be_issued_is_not_made(
     office = pair[0]
     with pytest.raises(BadCommandError, match=words):
         await office.credentials.offer(wanted, values, "anoncreds")
+
+
+@pytest.fixture(scope="module")
+async def promising(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[tuple[Tenant, ...]]:
+    """An office whose licences promise numbers where the category stands."""
+    path: Path = tmp_path_factory.mktemp("promise")
+    async with tenants(path, "office", "alice") as made:
+        record, key = issuer_keys("learner")
+        await made[0].write(replace(record, value={**record.value, "predicates": ["Category"]}))
+        await made[0].write(key)
+        yield made
+
+
+@pytest.mark.parametrize(
+    "value", ["B", "", "007", "+7", " 7", "7.0", str(2**31), str(-(2**31) - 1)]
+)
+async def test_sec_i09_what_a_definition_promises_is_held_at_every_offer(
+    promising: tuple[Tenant, ...], value: str
+) -> None:
+    values = {**ALICE, "category": value}
+    wishes: list[Filter] = [
+        {"cred_def_id": LEARNER},
+        {"schema_name": "licence", "cred_def_id": LEARNER},
+    ]
+    for wanted in wishes:
+        with pytest.raises(BadCommandError, match=r"SEC-(P20|I03)"):
+            await promising[0].credentials.offer(wanted, values, "anoncreds")
+    await promising[0].credentials.offer({"cred_def_id": LICENCE}, ALICE, "anoncreds")
+
+
+async def test_sec_i09_what_a_definition_promises_is_held_when_it_is_issued(
+    promising: tuple[Tenant, ...],
+) -> None:
+    office, alice = promising
+    values = {**ALICE, "category": "7"}
+    offer = await office.credentials.offer({"cred_def_id": LEARNER}, values, "anoncreds")
+    request = await alice.credentials.request(offer.attachment, values)
+    with pytest.raises(BadCommandError, match="SEC-P20"):
+        await office.credentials.issue(offer.kept, request.attachment, ALICE)
+    credential = await office.credentials.issue(offer.kept, request.attachment, values)
+    put = await alice.credentials.check("x9", credential, request.kept, values)
+    assert put.value["credential"]["values"]["category"]["encoded"] == "7"
 
 
 async def test_a_filter_that_fits_one_definition_of_ours_finds_it(

@@ -1,0 +1,148 @@
+"""Who signs what goes to a ledger, and what a definition promises from its making on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from wallets import LICENCE, OFFICE, STORE_KEY, ledger, vectors
+
+from keep_agent.core.policy import Policies
+from keep_agent.credentials.cred_def_keys import make_keys, store_keys
+from keep_agent.credentials.ledger_objects import Objects
+from keep_agent.credentials.wallet import CRED_DEF
+from keep_agent.errors import BadCommandError, NotFoundError
+from keep_agent.identity.keys import Keys, NewKey
+from keep_agent.registry.commands import (
+    CreateCredDef,
+    CreateDid,
+    CreateSchema,
+    Desk,
+    RegisterNym,
+    WriteEndpoint,
+)
+from keep_agent.registry.jobs import JOB, Job, Jobs, State
+from keep_agent.store.store import Profile, Store
+from keep_ledger.memory import MemoryRegistry
+from keep_ledger.plugins import Ledgers
+from keep_zkp.native import Native, Scope
+
+SCHEMA = str(vectors()["cred_defs"]["licence"]["schema_id"])
+SOMEBODY = "WgWxqztrNooG92RXvxSTWv"
+VERKEY = NewKey.generate({}).verkey
+NYM = RegisterNym(did=SOMEBODY, verkey=VERKEY)
+Json = dict[str, Any]
+
+
+class Made:
+    """A desk whose keys of definitions are the published test keys, made at once."""
+
+    def __init__(self, profile: Profile) -> None:
+        self.profile = profile
+        self.ledgers = Ledgers([ledger(), MemoryRegistry("other")])
+        self.jobs = Jobs(profile, Keys(profile.key), self.ledgers)
+        self.asked: list[tuple[Any, ...]] = []
+        self.desk = Desk(profile, self.ledgers, self.jobs, Policies({}), self._make, store_keys)
+
+    async def _make(
+        self, schema_id: str, issuer: str, tag: str, predicates: Sequence[str]
+    ) -> tuple[Json, Json]:
+        self.asked.append((schema_id, issuer, tag, list(predicates)))
+        entry = vectors()["cred_defs"]["licence"]
+        return entry["public"], {
+            "private": entry["TEST_ONLY_private"],
+            "key_proof": entry["key_proof"],
+        }
+
+    async def did(self, **wish: Any) -> str:
+        return str((await self.desk.create_did(CreateDid(**wish)))["did"])
+
+
+@pytest.fixture
+async def made(tmp_path: Path) -> AsyncIterator[Made]:
+    store = await Store.open(tmp_path / "store.db", STORE_KEY, {})
+    writer = asyncio.create_task(store.run())
+    yield Made(await store.profile("main"))
+    writer.cancel()
+    with suppress(asyncio.CancelledError):
+        await writer
+    await store.close()
+
+
+# -- who signs -------------------------------------------------------------------------------------
+
+
+async def test_the_only_did_of_ours_signs_where_none_is_named(made: Made) -> None:
+    with pytest.raises(NotFoundError, match="create one first"):
+        await made.desk.register_nym(NYM)
+    ours = await made.did()
+    assert (await made.desk.register_nym(NYM)).submitter == ours
+
+
+async def test_a_did_that_is_made_later_never_signs_for_an_earlier_one(made: Made) -> None:
+    first, second = await made.did(), await made.did()
+    desk = made.desk
+    schema = CreateSchema(name="a", version="1.0", attributes=("x",))
+    endpoint = WriteEndpoint(endpoint="http://office.example")
+    for command in (
+        partial(desk.register_nym, NYM),
+        partial(desk.create_schema, schema),
+        partial(desk.create_cred_def, CreateCredDef(schema_id=SCHEMA)),
+        partial(desk.write_endpoint, endpoint),
+    ):
+        with pytest.raises(BadCommandError, match=f"name one: {first}, {second}"):
+            await command()
+    assert await made.profile.find(JOB) == []
+    for did in (first, second):
+        named = NYM.model_copy(update={"submitter": did})
+        assert (await made.desk.register_nym(named)).submitter == did
+
+
+async def test_a_did_of_another_network_signs_nothing_here(made: Made) -> None:
+    elsewhere = await made.did(namespace="other")
+    here = RegisterNym(did=f"did:indy:local:{SOMEBODY}", verkey=VERKEY)
+    with pytest.raises(NotFoundError, match="could sign"):
+        await made.desk.register_nym(here)
+    ours = await made.did(namespace="local")
+    assert (await made.desk.register_nym(here)).submitter == ours
+    there = here.model_copy(update={"did": f"did:indy:other:{SOMEBODY}"})
+    assert (await made.desk.register_nym(there)).submitter == elsewhere
+    with pytest.raises(BadCommandError, match="several"):
+        await made.desk.register_nym(NYM)  # its DID may be of either network
+
+
+# -- what a definition promises --------------------------------------------------------------------
+
+
+async def test_sec_i09_predicates_are_kept_with_the_definition(made: Made) -> None:
+    work = asyncio.create_task(made.jobs.run())
+    await asyncio.sleep(0)
+    try:
+        await made.did(seed="000000000000000000000000Trustee1")
+        wish = CreateCredDef(schema_id=SCHEMA, predicates=("category",))
+        job = await made.desk.create_cred_def(wish)
+        async with asyncio.timeout(20):
+            while job.state != State.DONE:
+                assert job.state != State.FAILED, job.error
+                await asyncio.sleep(0.01)
+                job = Job.model_validate(await made.profile.get(JOB, job.id))
+    finally:
+        work.cancel()
+        await asyncio.gather(work, return_exceptions=True)
+    assert made.asked == [(SCHEMA, OFFICE, "default", ["category"])]
+    ((_, record),) = await made.profile.find(CRED_DEF)
+    assert record["predicates"] == ["category"]
+    assert LICENCE.endswith(record["id"].rpartition("/")[2])
+
+
+async def test_sec_i09_a_promise_about_no_attribute_is_refused_before_keys_are_made() -> None:
+    native = Native(threads=1, room=1, deadline_s=1)
+    make = partial(make_keys, Scope(native, keep=1), Objects(Ledgers([ledger()])))
+    with pytest.raises(BadCommandError, match=r"SEC-I09: .*no attribute 'age'; it has: name"):
+        await make(SCHEMA, OFFICE, "default", ["category", "age"])
+    native.close()
