@@ -7,12 +7,13 @@ from functools import partial
 from typing import Any
 
 from aiohttp import web
+from pydantic import TypeAdapter, ValidationError
 
 from keep_agent.api.auth import TENANT, answer
 from keep_agent.api.requests import Query, Waits, read_body
 from keep_agent.core.machine import ABANDONED, Command, Exchange, Protocol, exchange_id
-from keep_agent.core.message import Json
-from keep_agent.core.policy import parse_command
+from keep_agent.core.message import Id, Json
+from keep_agent.core.policy import in_words, parse_command
 from keep_agent.errors import BadCommandError, NotFoundError
 from keep_agent.tenants.tenant import Tenant
 
@@ -22,6 +23,7 @@ BY_THREAD = "-"
 PAGE = 100
 MOST = 1000
 _NAMED = ("thid", "connection")
+_THID: TypeAdapter[str] = TypeAdapter(Id)
 
 
 class Exchanges:
@@ -60,7 +62,8 @@ class Exchanges:
         tenant = request[TENANT]
         Query(request)
         body = await read_body(request)
-        name, connection, thid = (_word(body, n) for n in ("command", "connection", "thid"))
+        name, connection = _word(body, "command"), _word(body, "connection")
+        thid = _thread_id(body)
         if name is None:
             starting = [
                 n for n, c in self._protocol.commands.items() if self._protocol.starts(c)
@@ -227,6 +230,14 @@ def _word(body: Json, name: str) -> str | None:
     if value is not None and not isinstance(value, str):
         raise BadCommandError(f"{name} must be a text")
     return value
+
+
+def _thread_id(body: Json) -> str | None:
+    thid = _word(body, "thid")
+    try:
+        return None if thid is None else _THID.validate_python(thid)
+    except ValidationError as error:
+        raise BadCommandError(f"thid: {in_words(error)}") from None
 
 
 async def _thread_of_attached(tenant: Tenant, args: Json) -> str | None:

@@ -160,8 +160,13 @@ class Prover:
         """Say what in the wallet would answer a request and why the rest does not.
 
         For the eyes of the holder alone: it holds values.
+
+        Raises:
+            BadCommandError: it is not a presentation request.
         """
-        return await self._search(read_request(request), set(), {})
+        with blaming(BadCommandError, "not a presentation request"):
+            asked = read_request(request)
+        return await self._search(asked, set(), {})
 
     async def _record(self, name: str) -> Json:
         record = await self._profile.fetch(CREDENTIAL, name)

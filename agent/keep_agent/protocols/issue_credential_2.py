@@ -48,7 +48,8 @@ URI = "https://didcomm.org/issue-credential/2.0"
 PREVIEW = f"{URI}/credential-preview"
 WEEK_S = 7 * 24 * 3600.0
 
-Values = dict[str, str]
+AttributeName = Annotated[str, Field(min_length=1, max_length=256)]
+Values = dict[AttributeName, str]
 """Raw values by attribute name."""
 
 
@@ -58,7 +59,7 @@ Values = dict[str, str]
 class PreviewAttribute(Wire):
     """One attribute as it is to be issued."""
 
-    name: Annotated[str, Field(min_length=1, max_length=256)]
+    name: AttributeName
     value: str
     mime_type: str | None = None
 

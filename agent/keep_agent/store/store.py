@@ -202,7 +202,10 @@ class Store:
                 if name != SYSTEM:
                     await (await self.profile(name)).take_over(names)
             await self._processes.settle(names)
-        except (AskarError, UnavailableError) as error:  # they stay ours: the next start tries again
+        except (
+            AskarError,
+            UnavailableError,
+        ) as error:  # they stay ours: the next start tries again
             log.warning("not all taken over", extra={"of": names, "reason": str(error)})
 
     def _start_over(self) -> None:
