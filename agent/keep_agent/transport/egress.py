@@ -24,6 +24,7 @@ from yarl import URL
 
 from keep_agent.errors import RefusedError, UnavailableError
 from keep_agent.transport.guard import Guard
+from keep_agent.transport.name_threads import NameThreads
 
 log = logging.getLogger(__name__)
 
@@ -104,7 +105,7 @@ class Egress:
             log.warning("egress to private networks is allowed")
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
-                resolver=_GuardedResolver(guard, resolver or aiohttp.ThreadedResolver()),
+                resolver=_GuardedResolver(guard, resolver or NameThreads()),
                 limit=0,  # a slow peer must not take the place of another
                 limit_per_host=_PER_HOST,
             ),
