@@ -18,7 +18,7 @@ from keep_agent.core.message import (
     read_json,
     write_json,
 )
-from keep_agent.errors import BadEnvelopeError, BadMessageError
+from keep_agent.errors import BadEnvelopeError, BadMessageError, RefusedError
 from keep_agent.identity.keys import LocalKey, exchange_key, looks_like_key, to_verkey
 
 MAX_PACKED = 2 * 2**20
@@ -28,6 +28,8 @@ MAX_ITEMS = 50_000
 ENVELOPE_ITEMS = 16  # four members of base64, which has neither commas nor brackets
 MAX_RECIPIENTS = 32
 MAX_FORWARDS = 3
+MAX_HOPS = 4
+"""How many mediators a message of ours may pass; each of them makes it a third longer."""
 
 _ENC = "xchacha20poly1305_ietf"  # what it is called; what it is has a 12 byte nonce
 _TYP = "JWM/1.0"
@@ -36,6 +38,12 @@ _ANONCRYPT = "Anoncrypt"
 _CEK_BYTES, _NONCE_BYTES, _TAG_BYTES = 32, 12, 16
 _BOX_NONCE_BYTES, _BOX_EXTRA, _SEAL_EXTRA = 24, 16, 48
 _FORWARD = f"{PREFIX}routing/1.0/forward"
+_ENVELOPE_BYTES, _HEADER_BYTES, _FORWARD_BYTES = 96, 80, 178
+_AUTHCRYPT_BYTES, _ANONCRYPT_BYTES = 340, 200
+"""What JSON adds: to an envelope, to its header, by a forward; for each recipient of either kind."""
+
+TOO_LONG = "e.p.msg.too-long"
+"""Code of the `RefusedError` for a message that is too long for its peer or for us."""
 
 Find = Callable[[str], Awaitable[LocalKey | None]]
 """Our key of a verkey, if it is ours: `Keys.load` of the tenant that the message came to."""
@@ -68,6 +76,8 @@ def seal(
 ) -> bytes:
     """Pack a message and wrap it into one anoncrypted forward for each mediator.
 
+    What it costs is known before anything is encrypted (SEC-R 01); see `sealed_size`.
+
     Args:
         message: the plaintext, a JSON object.
         to: base58 Ed25519 keys, at least one; mediators know the recipient by the first.
@@ -77,7 +87,19 @@ def seal(
 
     Raises:
         BadMessageError: one of the keys is no key.
+        RefusedError: too many recipients or mediators, or it would be too long.
     """
+    if len(to) > MAX_RECIPIENTS:
+        raise RefusedError(f"a message goes to {MAX_RECIPIENTS} keys at most, not {len(to)}")
+    if len(routing_keys) > MAX_HOPS:
+        raise RefusedError(
+            f"a message passes {MAX_HOPS} mediators at most, not {len(routing_keys)}"
+        )
+    size = sealed_size(len(message), len(to), len(routing_keys))
+    if size > MAX_PACKED:
+        raise RefusedError(
+            f"sealed, the message would have {size} bytes; {MAX_PACKED} is the most", TOO_LONG
+        )
     envelope = _pack(message, to, sender)
     hop = to[0]
     for key in routing_keys:
@@ -85,6 +107,22 @@ def seal(
         envelope = _pack(_dump(forward), [key], None)
         hop = key
     return _dump(envelope)
+
+
+def sealed_size(message: int, recipients: int, hops: int) -> int:
+    """Return how many bytes `seal` makes of so many, at most and nearly, without doing it."""
+    size = _packed_size(message, recipients * _AUTHCRYPT_BYTES)
+    for _ in range(hops):
+        size = _packed_size(size + _FORWARD_BYTES, _ANONCRYPT_BYTES)
+    return size
+
+
+def _packed_size(message: int, recipients: int) -> int:
+    return _ENVELOPE_BYTES + _base64_size(message) + _base64_size(_HEADER_BYTES + recipients)
+
+
+def _base64_size(size: int) -> int:
+    return 4 * -(-size // 3)
 
 
 async def unpack(packed: bytes, find: Find) -> Received:

@@ -13,16 +13,24 @@ from hypothesis import strategies as st
 from keep_agent.core.message import Json, Received
 from keep_agent.didcomm.envelope import (
     MAX_FORWARDS,
+    MAX_HOPS,
     MAX_ITEMS,
     MAX_PACKED,
     MAX_PLAIN,
     MAX_RECIPIENTS,
+    TOO_LONG,
     NotForUsError,
     pack,
     seal,
+    sealed_size,
     unpack,
 )
-from keep_agent.errors import BadEnvelopeError, BadMessageError, UnavailableError
+from keep_agent.errors import (
+    BadEnvelopeError,
+    BadMessageError,
+    RefusedError,
+    UnavailableError,
+)
 from keep_agent.identity.keys import LocalKey, NewKey, base58_key, did_key, did_key_url
 
 RFC_AUTHCRYPT = {
@@ -404,6 +412,36 @@ def test_sec_e05_forwards_to_ourselves_end() -> None:
             assert opened(packed).body == PING
         else:
             refused(packed)
+
+
+# SEC-R 01: what sealing costs
+
+
+@pytest.mark.parametrize("mediators", range(MAX_HOPS + 1))
+@pytest.mark.parametrize("recipients", [1, 2, MAX_RECIPIENTS])
+@pytest.mark.parametrize("size", [2, 100, 5_000, 40_000])
+def test_sec_r_01_the_size_after_sealing_is_known_before(
+    size: int, recipients: int, mediators: int
+) -> None:
+    to = [NewKey.generate({}).verkey for _ in range(recipients)]
+    sealed = len(seal(b"x" * size, to, ALICE, [MEDIATOR.verkey] * mediators))
+    assert sealed <= sealed_size(size, recipients, mediators) <= 1.07 * sealed
+
+
+def test_sec_r_01_too_many_recipients_or_mediators_are_refused_before_sealing() -> None:
+    to = [FABER.verkey] * (MAX_RECIPIENTS + 1)
+    with pytest.raises(RefusedError, match="32 keys at most, not 33"):
+        seal(PLAIN, to, ALICE, [])
+    with pytest.raises(RefusedError, match="4 mediators at most, not 5"):
+        seal(PLAIN, [FABER.verkey], ALICE, [MEDIATOR.verkey] * (MAX_HOPS + 1))
+
+
+def test_sec_r_01_what_would_be_too_long_is_refused_before_sealing() -> None:
+    most = b"x" * (MAX_PACKED * 3 // 4 - 1000)
+    assert len(seal(most, [FABER.verkey], ALICE, [])) <= MAX_PACKED
+    with pytest.raises(RefusedError, match="is the most") as refusal:
+        seal(most, [FABER.verkey], ALICE, [MEDIATOR.verkey])
+    assert refusal.value.code == TOO_LONG
 
 
 # SEC-E06, SEC-E07: sizes and hostile JSON inside
