@@ -41,6 +41,7 @@ class Wire:
         lose: how many of the next messages are lost; their senders notice and send again.
         twice: each message arrives twice.
         held: while this is a list, messages end up here; `release` lets them go on.
+        most: of how many bytes a message may be; a longer one is answered 413.
         carried: every message that arrived, as (endpoint, packed bytes).
     """
 
@@ -48,13 +49,16 @@ class Wire:
     lose: int = 0
     twice: bool = False
     held: list[tuple[str, bytes]] | None = None
+    most: int = 1 << 30
     carried: deque[tuple[str, bytes]] = field(default_factory=deque[tuple[str, bytes]])
 
-    async def post(self, url: str, body: bytes, content_type: str) -> Delivery:
+    async def post(self, url: str, body: bytes, content_type: str, *, hurry: bool) -> Delivery:
         assert content_type == "application/ssi-agent-wire"
         if self.lose > 0:
             self.lose -= 1
             return Retry("lost", None)
+        if len(body) > self.most:
+            return Refused(413)
         if self.held is not None:
             self.held.append((url, body))
             return Delivered(None)

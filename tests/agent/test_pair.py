@@ -19,6 +19,7 @@ from keep_agent.protocols import (
     basic_message,
     did_exchange,
     discover_features_2,
+    issue_credential_2,
     out_of_band,
     trust_ping,
 )
@@ -200,6 +201,22 @@ async def test_an_invited_who_gives_up_ends_both_sides(pair: Pair) -> None:
     await pair.alice.command(ours, ReportProblem())
     theirs = await pair.faber.reached(did_exchange.PROTOCOL, ABANDONED)
     assert (await pair.faber.connection(theirs.id)).state == ABANDONED
+
+
+async def test_a_message_that_is_too_long_for_the_peer_ends_the_exchange_here_too(
+    pair: Pair,
+) -> None:
+    hers, _ = await pair.connect()
+    pair.wire.most = 3000
+    protocol = issue_credential_2.PROTOCOL
+    long = issue_credential_2.SendProposal(values={"name": "x" * 3000})
+    x = await pair.alice.start(protocol, long, hers.id)
+    ended = await pair.alice.reached(protocol, ABANDONED)
+    assert ended.id == x.id
+    await pair.alice.quiet()
+    told = await pair.alice.profile.exchange(x.id)
+    assert told is not None
+    assert told.error == "the peer answered 413"
 
 
 # -- SEC-O -----------------------------------------------------------------------------------------

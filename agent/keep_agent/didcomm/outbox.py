@@ -1,8 +1,8 @@
-"""From committed to delivered: lanes, backoff, dead letters, and replies that come back.
+"""From committed to delivered: attempts, backoff, dead letters, and replies that come back.
 
-Messages of one lane leave one after the other; lanes do not wait for each other. Every message is
-delivered at least once under an @id that never changes. Delivered ones are forgotten in batches, so a
-crash may send the last few again, which peers that keep message ids drop.
+Every message is delivered at least once under an @id that never changes. `lanes` says which of them
+leaves next, `attempt` makes one attempt, and here its outcome is acted upon. Delivered ones are
+forgotten in batches, so a crash may send the last few again, which peers that keep message ids drop.
 """
 
 from __future__ import annotations
@@ -10,63 +10,55 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field, replace
-from typing import Protocol as Port
-from weakref import WeakValueDictionary
+from functools import partial
 
-from keep_agent.core.machine import Put, Target
 from keep_agent.core.message import Json, write_json
-from keep_agent.didcomm.envelope import seal
-from keep_agent.errors import ConflictError, KeepError, UnavailableError
-from keep_agent.identity.connections import CONNECTION, Connection
+from keep_agent.didcomm.attempt import (
+    OUR_TRIES,
+    Attempts,
+    Carrier,
+    Elsewhere,
+    Outcome,
+    TooLong,
+)
+from keep_agent.didcomm.lanes import Flight, Lane, Lanes, Letter, Peer, Slot
+from keep_agent.didcomm.slots import Slots
+from keep_agent.didcomm.undelivered import Undelivered, exchange_of
+from keep_agent.errors import KeepError, UnavailableError
+from keep_agent.identity.connections import CONNECTION
 from keep_agent.identity.keys import Keys
 from keep_agent.store.profile import Profile
-from keep_agent.store.rows import Commit, Outgoing, day
-from keep_agent.transport.egress import (
-    Blocked,
-    Delivered,
-    Delivery,
-    Perhaps,
-    Refused,
-    Retry,
-)
+from keep_agent.store.rows import Outgoing
+from keep_agent.transport.egress import Blocked, Delivered, Perhaps, Refused, Retry
 
 log = logging.getLogger(__name__)
 
-AT_ONCE, AT_ONCE_TO_ONE = 128, 16
-"""How many deliveries are under way, in all and to one host: a slow one must not stop the others."""
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 60.0
 GIVE_UP_AFTER_S = 3 * 24 * 3600.0
 SILENCE_S = 60.0
 PERHAPS_TRIES = 3
-CONTENT_TYPE = "application/ssi-agent-wire"
-DEAD = "dead-letter"
+MOST_IN_MEMORY = 16 << 20
+"""Bytes of messages; others are read from the store when it is their turn."""
 
+TOO_LARGE_STATUS = 413
+FULL = "as many messages as may wait for a peer that is not reachable wait already"
 
 Conversation = tuple[str | None, str]
 """Connection and thread."""
 
 
-class Carrier(Port):
-    """Takes packed bytes to a URL; see `transport.egress`."""
-
-    async def post(self, url: str, body: bytes, content_type: str) -> Delivery:
-        """Deliver one packed message; every outcome is a value."""
-        ...
-
-
-@dataclass(slots=True)
-class _Lane:
-    rows: deque[Outgoing] = field(default_factory=deque[Outgoing])
-    running: bool = False
+async def _nothing_to_end(_exchange: str, _reason: str) -> None:
+    """For an outbox whose messages belong to no exchange."""
 
 
 class Outbox:
-    """Delivers what one tenant has committed."""
+    """Delivers what one tenant has committed.
+
+    Attributes:
+        on_too_long: called with the exchange of a message that is too long for its peer, and why.
+    """
 
     def __init__(
         self,
@@ -74,125 +66,265 @@ class Outbox:
         keys: Keys,
         carrier: Carrier,
         take_reply: Callable[[bytes], Awaitable[object]],
+        slots: Slots,
     ) -> None:
-        self._profile = profile
-        self._keys = keys
-        self._carrier = carrier
+        self.on_too_long: Callable[[str, str], Awaitable[None]] = _nothing_to_end
+        self._records = profile
+        self._undelivered = Undelivered(profile)
+        self._attempts = Attempts(profile, keys, carrier)
         self._take_reply = take_reply
-        self._lanes: dict[str, _Lane] = {}
-        self._at_once = asyncio.Semaphore(AT_ONCE)
-        self._hosts: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        self._slots = slots
+        self._lanes = Lanes()
         self._tasks: asyncio.TaskGroup | None = None
         self._fresh: list[Outgoing] = []
-        self._doubts: dict[Conversation, set[str]] = {}
+        self._chores: asyncio.Queue[Callable[[], Awaitable[None]]] = asyncio.Queue()
+        self._doubts: dict[Conversation, set[Letter]] = {}
+        self._in_memory = 0
 
     async def run(self) -> None:
         """Deliver until cancelled, first of all what an earlier process left."""
         async with asyncio.TaskGroup() as tasks:
-            left = self._profile.left
+            left = self._undelivered.left()
             names = {row.name for row in left}
             self._tasks = tasks
             try:
-                self.take([*left, *(row for row in self._fresh if row.name not in names)])
+                for row in left:
+                    self._take(row, new=False)
+                self.take(row for row in self._fresh if row.name not in names)
                 self._fresh.clear()
-                await asyncio.Event().wait()
+                while True:
+                    await self._do(await self._chores.get())
             finally:
                 self._tasks = (
                     None  # a commit may still come; its messages leave after the start
                 )
 
-    @property
-    def waiting(self) -> int:
-        """How many messages are not delivered yet."""
-        doubtful = sum(len(names) for names in self._doubts.values())
-        return doubtful + sum(len(lane.rows) for lane in self._lanes.values())
+    # -- what others tell it ---------------------------------------------------------------------
 
     def take(self, rows: Iterable[Outgoing]) -> None:
-        """Send these, committed just now; their lanes start at once."""
+        """Send these, committed just now."""
         if self._tasks is None:
             self._fresh += rows  # `run` sends them after those that it reads from the store
             return
         for row in rows:
-            lane = self._lanes.setdefault(row.lane, _Lane())
-            lane.rows.append(row)
-            if not lane.running:
-                lane.running = True
-                self._tasks.create_task(self._drain(row.lane, lane), name=f"lane {row.lane}")
+            self._take(row, new=True)
+
+    def came(self, thid: str, size: int) -> None:
+        """Note how many bytes came in on a thread: what leaves on it is measured by that."""
+        self._attempts.came(thid, size)
 
     def heard(self, connection: str | None, thid: str) -> None:
         """Note that something new came in on a thread: what was perhaps delivered was."""
-        self._profile.delivered(list(self._doubts.pop((connection, thid), ())))
+        for letter in self._doubts.pop((connection, thid), ()):
+            self._delivered(letter)
+        peer = self._lanes.peers.get(connection) if connection else None
+        if peer is not None and peer.failures:
+            self._lanes.wake(peer, _now())
+            self._fill(peer.lane)
 
-    async def _drain(self, name: str, lane: _Lane) -> None:
-        while lane.rows:
-            await self._deliver(lane.rows[0])
-            lane.rows.popleft()
-        lane.running = False
-        self._lanes.pop(name, None)
+    def moved(self, connection: str) -> None:
+        """Note that a connection changed: its peer may have another endpoint."""
+        if connection in self._lanes.peers:
+            self._chores.put_nowait(partial(self._find, self._lanes.peers[connection]))
 
-    async def _deliver(self, row: Outgoing) -> None:
-        """Send one message until it is delivered, refused, or too old."""
-        pause, started = FIRST_PAUSE_S, time.monotonic()
-        while True:
-            outcome = await self._attempt(row)
-            if not isinstance(outcome, Retry):
-                return await self._settle(row, outcome)
-            if time.monotonic() - started > GIVE_UP_AFTER_S:
-                return await self._bury(row, f"not reachable for long: {outcome.reason}")
-            log.warning("not delivered yet", extra={"thid": row.thid, "reason": outcome.reason})
-            await asyncio.sleep(max(outcome.after or 0.0, pause * random.uniform(0.5, 1.0)))  # noqa: S311
-            pause = min(2 * pause, LONGEST_PAUSE_S)
+    # -- what it tells others --------------------------------------------------------------------
 
-    async def _settle(
-        self, row: Outgoing, outcome: Delivered | Perhaps | Refused | Blocked
-    ) -> None:
+    @property
+    def waiting(self) -> int:
+        """How many messages are not delivered yet."""
+        return len(self._fresh) + sum(len(p.letters) for p in self._lanes.peers.values())
+
+    def waiting_for(self) -> list[Json]:
+        """Return for whom messages wait, since when and why; who waits for longest comes first."""
+        now = _now()
+        found = [peer.shown(now) for peer in self._lanes.peers.values() if peer.letters]
+        return sorted(found, key=lambda each: -each["oldest_s"])
+
+    # -- letters and peers -----------------------------------------------------------------------
+
+    def _take(self, row: Outgoing, *, new: bool) -> None:
+        peer = self._peer_of(row)
+        size, now = len(write_json(row.body)), _now()
+        letter = Letter(row.name, row.thid, row.lane, peer, size, now)
+        full = new and peer.full(size, now)
+        if self._in_memory + size <= MOST_IN_MEMORY:
+            letter.row = row
+            self._in_memory += size
+        self._lanes.keep(letter)
+        if full:
+            self._chores.put_nowait(partial(self._dead, letter, FULL))
+            return
+        self._lanes.push(letter, now)
+        self._fill(peer.lane)
+
+    def _forget(self, letter: Letter) -> None:
+        if letter.row is not None:
+            self._in_memory -= letter.size
+            letter.row = None
+        self._lanes.settle(letter)
+
+    def _peer_of(self, row: Outgoing) -> Peer:
+        if row.connection is None and row.target is not None:
+            key = f"{row.target.endpoint} {row.target.recipients[0]}"
+            peer = self._lanes.peer(key, None)
+            self._lanes.place(peer, row.target.endpoint, _now())
+            return peer
+        key = row.connection or ""
+        peer = self._lanes.peer(key, row.connection)
+        if not peer.placed:
+            record = self._records.cached(CONNECTION, key)
+            if record is not None:
+                self._lanes.place(peer, record["endpoint"], _now())
+            elif not peer.letters:
+                self._chores.put_nowait(partial(self._find, peer))
+        return peer
+
+    def _delivered(self, letter: Letter) -> None:
+        self._forget(letter)
+        self._undelivered.delivered(letter.name)
+
+    async def _dead(self, letter: Letter, reason: str) -> None:
+        await self._undelivered.dead(letter, reason)
+        self._forget(letter)
+
+    async def _find(self, peer: Peer) -> None:
+        """Look up where a peer listens."""
+        record = await self._records.fetch(CONNECTION, peer.key)
+        endpoint = record["endpoint"] if record else await self._target(peer)
+        lane = self._lanes.place(peer, endpoint, _now())
+        self._lanes.wake(peer, _now())
+        self._fill(lane)
+
+    async def _target(self, peer: Peer) -> str | None:
+        """Return the endpoint that a message brings along."""
+        for letter in peer.letters.values():
+            row = letter.row or await self._undelivered.load(letter.name)
+            return row.target.endpoint if row is not None and row.target is not None else None
+        return None
+
+    async def _do(self, chore: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await chore()
+        except UnavailableError:
+            await asyncio.sleep(FIRST_PAUSE_S)
+            self._chores.put_nowait(chore)
+        except Exception:  # the top of the pump: others go on
+            log.exception("delivery failed")
+
+    # -- attempts --------------------------------------------------------------------------------
+
+    def _fill(self, lane: Lane | None) -> None:
+        """Start as many attempts of a lane as may be under way."""
+        while lane is not None and self._tasks is not None:
+            flight = self._lanes.next(lane, _now(), more=self._slots.more > 0)
+            if flight is None:
+                return
+            name = f"deliver {flight.letter.name}"
+            task = self._tasks.create_task(self._fly(flight), name=name)
+            if flight.slot is Slot.MORE:
+                self._slots.more -= 1
+                task.add_done_callback(self._give_back)
+
+    def _give_back(self, _task: asyncio.Task[None]) -> None:
+        self._slots.more += 1
+
+    async def _fly(self, flight: Flight) -> None:
+        """Make one attempt and act upon its outcome."""
+        letter, again = flight.letter, True
+        try:
+            again = await self._settle(flight, await self._try(flight))
+        except (
+            Exception
+        ):  # the top of the pump: others go on, this one is tried some times more
+            log.exception("delivery failed", extra={"thid": letter.thid})
+            again = self._fault(flight)
+        finally:
+            self._lanes.land(flight, _now(), again=again and not letter.settled)
+        self._fill(flight.lane)
+        if letter.peer.lane is not flight.lane:
+            self._fill(letter.peer.lane)
+
+    async def _try(self, flight: Flight) -> Outcome:
+        letter = flight.letter
+        hurry = flight.slot is Slot.PROBE or flight.lane.troubled
+        async with self._slots.held(flight.slot):
+            try:
+                row = letter.row or await self._undelivered.load(letter.name)
+            except UnavailableError as error:
+                return Retry(str(error), None)
+            if row is None:
+                return Delivered(None)  # somebody else has dealt with it
+            return await self._attempts.make(letter, row, flight.lane.endpoint, hurry=hurry)
+
+    def _fault(self, flight: Flight) -> bool:
+        """Put aside what fails on our own side each time, and tell whether it is tried again."""
+        letter = flight.letter
+        letter.faults += 1
+        if letter.faults < OUR_TRIES:
+            self._pause(flight, Retry("our own side failed", None))
+            return True
+        why = "our own side failed each time; see the log"
+        self._chores.put_nowait(partial(self._dead, letter, why))
+        return False
+
+    # -- outcomes --------------------------------------------------------------------------------
+
+    async def _settle(self, flight: Flight, outcome: Outcome) -> bool:
+        """Act upon an outcome; tell whether the letter keeps its place in its line."""
+        letter = flight.letter
+        if isinstance(outcome, Delivered):
+            await self._arrived(flight, outcome.reply)
+            return False
+        if letter.settled:
+            return False
         match outcome:
-            case Delivered(reply=reply):
-                self._profile.delivered([row.name])
-                if reply is not None:
-                    await self._reply(reply)
-            case Perhaps():
-                self._doubt(row)
+            case Perhaps(reason=reason):
+                self._lanes.failed(flight, reason, _now())
+                await self._doubt(letter)
+            case Retry():
+                return await self._later(flight, outcome)
+            case Elsewhere(endpoint=endpoint):
+                self._lanes.place(letter.peer, endpoint, _now())
+                return True
             case Refused(status=status):
-                await self._bury(row, f"the peer answered {status}")
-            case Blocked(reason=reason):
-                await self._bury(row, reason)
+                self._lanes.worked(flight, _now())
+                why = f"the peer answered {status}"
+                await self._bury(letter, why, ends=status == TOO_LARGE_STATUS)
+            case Blocked(reason=reason) | TooLong(reason=reason):
+                await self._bury(letter, reason, ends=isinstance(outcome, TooLong))
+        return False
 
-    async def _attempt(self, row: Outgoing) -> Delivery:
-        try:
-            return await self._try(row)
-        except Exception:  # the top of the pump: this message is tried again, others go on
-            log.exception("delivery failed", extra={"thid": row.thid})
-            return Retry("our own side failed", None)
+    async def _arrived(self, flight: Flight, reply: bytes | None) -> None:
+        self._lanes.worked(flight, _now())
+        self._trust(flight.letter)
+        self._delivered(flight.letter)
+        if reply is not None:
+            await self._reply(reply)
 
-    async def _try(self, row: Outgoing) -> Delivery:
-        target, message = await self._way(row)
-        if target is None:
-            return Retry("the peer has no endpoint; its messages wait for it", LONGEST_PAUSE_S)
-        sender = await self._keys.load(target.sender)
-        if sender is None:
-            return Blocked("the key that must seal it is gone")
-        body = write_json(message)
-        try:
-            packed = seal(body, target.recipients, sender, target.routing)
-        except KeepError as error:
-            return Blocked(str(error))
-        async with self._host(target.endpoint), self._at_once:
-            return await self._carrier.post(target.endpoint, packed, CONTENT_TYPE)
+    async def _later(self, flight: Flight, outcome: Retry) -> bool:
+        letter = flight.letter
+        if _now() - letter.since > GIVE_UP_AFTER_S:
+            await self._bury(letter, f"not reachable for long: {outcome.reason}", ends=False)
+            return False
+        log.warning("not delivered yet", extra={"thid": letter.thid, "reason": outcome.reason})
+        self._pause(flight, outcome)
+        return True
 
-    def _host(self, endpoint: str) -> asyncio.Semaphore:
-        host = "/".join(endpoint.lower().split("/", 3)[:3])
-        return self._hosts.setdefault(host, asyncio.Semaphore(AT_ONCE_TO_ONE))
+    def _pause(self, flight: Flight, outcome: Retry) -> None:
+        now, peer = _now(), flight.letter.peer
+        self._lanes.failed(flight, outcome.reason, now)
+        if peer.lane is not flight.lane:
+            return  # it has moved
+        pause = min(FIRST_PAUSE_S * 2 ** min(peer.failures - 1, 16), LONGEST_PAUSE_S)
+        until = now + pause * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, no secret
+        self._lanes.pause(peer, now, until, now + (outcome.after or 0.0))
+        asyncio.get_running_loop().call_at(peer.paused_until, self._fill, peer.lane)
 
-    async def _way(self, row: Outgoing) -> tuple[Target | None, Json]:
-        """Return where a message goes, and the message as it goes there."""
-        record = (
-            await self._profile.fetch(CONNECTION, row.connection) if row.connection else None
-        )
-        if record is None:
-            return row.target, row.body
-        connection = Connection.model_validate(record)
-        return connection.target, connection.dressed(row.body)
+    async def _bury(self, letter: Letter, reason: str, *, ends: bool) -> None:
+        self._trust(letter)
+        if ends:
+            await self.on_too_long(exchange_of(letter.name), reason)
+        await self._dead(letter, reason)
 
     async def _reply(self, packed: bytes) -> None:
         try:
@@ -202,63 +334,33 @@ class Outbox:
         except Exception:  # ours was delivered, whatever became of what came back
             log.exception("reply on our own request failed")
 
-    def _doubt(self, row: Outgoing) -> None:
-        """Perhaps delivered: the lane goes on, and silence on the thread sends it again."""
-        assert self._tasks is not None
-        self._doubts.setdefault((row.connection, row.thid), set()).add(row.name)
-        self._tasks.create_task(self._again_after_silence(row), name=f"doubt {row.name}")
+    # -- perhaps delivered -----------------------------------------------------------------------
 
-    async def _again_after_silence(self, row: Outgoing) -> None:
-        """Send again what the peer does not react to, until a clear answer or three unclear ones.
+    async def _doubt(self, letter: Letter) -> None:
+        """Let the lane go on, and send it again after silence, until a clear answer comes."""
+        letter.unclear += 1
+        if letter.unclear > PERHAPS_TRIES:
+            why = "perhaps delivered: sent again and again without a clear answer"
+            return await self._bury(letter, why, ends=False)
+        key = (letter.peer.connection, letter.thid)
+        self._doubts.setdefault(key, set()).add(letter)
+        asyncio.get_running_loop().call_later(SILENCE_S, self._again, letter)
+        return None
 
-        A peer that is away for a while is no unclear answer: what surely was not handled waits on.
-        """
-        tries = 0
-        while tries < PERHAPS_TRIES:
-            await asyncio.sleep(SILENCE_S)
-            if row.name not in self._doubts.get((row.connection, row.thid), ()):
-                return
-            outcome = await self._attempt(row)
-            if isinstance(outcome, Perhaps):
-                tries += 1
-            elif not isinstance(outcome, Retry):
-                self._trust(row)
-                await self._settle(row, outcome)
-                return
-        self._trust(row)
-        await self._bury(row, "perhaps delivered: sent again and again without a clear answer")
+    def _again(self, letter: Letter) -> None:
+        """Send a letter again, apart from its line, unless something has come on its thread."""
+        if not letter.settled:
+            letter.line = f"again {letter.name}"
+            self._lanes.push(letter, _now())
+            self._fill(letter.peer.lane)
 
-    def _trust(self, row: Outgoing) -> None:
-        names = self._doubts.pop((row.connection, row.thid), set())
-        names.discard(row.name)
-        if names:
-            self._doubts[row.connection, row.thid] = names
+    def _trust(self, letter: Letter) -> None:
+        key = (letter.peer.connection, letter.thid)
+        doubts = self._doubts.get(key, set())
+        doubts.discard(letter)
+        if not doubts:
+            self._doubts.pop(key, None)
 
-    async def _bury(self, row: Outgoing, reason: str) -> None:
-        """Keep what cannot be delivered as a dead letter; its exchange and an event say why."""
-        log.warning("message is undeliverable", extra={"thid": row.thid, "reason": reason})
-        kind = str(row.body.get("@type"))
-        letter: Json = {
-            "message": row.body,
-            "connection": row.connection,
-            "reason": reason,
-            "at": time.time(),
-        }
-        event = {"type": DEAD, "thid": row.thid, "message": kind, "reason": reason}
-        while True:
-            x = await self._profile.exchange(row.exchange) if row.exchange else None
-            told = (replace(x, error=f"a message cannot be delivered: {reason}"),) if x else ()
-            burial = Commit(
-                exchanges=told,
-                delivered=(row.name,),
-                writes=(Put(DEAD, row.name, letter, {"~day": day(time.time())}),),
-                events=(event,),
-            )
-            try:
-                await self._profile.commit(burial)
-            except ConflictError:
-                continue
-            except UnavailableError:
-                await asyncio.sleep(FIRST_PAUSE_S)
-            else:
-                return
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -52,6 +52,11 @@ class Deliveries:
         """The names of the messages that have rows of their own."""
         return frozenset(self._parked)
 
+    def get(self, name: str) -> Outgoing | None:
+        """Return a message that its exchange or the log still keeps, or None."""
+        found = self._fresh.get(name)
+        return found[0] if found else None
+
     def is_fresh(self, name: str) -> bool:
         """Tell whether what keeps this message must go on keeping it."""
         return name in self._fresh

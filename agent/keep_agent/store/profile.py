@@ -46,7 +46,7 @@ CACHED_ROWS, CACHED_BYTES = 4096, 16 << 20
 RECENT_EVENTS = 4096
 EVENTS_A_ROW = 1000
 DISCARD_AFTER_S, DISCARD_AGAIN_S = 0.05, 1.0
-PARK_AFTER_S, PARK_MOST = 5.0, 64
+PARK_AFTER_S, PARK_MOST = 5.0, 512
 IDLE_S = 2.0
 WIDEST = 64
 """How many buckets of a list are read at once, at the most."""
@@ -321,6 +321,14 @@ class Profile:
             UnavailableError: the store cannot write now; nothing was written.
         """
         return await self._store.write(self, commit)
+
+    async def undelivered(self, name: str) -> Outgoing | None:
+        """Return a message that is still to be sent, or None."""
+        row = self.deliveries.get(name)
+        if row is not None:
+            return row
+        value = await self.fetch("outbox", name)
+        return read_item({"name": name, **value}) if value is not None else None
 
     def delivered(self, names: Sequence[str]) -> None:
         """Note that messages need no sending any more; a crash just now sends them once more."""

@@ -6,7 +6,7 @@ import time
 
 from keep_agent.core.commit import SEEN
 from keep_agent.core.machine import Delete
-from keep_agent.didcomm.outbox import DEAD
+from keep_agent.didcomm.undelivered import DEAD
 from keep_agent.store.profile import Profile
 from keep_agent.store.rows import DAY_S, Commit, day
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -13,18 +14,20 @@ from keep_agent.core.catalog import PortFactory
 from keep_agent.core.dispatch import Context, Dispatcher
 from keep_agent.core.features import OurFeatures
 from keep_agent.core.loop_monitor import Stall
-from keep_agent.core.machine import Peer, Protocol
-from keep_agent.core.message import Json, Received
+from keep_agent.core.machine import Peer, Protocol, Put, ReportProblem
+from keep_agent.core.message import Json, Message, Received
 from keep_agent.core.policy import POLICY, Policies
 from keep_agent.core.scheduler import Scheduler
 from keep_agent.credentials.cred_def_keys import make_keys, store_keys
 from keep_agent.credentials.ledger_objects import Objects
 from keep_agent.credentials.presentations import Prover
 from keep_agent.credentials.wallet import Wallet, make_link_secret
+from keep_agent.didcomm.attempt import Carrier
 from keep_agent.didcomm.envelope import ForwardedElsewhereError, unpack
-from keep_agent.didcomm.outbox import Carrier, Outbox
-from keep_agent.errors import UnavailableError
-from keep_agent.identity.connections import identify
+from keep_agent.didcomm.outbox import Outbox
+from keep_agent.didcomm.slots import Slots
+from keep_agent.errors import BadMessageError, LocalError, UnavailableError
+from keep_agent.identity.connections import CONNECTION, identify
 from keep_agent.identity.dids import Did, DidDocument, Resolver, read_document
 from keep_agent.identity.introductions import Introductions, bind
 from keep_agent.identity.keys import Keys, did_key
@@ -68,6 +71,7 @@ class Surroundings:
     label: str
     seen_days: int
     stall: Stall | None = None
+    slots: Slots = field(default_factory=Slots)
 
 
 class Tenant:
@@ -99,7 +103,8 @@ class Tenant:
             has_room=lambda: around.native.has_room,
         )
         self.dispatcher = Dispatcher(context)
-        self.outbox = Outbox(profile, self.keys, around.carrier, self.receive)
+        self.outbox = Outbox(profile, self.keys, around.carrier, self.receive, around.slots)
+        self.outbox.on_too_long = self._too_long
         self.scheduler = Scheduler(self.dispatcher)
         self.dispatcher.on_change = self.scheduler.follow
         self.dispatcher.on_message = self.outbox.heard
@@ -137,6 +142,8 @@ class Tenant:
         except ForwardedElsewhereError:
             self.dropped += 1  # a forward to somebody else: we are no mediator, and say nothing
             return
+        with suppress(BadMessageError):  # said when it is handled
+            self.outbox.came(Message.thread_of(received.body), len(packed))
         await self.dispatcher.receive(received)
 
     def _ports(self) -> Mapping[str, object]:
@@ -166,6 +173,9 @@ class Tenant:
         return key.metadata if key else None
 
     def _committed(self, commit: Commit) -> None:
+        for write in commit.writes:
+            if isinstance(write, Put) and write.category == CONNECTION:
+                self.outbox.moved(write.name)
         self.outbox.take(row for row in commit.outbox if not row.held)
 
     def _others_committed(self, rows: Sequence[Row]) -> None:
@@ -173,6 +183,8 @@ class Tenant:
         for category, name in rows:
             if category == "exchange":
                 self.dispatcher.wake(name)
+            elif category == CONNECTION:
+                self.outbox.moved(name)
         if any(category == POLICY for category, _ in rows):
             self.policies.reload(self.profile)
         self.scheduler.try_early()
@@ -185,6 +197,14 @@ class Tenant:
         for x in left.pending:
             self.scheduler.follow(x)
         self.jobs.take_up()
+
+    async def _too_long(self, exchange: str, reason: str) -> None:
+        """End the exchange of a message that is too long for its peer, and tell the peer."""
+        try:
+            report = ReportProblem(code="message-too-long", comment=reason)
+            await self.dispatcher.command(exchange, report)
+        except LocalError as error:
+            log.info("not ended", extra={"id": exchange, "reason": str(error)})
 
     async def _ask_ledger(self, did: str) -> DidDocument | None:
         """Make the document of a DID on a ledger out of what its ledger proves."""

@@ -33,8 +33,8 @@ MAX_REPLY = 1 << 20
 MAX_RETRY_AFTER = 3600.0
 """Seconds; a peer that asks for longer is asked again after this."""
 
-_PER_HOST = 16
 _CONNECT_S = 10.0
+_HURRY_S, _HURRY_CONNECT_S = 10.0, 5.0
 _RETRIED = frozenset({408, 425, 429, 502, 503, 504})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
@@ -101,16 +101,19 @@ class Egress:
         """
         self._guard = guard
         self._timeout_s = timeout_s
+        self._patience = aiohttp.ClientTimeout(total=timeout_s, sock_connect=_CONNECT_S)
+        self._hurry = aiohttp.ClientTimeout(
+            total=min(timeout_s, _HURRY_S), sock_connect=_HURRY_CONNECT_S
+        )
         if guard.allow_private:
             log.warning("egress to private networks is allowed")
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 resolver=_GuardedResolver(guard, resolver or NameThreads()),
-                limit=0,  # a slow peer must not take the place of another
-                limit_per_host=_PER_HOST,
+                limit=0,  # whoever delivers counts; a slow peer must not take another's place
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=timeout_s, sock_connect=_CONNECT_S),
+            timeout=self._patience,
             auto_decompress=False,
             trust_env=False,
             headers={"Accept-Encoding": "identity", "User-Agent": "indykeep"},
@@ -126,18 +129,22 @@ class Egress:
         """Close all connections; what is under way fails."""
         await self._session.close()
 
-    async def post(self, url: str, body: bytes, content_type: str) -> Delivery:
+    async def post(self, url: str, body: bytes, content_type: str, *, hurry: bool) -> Delivery:
         """Deliver one packed message; every outcome is a value.
 
         Args:
             url: the peer's endpoint, unchecked.
             body: the packed message.
             content_type: one of `ENVELOPE_TYPES`, as that peer knows it.
+            hurry: wait for 10 s at most, for a peer that has not answered before.
         """
         outgoing = _Outgoing(body, content_type)
         try:
             async with self._session.post(
-                self._guard.url(url), data=outgoing, allow_redirects=False
+                self._guard.url(url),
+                data=outgoing,
+                allow_redirects=False,
+                timeout=self._hurry if hurry else self._patience,
             ) as response:
                 return await _outcome(response)
         except RefusedError as error:

@@ -1,99 +1,26 @@
-"""What the outbox does where it is not clear whether a message was delivered."""
+"""What becomes of messages whose peer is slow, dead, hostile or unclear, or that we cannot send."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import suppress
-from dataclasses import dataclass, field
-from pathlib import Path
+import time
 
 import pytest
-import wallets
+from agent.didcomm.conftest import AWAY, BODY, PERHAPS, TAKEN, Post
 from toy import TOY, Memory, Side, State
 
-from keep_agent.core.machine import Exchange, PutKey, Target
+from keep_agent.core.machine import Exchange
+from keep_agent.core.message import Json
+from keep_agent.didcomm import lanes
 from keep_agent.didcomm import outbox as module
-from keep_agent.didcomm.outbox import DEAD, Outbox
+from keep_agent.didcomm.undelivered import DEAD
 from keep_agent.errors import UnavailableError
-from keep_agent.identity.keys import Keys, NewKey
-from keep_agent.store.location import Sqlite
-from keep_agent.store.profile import Profile
-from keep_agent.store.rows import Commit, Outgoing
-from keep_agent.store.store import Store
-from keep_agent.transport.egress import Delivered, Delivery, Perhaps, Refused, Retry
-
-PERHAPS, AWAY, TAKEN = Perhaps("HTTP 500"), Retry("ClientConnectorError", None), Delivered(None)
-
-
-@dataclass
-class Peer:
-    """Answers as it is told to; what it was not told, it takes."""
-
-    answers: list[Delivery] = field(default_factory=list[Delivery])
-    posts: int = 0
-
-    async def post(self, url: str, body: bytes, content_type: str) -> Delivery:
-        self.posts += 1
-        return self.answers.pop(0) if self.answers else TAKEN
-
-
-@dataclass
-class Post:
-    """An outbox over a real store, and one message on its way."""
-
-    profile: Profile
-    outbox: Outbox
-    peer: Peer
-
-    async def send(self, *answers: Delivery) -> None:
-        """Commit one message for a peer who answers like this."""
-        self.peer.answers = list(answers)
-        key = NewKey.generate({})
-        target = Target(endpoint="http://peer", recipients=(key.verkey,), sender=key.verkey)
-        row = Outgoing(
-            "x.1", "lane", "thread", {"@id": "1", "@type": "x/y/1.0/z"}, "x", target=target
-        )
-        write = PutKey(key.verkey, key.key, key.metadata)
-        await self.profile.commit(Commit(writes=(write,), outbox=(row,)))
-
-    async def posted(self, times: int) -> None:
-        """Wait until the peer was asked so often."""
-        async with asyncio.timeout(10):
-            while self.peer.posts < times:  # noqa: ASYNC110 - the fake sets no events
-                await asyncio.sleep(0.002)
-
-    async def gone(self) -> None:
-        """Wait until no message is left."""
-        async with asyncio.timeout(10):
-            while self.outbox.waiting or self.profile.deliveries.fresh:  # noqa: ASYNC110
-                await asyncio.sleep(0.002)
-
-
-@pytest.fixture
-async def post(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Post]:
-    monkeypatch.setattr(module, "SILENCE_S", 0.02)
-    monkeypatch.setattr(module, "FIRST_PAUSE_S", 0.005)
-    store = await Store.open(
-        Sqlite(tmp_path / "store.db"), wallets.STORE_KEY, {TOY.name: Memory}
-    )
-    writer = asyncio.create_task(store.run())
-    profile = await store.profile("main")
-    peer = Peer()
-
-    async def no_reply(_packed: bytes) -> None:
-        raise AssertionError
-
-    outbox = Outbox(profile, Keys(profile.key), peer, no_reply)
-    profile.on_commit = lambda commit: outbox.take(commit.outbox)
-    pump = asyncio.create_task(outbox.run())
-    await asyncio.sleep(0)
-    yield Post(profile, outbox, peer)
-    for task in (pump, writer):
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
-    await store.close()
+from keep_agent.store.rows import Commit
+from keep_agent.transport.egress import (
+    Delivered,
+    Refused,
+    Retry,
+)
 
 
 async def test_what_was_perhaps_delivered_is_sent_again_after_silence(post: Post) -> None:
@@ -173,35 +100,130 @@ async def test_a_reply_that_we_cannot_handle_sends_nothing_again(post: Post) -> 
     assert post.peer.posts == 1
 
 
-async def test_a_slow_host_does_not_keep_the_others_waiting(
+# -- lanes -----------------------------------------------------------------------------------------
+
+
+async def test_threads_of_one_peer_leave_at_once_and_one_line_in_order(post: Post) -> None:
+    await post.connect("alice", "http://alice/")
+    await post.write("alice", 40)
+    await post.gone()
+    assert post.peer.most_open > 1
+    post.peer.held = True
+    await post.write("alice", 40)
+    await post.posted(40 + lanes.AT_ONCE_TO_ONE_PEER)
+    await asyncio.sleep(0.02)
+    assert post.peer.open == lanes.AT_ONCE_TO_ONE_PEER
+    post.peer.held = False
+    await post.gone()
+    post.peer.most_open = 0
+    await post.write("alice", 10, line="in order")
+    await post.gone()
+    assert (post.peer.posts, post.peer.most_open) == (90, 1)
+
+
+async def test_messages_of_one_line_leave_in_order_whatever_fails(post: Post) -> None:
+    await post.connect("alice", "http://alice/")
+    post.peer.answers = [AWAY, AWAY, TAKEN, AWAY]
+    for i in range(4):
+        await post.write("alice", line="in order", body={**BODY, "pad": "x" * 300 * i})
+    await post.gone()
+    sizes = post.peer.sizes["http://alice/"]
+    assert sizes == sorted(sizes)
+    assert len(set(sizes)) == 4
+
+
+async def test_after_a_failure_we_wait_for_a_short_time_only(post: Post) -> None:
+    await post.connect("alice", "http://alice/")
+    post.peer.answers = [AWAY, AWAY, TAKEN]
+    await post.write("alice")
+    await post.gone()
+    assert post.peer.hurried == [False, True, True]
+
+
+async def test_the_pause_that_a_peer_asks_for_is_kept(post: Post) -> None:
+    await post.connect("alice", "http://alice/")
+    post.peer.answers = [Retry("HTTP 503", 0.2)]
+    began = time.monotonic()
+    await post.write("alice")
+    await post.posted(1)
+    await asyncio.sleep(0.01)
+    post.outbox.heard("alice", "another thread")
+    await post.gone()
+    assert time.monotonic() - began >= 0.2
+
+
+async def test_something_from_a_peer_that_was_away_ends_the_wait(
     post: Post, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However many threads somebody opens who never answers."""
-    ends = asyncio.Event()
-    taken: list[str] = []
-
-    async def slow(url: str, body: bytes, content_type: str) -> Delivery:
-        taken.append(url)
-        if "slow" in url:
-            await ends.wait()
-        return TAKEN
-
-    monkeypatch.setattr(post.peer, "post", slow)
-    key = NewKey.generate({})
-    hosts = ["http://slow:1/a", "HTTP://slow:1/b"] * module.AT_ONCE + ["http://quick/"]
-    rows = tuple(
-        Outgoing(
-            f"row {i}", f"lane {i}", f"thread {i}", {"@id": str(i)},
-            target=Target(endpoint=host, recipients=(key.verkey,), sender=key.verkey),
-        )
-        for i, host in enumerate(hosts)
-    )  # fmt: skip
-    write = PutKey(key.verkey, key.key, key.metadata)
-    await post.profile.commit(Commit(writes=(write,), outbox=rows))
-    async with asyncio.timeout(10):
-        while "http://quick/" not in taken:  # noqa: ASYNC110 - the fake sets no events
-            await asyncio.sleep(0.002)
-    assert len(taken) == module.AT_ONCE_TO_ONE + 1
-    ends.set()
+    monkeypatch.setattr(module, "FIRST_PAUSE_S", 600)
+    monkeypatch.setattr(module, "LONGEST_PAUSE_S", 600)
+    await post.connect("alice", "http://alice/")
+    post.peer.answers = [AWAY]
+    await post.write("alice")
+    await post.posted(1)
+    await asyncio.sleep(0.01)
+    [waits] = post.outbox.waiting_for()
+    assert (waits["connection"], waits["endpoint"]) == ("alice", "http://alice/")
+    assert (waits["messages"], waits["reason"]) == (1, "ClientConnectorError")
+    assert waits["next_attempt_s"] > 200
+    post.outbox.heard("alice", "another thread")
     await post.gone()
-    assert len(taken) == len(rows)
+    assert post.outbox.waiting_for() == []
+
+
+async def test_messages_for_a_peer_without_endpoint_wait_until_it_has_one(post: Post) -> None:
+    connection = await post.connect("alice", None)
+    await post.write("alice", 3)
+    await asyncio.sleep(0.05)
+    assert post.peer.posts == 0
+    [waits] = post.outbox.waiting_for()
+    assert (waits["messages"], waits["reason"]) == (3, "the peer has no endpoint")
+    await post.profile.commit(Commit(writes=(connection.but(endpoint="http://a/").put(),)))
+    await post.gone()
+    assert len(post.peer.sizes["http://a/"]) == 3
+
+
+async def test_what_waits_for_a_peer_that_moves_goes_where_it_is_now(post: Post) -> None:
+    connection = await post.connect("alice", "http://old/")
+    post.peer.answers = [Retry("gone", 600)]
+    await post.write("alice", 2)
+    await post.posted(1)
+    await asyncio.sleep(0.01)
+    await post.profile.commit(Commit(writes=(connection.but(endpoint="http://new/").put(),)))
+    await post.gone()
+    assert {url: len(sizes) for url, sizes in post.peer.sizes.items()} == {
+        "http://old/": 1,
+        "http://new/": 2,
+    }
+
+
+async def test_413_ends_the_exchange_on_our_side_too(post: Post) -> None:
+    ended: list[tuple[str, str]] = []
+
+    async def end(exchange: str, reason: str) -> None:
+        ended.append((exchange, reason))
+
+    post.outbox.on_too_long = end
+    await post.send(Refused(413))
+    await post.gone()
+    assert ended == [("x", "the peer answered 413")]
+    assert await post.dead() == ["the peer answered 413"]
+
+
+async def test_a_store_that_does_not_answer_uses_up_no_try(
+    post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await post.connect("alice", "http://alice/")
+    real, failures = post.profile.fetch, 0
+
+    async def failing(category: str, name: str) -> Json | None:
+        nonlocal failures
+        failures += 1
+        if failures <= 5:
+            raise UnavailableError("no disk")
+        return await real(category, name)
+
+    monkeypatch.setattr(post.profile, "fetch", failing)
+    await post.write("alice")
+    await post.gone()
+    assert (failures, post.peer.posts, await post.dead()) == (6, 1, [])

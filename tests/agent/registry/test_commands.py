@@ -27,7 +27,9 @@ from keep_agent.registry.commands import (
     WriteEndpoint,
 )
 from keep_agent.registry.jobs import JOB, Job, Jobs, State
-from keep_agent.store.store import Profile, Store
+from keep_agent.store.location import Sqlite
+from keep_agent.store.profile import Profile
+from keep_agent.store.store import Store
 from keep_ledger.memory import MemoryRegistry
 from keep_ledger.plugins import Ledgers
 from keep_zkp.native import Native, Scope
@@ -65,7 +67,7 @@ class Made:
 
 @pytest.fixture
 async def made(tmp_path: Path) -> AsyncIterator[Made]:
-    store = await Store.open(tmp_path / "store.db", STORE_KEY, {})
+    store = await Store.open(Sqlite(tmp_path / "store.db"), STORE_KEY, {})
     writer = asyncio.create_task(store.run())
     yield Made(await store.profile("main"))
     writer.cancel()

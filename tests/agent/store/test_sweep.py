@@ -13,7 +13,7 @@ from toy import TOY, Memory, Side, State, opened
 
 from keep_agent.core.commit import SEEN
 from keep_agent.core.machine import ABANDONED, Exchange, Put
-from keep_agent.didcomm.outbox import DEAD
+from keep_agent.didcomm.undelivered import DEAD
 from keep_agent.store.profile import Profile
 from keep_agent.store.rows import DAY_S, Commit, day
 from keep_agent.store.sweep import sweep

@@ -14,6 +14,7 @@ import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from keep_agent.errors import RefusedError, UnavailableError
+from keep_agent.transport import egress as module
 from keep_agent.transport.egress import (
     MAX_REPLY,
     MAX_RETRY_AFTER,
@@ -147,7 +148,7 @@ async def fetch(
 
 
 async def test_a_202_is_delivered(peer: Peer, egress: Egress) -> None:
-    assert await egress.post(peer.url, b"\x00packed", WIRE) == Delivered(None)
+    assert await egress.post(peer.url, b"\x00packed", WIRE, hurry=False) == Delivered(None)
     head, body = peer.requests[0].split(b"\r\n\r\n")
     assert head.startswith(b"POST /d/alice HTTP/1.1")
     assert b"Content-Type: application/ssi-agent-wire" in head
@@ -156,42 +157,42 @@ async def test_a_202_is_delivered(peer: Peer, egress: Egress) -> None:
 
 async def test_a_200_brings_a_packed_reply(peer: Peer, egress: Egress) -> None:
     peer.answer = answer(200, b"reply", Content_Type=WIRE)
-    assert await egress.post(peer.url, b"x", WIRE) == Delivered(b"reply")
+    assert await egress.post(peer.url, b"x", WIRE, hurry=False) == Delivered(b"reply")
 
 
 async def test_a_200_of_another_type_brings_no_reply(peer: Peer, egress: Egress) -> None:
     peer.answer = answer(200, b"<h1>thanks</h1>", Content_Type="text/html")
-    assert await egress.post(peer.url, b"x", WIRE) == Delivered(None)
+    assert await egress.post(peer.url, b"x", WIRE, hurry=False) == Delivered(None)
 
 
 async def test_sec_s_reply_that_is_too_long_is_dropped(peer: Peer, egress: Egress) -> None:
     peer.answer = answer(200, b"x" * (MAX_REPLY + 1), Content_Type=WIRE)
-    assert await egress.post(peer.url, b"x", WIRE) == Delivered(None)
+    assert await egress.post(peer.url, b"x", WIRE, hurry=False) == Delivered(None)
 
 
 async def test_sec_s_compressed_reply_is_dropped(peer: Peer, egress: Egress) -> None:
     bomb = gzip.compress(b"0" * 10_000_000)
     peer.answer = answer(200, bomb, Content_Type=WIRE, Content_Encoding="gzip")
-    assert await egress.post(peer.url, b"x", WIRE) == Delivered(None)
+    assert await egress.post(peer.url, b"x", WIRE, hurry=False) == Delivered(None)
 
 
 @pytest.mark.parametrize("status", [301, 307, 400, 404, 410, 413, 415])
 async def test_a_no_is_refused(peer: Peer, egress: Egress, status: int) -> None:
     peer.answer = answer(status, Location="/elsewhere")
-    assert await egress.post(peer.url, b"x", WIRE) == Refused(status)
+    assert await egress.post(peer.url, b"x", WIRE, hurry=False) == Refused(status)
     assert len(peer.requests) == 1
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 502, 503, 504])
 async def test_a_passing_trouble_is_a_retry(peer: Peer, egress: Egress, status: int) -> None:
     peer.answer = answer(status)
-    assert await egress.post(peer.url, b"x", WIRE) == Retry(f"HTTP {status}", None)
+    assert await egress.post(peer.url, b"x", WIRE, hurry=False) == Retry(f"HTTP {status}", None)
 
 
 @pytest.mark.parametrize("status", [500, 501, 599])
 async def test_a_500_may_mean_handled(peer: Peer, egress: Egress, status: int) -> None:
     peer.answer = answer(status)
-    assert await egress.post(peer.url, b"x", WIRE) == Perhaps(f"HTTP {status}")
+    assert await egress.post(peer.url, b"x", WIRE, hurry=False) == Perhaps(f"HTTP {status}")
 
 
 @pytest.mark.parametrize(
@@ -213,18 +214,18 @@ async def test_retry_after_is_honoured_and_bounded(
     peer: Peer, egress: Egress, text: str, after: float | None
 ) -> None:
     peer.answer = answer(503, Retry_After=text)
-    assert await egress.post(peer.url, b"x", WIRE) == Retry("HTTP 503", after)
+    assert await egress.post(peer.url, b"x", WIRE, hurry=False) == Retry("HTTP 503", after)
 
 
 async def test_nobody_there_is_a_retry(egress: Egress) -> None:
     async with peer_at() as gone:
         url = gone.url
-    assert isinstance(await egress.post(url, b"x", WIRE), Retry)
+    assert isinstance(await egress.post(url, b"x", WIRE, hurry=False), Retry)
 
 
 async def test_a_reset_after_the_body_is_perhaps(peer: Peer, egress: Egress) -> None:
     peer.answer = None
-    assert isinstance(await egress.post(peer.url, b"x", WIRE), Perhaps)
+    assert isinstance(await egress.post(peer.url, b"x", WIRE, hurry=False), Perhaps)
 
 
 async def test_a_reset_before_the_whole_body_is_a_retry(egress: Egress) -> None:
@@ -234,13 +235,13 @@ async def test_a_reset_before_the_whole_body_is_a_retry(egress: Egress) -> None:
 
     async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as server:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
-        outcome = await egress.post(url, b"x" * 8_000_000, WIRE)
+        outcome = await egress.post(url, b"x" * 8_000_000, WIRE, hurry=False)
     assert isinstance(outcome, Retry)
 
 
 async def test_a_time_out_after_the_body_is_perhaps(peer: Peer, hasty: Egress) -> None:
     peer.answer = b""
-    assert await hasty.post(peer.url, b"x", WIRE) == Perhaps("TimeoutError")
+    assert await hasty.post(peer.url, b"x", WIRE, hurry=False) == Perhaps("TimeoutError")
 
 
 async def test_a_time_out_before_the_body_is_a_retry(peer: Peer) -> None:
@@ -252,32 +253,47 @@ async def test_a_time_out_before_the_body_is_a_retry(peer: Peer) -> None:
             return await super().resolve(host, port, family)
 
     async with Egress(LOCAL, timeout_s=0.1, resolver=Slow(("127.0.0.1",))) as egress:
-        outcome = await egress.post(f"http://slow.example:{peer.port}/", b"x", WIRE)
+        outcome = await egress.post(
+            f"http://slow.example:{peer.port}/", b"x", WIRE, hurry=False
+        )
     assert outcome == Retry("TimeoutError", None)
     assert peer.connections == 0
 
 
 async def test_garbage_for_an_answer_is_perhaps(peer: Peer, egress: Egress) -> None:
     peer.answer = b"SSH-2.0-OpenSSH_9.6\r\n\r\n"
-    assert isinstance(await egress.post(peer.url, b"x", WIRE), Perhaps)
+    assert isinstance(await egress.post(peer.url, b"x", WIRE, hurry=False), Perhaps)
 
 
 async def test_one_connection_serves_many_posts(peer: Peer, egress: Egress) -> None:
     for status in (202, 200, 202):
         peer.answer = answer(status)
-        assert await egress.post(peer.url, b"x", WIRE) == Delivered(None)
+        assert await egress.post(peer.url, b"x", WIRE, hurry=False) == Delivered(None)
     assert peer.connections == 1
 
 
 async def test_a_slow_peer_delays_no_other(peer: Peer) -> None:
     async with peer_at() as slow, Egress(LOCAL, timeout_s=30) as egress:
         slow.answer = b""
-        waiting = [asyncio.create_task(egress.post(slow.url, b"x", WIRE)) for _ in range(200)]
-        assert await egress.post(peer.url, b"x", WIRE) == Delivered(None)
+        waiting = [
+            asyncio.create_task(egress.post(slow.url, b"x", WIRE, hurry=False))
+            for _ in range(200)
+        ]
+        assert await egress.post(peer.url, b"x", WIRE, hurry=False) == Delivered(None)
         assert not any(task.done() for task in waiting)
         for task in waiting:
             task.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def test_whoever_is_in_a_hurry_waits_for_a_shorter_time(
+    peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_HURRY_S", 0.1)
+    peer.answer = b""
+    async with Egress(LOCAL, timeout_s=30) as egress:
+        outcome = await egress.post(peer.url, b"x", WIRE, hurry=True)
+    assert outcome == Perhaps("TimeoutError")
 
 
 # the guard
@@ -286,7 +302,7 @@ async def test_a_slow_peer_delays_no_other(peer: Peer) -> None:
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.1", "[::ffff:127.0.0.1]"])
 async def test_sec_s_post_to_loopback_is_blocked(peer: Peer, host: str) -> None:
     async with Egress(STRICT, timeout_s=10) as egress:
-        outcome = await egress.post(f"http://{host}:{peer.port}/", b"x", WIRE)
+        outcome = await egress.post(f"http://{host}:{peer.port}/", b"x", WIRE, hurry=False)
     assert isinstance(outcome, Blocked)
     assert peer.connections == 0
 
@@ -300,7 +316,7 @@ async def test_sec_s_name_that_leads_to_a_denied_address_is_blocked(
 ) -> None:
     async with Egress(STRICT, timeout_s=10, resolver=Names(found)) as egress:
         url = f"http://harmless.example:{peer.port}/"
-        assert isinstance(await egress.post(url, b"x", WIRE), Blocked)
+        assert isinstance(await egress.post(url, b"x", WIRE, hurry=False), Blocked)
         with pytest.raises(RefusedError):
             await fetch(egress, url)
     assert peer.connections == 0
@@ -312,12 +328,14 @@ async def test_sec_s_rebinding_finds_no_second_look_up(peer: Peer) -> None:
     peer.answer = answer(202, Connection="close")
     async with Egress(LOCAL, timeout_s=10, resolver=names) as egress:
         url = f"http://rebind.example:{peer.port}/"
-        assert await egress.post(url, b"x", WIRE) == Delivered(None)
+        assert await egress.post(url, b"x", WIRE, hurry=False) == Delivered(None)
         assert names.calls == 1
         connector = egress._session.connector
         assert connector is not None
         connector.clear_dns_cache()  # type: ignore[attr-defined]  # a TCPConnector
-        assert await egress.post(url, b"x", WIRE) == Blocked("address is link-local")
+        assert await egress.post(url, b"x", WIRE, hurry=False) == Blocked(
+            "address is link-local"
+        )
     assert (names.calls, peer.connections) == (2, 1)
 
 
@@ -325,7 +343,7 @@ async def test_sec_s_own_port_is_blocked_on_a_local_network(peer: Peer) -> None:
     guard = Guard(allow_private=True, own_ports=frozenset({peer.port}))
     async with Egress(guard, timeout_s=10) as egress:
         for host in ("127.0.0.1", "localhost"):
-            outcome = await egress.post(f"http://{host}:{peer.port}/", b"x", WIRE)
+            outcome = await egress.post(f"http://{host}:{peer.port}/", b"x", WIRE, hurry=False)
             assert outcome == Blocked("address is our own")
     assert peer.connections == 0
 
@@ -339,13 +357,13 @@ async def test_sec_s_environment_proxy_is_ignored(
     peer: Peer, egress: Egress, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9/")
-    assert await egress.post(peer.url, b"x", WIRE) == Delivered(None)
+    assert await egress.post(peer.url, b"x", WIRE, hurry=False) == Delivered(None)
 
 
 async def test_sec_s_cookies_are_not_kept(peer: Peer, egress: Egress) -> None:
     peer.answer = answer(202, Set_Cookie="id=7")
-    await egress.post(peer.url, b"x", WIRE)
-    await egress.post(peer.url, b"x", WIRE)
+    await egress.post(peer.url, b"x", WIRE, hurry=False)
+    await egress.post(peer.url, b"x", WIRE, hurry=False)
     assert b"cookie" not in peer.requests[1].lower()
 
 

@@ -1,0 +1,150 @@
+"""One attempt to deliver a message: where it goes, what that may cost, sealing, and the post.
+
+What an attempt costs is bounded before it is paid (SEC-R 01, 02): recipients, mediators and bytes are
+counted before anything is encrypted, and what is large is sealed outside the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections import OrderedDict
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol as Port
+
+from keep_agent.core.machine import Target
+from keep_agent.core.message import Json, write_json
+from keep_agent.didcomm.envelope import TOO_LONG, seal, sealed_size
+from keep_agent.didcomm.lanes import Letter
+from keep_agent.errors import KeepError, RefusedError, UnavailableError
+from keep_agent.identity.connections import CONNECTION, Connection, Records
+from keep_agent.identity.keys import Keys
+from keep_agent.store.rows import Outgoing
+from keep_agent.transport.egress import Blocked, Delivery, Perhaps, Retry
+
+log = logging.getLogger(__name__)
+
+CONTENT_TYPE = "application/ssi-agent-wire"
+OUR_TRIES = 3
+"""How often something is tried that fails on our own side."""
+
+MOST_TIMES = 8
+"""How many times longer than what came on its thread a message may leave (SEC-R 02)."""
+CAUSES = 4096
+"""How many threads are remembered with what came on them; nothing is measured on older ones."""
+LARGE = 64 << 10
+"""Bytes after sealing; what is longer is sealed in a thread: 2 MB take 50 ms."""
+
+
+class Carrier(Port):
+    """Takes packed bytes to a URL; see `transport.egress`."""
+
+    async def post(self, url: str, body: bytes, content_type: str, *, hurry: bool) -> Delivery:
+        """Deliver one packed message; every outcome is a value.
+
+        Args:
+            hurry: wait for a short time only.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """The peer is not at this endpoint any more; nothing was sent."""
+
+    endpoint: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TooLong:
+    """The message is longer than we send; nothing was sent."""
+
+    reason: str
+
+
+Outcome = Delivery | Elsewhere | TooLong
+
+
+class Attempts:
+    """Makes the attempts of one tenant."""
+
+    def __init__(self, records: Records, keys: Keys, carrier: Carrier) -> None:
+        self._records = records
+        self._keys = keys
+        self._carrier = carrier
+        self._causes: OrderedDict[str, int] = OrderedDict()
+
+    def came(self, thid: str, size: int) -> None:
+        """Note how many bytes came in on a thread."""
+        self._causes[thid] = self._causes.pop(thid, 0) + size
+        if len(self._causes) > CAUSES:
+            self._causes.popitem(last=False)
+
+    async def make(
+        self, letter: Letter, row: Outgoing, endpoint: str, *, hurry: bool
+    ) -> Outcome:
+        """Try once to deliver a message; what fails on our own side each time is given up."""
+        try:
+            return await self._send(letter, row, endpoint, hurry=hurry)
+        except UnavailableError as error:
+            return Retry(str(error), None)
+        except RefusedError as error:
+            return TooLong(str(error)) if error.code == TOO_LONG else Blocked(str(error))
+        except KeepError as error:
+            return Blocked(str(error))
+        except Exception as error:  # the top of this attempt: others go on (SEC-R 04)
+            log.exception("delivery failed", extra={"thid": letter.thid})
+            letter.faults += 1
+            if letter.faults < OUR_TRIES:
+                return Retry("our own side failed", None)
+            return Blocked(f"our own side failed each time: {type(error).__name__}")
+
+    async def _send(
+        self, letter: Letter, row: Outgoing, endpoint: str, *, hurry: bool
+    ) -> Outcome:
+        target, message = await self._way(row)
+        if target is None or target.endpoint != endpoint:
+            return Elsewhere(target.endpoint if target else None)
+        packed = await self._seal(letter, write_json(message), target)
+        outcome = await self._carrier.post(endpoint, packed, CONTENT_TYPE, hurry=hurry)
+        if isinstance(outcome, Perhaps):
+            letter.sent += len(packed)
+        return outcome
+
+    async def _way(self, row: Outgoing) -> tuple[Target | None, Json]:
+        """Return where a message goes, and the message as it goes there."""
+        record = (
+            await self._records.fetch(CONNECTION, row.connection) if row.connection else None
+        )
+        if record is None:
+            return row.target, row.body
+        connection = Connection.model_validate(record)
+        return connection.target, connection.dressed(row.body)
+
+    async def _seal(self, letter: Letter, body: bytes, target: Target) -> bytes:
+        """Seal a message.
+
+        Raises:
+            KeepError: it cannot be sealed, or it would cost too much.
+        """
+        sender = await self._keys.load(target.sender)
+        if sender is None:
+            raise RefusedError("the key that must seal it is gone")
+        size = sealed_size(len(body), len(target.recipients), len(target.routing))
+        if size > (most := self._most(letter, len(body))):
+            raise RefusedError(
+                f"its way is too long for so small a message: {size} bytes, not over {most}"
+            )
+        work = partial(seal, body, target.recipients, sender, target.routing)
+        return await asyncio.to_thread(work) if size > LARGE else work()
+
+    def _most(self, letter: Letter, size: int) -> int:
+        """Return how long a message may be when it leaves, its unclear attempts included.
+
+        What the peer has chosen, recipients and mediators, is measured by what came from it; the
+        message itself is ours.
+        """
+        came = self._causes.get(letter.thid)
+        return max(MOST_TIMES * came - letter.sent, 2 * size) if came else sys.maxsize

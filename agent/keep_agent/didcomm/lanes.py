@@ -1,0 +1,369 @@
+"""Which message leaves next: lanes of endpoints, the peers behind them, the order of their messages.
+
+A lane is one endpoint. Behind it stand peers (connections), who take turns: a peer that fails waits
+longer and longer, and meanwhile one attempt at a time is all that the failing ones of a lane get. A
+lane that answers may have more and more attempts at once, one that does not ever fewer. Messages of
+one line leave one after the other; lines do not wait for each other. Nothing here does any I/O.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import OrderedDict, deque
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from itertools import count
+
+from keep_agent.core.message import Json
+from keep_agent.store.rows import Outgoing
+
+AT_ONCE_TO_ONE_LANE, AT_ONCE_TO_ONE_PEER = 32, 16
+DEAD_AFTER_S = 30.0
+"""For a peer that fails for so long, or has no endpoint, no more letters than these may wait:"""
+MOST_WAITING, MOST_WAITING_BYTES = 500, 8 << 20
+IDLE_LANES = 1024
+"""How many lanes without a message are remembered, with what they were able to take."""
+
+
+class Slot(Enum):
+    """What an attempt occupies.
+
+    `FIRST` is a lane's own, `MORE` comes on top of it while there are any, `PROBE` is for a peer that
+    has failed.
+    """
+
+    FIRST = auto()
+    MORE = auto()
+    PROBE = auto()
+
+
+@dataclass(slots=True, eq=False)
+class Letter:
+    """A message that is not delivered yet.
+
+    Attributes:
+        line: letters of one line leave one after the other.
+        size: bytes of the message before it is sealed.
+        since: when it was taken, on the clock of the event loop.
+        row: the message; None: there was no room for it, it is read from the store.
+        faults: attempts that failed on our own side.
+        unclear: attempts after which it was perhaps delivered.
+        sent: bytes that left in these.
+        settled: nothing is to be done for it any more.
+    """
+
+    name: str
+    thid: str
+    line: str
+    peer: Peer
+    size: int
+    since: float
+    row: Outgoing | None = field(default=None, repr=False)
+    faults: int = 0
+    unclear: int = 0
+    sent: int = 0
+    settled: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Peer:
+    """Whom letters are for: a connection, or the key of somebody without one.
+
+    Attributes:
+        lane: of its endpoint; None: it has none, or nobody has looked yet.
+        placed: somebody has looked.
+        letters: all that are not settled, the oldest first.
+        failures: attempts in a row that failed, those at once counted as one.
+        failing_since, failed_at: when the first of them failed, and the last.
+        paused_until: no attempt is made before; see `not_before`.
+        not_before: what the peer itself asked for (Retry-After).
+        reason: why the last attempt failed.
+        lines: letters by line; `ready`: lines whose first letter is not under way.
+        ticket: counts up with each place in a queue of the lane, so that older places are void.
+        listed: it stands in a queue of the lane.
+    """
+
+    key: str
+    connection: str | None
+    lane: Lane | None = None
+    placed: bool = False
+    letters: dict[str, Letter] = field(default_factory=dict[str, Letter])
+    bytes: int = 0
+    failures: int = 0
+    failing_since: float | None = None
+    failed_at: float = -1.0
+    paused_until: float = 0.0
+    not_before: float = 0.0
+    reason: str | None = None
+    lines: dict[str, deque[Letter]] = field(default_factory=dict[str, "deque[Letter]"])
+    ready: deque[str] = field(default_factory=deque[str])
+    flying: int = 0
+    ticket: int = 0
+    listed: bool = False
+
+    def full(self, size: int, now: float) -> bool:
+        """Tell whether no further letter of this size may wait for it."""
+        nowhere = self.placed and self.lane is None
+        failing = self.failing_since is not None and now - self.failing_since > DEAD_AFTER_S
+        many = len(self.letters) >= MOST_WAITING or self.bytes + size > MOST_WAITING_BYTES
+        return many and (nowhere or failing)
+
+    def shown(self, now: float) -> Json:
+        """Return what people may know of the letters that wait for it."""
+        lane, oldest = self.lane, next(iter(self.letters.values()))
+        nowhere = self.placed and lane is None
+        return {
+            "connection": self.connection,
+            "endpoint": lane.endpoint if lane else None,
+            "messages": len(self.letters),
+            "bytes": self.bytes,
+            "oldest_s": round(now - oldest.since, 3),
+            "failures": self.failures,
+            "failing_s": round(now - self.failing_since, 3) if self.failing_since else None,
+            "next_attempt_s": round(max(self.paused_until - now, 0.0), 3) if lane else None,
+            "reason": "the peer has no endpoint" if nowhere else self.reason,
+        }
+
+
+@dataclass(slots=True, eq=False)
+class Lane:
+    """One endpoint.
+
+    Attributes:
+        window: how many attempts may be under way at once, those of failing peers aside.
+        troubled: the last attempt failed.
+        first, probing: the slots of these kinds are taken; `flying`: how many attempts are under way,
+            those of failing peers aside.
+        fit, suspect, paused: peers with letters: those that may have an attempt, those that failed and
+            may have one again, those that may not before some time.
+    """
+
+    endpoint: str
+    window: int = 1
+    troubled: bool = False
+    peers: set[str] = field(default_factory=set[str])
+    flying: int = 0
+    first: bool = False
+    probing: bool = False
+    fit: deque[tuple[int, Peer]] = field(default_factory=deque[tuple[int, Peer]])
+    suspect: deque[tuple[int, Peer]] = field(default_factory=deque[tuple[int, Peer]])
+    paused: list[tuple[float, int, int, Peer]] = field(
+        default_factory=list[tuple[float, int, int, Peer]]
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Flight:
+    """One attempt to deliver a letter, begun `at`."""
+
+    letter: Letter
+    lane: Lane
+    slot: Slot
+    at: float
+
+
+class Lanes:
+    """Every letter of one tenant, in its place."""
+
+    def __init__(self) -> None:
+        self.peers: dict[str, Peer] = {}
+        self._lanes: dict[str, Lane] = {}
+        self._idle: OrderedDict[str, None] = OrderedDict()
+        self._count = count()
+
+    # -- letters come and go ---------------------------------------------------------------------
+
+    def peer(self, key: str, connection: str | None) -> Peer:
+        """Return who goes by this key."""
+        return self.peers.setdefault(key, Peer(key, connection))
+
+    def keep(self, letter: Letter) -> None:
+        """Count a letter among those of its peer; `push` lets it leave."""
+        letter.peer.letters[letter.name] = letter
+        letter.peer.bytes += letter.size
+
+    def push(self, letter: Letter, now: float) -> None:
+        """Put a letter at the end of its line."""
+        peer = letter.peer
+        line = peer.lines.setdefault(letter.line, deque())
+        line.append(letter)
+        if len(line) == 1:
+            peer.ready.append(letter.line)
+        if not peer.listed:
+            self._list(peer, now)
+
+    def place(self, peer: Peer, endpoint: str | None, now: float) -> Lane | None:
+        """Say where a peer listens; what it failed of elsewhere no longer counts."""
+        peer.placed = True
+        if peer.lane is None or peer.lane.endpoint != endpoint:
+            self._leave(peer)
+            peer.failures, peer.failing_since, peer.reason = 0, None, None
+            peer.paused_until = peer.not_before = 0.0
+            if endpoint is not None:
+                peer.lane = self._lanes.setdefault(endpoint, Lane(endpoint))
+                peer.lane.peers.add(peer.key)
+                self._idle.pop(endpoint, None)
+            self._list(peer, now)
+        return peer.lane
+
+    def settle(self, letter: Letter) -> None:
+        """Forget a letter, wherever it is."""
+        peer = letter.peer
+        if letter.settled:
+            return
+        letter.settled = True
+        del peer.letters[letter.name]
+        peer.bytes -= letter.size
+        self._forget(peer)
+
+    # -- flights ---------------------------------------------------------------------------------
+
+    def next(self, lane: Lane, now: float, *, more: bool) -> Flight | None:
+        """Start the next attempt of a lane, if one may start now.
+
+        Args:
+            more: there are slots of the kind `MORE`.
+        """
+        while lane.paused and lane.paused[0][0] <= now:
+            _, _, ticket, peer = heapq.heappop(lane.paused)
+            if ticket == peer.ticket:
+                self._list(peer, now)
+        if lane.flying < lane.window and (more or not lane.first):
+            slot = Slot.MORE if lane.first else Slot.FIRST
+            flight = self._start(lane, lane.fit, slot, now)
+            if flight is not None:
+                return flight
+        return None if lane.probing else self._start(lane, lane.suspect, Slot.PROBE, now)
+
+    def land(self, flight: Flight, now: float, *, again: bool) -> None:
+        """End an attempt.
+
+        Args:
+            again: the letter keeps its place in its line; otherwise it leaves the line.
+        """
+        letter, lane, peer = flight.letter, flight.lane, flight.letter.peer
+        peer.flying -= 1
+        match flight.slot:
+            case Slot.PROBE:
+                lane.probing = False
+            case Slot.FIRST:
+                lane.flying, lane.first = lane.flying - 1, False
+            case Slot.MORE:
+                lane.flying -= 1
+        line = peer.lines[letter.line]
+        if not again:
+            line.popleft()
+        if line:
+            peer.ready.append(letter.line)
+        else:
+            del peer.lines[letter.line]
+        if not peer.listed:
+            self._list(peer, now)
+        self._forget(peer)
+
+    def worked(self, flight: Flight, now: float) -> None:
+        """Take note that the peer answered: it may have more attempts at once."""
+        lane, peer = flight.lane, flight.letter.peer
+        if lane.troubled and lane.window == 1:  # it was away, and others wait for it
+            for _, _, ticket, other in tuple(lane.paused):
+                if ticket == other.ticket:
+                    self.wake(other, now)
+        lane.troubled = False
+        lane.window = min(2 * lane.window, AT_ONCE_TO_ONE_LANE)
+        if peer.failures:
+            peer.failures, peer.failing_since, peer.reason = 0, None, None
+            peer.paused_until = peer.not_before = 0.0
+            self._list(peer, now)
+
+    def failed(self, flight: Flight, reason: str, now: float) -> None:
+        """Take note that an attempt failed: fewer at once, and its peer is suspect."""
+        lane, peer = flight.lane, flight.letter.peer
+        lane.troubled = True
+        lane.window = max(lane.window // 2, 1)
+        if peer.lane is not lane or flight.at <= peer.failed_at:
+            return  # it moved away, or failed already while this was under way
+        peer.failures += 1
+        peer.failing_since = peer.failing_since or now
+        peer.failed_at, peer.reason = now, reason
+        self._list(peer, now)
+
+    def pause(self, peer: Peer, now: float, until: float, not_before: float) -> None:
+        """Make no attempt for a while.
+
+        Args:
+            until: unless something comes from the peer earlier.
+            not_before: in no case earlier.
+        """
+        peer.not_before = max(peer.not_before, not_before)
+        peer.paused_until = max(peer.paused_until, until, peer.not_before)
+        self._list(peer, now)
+
+    def wake(self, peer: Peer, now: float) -> None:
+        """Try a paused peer again at once, but not before it asked for that."""
+        if peer.paused_until > now:
+            peer.paused_until = max(peer.not_before, now)
+            self._list(peer, now)
+
+    # -- inside ----------------------------------------------------------------------------------
+
+    def _start(
+        self, lane: Lane, queue: deque[tuple[int, Peer]], slot: Slot, now: float
+    ) -> Flight | None:
+        while queue:
+            ticket, peer = queue.popleft()
+            if ticket != peer.ticket:
+                continue
+            letter = _first_ready(peer)
+            if letter is not None:
+                peer.flying += 1
+                lane.flying += slot is not Slot.PROBE
+                lane.first |= slot is Slot.FIRST
+                lane.probing |= slot is Slot.PROBE
+                self._list(peer, now)
+                return Flight(letter, lane, slot, now)
+            self._list(peer, now)
+        return None
+
+    def _list(self, peer: Peer, now: float) -> None:
+        """Put a peer where it belongs now; where it stood before no longer counts."""
+        lane = peer.lane
+        peer.ticket += 1
+        peer.listed = False
+        if lane is None or not peer.ready or peer.flying >= AT_ONCE_TO_ONE_PEER:
+            return
+        peer.listed = True
+        if peer.paused_until > now:
+            turn = next(self._count)
+            heapq.heappush(lane.paused, (peer.paused_until, turn, peer.ticket, peer))
+        elif peer.failures:
+            lane.suspect.append((peer.ticket, peer))
+        else:
+            lane.fit.append((peer.ticket, peer))
+
+    def _leave(self, peer: Peer) -> None:
+        lane, peer.lane = peer.lane, None
+        if lane is None:
+            return
+        lane.peers.discard(peer.key)
+        if not lane.peers:
+            self._idle[lane.endpoint] = None
+            while len(self._idle) > IDLE_LANES:
+                self._lanes.pop(self._idle.popitem(last=False)[0])
+
+    def _forget(self, peer: Peer) -> None:
+        if not peer.letters and not peer.flying and self.peers.get(peer.key) is peer:
+            del self.peers[peer.key]
+            self._leave(peer)
+
+
+def _first_ready(peer: Peer) -> Letter | None:
+    """Take the letter whose turn it is, past those that are settled meanwhile."""
+    while peer.ready:
+        name = peer.ready.popleft()
+        line = peer.lines[name]
+        while line and line[0].settled:
+            line.popleft()
+        if line:
+            return line[0]
+        del peer.lines[name]
+    return None

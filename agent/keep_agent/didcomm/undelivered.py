@@ -1,0 +1,82 @@
+"""The messages of the store that are not delivered, and what becomes of their rows."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import replace
+from typing import Any
+
+from keep_agent.core.machine import ABANDONED, Exchange, Put
+from keep_agent.core.message import Json
+from keep_agent.didcomm.lanes import Letter
+from keep_agent.errors import ConflictError, UnavailableError
+from keep_agent.store.profile import Profile
+from keep_agent.store.rows import Commit, Outgoing, day
+
+log = logging.getLogger(__name__)
+
+DEAD = "dead-letter"
+AGAIN_S = 0.5
+
+
+class Undelivered:
+    """The rows of one tenant's messages until somebody has them."""
+
+    def __init__(self, profile: Profile) -> None:
+        self._profile = profile
+
+    def left(self) -> list[Outgoing]:
+        """Return what an earlier process committed and did not deliver, in the order of commits."""
+        return self._profile.left
+
+    async def load(self, name: str) -> Outgoing | None:
+        """Return one message, if it is there still."""
+        return await self._profile.undelivered(name)
+
+    def delivered(self, name: str) -> None:
+        """Forget a message soon: its peer has it."""
+        self._profile.delivered([name])
+
+    async def dead(self, letter: Letter, reason: str) -> None:
+        """Keep what cannot be delivered as a dead letter; its exchange and an event say why."""
+        log.warning("message is undeliverable", extra={"thid": letter.thid, "reason": reason})
+        row = letter.row or await self.load(letter.name)
+        body = row.body if row is not None else {}
+        record: Json = {
+            "message": body,
+            "connection": letter.peer.connection,
+            "reason": reason,
+            "at": time.time(),
+        }
+        kind = str(body.get("@type"))
+        event = {"type": DEAD, "thid": letter.thid, "message": kind, "reason": reason}
+        while True:
+            x = await self._profile.exchange(exchange_of(letter.name))
+            burial = Commit(
+                exchanges=(_told(x, reason),) if x else (),
+                delivered=(letter.name,),
+                writes=(Put(DEAD, letter.name, record, {"~day": day(time.time())}),),
+                events=(event,),
+            )
+            try:
+                await self._profile.commit(burial)
+            except ConflictError:
+                continue
+            except UnavailableError:
+                await asyncio.sleep(AGAIN_S)
+            else:
+                return
+
+
+def _told(x: Exchange[Any], reason: str) -> Exchange[Any]:
+    """Say in an exchange what became of its message, unless it has ended and says why."""
+    if x.state == ABANDONED and x.error:
+        return x
+    return replace(x, error=f"a message cannot be delivered: {reason}")
+
+
+def exchange_of(name: str) -> str:
+    """Return the id of the exchange that a message belongs to, by the name of its row."""
+    return name.partition(".")[0]
