@@ -65,6 +65,7 @@ class Resources:
             "/v1/cred-defs": self.cred_defs,
             "/v1/jobs": self.jobs,
             "/v1/jobs/{id}": self.job,
+            "/v1/outbox": self.outbox,
         }
         write = {
             "/v1/credentials/candidates": self.candidates,
@@ -220,6 +221,15 @@ class Resources:
         """Take up a job that waited for somebody."""
         await _nothing(request)
         return _accepted(await request[TENANT].jobs.resume(request.match_info["id"]))
+
+    # -- delivery --------------------------------------------------------------------------------
+
+    async def outbox(self, request: web.Request) -> web.Response:
+        """Say for whom messages wait, since when and why; the one who waits for longest first."""
+        query = Query(request, *_PAGING)
+        limit, offset = query.count("limit", PAGE, MOST), query.count("offset", 0, 10**9)
+        found = request[TENANT].outbox.waiting_for()
+        return answer({"results": found[offset : offset + limit], "total": len(found)})
 
 
 _PAGING = ("limit", "offset")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 from agent.api.conftest import Agent, Connected, agent
 
 from keep_agent.errors import BadCommandError, LocalError, NotFoundError, NotNowError
+from keep_agent.identity.keys import NewKey, did_key
+from processes import free_ports
 
 SEED = "000000000000000000000000Trustee1"
 
@@ -144,3 +148,40 @@ async def test_the_admin_port_is_out_of_reach_of_peers(tmp_path: Path) -> None:
             alice.url + "/v1/x", b"{}", "application/ssi-agent-wire", hurry=False
         )
         assert "our own" in str(outcome)
+
+
+async def test_the_outbox_says_for_whom_messages_wait_and_why(
+    tmp_path: Path,
+) -> None:
+    async with agent(tmp_path) as alice:
+        assert await alice.client.call("GET", "/v1/outbox") == {"results": [], "total": 0}
+        key = did_key(NewKey.generate({}).verkey)
+        with free_ports(1) as (port,):
+            invitation = {
+                "@type": "https://didcomm.org/out-of-band/1.1/invitation",
+                "@id": "nobody-at-home",
+                "handshake_protocols": ["https://didcomm.org/didexchange/1.1"],
+                "services": [
+                    {
+                        "id": "#inline",
+                        "type": "did-communication",
+                        "recipientKeys": [key],
+                        "serviceEndpoint": f"http://127.0.0.1:{port}/",
+                    }
+                ],
+            }
+            x = await alice.client.start(
+                "out-of-band", "receive-invitation", invitation=invitation
+            )
+            await alice.client.command("out-of-band", x["id"], "accept")
+            async with asyncio.timeout(20):
+                found: dict[str, Any] = {"results": [{"failures": 0}]}
+                while not found["results"] or not found["results"][0]["failures"]:
+                    found = await alice.client.call("GET", "/v1/outbox")
+        [waits] = found["results"]
+        assert (found["total"], waits["messages"]) == (1, 1)
+        assert waits["endpoint"] == f"http://127.0.0.1:{port}/"
+        assert waits["reason"] == "ClientConnectorError"
+        assert waits["bytes"] > 100
+        assert waits["oldest_s"] > 0
+        assert (await alice.client.status())["outbox"] == 1
