@@ -16,7 +16,7 @@ from typing import Protocol as Port
 
 from keep_agent.core.machine import Target
 from keep_agent.core.message import Json, write_json
-from keep_agent.didcomm.envelope import TOO_LONG, seal, sealed_size
+from keep_agent.didcomm.envelope import LARGE, TOO_LONG, seal, sealed_size
 from keep_agent.didcomm.lanes import Letter
 from keep_agent.errors import KeepError, RefusedError, UnavailableError
 from keep_agent.identity.connections import CONNECTION, Connection, Records
@@ -32,10 +32,9 @@ OUR_TRIES = 3
 
 MOST_TIMES = 8
 """How many times longer than what came on its thread a message may leave (SEC-R 02)."""
+MOST_OF_AN_ID = 200
 CAUSES = 4096
 """How many threads are remembered with what came on them; nothing is measured on older ones."""
-LARGE = 64 << 10
-"""Bytes after sealing; what is longer is sealed in a thread: 2 MB take 50 ms."""
 
 
 class Carrier(Port):
@@ -78,6 +77,8 @@ class Attempts:
 
     def came(self, thid: str, size: int) -> None:
         """Note how many bytes came in on a thread."""
+        if len(thid) > MOST_OF_AN_ID:
+            return  # no message with such an id is answered
         self._causes[thid] = self._causes.pop(thid, 0) + size
         if len(self._causes) > CAUSES:
             self._causes.popitem(last=False)

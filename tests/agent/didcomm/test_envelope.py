@@ -1,7 +1,9 @@
 """Envelopes: what indy-sdk made opens, what we make has its shape, nothing else gets through."""
 
+import asyncio
 import base64
 import json
+import threading
 from collections.abc import Coroutine
 from typing import Any, cast
 
@@ -10,8 +12,10 @@ from aries_askar import Key, KeyAlg, crypto_box
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keep_agent.core.message import Json, Received
+from keep_agent.core.message import MAX_DIGITS, Json, Received
+from keep_agent.didcomm import envelope
 from keep_agent.didcomm.envelope import (
+    LARGE,
     MAX_FORWARDS,
     MAX_HOPS,
     MAX_ITEMS,
@@ -103,12 +107,13 @@ PLAIN = json.dumps(PING).encode()
 
 
 def run(work: Coroutine[Any, Any, Received]) -> Received:
-    """Finish a coroutine that never waits."""
+    """Finish a coroutine: one that never waits, or one that waits for a thread."""
+    loop = asyncio.new_event_loop()
     try:
-        work.send(None)
-    except StopIteration as done:
-        return cast("Received", done.value)
-    raise AssertionError("it waited")
+        return loop.run_until_complete(work)
+    finally:
+        loop.run_until_complete(loop.shutdown_default_executor())
+        loop.close()
 
 
 def opened(packed: bytes, *keys: LocalKey) -> Received:
@@ -442,6 +447,34 @@ def test_sec_r_01_what_would_be_too_long_is_refused_before_sealing() -> None:
     with pytest.raises(RefusedError, match="is the most") as refusal:
         seal(most, [FABER.verkey], ALICE, [MEDIATOR.verkey])
     assert refusal.value.code == TOO_LONG
+
+
+def test_sec_r_01_an_integer_of_many_digits_is_refused() -> None:
+    """Reading and writing one takes time that grows with the square of its length."""
+    number = b'{"x":-%s}' % (b"9" * (MAX_DIGITS - 1))
+    assert opened(pack(number, [FABER.verkey], None)).body["x"] < 0
+    refused(pack(b'{"x":%s}' % (b"9" * (MAX_DIGITS + 1)), [FABER.verkey], None))
+
+
+def test_what_was_unpacked_does_not_show_its_content_by_accident() -> None:
+    assert PING["comment"] not in repr(opened(pack(PLAIN, [FABER.verkey], ALICE)))
+
+
+def test_sec_r_01_a_large_envelope_is_opened_outside_the_event_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    here: list[bool] = []
+    real = envelope._read_body
+
+    def noting(plain: bytes) -> Json:
+        here.append(threading.current_thread() is threading.main_thread())
+        return real(plain)
+
+    monkeypatch.setattr(envelope, "_read_body", noting)
+    for size in (100, LARGE):
+        packed = pack(dump_text(size), [FABER.verkey], ALICE)
+        assert opened(packed).sender == ALICE.verkey
+    assert here == [True, False]
 
 
 # SEC-E06, SEC-E07: sizes and hostile JSON inside

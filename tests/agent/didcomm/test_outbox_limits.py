@@ -283,6 +283,17 @@ async def test_sec_r_02_nothing_leaves_that_is_over_8_times_longer_than_what_cam
     assert (post.peer.posts == 0) == (mediators == 4)
 
 
+async def test_sec_r_02_what_is_noted_of_threads_is_bounded(
+    post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attempt, "CAUSES", 3)
+    for _ in range(5):
+        post.outbox.came(fresh(), 700)
+    post.outbox.came("x" * 1000, 700)
+    assert len(post.outbox._attempts._causes) == 3
+    assert all(len(thid) < 1000 for thid in post.outbox._attempts._causes)
+
+
 # -- SEC-R 04: what fails the same way each time is put aside ----------------------------------------
 
 
