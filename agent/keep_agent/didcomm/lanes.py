@@ -46,6 +46,7 @@ class Letter:
         size: bytes of the message before it is sealed.
         since: when it was taken, on the clock of the event loop.
         row: the message; None: there was no room for it, it is read from the store.
+        failures: attempts in which it was not delivered.
         faults: attempts that failed on our own side.
         unclear: attempts after which it was perhaps delivered.
         sent: bytes that left in these.
@@ -59,6 +60,7 @@ class Letter:
     size: int
     since: float
     row: Outgoing | None = field(default=None, repr=False)
+    failures: int = 0
     faults: int = 0
     unclear: int = 0
     sent: int = 0
@@ -78,7 +80,8 @@ class Peer:
         paused_until: no attempt is made before; see `not_before`.
         not_before: what the peer itself asked for (Retry-After).
         reason: why the last attempt failed.
-        lines: letters by line; `ready`: lines whose first letter is not under way.
+        lines: letters by line; `ready`: lines whose first letter may leave; `held`: those whose first
+            letter failed and waits, while the others go on.
         ticket: counts up with each place in a queue of the lane, so that older places are void.
         listed: it stands in a queue of the lane.
     """
@@ -97,6 +100,7 @@ class Peer:
     reason: str | None = None
     lines: dict[str, deque[Letter]] = field(default_factory=dict[str, "deque[Letter]"])
     ready: deque[str] = field(default_factory=deque[str])
+    held: set[str] = field(default_factory=set[str])
     flying: int = 0
     ticket: int = 0
     listed: bool = False
@@ -199,6 +203,7 @@ class Lanes:
             self._leave(peer)
             peer.failures, peer.failing_since, peer.reason = 0, None, None
             peer.paused_until = peer.not_before = 0.0
+            _release(peer)
             if endpoint is not None:
                 peer.lane = self._lanes.setdefault(endpoint, Lane(endpoint))
                 peer.lane.peers.add(peer.key)
@@ -235,11 +240,12 @@ class Lanes:
                 return flight
         return None if lane.probing else self._start(lane, lane.suspect, Slot.PROBE, now)
 
-    def land(self, flight: Flight, now: float, *, again: bool) -> None:
+    def land(self, flight: Flight, now: float, *, again: bool, hold: bool = False) -> None:
         """End an attempt.
 
         Args:
             again: the letter keeps its place in its line; otherwise it leaves the line.
+            hold: its line waits until `resume`, or until its peer is woken.
         """
         letter, lane, peer = flight.letter, flight.lane, flight.letter.peer
         peer.flying -= 1
@@ -253,13 +259,24 @@ class Lanes:
         line = peer.lines[letter.line]
         if not again:
             line.popleft()
-        if line:
+        if line and hold:
+            peer.held.add(letter.line)
+        elif line:
             peer.ready.append(letter.line)
         else:
             del peer.lines[letter.line]
         if not peer.listed:
             self._list(peer, now)
         self._forget(peer)
+
+    def resume(self, letter: Letter, now: float) -> None:
+        """Let the line of a letter go on that was held."""
+        peer = letter.peer
+        if letter.line in peer.held:
+            peer.held.discard(letter.line)
+            peer.ready.append(letter.line)
+            if not peer.listed:
+                self._list(peer, now)
 
     def worked(self, flight: Flight, now: float) -> None:
         """Take note that the peer answered: it may have more attempts at once."""
@@ -300,9 +317,9 @@ class Lanes:
 
     def wake(self, peer: Peer, now: float) -> None:
         """Try a paused peer again at once, but not before it asked for that."""
-        if peer.paused_until > now:
-            peer.paused_until = max(peer.not_before, now)
-            self._list(peer, now)
+        peer.paused_until = min(peer.paused_until, max(peer.not_before, now))
+        _release(peer)
+        self._list(peer, now)
 
     # -- inside ----------------------------------------------------------------------------------
 
@@ -329,13 +346,17 @@ class Lanes:
         lane = peer.lane
         peer.ticket += 1
         peer.listed = False
-        if lane is None or not peer.ready or peer.flying >= AT_ONCE_TO_ONE_PEER:
+        if lane is None or not (peer.ready or peer.held):
             return
-        peer.listed = True
         if peer.paused_until > now:
+            peer.listed = True
             turn = next(self._count)
             heapq.heappush(lane.paused, (peer.paused_until, turn, peer.ticket, peer))
-        elif peer.failures:
+            return
+        if not peer.ready or peer.flying >= AT_ONCE_TO_ONE_PEER:
+            return
+        peer.listed = True
+        if peer.failures:
             lane.suspect.append((peer.ticket, peer))
         else:
             lane.fit.append((peer.ticket, peer))
@@ -354,6 +375,11 @@ class Lanes:
         if not peer.letters and not peer.flying and self.peers.get(peer.key) is peer:
             del self.peers[peer.key]
             self._leave(peer)
+
+
+def _release(peer: Peer) -> None:
+    peer.ready.extend(sorted(peer.held))
+    peer.held.clear()
 
 
 def _first_ready(peer: Peer) -> Letter | None:

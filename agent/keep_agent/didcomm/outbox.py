@@ -36,6 +36,8 @@ log = logging.getLogger(__name__)
 
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 60.0
+TICK_S = 0.001
+"""A timer may come too early by less than this."""
 GIVE_UP_AFTER_S = 3 * 24 * 3600.0
 SILENCE_S = 60.0
 PERHAPS_TRIES = 3
@@ -239,7 +241,9 @@ class Outbox:
             log.exception("delivery failed", extra={"thid": letter.thid})
             again = self._fault(flight)
         finally:
-            self._lanes.land(flight, _now(), again=again and not letter.settled)
+            again = again and not letter.settled
+            stays = letter.peer.lane is flight.lane
+            self._lanes.land(flight, _now(), again=again, hold=again and stays)
         self._fill(flight.lane)
         if letter.peer.lane is not flight.lane:
             self._fill(letter.peer.lane)
@@ -311,14 +315,20 @@ class Outbox:
         return True
 
     def _pause(self, flight: Flight, outcome: Retry) -> None:
-        now, peer = _now(), flight.letter.peer
+        """Let the peer wait, and this letter, which may be the only one that fails, for longer."""
+        now, letter = _now(), flight.letter
+        peer, loop = letter.peer, asyncio.get_running_loop()
         self._lanes.failed(flight, outcome.reason, now)
-        if peer.lane is not flight.lane:
-            return  # it has moved
-        pause = min(FIRST_PAUSE_S * 2 ** min(peer.failures - 1, 16), LONGEST_PAUSE_S)
-        until = now + pause * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, no secret
-        self._lanes.pause(peer, now, until, now + (outcome.after or 0.0))
-        asyncio.get_running_loop().call_at(peer.paused_until, self._fill, peer.lane)
+        letter.failures += 1
+        loop.call_later(_pause_s(letter.failures), self._resume, letter)
+        if peer.lane is flight.lane:
+            until = now + _pause_s(peer.failures)
+            self._lanes.pause(peer, now, until, now + (outcome.after or 0.0))
+            loop.call_at(peer.paused_until + TICK_S, self._fill, peer.lane)
+
+    def _resume(self, letter: Letter) -> None:
+        self._lanes.resume(letter, _now())
+        self._fill(letter.peer.lane)
 
     async def _bury(self, letter: Letter, reason: str, *, ends: bool) -> None:
         self._trust(letter)
@@ -360,6 +370,11 @@ class Outbox:
         doubts.discard(letter)
         if not doubts:
             self._doubts.pop(key, None)
+
+
+def _pause_s(failures: int) -> float:
+    pause = min(FIRST_PAUSE_S * 2.0 ** min(failures - 1, 16), LONGEST_PAUSE_S)
+    return pause * random.uniform(0.5, 1.0)  # noqa: S311 - it spreads load and hides nothing
 
 
 def _now() -> float:

@@ -16,6 +16,7 @@ from toy import TOY, Memory
 from keep_agent.core.machine import Put, PutKey, Target
 from keep_agent.core.message import Json
 from keep_agent.didcomm import outbox as module
+from keep_agent.didcomm import undelivered
 from keep_agent.didcomm.attempt import Carrier
 from keep_agent.didcomm.outbox import Outbox
 from keep_agent.didcomm.slots import Slots
@@ -172,6 +173,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "SILENCE_S", 0.02)
     monkeypatch.setattr(module, "FIRST_PAUSE_S", 0.005)
     monkeypatch.setattr(module, "LONGEST_PAUSE_S", 0.02)
+    monkeypatch.setattr(undelivered, "AGAIN_S", 0.005)
 
 
 @pytest.fixture

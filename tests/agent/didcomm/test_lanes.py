@@ -44,11 +44,11 @@ class Office:
         self.lanes.settle(flight.letter)
         self.lanes.land(flight, self.now, again=False)
 
-    def fail(self, flight: Flight, pause: float = 10.0) -> None:
+    def fail(self, flight: Flight, pause: float = 10.0, *, hold: bool = False) -> None:
         self.now += 1
         self.lanes.failed(flight, "away", self.now)
         self.lanes.pause(flight.letter.peer, self.now, self.now + pause, 0.0)
-        self.lanes.land(flight, self.now, again=True)
+        self.lanes.land(flight, self.now, again=True, hold=hold)
 
     def warm(self, peer: Peer) -> Lane:
         """Let a lane deliver so much that it may have as many attempts at once as there are."""
@@ -106,6 +106,38 @@ def test_what_failed_keeps_its_place_and_others_go_first() -> None:
     office.deliver(flight)
     (flight,) = office.start(lane)
     assert flight.letter is second
+
+
+def test_one_letter_that_always_fails_leaves_the_others_alone() -> None:
+    office = Office()
+    alice = office.peer("alice")
+    bad, *others = office.send(alice, number=4)
+    lane = alice.lane
+    (flight,) = office.start(lane)
+    office.fail(flight, hold=True)
+    office.now += 10
+    left: list[Letter] = []
+    while flights := office.start(lane):
+        for flight in flights:
+            left.append(flight.letter)
+            office.deliver(flight)
+    assert left == others
+    office.lanes.resume(bad, office.now)
+    (flight,) = office.start(lane)
+    assert flight.letter is bad
+
+
+def test_something_from_a_peer_lets_its_held_letters_go_too() -> None:
+    office = Office()
+    alice = office.peer("alice")
+    (bad,) = office.send(alice)
+    (flight,) = office.start(alice.lane)
+    office.fail(flight, hold=True)
+    office.now += 10
+    assert office.start(alice.lane) == []
+    office.lanes.wake(alice, office.now)
+    (flight,) = office.start(alice.lane)
+    assert flight.letter is bad
 
 
 def test_peers_of_one_endpoint_take_turns() -> None:

@@ -18,6 +18,7 @@ from keep_agent.errors import UnavailableError
 from keep_agent.store.rows import Commit
 from keep_agent.transport.egress import (
     Delivered,
+    Delivery,
     Refused,
     Retry,
 )
@@ -130,6 +131,32 @@ async def test_messages_of_one_line_leave_in_order_whatever_fails(post: Post) ->
     sizes = post.peer.sizes["http://alice/"]
     assert sizes == sorted(sizes)
     assert len(set(sizes)) == 4
+
+
+async def test_a_message_that_always_fails_is_tried_ever_more_seldom_and_holds_up_no_other(
+    post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LONGEST_PAUSE_S", 600)
+    real, bad = post.peer.post, 0
+
+    async def one_fails(url: str, body: bytes, content_type: str, *, hurry: bool) -> Delivery:
+        nonlocal bad
+        outcome = await real(url, body, content_type, hurry=hurry)
+        if len(body) < 5000:
+            return outcome
+        bad += 1
+        return AWAY
+
+    monkeypatch.setattr(post.peer, "post", one_fails)
+    await post.connect("alice", "http://alice/")
+    await post.write("alice", body={**BODY, "pad": "x" * 5000})
+    for _ in range(20):
+        await post.write("alice", 10)
+    async with asyncio.timeout(10):
+        while post.outbox.waiting > 1:  # noqa: ASYNC110 - it sets no event
+            await asyncio.sleep(0.002)
+    assert 1 <= bad < 12
+    assert post.peer.posts == 200 + bad
 
 
 async def test_after_a_failure_we_wait_for_a_short_time_only(post: Post) -> None:
