@@ -420,6 +420,7 @@ async def test_sec_s_dripping_server_meets_the_time_cap(peer: Peer, hasty: Egres
     async def drip(writer: asyncio.StreamWriter) -> None:
         for _ in range(100):
             writer.write(b"x")
+            await writer.drain()
             await asyncio.sleep(0.02)
 
     peer.answer = b"HTTP/1.1 200 X\r\nContent-Type: application/json\r\n\r\n"
