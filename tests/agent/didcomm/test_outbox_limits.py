@@ -80,11 +80,12 @@ async def test_sec_r_03_messages_that_wait_do_not_fill_the_memory(
     monkeypatch.setattr(module, "MOST_IN_MEMORY", 500)
     monkeypatch.setattr(module, "LONGEST_PAUSE_S", 0.005)
     await post.connect("alice", "http://alice/")
-    post.peer.answers = [AWAY] * 3
+    post.peer.answers, post.peer.held = [AWAY] * 3, True
     for i in range(5):
         await post.write("alice", line="in order", body={**BODY, "pad": "x" * (400 + 100 * i)})
     peer = post.outbox._lanes.peers["alice"]
     assert [bool(letter.row) for letter in peer.letters.values()] == [True] + [False] * 4
+    post.peer.held = False
     await post.gone()
     sizes = post.peer.sizes["http://alice/"]
     assert len(sizes) == 8
@@ -313,6 +314,7 @@ async def test_sec_r_04_what_fails_on_our_own_side_each_time_is_put_aside(
         assert await post.dead() == ["our own side failed each time: ValidationError"]
         [event] = await post.profile.events(0)
         assert event["type"] == DEAD
+        await post.profile.settle()
     async with opened(tmp_path) as post:
         await asyncio.sleep(0.05)
         assert (post.outbox.waiting, post.peer.posts) == (0, 0)
