@@ -41,6 +41,28 @@ async def test_sec_p30_huge_texts_and_numbers_are_refused(desk: Desk, bar: Case)
         assert rules(await desk.refuse(bar.request, presentation)) == {"SEC-P30"}
 
 
+async def test_sec_p30_what_is_wrong_many_times_is_found_wrong_once(
+    desk: Desk, bar: Case
+) -> None:
+    """Else looking for every fault would cost more than the proof."""
+    spoils: list[tuple[Spoil, str]] = [
+        (
+            lambda p: proved(p)["eq_proof"]["m"].update({str(i): 1 for i in range(9999)}),
+            "members",
+        ),
+        (lambda p: p["proof"].update(proofs=[{}] * 4000), "proof.proofs.0"),
+        (
+            lambda p: p["proof"]["aggregated_proof"].update(c_list=[["x"] * 599] * 80),
+            "c_list.0.0",
+        ),
+    ]
+    for spoil, words in spoils:
+        presentation = bar.presentation
+        spoil(presentation)
+        (reason,) = (await desk.refuse(bar.request, presentation)).reasons
+        assert words in reason.words
+
+
 @pytest.mark.parametrize("index", [True, False, -1, 2**32, 10**30, 0.0, "0", None, [0]])
 async def test_sec_p30_an_index_that_is_no_small_number_is_refused(
     desk: Desk, bar: Case, index: object

@@ -8,7 +8,7 @@ cryptography runs (SEC-P30).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
@@ -28,6 +28,8 @@ Index = Annotated[int, Field(ge=0, lt=100)]
 Byte = Annotated[int, Field(ge=0, le=255)]
 Square = Literal["0", "1", "2", "3"]
 MAX_NAMES = 130
+MAX_MEMBERS = 300
+"""Members of any one object: no honest one has so many, and each that is wrong costs a message."""
 
 
 class _Closed(BaseModel):
@@ -68,7 +70,7 @@ class PrimaryProof(_Closed):
     """The proof about one credential."""
 
     eq_proof: EqualityProof
-    ge_proofs: Annotated[tuple[PredicateProof, ...], Field(max_length=100)]
+    ge_proofs: Annotated[tuple[PredicateProof, ...], Field(max_length=100, fail_fast=True)]
 
 
 class SubProof(_Closed):
@@ -83,14 +85,15 @@ class Challenge(_Closed):
 
     c_hash: Natural
     c_list: Annotated[
-        tuple[Annotated[tuple[Byte, ...], Field(max_length=600)], ...], Field(max_length=1000)
+        tuple[Annotated[tuple[Byte, ...], Field(max_length=600, fail_fast=True)], ...],
+        Field(max_length=1000, fail_fast=True),
     ]
 
 
 class Proof(_Closed):
     """The cryptographic part."""
 
-    proofs: Annotated[tuple[SubProof, ...], Field(max_length=100)]
+    proofs: Annotated[tuple[SubProof, ...], Field(max_length=100, fail_fast=True)]
     aggregated_proof: Challenge
 
 
@@ -163,7 +166,7 @@ class Presentation(_Closed):
 
     proof: Proof
     requested_proof: RequestedProof
-    identifiers: Annotated[tuple[Identifier, ...], Field(max_length=100)]
+    identifiers: Annotated[tuple[Identifier, ...], Field(max_length=100, fail_fast=True)]
 
 
 def read_presentation(body: Json, request: PresentationRequest) -> Presentation:
@@ -176,6 +179,8 @@ def read_presentation(body: Json, request: PresentationRequest) -> Presentation:
     if not isinstance(found, list) or len(found) > len(request.asked):  # pyright: ignore[reportUnknownArgumentType]
         words = "the presentation names no credentials, or more than could be asked for"
         raise RefusedError("SEC-P30", words)
+    if _most_members(body) > MAX_MEMBERS:
+        raise RefusedError("SEC-P30", "an object in the presentation has too many members")
     try:
         return Presentation.model_validate_json(json_text(body))
     except InvalidError as error:
@@ -185,3 +190,16 @@ def read_presentation(body: Json, request: PresentationRequest) -> Presentation:
         where = ".".join(str(part)[:40] for part in first["loc"])
         words = f"the presentation is not formed as one, at {where}: {first['msg']}"
         raise RefusedError("SEC-P30", words) from None
+
+
+def _most_members(body: Json) -> int:
+    """Return how many members the largest object in a JSON value has."""
+    most, found = 0, [cast("object", body)]
+    while found:
+        value = found.pop()
+        if isinstance(value, dict):
+            most = max(most, len(cast("Json", value)))
+            found += [x for x in cast("Json", value).values() if isinstance(x, dict | list)]
+        elif isinstance(value, list):
+            found += [x for x in cast("list[object]", value) if isinstance(x, dict | list)]
+    return most

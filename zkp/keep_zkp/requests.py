@@ -386,6 +386,8 @@ def _tolerated(body: Json) -> Json:
         ("requested_predicates", Predicate),
     ):
         asked = cast("dict[str, Json]", kept.get(section, {}))
+        if len(asked) > MAX_REFERENTS:
+            raise RefusedError("SEC-P30", f"more than {MAX_REFERENTS} referents")
         kept[section] = {key: _known(model, value) for key, value in asked.items()}
     return kept
 

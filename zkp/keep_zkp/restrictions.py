@@ -98,10 +98,8 @@ def read(value: object) -> Query | None:
     if isinstance(value, Is | AllOf | AnyOf | Not) or value is None or value == []:
         return cast("Query | None", value or None)
     parts = cast("list[object]", value) if isinstance(value, list) else [value]
-    found = _joined(AnyOf, [_read_object(part, 0) for part in parts])
-    if sum(1 for _ in leaves(found)) > MAX_PARTS:
-        raise ValueError("too many restrictions")
-    return found
+    room = iter(range(MAX_PARTS))
+    return _joined(AnyOf, [_read_object(part, 0, room) for part in parts])
 
 
 def written(query: Query | None) -> Any:
@@ -201,20 +199,23 @@ def _negated(result: bool | None) -> bool | None:  # noqa: FBT001 - the third va
     return None if result is None else not result
 
 
-def _read_object(value: object, depth: int) -> Query:
+def _read_object(value: object, depth: int, room: Iterator[int]) -> Query:
+    """Read one restriction; each of its parts takes a place in `room`, before it is read."""
     if not isinstance(value, dict) or depth > MAX_NESTING:
         raise ValueError("a restriction is not an object, or nests too deep")
     if not value:
         raise ValueError("a restriction is empty")
     items = cast("dict[str, object]", value).items()
-    return _joined(AllOf, [_read_item(key, inner, depth) for key, inner in items])
+    return _joined(AllOf, [_read_item(key, inner, depth, room) for key, inner in items])
 
 
-def _read_item(key: str, value: object, depth: int) -> Query:
+def _read_item(key: str, value: object, depth: int, room: Iterator[int]) -> Query:
+    if next(room, None) is None:
+        raise ValueError("too many restrictions")
     if key in {"$and", "$or"}:
-        return _read_operands(AllOf if key == "$and" else AnyOf, value, depth)
+        return _read_operands(AllOf if key == "$and" else AnyOf, value, depth, room)
     if key == "$not":
-        return Not(_read_object(value, depth + 1))
+        return Not(_read_object(value, depth + 1, room))
     if key in TAGS or value_name(key) is not None:
         return _read_comparison(key, value)
     if _ATTRIBUTE_TAG.fullmatch(key) and value == "1":
@@ -222,10 +223,13 @@ def _read_item(key: str, value: object, depth: int) -> Query:
     raise ValueError(f"unknown restriction {key[:64]!r}")
 
 
-def _read_operands(kind: type[AllOf | AnyOf], value: object, depth: int) -> Query:
+def _read_operands(
+    kind: type[AllOf | AnyOf], value: object, depth: int, room: Iterator[int]
+) -> Query:
     if not isinstance(value, list) or not value:
         raise ValueError("$and and $or take a list that is not empty")
-    return kind(tuple(_read_object(part, depth + 1) for part in cast("list[object]", value)))
+    parts = cast("list[object]", value)
+    return kind(tuple(_read_object(part, depth + 1, room) for part in parts))
 
 
 def _read_comparison(tag: str, value: object) -> Query:

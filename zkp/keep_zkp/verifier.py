@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -63,13 +64,13 @@ async def verify(
     Raises:
         BusyError: try again; no verdict was reached.
     """
-    try:
-        shown = read_presentation(presentation, request)
+    resolved = Resolved(schemas, cred_defs)
+    try:  # in a thread, as the library: whoever presents decides how much there is to compare
+        shown = await asyncio.to_thread(read_presentation, presentation, request)
     except RefusedError as error:
         return refused(request, Reason(error.rule, error.words))
-    resolved = Resolved(schemas, cred_defs)
     question = Question(request, shown, resolved, accept_any_issuer)
-    reasons = find_reasons(question)
+    reasons = await asyncio.to_thread(find_reasons, question)
     proved = not reasons and await _library_agrees(scope, question, presentation)
     return judge(question, reasons, proved=proved)
 

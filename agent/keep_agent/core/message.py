@@ -11,7 +11,13 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Self, cast
 from uuid import uuid4
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
 from pydantic_core import to_json
 
 from keep_agent.errors import BadMessageError
@@ -19,7 +25,12 @@ from keep_agent.errors import BadMessageError
 PREFIX = "https://didcomm.org/"
 OLD_PREFIX = "did:sov:BzCbsNYhMrjHiqZDTUASHg;spec/"
 MAX_DEPTH = 64
-MAX_DIGITS = 1000
+MAX_DIGITS = 100
+MAX_PARTS = 5_000
+"""How many objects and lists one JSON text may hold: each costs as much as fifty numbers."""
+MAX_ITEMS = 50_000
+"""How many values one JSON text may hold, about."""
+MOST_ATTACHED = 16
 
 Json = dict[str, Any]
 Id = Annotated[
@@ -160,6 +171,10 @@ class Attachment(Wire):
         return read_json(self.raw) if self.data.base64 is not None else self.data.json_
 
 
+Attachments = Annotated[tuple[Attachment, ...], Field(max_length=MOST_ATTACHED, fail_fast=True)]
+"""What one message attaches. Of all lists of a message: at the first that is wrong, reading ends."""
+
+
 class Message(Wire):
     """Base of every DIDComm v1 message; a subclass names its `TYPE`."""
 
@@ -249,24 +264,29 @@ def write_json(value: object) -> bytes:
 def read_json(raw: bytes) -> Any:
     """Parse JSON strictly: UTF-8, no duplicate keys, no NaN, no deep nesting, no huge numbers.
 
-    An integer has at most 1000 digits: what it costs to read and write grows with their square.
+    What it holds is counted before it is parsed, so that no text stalls the event loop; a bracket
+    or comma in a string counts too.
 
     Raises:
         BadMessageError: it breaks one of those rules.
     """
+    parts = raw.count(b"[") + raw.count(b"{")
+    if parts > MAX_PARTS or raw.count(b",") > MAX_ITEMS:
+        raise BadMessageError("JSON holds too many values")
     try:
         value = json.loads(
             raw.decode("utf-8"),
             object_pairs_hook=_no_duplicates,
             parse_constant=_no_constant,
+            parse_int=_whole,
             parse_float=_finite,
-            parse_int=_short,
+            parse_int=_whole,
         )
         if b"\\u" in raw:  # only an escape can smuggle a lone surrogate past the decoder
             json.dumps(value, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError) as error:
         raise BadMessageError("body is no JSON") from error
-    if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH:
+    if parts > MAX_DEPTH:
         _limit_depth(value, MAX_DEPTH)
     return value
 
@@ -282,13 +302,15 @@ def _no_constant(name: str) -> float:
     raise BadMessageError(f"{name} is no JSON")
 
 
-def _short(digits: str) -> int:
+def _whole(digits: str) -> int:
     if len(digits) > MAX_DIGITS:
-        raise BadMessageError("JSON number is too long")
+        raise BadMessageError("JSON number has too many digits")
     return int(digits)
 
 
 def _finite(digits: str) -> float:
+    if len(digits) > MAX_DIGITS:
+        raise BadMessageError("JSON number has too many digits")
     number = float(digits)
     if math.isinf(number):
         raise BadMessageError("JSON number is too large")

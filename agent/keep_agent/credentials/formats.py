@@ -7,9 +7,11 @@ older agents. An exchange stays in the family in which it was offered.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Literal, cast, get_args
+from typing import Annotated, Literal, cast, get_args
 
-from keep_agent.core.message import Attachment, Id, Json, Wire
+from pydantic import Field
+
+from keep_agent.core.message import MOST_ATTACHED, Attachment, Id, Json, Wire
 from keep_agent.errors import BadMessageError
 
 Family = Literal["anoncreds", "hlindy"]
@@ -67,6 +69,10 @@ class Format(Wire):
 
     attach_id: Id
     format: str
+
+
+Formats = Annotated[tuple[Format, ...], Field(max_length=MOST_ATTACHED, fail_fast=True)]
+"""What a message says about its attachments."""
 
 
 def attach(content: Json, family: Family, names: Names) -> tuple[Format, Attachment]:

@@ -65,7 +65,7 @@ class Prover:
     async def read(self, request: Json) -> Json:
         """See `Proofs`."""
         with blaming(RefusedError, "no presentation request"):
-            return read_request(request).wire()
+            return await asyncio.to_thread(_read, request)
 
     async def verify(
         self, request: Json, presentation: Json, *, accept_any_issuer: bool
@@ -77,7 +77,7 @@ class Prover:
         """
         asked = read_request(request)
         try:
-            shown = named(asked, presentation)
+            shown = await asyncio.to_thread(named, asked, presentation)
         except zkp.RefusedError:
             shown = Named(frozenset(), frozenset())
         names, schemas, cred_defs = await self._resolve(shown)
@@ -135,7 +135,7 @@ class Prover:
         self_attested: dict[str, str],
     ) -> Json:
         """See `Proofs`."""
-        asked = read_request(request)
+        asked = await asyncio.to_thread(read_request, request)
         records = {name: await self._record(name) for name in set(credentials.values())}
         selection = await self._search(asked, {*credentials, *self_attested}, records)
         answers = _answers(asked, selection, credentials, self_attested)
@@ -165,7 +165,7 @@ class Prover:
             BadCommandError: it is not a presentation request.
         """
         with blaming(BadCommandError, "not a presentation request"):
-            asked = read_request(request)
+            asked = await asyncio.to_thread(read_request, request)
         return await self._search(asked, set(), {})
 
     async def _record(self, name: str) -> Json:
@@ -195,7 +195,7 @@ class Prover:
                 for name, value in page:
                     records.setdefault(name, json.loads(value))
             held = [_held(name, record) for name, record in records.items()]
-            selection = select(asked, held, alike)
+            selection = await asyncio.to_thread(select, asked, held, alike)
             open_ = {*selection.missing, *selection.self_attestable} - settled
             offset += size
             if not open_ or not full or offset >= MOST_CANDIDATES:
@@ -220,6 +220,10 @@ class Prover:
 
 
 # -- asking ------------------------------------------------------------------------------------
+
+
+def _read(request: Json) -> Json:
+    return read_request(request).wire()
 
 
 def _ids(asked: PresentationRequest) -> list[str]:

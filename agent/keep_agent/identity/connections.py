@@ -19,6 +19,7 @@ CONNECTION = "connection"
 INVITATION = "invitation"
 CONNECTIONLESS = "connectionless"
 MOST_SHOWN = 200
+MOST_READ = 4 * MOST_SHOWN
 
 
 def shown(text: str | None) -> str | None:
@@ -28,7 +29,11 @@ def shown(text: str | None) -> str | None:
     """
     if text is None:
         return None
-    kept = (c for c in text if unicodedata.category(c)[0] != "C" and c not in "\u2028\u2029")
+    kept = (
+        c
+        for c in text[:MOST_READ]
+        if unicodedata.category(c)[0] != "C" and c not in "\u2028\u2029"
+    )
     return "".join(kept).strip()[:MOST_SHOWN] or None
 
 

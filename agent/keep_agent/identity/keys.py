@@ -19,6 +19,7 @@ from keep_agent.errors import BadCommandError, BadMessageError
 KEY_BYTES = 32
 SIGNATURE_BYTES = 64
 MAX_MULTIBASE = 4 * 2**10  # decoding base58 is quadratic: 10 ms for this much
+MAX_MULTIKEY = 64  # of 34 bytes come at most 48 letters; a document may hold many keys
 OWN_KEYS_CACHED = 512
 PEER_KEYS_CACHED = 2048
 
@@ -200,6 +201,8 @@ def read_multikey(text: str) -> tuple[Codec, bytes]:
     Raises:
         BadMessageError: it is no Ed25519 or X25519 key.
     """
+    if len(text) > MAX_MULTIKEY:
+        raise BadMessageError("a multikey is longer than any key")
     raw = read_multibase(text)
     for codec in Codec:
         if raw.startswith(codec.value) and len(raw) == len(codec.value) + KEY_BYTES:

@@ -28,7 +28,7 @@ MOST_PROTOCOLS = 500
 MOST_ROLES = 16
 
 Word = Annotated[str, Field(max_length=200)]
-Roles = Annotated[tuple[Word, ...], Field(max_length=MOST_ROLES)]
+Roles = Annotated[tuple[Word, ...], Field(max_length=MOST_ROLES, fail_fast=True)]
 
 
 class Spoken(Wire):
@@ -50,7 +50,7 @@ class Disclose(Message):
     """These, as far as I want to tell you."""
 
     TYPE: ClassVar[str] = f"{URI}/disclose"
-    protocols: Annotated[tuple[Spoken, ...], Field(max_length=MOST_PROTOCOLS)]
+    protocols: Annotated[tuple[Spoken, ...], Field(max_length=MOST_PROTOCOLS, fail_fast=True)]
 
 
 class SendQuery(Command):

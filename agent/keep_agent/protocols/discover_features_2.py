@@ -29,7 +29,7 @@ MOST_FEATURES = 500
 MOST_ROLES = 16
 
 Word = Annotated[str, Field(max_length=200)]
-Roles = Annotated[tuple[Word, ...], Field(max_length=MOST_ROLES)]
+Roles = Annotated[tuple[Word, ...], Field(max_length=MOST_ROLES, fail_fast=True)]
 
 
 class Typed(Wire):
@@ -53,7 +53,9 @@ class Disclosure(Typed):
     roles: Roles | None = None
 
 
-Asked = Annotated[tuple[Query, ...], Field(min_length=1, max_length=MOST_QUERIES)]
+Asked = Annotated[
+    tuple[Query, ...], Field(min_length=1, max_length=MOST_QUERIES, fail_fast=True)
+]
 
 
 class Queries(Message):
@@ -67,7 +69,9 @@ class Disclosures(Message):
     """This, as far as I want to tell you."""
 
     TYPE: ClassVar[str] = f"{URI}/disclosures"
-    disclosures: Annotated[tuple[Disclosure, ...], Field(max_length=MOST_FEATURES)]
+    disclosures: Annotated[
+        tuple[Disclosure, ...], Field(max_length=MOST_FEATURES, fail_fast=True)
+    ]
 
 
 class SendQueries(Command):

@@ -28,7 +28,7 @@ from keep_agent.core.machine import (
     abandoning,
     rule,
 )
-from keep_agent.core.message import Ack, Attachment, Json, Message, ProblemReport, Wire
+from keep_agent.core.message import Ack, Attachments, Json, Message, ProblemReport, Wire
 from keep_agent.credentials.formats import (
     CREDENTIAL,
     FILTER,
@@ -36,7 +36,7 @@ from keep_agent.credentials.formats import (
     REQUEST,
     Family,
     Filter,
-    Format,
+    Formats,
     attach,
     attached,
     read_filter,
@@ -47,6 +47,8 @@ from keep_agent.errors import BadCommandError, BadMessageError
 URI = "https://didcomm.org/issue-credential/2.0"
 PREVIEW = f"{URI}/credential-preview"
 WEEK_S = 7 * 24 * 3600.0
+MOST_ATTRIBUTES = 256
+"""How many a preview may have; a schema has at most 125."""
 
 AttributeName = Annotated[str, Field(min_length=1, max_length=256)]
 Values = dict[AttributeName, str]
@@ -68,7 +70,9 @@ class Preview(Wire):
     """What the credential is to say; the holder compares it with what is issued."""
 
     type_: str = Field(default=PREVIEW, alias="@type")
-    attributes: tuple[PreviewAttribute, ...]
+    attributes: Annotated[
+        tuple[PreviewAttribute, ...], Field(max_length=MOST_ATTRIBUTES, fail_fast=True)
+    ]
 
     @classmethod
     def of(cls, values: Mapping[str, str]) -> Preview:
@@ -96,8 +100,8 @@ class ProposeCredential(Message):
     TYPE: ClassVar[str] = f"{URI}/propose-credential"
     comment: str | None = None
     credential_preview: Preview | None = None
-    formats: tuple[Format, ...] = ()
-    filters__attach: tuple[Attachment, ...] = ()
+    formats: Formats = ()
+    filters__attach: Attachments = ()
 
 
 class OfferCredential(Message):
@@ -106,8 +110,8 @@ class OfferCredential(Message):
     TYPE: ClassVar[str] = f"{URI}/offer-credential"
     comment: str | None = None
     credential_preview: Preview
-    formats: tuple[Format, ...]
-    offers__attach: tuple[Attachment, ...]
+    formats: Formats
+    offers__attach: Attachments
 
 
 class RequestCredential(Message):
@@ -115,8 +119,8 @@ class RequestCredential(Message):
 
     TYPE: ClassVar[str] = f"{URI}/request-credential"
     comment: str | None = None
-    formats: tuple[Format, ...]
-    requests__attach: tuple[Attachment, ...]
+    formats: Formats
+    requests__attach: Attachments
 
 
 class IssueCredential(Message):
@@ -124,8 +128,8 @@ class IssueCredential(Message):
 
     TYPE: ClassVar[str] = f"{URI}/issue-credential"
     comment: str | None = None
-    formats: tuple[Format, ...]
-    credentials__attach: tuple[Attachment, ...]
+    formats: Formats
+    credentials__attach: Attachments
 
 
 class CredentialAck(Ack):

@@ -28,12 +28,12 @@ from keep_agent.core.machine import (
     abandoning,
     rule,
 )
-from keep_agent.core.message import Ack, Attachment, Json, Message, ProblemReport
+from keep_agent.core.message import Ack, Attachments, Json, Message, ProblemReport
 from keep_agent.credentials.formats import (
     PROOF,
     PROOF_REQUEST,
     Family,
-    Format,
+    Formats,
     attach,
     attached,
 )
@@ -53,8 +53,8 @@ class ProposePresentation(Message):
 
     TYPE: ClassVar[str] = f"{URI}/propose-presentation"
     comment: str | None = None
-    formats: tuple[Format, ...]
-    proposals__attach: tuple[Attachment, ...]
+    formats: Formats
+    proposals__attach: Attachments
 
 
 class RequestPresentation(Message):
@@ -64,8 +64,8 @@ class RequestPresentation(Message):
     comment: str | None = None
     will_confirm: bool = False
     present_multiple: bool = False
-    formats: tuple[Format, ...]
-    request_presentations__attach: tuple[Attachment, ...]
+    formats: Formats
+    request_presentations__attach: Attachments
 
 
 class Presentation(Message):
@@ -74,8 +74,8 @@ class Presentation(Message):
     TYPE: ClassVar[str] = f"{URI}/presentation"
     comment: str | None = None
     last_presentation: bool = True
-    formats: tuple[Format, ...]
-    presentations__attach: tuple[Attachment, ...]
+    formats: Formats
+    presentations__attach: Attachments
 
 
 class PresentationAck(Ack):
