@@ -280,7 +280,6 @@ def read_json(raw: bytes) -> Any:
             parse_constant=_no_constant,
             parse_int=_whole,
             parse_float=_finite,
-            parse_int=_whole,
         )
         if b"\\u" in raw:  # only an escape can smuggle a lone surrogate past the decoder
             json.dumps(value, ensure_ascii=False).encode("utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import io
 import logging
 import re
@@ -12,8 +13,10 @@ import aiohttp
 import pytest
 from agent.api.conftest import KEY, Agent, settings
 from aiohttp import web
+from pydantic import SecretStr
 
 from keep_agent.api.app import admin_app
+from keep_agent.api.auth import Callers
 from keep_agent.core.catalog import load_catalog
 from keep_agent.core.machine import Protocol
 from keep_agent.errors import BadCommandError, LocalError, NotFoundError
@@ -68,6 +71,25 @@ async def test_a_path_that_is_not_there_tells_nothing_without_a_key(alice: Agent
 
 
 @pytest.mark.parametrize("headers", [{"X-API-Key": KEY}, {"Authorization": f"Bearer {KEY}"}])
+def test_sec_e_16_a_key_is_compared_by_its_digest_in_constant_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Every known key is compared, by texts of one length, whatever is shown."""
+    seen: list[tuple[bytes, bytes]] = []
+
+    def compared(one: bytes, other: bytes) -> bool:
+        seen.append((one, other))
+        return one == other
+
+    monkeypatch.setattr(hmac, "compare_digest", compared)
+    callers = Callers({"one": SecretStr(KEY), "two": SecretStr("another")})
+    for shown, tenant in ((KEY, "one"), ("another", "two"), ("", None), (KEY[:-1], None)):
+        seen.clear()
+        assert callers.tenant({"X-API-Key": shown}) == tenant
+        assert len(seen) == 2
+        assert {len(part) for pair in seen for part in pair} == {32}
+
+
 async def test_the_key_opens_in_both_headers(alice: Agent, headers: dict[str, str]) -> None:
     status, _, answered = await ask(alice, "GET", "/v1/status", headers)
     assert status == 200
