@@ -70,7 +70,6 @@ async def test_a_path_that_is_not_there_tells_nothing_without_a_key(alice: Agent
     assert headers["WWW-Authenticate"] == "Bearer"
 
 
-@pytest.mark.parametrize("headers", [{"X-API-Key": KEY}, {"Authorization": f"Bearer {KEY}"}])
 def test_sec_e_16_a_key_is_compared_by_its_digest_in_constant_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -90,6 +89,7 @@ def test_sec_e_16_a_key_is_compared_by_its_digest_in_constant_time(
         assert {len(part) for pair in seen for part in pair} == {32}
 
 
+@pytest.mark.parametrize("headers", [{"X-API-Key": KEY}, {"Authorization": f"Bearer {KEY}"}])
 async def test_the_key_opens_in_both_headers(alice: Agent, headers: dict[str, str]) -> None:
     status, _, answered = await ask(alice, "GET", "/v1/status", headers)
     assert status == 200
