@@ -385,7 +385,10 @@ def _tolerated(body: Json) -> Json:
         ("requested_attributes", Attribute),
         ("requested_predicates", Predicate),
     ):
-        asked = cast("dict[str, Json]", kept.get(section, {}))
+        asked = kept.get(section, {})
+        if not isinstance(asked, dict):
+            continue  # the model says what it must be
+        asked = cast("dict[str, Json]", asked)
         if len(asked) > MAX_REFERENTS:
             raise RefusedError("SEC-P30", f"more than {MAX_REFERENTS} referents")
         kept[section] = {key: _known(model, value) for key, value in asked.items()}
