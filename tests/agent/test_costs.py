@@ -75,7 +75,7 @@ async def test_a_connection(pair: Pair) -> None:
     await pair.faber.reached(did_exchange.PROTOCOL, "completed")
     transactions, rows = await cost(before, *agents)
     assert transactions == 5
-    assert rows == 22
+    assert rows == 15
 
 
 async def test_delivered_messages_are_told_by_one_row_when_it_is_quiet(pair: Pair) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -256,8 +255,7 @@ async def _found(
     """Return records that carry what the query asks for; `tags` says which tag that is."""
     limit, offset = query.count("limit", PAGE, MOST), query.count("offset", 0, 10**9)
     asked = {tag: value for name, tag in tags.items() if (value := query.text(name))}
-    rows = await request[TENANT].profile.page(category, asked, offset, limit)
-    return [(name, json.loads(row)) for name, row in rows]
+    return await request[TENANT].profile.records(category, asked, offset, limit)
 
 
 def _accepted(job: Job) -> web.Response:

@@ -141,6 +141,7 @@ class Exchange(Generic[D]):
         sent: ids of the messages that we sent, other than the thread's own.
         then: commands committed with the last step and not run yet.
         out: messages that are perhaps not delivered yet, as the store keeps them; its own business.
+        records: what its row keeps besides, by category: see `Put.within`.
         by: the process that runs `then`; empty: the only one.
         number: of the log row with which it was made: the order in which exchanges are listed.
         due: POSIX time at which it has waited too long; None: it waits for nothing.
@@ -164,6 +165,7 @@ class Exchange(Generic[D]):
     sent: tuple[str, ...] = ()
     then: tuple[Json, ...] = ()
     out: tuple[Json, ...] = ()
+    records: dict[str, Json] = field(default_factory=dict[str, Json])
     by: str = ""
     number: int = 0
     due: float | None = None
@@ -225,13 +227,19 @@ def exchange_id(protocol: str, role: str, thid: str, peer: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """Write a record; with `new`, refuse to overwrite one."""
+    """Write a record; with `new`, refuse to overwrite one.
+
+    Attributes:
+        within: id of an exchange whose row keeps it, one of a category: what is written and read
+            together with the exchange needs no row of its own.
+    """
 
     category: str
     name: str
     value: Json
     tags: dict[str, str] = field(default_factory=dict[str, str])
     new: bool = False
+    within: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,11 +82,16 @@ class InvitationRecord(BaseModel):
     address: Address | None = None
     request: Json | None = None
 
-    def put(self) -> Put:
-        """Return the write that stores it; one of ours is never overwritten."""
+    def put(self, within: str | None = None) -> Put:
+        """Return the write that stores it; one of ours is never overwritten.
+
+        Args:
+            within: the out-of-band exchange that it belongs to.
+        """
         tags: dict[str, str] = {"direction": self.direction}
         value = self.model_dump(mode="json")
-        return Put(INVITATION, self.name or self.id, value, tags, new=self.direction == "ours")
+        new = self.direction == "ours"
+        return Put(INVITATION, self.name or self.id, value, tags, new, within)
 
     @property
     def expired(self) -> bool:
@@ -158,7 +163,7 @@ class Connection(BaseModel):
             "peer": self.invitation or "",
             "inviter": self.inviter,
         }
-        return Put(CONNECTION, self.id, self.model_dump(mode="json"), tags, new)
+        return Put(CONNECTION, self.id, self.model_dump(mode="json"), tags, new, self.id)
 
     def but(self, **changes: object) -> Self:
         """Return a copy with these fields changed, validated again."""

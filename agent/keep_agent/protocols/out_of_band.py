@@ -297,7 +297,7 @@ async def create(x: X, cmd: CreateInvitation, port: Reception) -> Out:
         goal_code=cmd.goal_code,
         handshake=bool(cmd.handshake_protocols),
     )
-    return Step(State.AWAIT_RESPONSE, data=data, writes=(key, record.put()))
+    return Step(State.AWAIT_RESPONSE, data=data, writes=(key, record.put(x.id)))
 
 
 async def take_reuse(x: X, reuse: HandshakeReuse, port: Reception) -> Out:
@@ -358,7 +358,7 @@ async def receive(x: X, cmd: ReceiveInvitation, port: Reception) -> Out:
         alias=cmd.alias,
     )
     minor = min(x.minor, TypeUri.parse(body["@type"]).minor)
-    return Step(State.PREPARE_RESPONSE, data=data, writes=(record.put(),), minor=minor)
+    return Step(State.PREPARE_RESPONSE, data=data, writes=(record.put(x.id),), minor=minor)
 
 
 async def accept(x: X, cmd: Accept, port: Reception) -> Out:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
@@ -30,6 +31,7 @@ from keep_agent.store.cache import Row, Rows
 from keep_agent.store.deliveries import Deliveries
 from keep_agent.store.rows import (
     BUCKET,
+    KEPT_WITHIN,
     Commit,
     Outgoing,
     Waiting,
@@ -48,10 +50,14 @@ EVENTS_A_ROW = 1000
 DISCARD_AFTER_S, DISCARD_AGAIN_S = 0.05, 1.0
 PARK_AFTER_S, PARK_MOST = 5.0, 512
 IDLE_S = 2.0
+RECORD_BYTES = 1500
+"""About how long a record is that an exchange keeps, for the cache."""
 WIDEST = 64
 """How many buckets of a list are read at once, at the most."""
 
 T = TypeVar("T")
+
+_ID = re.compile(r"[0-9a-f]{32}")
 
 _drafts: ContextVar[Mapping[Row, Any] | None] = ContextVar("drafts", default=None)
 
@@ -166,6 +172,12 @@ class Profile:
 
     async def fetch(self, category: str, name: str) -> Json | None:
         """Return a record, or None. It is shared with a cache: do not change it."""
+        if category in KEPT_WITHIN and not self._at_hand((category, name)):
+            x = await self._keeper(category, name)
+            if x is not None:
+                value: Json = x.records[category]["value"]
+                self._rows.put((category, name), value, RECORD_BYTES)
+                return value
         return await self._cached(category, name, json.loads)
 
     async def get(self, category: str, name: str) -> Json:
@@ -184,7 +196,11 @@ class Profile:
     ) -> list[tuple[str, Json]]:
         """Return (name, record) of all that carry these tags, oldest first."""
         entries = await self._entries(category, tags, limit)
-        return [(name, json.loads(value)) for name, value in entries]
+        found = [(name, json.loads(value)) for name, value in entries]
+        if category in KEPT_WITHIN:
+            rows = await self._entries("exchange", _kept_tags(category, tags), limit)
+            found += [self._record(category, row) for _, row in rows]
+        return found[:limit]
 
     async def page(
         self,
@@ -201,6 +217,28 @@ class Profile:
         )
         async with self._store.reading:
             return [(row.name, row.value) for row in await _reading(scan.fetch_all())]
+
+    async def records(
+        self, category: str, tags: dict[str, str] | None, offset: int, limit: int
+    ) -> list[tuple[str, Json]]:
+        """Return some records that carry these tags, newest first, wherever they are kept."""
+        found: list[tuple[str, Json]] = []
+        if category in KEPT_WITHIN:
+            query = _kept_tags(category, tags)
+            rows = await self.page("exchange", query, offset, limit)
+            found = [self._record(category, row) for _, row in rows]
+            passed = offset + len(found)
+            if not found and offset:
+                passed = await self._read(lambda s: s.count("exchange", query))
+            offset, limit = max(offset - passed, 0), limit - len(found)
+        if limit > 0:
+            own = await self.page(category, tags, offset, limit)
+            found += [(name, json.loads(value)) for name, value in own]
+        return found
+
+    def _record(self, category: str, row: bytes) -> tuple[str, Json]:
+        record = json.loads(row)["records"][category]
+        return record["name"], record["value"]
 
     async def key(self, verkey: str) -> tuple[Key, Json] | None:
         """Return a key of ours with its metadata, or None; this is what `Keys` fetches through."""
@@ -233,7 +271,7 @@ class Profile:
     async def exchanges(
         self, tag: str, value: str, limit: int | None = None
     ) -> list[Exchange[Any]]:
-        """Return exchanges by `thid` or by `sent` (the @id of a message of ours), oldest first."""
+        """Return exchanges by a tag: `thid`, `sent` (the @id of a message of ours), ...; oldest first."""
         return [
             self._store.read_exchange(row)
             for _, row in await self._entries("exchange", {tag: value}, limit)
@@ -433,6 +471,7 @@ class Profile:
         Args:
             taken: what the others of its group change, by category and name; grows by its own.
         """
+        commit = await self._gathered(commit)
         mine = _alone(commit)
         exchanges = tuple([await self._checked(x) for x in commit.exchanges])
         for write in commit.writes:
@@ -446,6 +485,51 @@ class Profile:
             raise ConflictError("another decision of this moment changes the same")
         taken |= mine
         return replace(commit, exchanges=exchanges)
+
+    async def _gathered(self, commit: Commit) -> Commit:
+        """Move the records that exchanges keep into them; a keeper that is not there yet joins."""
+        keepers = {x.id: x for x in commit.exchanges}
+        apart: list[Write] = []
+        for write in commit.writes:
+            x = await self._keeper_of(write, keepers)
+            if x is None:
+                apart.append(write)
+            else:
+                keepers[x.id] = x
+        return replace(commit, exchanges=tuple(keepers.values()), writes=tuple(apart))
+
+    async def _keeper_of(
+        self, write: Write, keepers: Mapping[str, Exchange[Any]]
+    ) -> Exchange[Any] | None:
+        """Return the exchange that keeps what is written, with it; None: it has a row of its own."""
+        match write:
+            case Put(category=category, name=name, within=str() as within):
+                x = keepers.get(within) or await self.exchange(within)
+                if x is None or x.state == STATELESS:
+                    return None
+                if write.new and name != within and await self._is_there(category, name):
+                    raise ConflictError(f"there is a {category} {name} already")
+                record = {"name": name, "value": write.value, "tags": write.tags}
+                return replace(x, records={**x.records, category: record})
+            case Consume(category=category, name=name) if category in KEPT_WITHIN:
+                x = await self._keeper(category, name)
+                return _used(keepers.get(x.id, x), category) if x is not None else None
+            case _:
+                return None
+
+    async def _is_there(self, category: str, name: str) -> bool:
+        if await self._keeper(category, name) is not None:
+            return True
+        return await self._read(lambda session: session.fetch(category, name)) is not None
+
+    async def _keeper(self, category: str, name: str) -> Exchange[Any] | None:
+        """Return the exchange whose row keeps a record, or None."""
+        x = await self.exchange(name) if _ID.fullmatch(name) else None
+        if x is not None and x.records.get(category, {}).get("name") == name:
+            return x
+        for found in await self.exchanges(category, name, 1):
+            return await self.exchange(found.id)
+        return None
 
     async def _checked(self, after: Exchange[Any]) -> Exchange[Any]:
         if after.state == STATELESS:
@@ -539,6 +623,8 @@ class Profile:
             if x.state != STATELESS:
                 row = ("exchange", x.id)
                 self._rows.put(row, x, sizes[row])
+                for category, record in x.records.items():
+                    self._rows.put((category, record["name"]), record["value"], RECORD_BYTES)
         for write in commit.writes:
             self._settle_write(write, sizes)
         self.deliveries.add(row for row in commit.outbox if not row.held)
@@ -614,6 +700,9 @@ class Profile:
             self._rows.put(row, value, len(entry.value))
         return value
 
+    def _at_hand(self, row: Row) -> bool:
+        return row in (_drafts.get() or ()) or self._rows.get(row) is not None
+
     async def _entries(
         self, category: str, tags: dict[str, Any] | None, limit: int | None
     ) -> list[tuple[str, bytes]]:
@@ -627,6 +716,24 @@ class Profile:
 
         async with self._store.reading:
             return await _reading(read())
+
+
+def _used(x: Exchange[Any], category: str) -> Exchange[Any]:
+    """Use up a record that an exchange keeps.
+
+    Raises:
+        RefusedError: it is used up.
+    """
+    record = x.records[category]
+    if record["value"].get("used"):
+        raise RefusedError(f"this {category} is used up", "e.p.req.used")
+    record = {**record, "value": {**record["value"], "used": True}}
+    return replace(x, records={**x.records, category: record})
+
+
+def _kept_tags(category: str, tags: Mapping[str, str] | None) -> dict[str, str]:
+    """Return the tags of the exchanges that keep records with these tags."""
+    return {f"{category}.{name}": v for name, v in (tags or {}).items()} or {"keeps": category}
 
 
 def _position(x: Exchange[Any]) -> Cursor:
@@ -643,7 +750,9 @@ def _changed(commits: Sequence[Commit]) -> list[Row]:
     """Name what others may have at hand and must read again."""
     found: dict[Row, None] = {}
     for commit in commits:
-        found |= {("exchange", x.id): None for x in commit.exchanges if x.state != STATELESS}
+        kept = [x for x in commit.exchanges if x.state != STATELESS]
+        found |= {("exchange", x.id): None for x in kept}
+        found |= {(c, record["name"]): None for x in kept for c, record in x.records.items()}
         found |= {
             (w.category, w.name): None for w in commit.writes if not isinstance(w, PutKey)
         }

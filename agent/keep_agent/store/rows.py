@@ -2,7 +2,7 @@
 
 | category | a row is |
 |---|---|
-| `exchange` | one exchange: with the ids that it has seen, the commands that it still has to run, and the messages that it sent last |
+| `exchange` | one exchange: with the ids that it has seen, the commands that it still has to run, the messages that it sent last, and the connection or invitation that it made |
 | `log` | what one group of decisions changed: its events, and the messages to send that no exchange keeps |
 | `outbox` | a message that waits for its peer longer than a moment |
 | `inbox` | a message that came in and cannot be handled yet |
@@ -38,6 +38,9 @@ from keep_agent.core.machine import (
     Write,
 )
 from keep_agent.core.message import Json, write_json
+
+KEPT_WITHIN = frozenset({"connection", "invitation"})
+"""The categories of records that may be kept in the row of an exchange."""
 
 BUCKET = 128
 """How many log rows share a bucket of the list tags."""
@@ -252,7 +255,12 @@ def _exchange_tags(x: Exchange[Any]) -> dict[str, Any]:
         tags["sent"] = set(x.sent)
     if x.due is not None:
         tags["~due"] = hour(x.due)
-    if x.until is not None and not x.then:
+    for category, record in x.records.items():
+        tags[category] = record["name"]
+        tags |= {f"{category}.{name}": value for name, value in record["tags"].items()}
+    if x.records:
+        tags["keeps"] = set(x.records)
+    if x.until is not None and not x.then and not x.records:
         tags["~until"] = day(x.until)
     if x.out:
         tags["~out"] = {bucket(out["by"], out["number"]) for out in x.out}

@@ -14,7 +14,7 @@ from keep_agent.core.catalog import PortFactory
 from keep_agent.core.dispatch import Context, Dispatcher
 from keep_agent.core.features import OurFeatures
 from keep_agent.core.loop_monitor import Stall
-from keep_agent.core.machine import Peer, Protocol, Put, ReportProblem
+from keep_agent.core.machine import Peer, Protocol, ReportProblem
 from keep_agent.core.message import Json, Message, Received
 from keep_agent.core.policy import POLICY, Policies
 from keep_agent.core.scheduler import Scheduler
@@ -173,9 +173,9 @@ class Tenant:
         return key.metadata if key else None
 
     def _committed(self, commit: Commit) -> None:
-        for write in commit.writes:
-            if isinstance(write, Put) and write.category == CONNECTION:
-                self.outbox.moved(write.name)
+        for x in commit.exchanges:
+            if CONNECTION in x.records:
+                self.outbox.moved(x.id)
         self.outbox.take(row for row in commit.outbox if not row.held)
 
     def _others_committed(self, rows: Sequence[Row]) -> None:
