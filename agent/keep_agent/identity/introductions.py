@@ -118,7 +118,10 @@ class Introductions:
         if not name.startswith("did:"):
             found = await self._found(name)
             if found is None:
-                raise NotFoundError(f"no invitation {name!r}")
+                raise NotFoundError(
+                    f"no invitation {name!r}: name the out-of-band exchange that received it, or a "
+                    "public DID"
+                )
             return found
         try:
             address = await self.reach(name, None)
