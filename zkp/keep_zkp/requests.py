@@ -385,10 +385,12 @@ def _tolerated(body: Json) -> Json:
         ("requested_attributes", Attribute),
         ("requested_predicates", Predicate),
     ):
-        asked = kept.get(section, {})
-        if not isinstance(asked, dict):
-            continue  # the model says what it must be
-        asked = cast("dict[str, Json]", asked)
+        given: object = kept.get(section, {})
+        if not isinstance(given, dict):
+            raise RefusedError(
+                "SEC-P08", f"not a presentation request: {section} is not an object"
+            )
+        asked = cast("dict[str, Json]", given)
         if len(asked) > MAX_REFERENTS:
             raise RefusedError("SEC-P30", f"more than {MAX_REFERENTS} referents")
         kept[section] = {key: _known(model, value) for key, value in asked.items()}

@@ -270,7 +270,7 @@ class Desk:
             NotFoundError: no such DID of ours, or none that could sign.
             BadCommandError: several could; the text lists them.
         """
-        networks = {each.namespace for each in self._ledgers.of(target)} if target else set()
+        networks = [each.namespace for each in self._ledgers.of(target)] if target else []
         if did is not None:
             return str((await self._profile.get(DID, did))["did"])
         ours = [str(record["did"]) for record in await self.dids()]

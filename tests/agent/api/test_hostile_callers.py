@@ -15,9 +15,7 @@ from yarl import URL
 
 Json = dict[str, Any]
 
-DEEP: Any = "x"
-for _ in range(60):
-    DEEP = [DEEP]
+DEEP: Any = json.loads("[" * 60 + "]" * 60)
 DID = "WgWxqztrNooG92RXvxSTWv"
 TEXTS = [
     "",
@@ -190,8 +188,8 @@ def bodies(name: str, fields: tuple[str, ...]) -> Iterator[Json]:
     for field in fields:
         for value in VALUES:
             yield {**good, field: value}
-            inside = good.get(field)
-            if field in INSIDE and isinstance(inside, dict):
+            if field in INSIDE and isinstance(good.get(field), dict):
+                inside: Json = good[field]
                 yield from (
                     {**good, field: {**inside, key: value}} for key in (*inside, "\x00")
                 )
