@@ -8,14 +8,14 @@ from typing import Any
 
 import cbor2
 
-from council import ENDORSER, QUORUM, TRUSTEE, Council
+from council import QUORUM, Council
+from keep_ledger.codes import ENDORSER, TRUSTEE
 from keep_ledger.indy import auth_rules
+from keep_ledger.json_object import Json
 from keep_ledger.multisig.proposal.document import Proposal
 from keep_ledger.multisig.proposal.signing_input import signing_input
 from keep_ledger.multisig.rules.auth_rules import Role, RuleKey
 from story import claim
-
-Json = dict[str, Any]
 
 NEW_ENDORSER = RuleKey.parse("1--ADD--role--*--101")
 DAY_S = 86400

@@ -10,14 +10,15 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from desk import Desk
 from keep_agent.cli.multisig.signing_keys import open_signer
+from keep_ledger.codes import ENDORSER, TRUSTEE
 from keep_ledger.errors import NotWrittenError
 from keep_ledger.identifiers import Did
 from keep_ledger.indy import auth_rules
 from keep_ledger.indy.network_client import Book
+from keep_ledger.json_object import Json
 from keep_ledger.multisig.audit.control_description import Descriptor
 from keep_ledger.multisig.proposal.document import Proposal
 from keep_ledger.multisig.rules.auth_rules import Signer, satisfied
@@ -25,11 +26,9 @@ from story import ClaimError, claim
 
 SEED = "000000000000000000000000Trustee1"
 """Of the one trustee in every local genesis: no secret."""
-TRUSTEE, ENDORSER = "0", "101"
 QUORUM = 3
 LIBRARY = Path("/usr/lib/softhsm/libsofthsm2.so")
 PIN = "4711"
-Json = dict[str, Any]
 JUST_SO = "just as it was approved"
 _DIGEST = re.compile(r"^  ((?:[0-9a-f]{4} ?)+)$", re.MULTILINE)
 

@@ -9,8 +9,7 @@ from pathlib import Path
 import aiohttp
 
 from evidence import opened
-from keep_agent.client import Json
-from keep_agent.core.message import Thread
+from keep_agent.core.message import Json, Thread
 from keep_agent.credentials.formats import PROOF, attach
 from keep_agent.credentials.ledger_objects import Objects
 from keep_agent.credentials.presentations import Prover

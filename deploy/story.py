@@ -12,7 +12,8 @@ from datetime import date, timedelta
 
 from dishonest import answer_easier
 from evidence import search
-from keep_agent.client import Client, Exchange, Json
+from keep_agent.client import Client, Exchange
+from keep_agent.core.message import Json
 from keep_agent.errors import BadCommandError
 from keep_zkp.encode import encode
 from keep_zkp.requests import from_cred_def, over_age, read_request, years_before

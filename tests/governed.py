@@ -12,7 +12,7 @@ import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import base58
 import indy_vdr
@@ -22,11 +22,11 @@ from indy_vdr.ledger import build_custom_request
 from nacl.signing import SigningKey
 
 from keep_ledger.indy.request_objects import ledger_of
+from keep_ledger.json_object import Json
 from keep_ledger.multisig.rules.auth_rules import RuleKey
 from keep_ledger.multisig.rules.defaults import DEFAULTS
 from keep_ledger.testing.fixture import IndyNetwork
 
-Json = dict[str, Any]
 _RULES = ("120", "122")
 _numbers = itertools.count(time.time_ns())
 

@@ -9,15 +9,13 @@ import json
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import base58
 
+from keep_ledger.json_object import Json
 from keep_network.web import keys, merkle, signatures
 from keep_network.web.errors import RefusedError, UnavailableError
 from keep_network.web.keys import Key
-
-Json = dict[str, Any]
 
 RECORDED: Json = json.loads(
     (Path(__file__).parent / "von_network" / "web" / "recorded.json").read_text()

@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import AsyncGenerator, Mapping
 from types import TracebackType
-from typing import Any, Self, TypedDict, cast
+from typing import TYPE_CHECKING, Any, Self, TypedDict, cast
 from urllib.parse import quote
 
 import aiohttp
@@ -20,7 +20,9 @@ from keep_agent.errors import (
     UnavailableError,
 )
 
-Json = dict[str, Any]
+if TYPE_CHECKING:  # it would load pydantic, which a client does without
+    from keep_agent.core.message import Json
+
 POLL_S = 60.0
 SLACK_S = 30.0
 
@@ -50,7 +52,7 @@ class Exchange(TypedDict):
 
 
 Exchanges = list[Exchange]
-Rows = list[Json]
+Rows = list["Json"]
 
 
 class ServerFailedError(KeepError):

@@ -28,6 +28,7 @@ from pydantic_core import ErrorDetails
 
 from keep_agent.errors import BadCommandError
 from keep_agent.store import location
+from keep_ledger.private_files import write_private
 
 log = logging.getLogger(__name__)
 
@@ -271,7 +272,8 @@ def _key_in(
 ) -> SecretStr:
     try:
         if make is not None and not path.exists():
-            _write_private(path, make())
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_private(path, f"{make()}\n")
             made.append(path)
         if path.stat().st_mode & 0o077:
             log.warning("key file is open to other users", extra={"path": str(path)})
@@ -282,18 +284,6 @@ def _key_in(
         return check(SecretStr(text.strip()))
     except ValueError as error:
         raise BadCommandError(f"key file {path}: {error}") from error
-
-
-def _write_private(path: Path, text: str) -> None:
-    """Write a file that is whole or not there, and never anybody else's to read."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = path.with_name(f"{path.name}.{os.getpid()}")
-    draft.unlink(missing_ok=True)
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
 
 
 def _store_key(key: SecretStr) -> SecretStr:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from keep_ledger.interface import Json, Registry, Resolved
+from keep_ledger.interface import Registry, Resolved
+from keep_ledger.json_object import Json
 
 
 async def resolved(registry: Registry, did: str) -> Resolved | None:

@@ -14,11 +14,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 
-from keep_ledger.writes import Role, Write, write_from_json, write_to_json
+from keep_ledger.codes import Role
+from keep_ledger.json_object import Json
+from keep_ledger.writes import Write, write_from_json, write_to_json
 
-Json = dict[str, Any]
+_SIGNATURE_BYTES = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +158,20 @@ class Prepared:
     endorser: str | None
     request: str
     signing_input: bytes
+
+    def unsigned(self, signatures: Mapping[str, bytes]) -> Failed | NeedsSignatures | None:
+        """What is wrong with these signatures before any ledger sees them; None: nothing.
+
+        Args:
+            signatures: by bare id.
+        """
+        needed = [did for did in (self.submitter, self.endorser) if did]
+        missing = tuple(did for did in needed if did not in signatures)
+        if missing:
+            return NeedsSignatures(f"{' and '.join(missing)} must sign", missing)
+        if any(len(signature) != _SIGNATURE_BYTES for signature in signatures.values()):
+            return Failed(Why.MALFORMED, f"an Ed25519 signature has {_SIGNATURE_BYTES} bytes")
+        return None
 
     def to_json(self) -> Json:
         """Write it as an object of plain JSON values."""

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, assert_never
 
 from keep_ledger import write_lookup
+from keep_ledger.codes import Role
 from keep_ledger.did_resolution import resolved
 from keep_ledger.errors import BadWriteError
 from keep_ledger.identifiers import CredDefId, Did, SchemaId, local
@@ -20,7 +21,6 @@ from keep_ledger.interface import (
     CredDef,
     Failed,
     Finished,
-    Json,
     LedgerStatus,
     NeedsSignatures,
     Nym,
@@ -32,9 +32,9 @@ from keep_ledger.interface import (
     TaaAcceptance,
     Why,
 )
+from keep_ledger.json_object import Json
 from keep_ledger.plugins import Fetch, LedgerConfig
 from keep_ledger.writes import (
-    Role,
     Write,
     WriteAttrib,
     WriteCredDef,
@@ -49,7 +49,6 @@ TRUSTEE = Nym(
 )
 """The first trustee, as on local Indy networks (seed `000000000000000000000000Trustee1`)."""
 
-_SIGNATURE_BYTES = 64
 _AUTHORS = (Role.TRUSTEE, Role.STEWARD, Role.ENDORSER)
 _MAY_GIVE: dict[Role | None, tuple[Role, ...]] = {
     None: _AUTHORS,
@@ -158,7 +157,7 @@ class MemoryRegistry:
     async def submit(self, prepared: Prepared, signatures: Mapping[str, bytes]) -> Result:
         """See `Registry`."""
         signers = {self._bare(did): signature for did, signature in signatures.items()}
-        refusal = self._unsigned(prepared, signers)
+        refusal = prepared.unsigned(signers) or self._unendorsed(prepared)
         if refusal is not None:
             return refusal
         there = await self.find(prepared.write) or self._state.done.get(prepared.request)
@@ -171,15 +170,7 @@ class MemoryRegistry:
         self._state.done[prepared.request] = finished
         return finished
 
-    def _unsigned(
-        self, prepared: Prepared, signers: Mapping[str, bytes]
-    ) -> Failed | NeedsSignatures | None:
-        needed = [prepared.submitter, *([prepared.endorser] if prepared.endorser else [])]
-        missing = tuple(did for did in needed if did not in signers)
-        if missing:
-            return NeedsSignatures(f"{' and '.join(missing)} must sign", missing)
-        if any(len(signature) != _SIGNATURE_BYTES for signature in signers.values()):
-            return Failed(Why.MALFORMED, "an Ed25519 signature has 64 bytes")
+    def _unendorsed(self, prepared: Prepared) -> Failed | None:
         if prepared.endorser and self._role(prepared.endorser) is not Role.ENDORSER:
             return Failed(Why.REFUSED, f"{prepared.endorser} has not the role ENDORSER")
         return None

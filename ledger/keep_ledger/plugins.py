@@ -14,7 +14,6 @@ from keep_ledger.interface import (
     CredDef,
     Failed,
     Finished,
-    Json,
     LedgerStatus,
     Nym,
     Prepared,
@@ -24,6 +23,7 @@ from keep_ledger.interface import (
     Schema,
     TaaAcceptance,
 )
+from keep_ledger.json_object import Json
 from keep_ledger.writes import Write, target
 
 GROUP = "indykeep.ledgers"

@@ -11,26 +11,18 @@ import dataclasses
 import json
 import re
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any, Self, cast
 from urllib.parse import urlsplit
 
+from keep_ledger.codes import Role
 from keep_ledger.errors import BadIdError, BadWriteError
 from keep_ledger.identifiers import Did, SchemaId, check_part, full_verkey
+from keep_ledger.json_object import Json
 
 _VERSION = re.compile(r"[0-9]{1,10}(\.[0-9]{1,10}){1,2}")
 _MAX_ATTRIBUTES = 125
 _MAX_NAME = 256
 _MAX_RAW = 5 * 1024
-
-
-class Role(StrEnum):
-    """A role on the ledger; the value is the code in a NYM transaction. No role is None."""
-
-    TRUSTEE = "0"
-    STEWARD = "2"
-    ENDORSER = "101"
-    NETWORK_MONITOR = "201"
 
 
 def _check_did(did: str) -> Did:
@@ -107,7 +99,7 @@ class WriteAttrib:
             body: Any = json.loads(self.raw)
         except ValueError as error:
             raise BadWriteError("an attribute must be JSON text") from error
-        if not isinstance(body, dict) or len(cast("dict[str, Any]", body)) != 1:
+        if not isinstance(body, dict) or len(cast("Json", body)) != 1:
             raise BadWriteError("an attribute must be an object with exactly one member")
         if len(self.raw.encode()) > _MAX_RAW:
             raise BadWriteError(f"an attribute may have at most {_MAX_RAW} bytes")
@@ -127,7 +119,7 @@ class WriteAttrib:
         """
         if not urlsplit(url).scheme or not urlsplit(url).netloc:
             raise BadWriteError(f"{url[:200]!r} is no absolute URL")
-        value: dict[str, Any] = {"endpoint": url}
+        value: Json = {"endpoint": url}
         if routing_keys:
             value["routingKeys"] = list(routing_keys)
         return cls(did, json.dumps({"endpoint": value}))
@@ -186,7 +178,7 @@ class WriteCredDef:
             raise BadWriteError("the value of a credential definition has a primary key")
 
     @classmethod
-    def from_anoncreds(cls, body: dict[str, Any]) -> Self:
+    def from_anoncreds(cls, body: Json) -> Self:
         """Take the object that an AnonCreds library made.
 
         Raises:
@@ -219,12 +211,12 @@ def target(write: Write) -> str:
     return write.issuer_id if isinstance(write, WriteSchema | WriteCredDef) else write.did
 
 
-def write_to_json(write: Write) -> dict[str, Any]:
+def write_to_json(write: Write) -> Json:
     """Write it as an object of plain JSON values, with its `kind`."""
     return {"kind": _NAMES[type(write)]} | dataclasses.asdict(write)
 
 
-def write_from_json(body: dict[str, Any]) -> Write:
+def write_from_json(body: Json) -> Write:
     """Read back what `write_to_json` wrote.
 
     Raises:

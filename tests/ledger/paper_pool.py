@@ -17,8 +17,8 @@ from paper_network import GENESIS, RECORDED, path, tree
 
 from keep_ledger.indy import merkle
 from keep_ledger.indy.network_client import Book
+from keep_ledger.json_object import Json
 
-Json = dict[str, Any]
 NODES = ("Node1", "Node2", "Node3", "Node4")
 LEDGERS = {0: "pool", 1: "domain", 2: "config"}
 

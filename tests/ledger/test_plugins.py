@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from keep_ledger.codes import Role
 from keep_ledger.errors import BadIdError, LedgerError, LedgerUnavailableError
 from keep_ledger.interface import Finished, Nym
 from keep_ledger.memory import MemoryRegistry
 from keep_ledger.plugins import LedgerConfig, Ledgers
 from keep_ledger.testing.conformance import TRUSTEE, Person, schema_of, send, written
-from keep_ledger.writes import Role, WriteNym
+from keep_ledger.writes import WriteNym
 
 
 async def nothing(url: str) -> bytes:

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from keep_ledger.codes import Role
 from keep_ledger.errors import BadWriteError
 from keep_ledger.testing.conformance import CRED_DEF, Person
 from keep_ledger.writes import (
-    Role,
     Write,
     WriteAttrib,
     WriteCredDef,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from keep_zkp import holder, issuer, verifier
+from keep_zkp.json_object import Json
 from keep_zkp.native import Native, Scope
 from keep_zkp.requests import (
     Attribute,
@@ -24,7 +25,6 @@ from keep_zkp.requests import (
 from keep_zkp.restrictions import Query
 from keep_zkp.verdict import Verdict
 
-Json = dict[str, Any]
 VECTORS = Path(__file__).parent / "vectors"
 ADULT = 20081122  # born on or before: 18 on 22 November 2026
 

@@ -12,11 +12,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import anoncreds
 
-Json = dict[str, Any]
+from keep_zkp.json_object import Json
 
 HERE = Path(__file__).parent / "vectors"
 OFFICE = "V4SGRU86Z58d6TV7PBUe6f"  # the licence office, unqualified ids

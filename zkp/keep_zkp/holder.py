@@ -16,7 +16,8 @@ import base58
 from keep_zkp.encode import common_name, encode
 from keep_zkp.errors import RefusedError
 from keep_zkp.issuer import signed_names
-from keep_zkp.native import Json, Scope, fresh, text
+from keep_zkp.json_object import Json
+from keep_zkp.native import Scope, fresh, text
 from keep_zkp.requests import PresentationRequest
 
 

@@ -16,7 +16,8 @@ import anoncreds
 
 from keep_zkp.encode import check_names, common_name, for_predicates, int32, is_canonical
 from keep_zkp.errors import InvalidError, RefusedError
-from keep_zkp.native import Json, Scope, fresh, text
+from keep_zkp.json_object import Json
+from keep_zkp.native import Scope, fresh, text
 
 MAX_ATTRIBUTES = 125
 """The ledger's bound on the attributes of a schema."""

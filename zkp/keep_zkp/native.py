@@ -23,8 +23,8 @@ from typing import Any, ParamSpec, Protocol, Self, TypeVar, cast
 from anoncreds import AnoncredsError, library_version
 
 from keep_zkp.errors import BusyError, InvalidError, LibraryError
+from keep_zkp.json_object import Json
 
-Json = dict[str, Any]
 _LOADING = Lock()
 """The library is loaded by one thread, before any other calls it."""
 

@@ -13,7 +13,8 @@ from typing import Annotated, Literal, cast
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from keep_zkp.errors import InvalidError, RefusedError
-from keep_zkp.native import Json, json_text
+from keep_zkp.json_object import Json
+from keep_zkp.native import json_text
 from keep_zkp.requests import Int32, Name, PresentationRequest, Referent
 
 Number = Annotated[str, StringConstraints(pattern=r"^(0|-?[1-9][0-9]{0,1299})$")]

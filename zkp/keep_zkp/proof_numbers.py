@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from keep_zkp.issuer import modulus, signed_names
-from keep_zkp.native import Json
+from keep_zkp.json_object import Json
 from keep_zkp.presentation import EqualityProof, PredicateProof, Proof, SubProof
 
 E_BITS = 457

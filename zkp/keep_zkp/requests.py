@@ -23,6 +23,7 @@ from pydantic import (
 
 from keep_zkp.encode import INT32_MAX, INT32_MIN, common_name
 from keep_zkp.errors import InvalidError, RefusedError
+from keep_zkp.json_object import Json
 from keep_zkp.restrictions import (
     ISSUER_TAGS,
     Is,
@@ -34,7 +35,6 @@ from keep_zkp.restrictions import (
     value_name,
 )
 
-Json = dict[str, Any]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=r"^[^\x00]*$")]
 Referent = Name
 Int32 = Annotated[int, Field(strict=True, ge=INT32_MIN, le=INT32_MAX)]

@@ -19,7 +19,7 @@ from typing import Any, cast
 from keep_zkp.encode import common_name, encode, is_canonical
 from keep_zkp.errors import InvalidError
 from keep_zkp.issuer import modulus, schema_names, signed_names
-from keep_zkp.native import Json
+from keep_zkp.json_object import Json
 from keep_zkp.presentation import Identifier, Presentation, RawEncoded, RequestedProof
 from keep_zkp.proof_numbers import check_commitments, check_hidden, check_one_holder
 from keep_zkp.requests import Attribute, Predicate, PresentationRequest, unbound

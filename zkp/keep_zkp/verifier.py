@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import anoncreds
 
 from keep_zkp.errors import InvalidError, LibraryError, RefusedError
-from keep_zkp.native import Json, Scope, fresh
+from keep_zkp.json_object import Json
+from keep_zkp.native import Scope, fresh
 from keep_zkp.presentation import read_presentation
 from keep_zkp.requests import PresentationRequest
 from keep_zkp.verdict import Question, Reason, Resolved, Verdict, find_reasons, judge, refused

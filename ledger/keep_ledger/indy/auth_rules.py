@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from keep_ledger.codes import CONFIG
 from keep_ledger.errors import LedgerUnavailableError
 from keep_ledger.indy.pool import Pool
 from keep_ledger.indy.replies import UntrustedReplyError
-from keep_ledger.indy.requests import CONFIG
+from keep_ledger.json_object import Json
 from keep_ledger.multisig.errors import RefusedError
 from keep_ledger.multisig.rules.auth_rules import Constraint, RuleKey, parse_constraint
 from keep_ledger.multisig.rules.defaults import DEFAULTS
 
-Json = dict[str, Any]
 Progress = Callable[[int, int], None]
 
 GET_AUTH_RULE = "121"

@@ -24,7 +24,7 @@ from pydantic import (
 )
 
 from keep_ledger.errors import GenesisError
-from keep_ledger.indy.files import read_text, write_text
+from keep_ledger.indy.cache_files import read_text, write_text
 from keep_ledger.plugins import Fetch
 
 _MAX_BYTES = 1024 * 1024

@@ -21,19 +21,18 @@ from typing import Any, cast
 
 import base58
 
+from keep_ledger import codes
 from keep_ledger.errors import LedgerUnavailableError
 from keep_ledger.indy import merkle, replies, requests
-from keep_ledger.indy.files import read_text, write_text
+from keep_ledger.indy.cache_files import read_text, write_text
 from keep_ledger.indy.pool import Pool
 from keep_ledger.indy.replies import UntrustedReplyError
+from keep_ledger.json_object import Json
 
 log = logging.getLogger(__name__)
 
-Json = dict[str, Any]
 Progress = Callable[[int, int], None]
 """Told how many transactions are there, and of how many."""
-
-NAMES = {requests.POOL: "pool", requests.DOMAIN: "domain", requests.CONFIG: "config"}
 
 _AT_ONCE = 20
 _BLOCK = 200
@@ -69,11 +68,6 @@ def quiet(_done: int, _size: int) -> None:
     """A `Progress` for nobody."""
 
 
-def faulty(nodes: int) -> int:
-    """How many faulty nodes that many can bear."""
-    return (nodes - 1) // 3
-
-
 async def head(pool: Pool, ledger_id: int) -> Head:
     """How long a ledger is by the word of more than f nodes; the longest, if several lengths are.
 
@@ -87,7 +81,7 @@ async def head(pool: Pool, ledger_id: int) -> Head:
         if found := agreed_head(question, texts.values(), nodes):
             return found
     raise UntrustedReplyError(
-        f"the nodes do not agree on the {NAMES[ledger_id]} ledger's length"
+        f"the nodes do not agree on the {codes.LEDGER_NAMES[ledger_id]} ledger's length"
     )
 
 
@@ -100,7 +94,7 @@ def agreed_head(question: Json, texts: Iterable[str], nodes: int) -> Head | None
         nodes: n.
     """
     votes = Counter(claim for text in texts if (claim := _claim(question, text)))
-    sure = [claim for claim, count in votes.items() if count > faulty(nodes)]
+    sure = [claim for claim, count in votes.items() if count > replies.faulty(nodes)]
     return max(sure, key=lambda claim: claim.size, default=None)
 
 
@@ -151,13 +145,13 @@ class LedgerReader:
             at = await head(self._pool, self._ledger_id)
             self._order = list(await self._pool.nodes())
             known = await self._load()
-            for _ in range(faulty(len(self._order)) + 2):
+            for _ in range(replies.faulty(len(self._order)) + 2):
                 await self._fill(known, at.size, progress)
                 if merkle.root(self._leaves[: at.size]) == at.root:
                     found = tuple(known[: at.size])
                     return History(self._ledger_id, found, at.root, time.time())
                 await self._drop(known)
-            name = NAMES[self._ledger_id]
+            name = codes.LEDGER_NAMES[self._ledger_id]
             raise UntrustedReplyError(
                 f"no node gives the {name} ledger that the nodes agree on"
             )
@@ -171,7 +165,7 @@ class LedgerReader:
 
     async def _drop(self, known: list[Json]) -> None:
         """Begin anew with another node: what was read, or was kept, is not the ledger."""
-        ledger, node = NAMES[self._ledger_id], self._order[0]
+        ledger, node = codes.LEDGER_NAMES[self._ledger_id], self._order[0]
         log.warning("not the ledger", extra={"ledger": ledger, "read_from": node})
         self._order.append(self._order.pop(0))
         known.clear()
@@ -210,7 +204,7 @@ class LedgerReader:
                     continue
                 if found is not None:
                     return found
-        name = NAMES[self._ledger_id]
+        name = codes.LEDGER_NAMES[self._ledger_id]
         raise LedgerUnavailableError(f"no node shows transaction {number} of the {name} ledger")
 
     async def _ask(self, number: int, node: str) -> Json | None:

@@ -15,7 +15,8 @@ from typing import Any, cast
 
 import base58
 
-Json = dict[str, Any]
+from keep_ledger.codes import ATTRIB
+from keep_ledger.json_object import Json
 
 BESIDE = ("rootHash", "auditPath", "ledgerSize")
 """What GET_TXN adds to a transaction; it is no part of the leaf."""
@@ -23,7 +24,6 @@ BESIDE = ("rootHash", "auditPath", "ledgerSize")
 EMPTY = hashlib.sha256().digest()
 """Root of a ledger without transactions."""
 
-_ATTRIB = "100"
 _HASH = re.compile(r"[0-9a-f]{64}")
 _UINTS = ((0x80, "B"), (0x100, "BB"), (0x10000, ">BH"), (0x100000000, ">BI"), (1 << 64, ">BQ"))
 _INTS = ((0x20, ">b"), (0x80, ">Bb"), (0x8000, ">Bh"), (0x80000000, ">Bi"), (1 << 63, ">Bq"))
@@ -97,7 +97,7 @@ def leaves(transaction: Json) -> Iterator[bytes]:
         raise ValueError("no transaction")  # noqa: TRY004  callers give what came from outside
     members = cast("Json", data)
     names = [n for n in ("raw", "enc") if isinstance(members.get(n), str)]
-    if payload["type"] != _ATTRIB or not names:
+    if payload["type"] != ATTRIB or not names:
         yield _leaf(body)
         return
     hashed = {n: hashlib.sha256(members[n].encode()).hexdigest() for n in names}

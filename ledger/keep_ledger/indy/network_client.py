@@ -21,6 +21,7 @@ from indy_vdr import VdrError
 from indy_vdr.ledger import build_custom_request
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from keep_ledger import codes
 from keep_ledger.errors import (
     BadIdError,
     BadWriteError,
@@ -31,7 +32,6 @@ from keep_ledger.identifiers import Did, full_verkey
 from keep_ledger.indy import (
     agreement,
     genesis,
-    ledger_history,
     merkle,
     node_refusals,
     replies,
@@ -43,9 +43,8 @@ from keep_ledger.indy.pool import Pool, RequestRefusedError
 from keep_ledger.indy.replies import UntrustedReplyError
 from keep_ledger.indy.request_objects import Found
 from keep_ledger.interface import Taa
+from keep_ledger.json_object import Json
 from keep_ledger.plugins import Fetch
-
-Json = dict[str, Any]
 
 _LOOKS = 6
 _LOOK_S = 1.5
@@ -116,7 +115,7 @@ class Book:
         self.network = bytes.fromhex(found.digest)
         folder = self._cache and self._cache / found.digest[:32]
         self.pool = Pool(found.digest[:8], get, folder)
-        for number, name in ledger_history.NAMES.items():
+        for number, name in codes.LEDGER_NAMES.items():
             file = folder and folder / f"{name}.jsonl"
             self._readers[number] = LedgerReader(self.pool, number, file)
         return self
@@ -140,7 +139,7 @@ class Book:
             LedgerUnavailableError: no answer that can be trusted.
         """
         asked = Did.parse(did)
-        return _nym(asked, await self.pool.ask(requests.get_nym(asked), requests.DOMAIN))
+        return _nym(asked, await self.pool.ask(requests.get_nym(asked), codes.DOMAIN))
 
     async def nym_at(self, did: str, seq_no: int) -> NymState | None:
         """A DID as it was after that transaction of the domain ledger, by the word of f + 1 nodes.
@@ -155,7 +154,7 @@ class Book:
         found = _nym(asked, replies.agreed(question, texts.values(), nodes))
         if found is None or found.seq_no <= seq_no:
             return found
-        domain = (await self.history(requests.DOMAIN)).transactions[:seq_no]
+        domain = (await self.history(codes.DOMAIN)).transactions[:seq_no]
         last = request_objects.nym(asked.id, domain)
         return last and NymState(asked.id, *last)
 
@@ -184,7 +183,7 @@ class Book:
 
     async def members(self, progress: Progress = quiet) -> dict[str, list[str]]:
         """Who has a role now: codes of roles to DIDs in the order of their registration."""
-        domain = await self.history(requests.DOMAIN, progress)
+        domain = await self.history(codes.DOMAIN, progress)
         return request_objects.members(domain.transactions)
 
     async def taa(self) -> Taa | None:
@@ -197,8 +196,8 @@ class Book:
         Raises:
             BadWriteError: of such requests nothing is read here (rules: `auth.read_rules`).
         """
-        if request["operation"].get("type") == "0":
-            pool = await self.history(requests.POOL)
+        if request["operation"].get("type") == codes.NODE:
+            pool = await self.history(codes.POOL)
             return request_objects.node(request["operation"], pool.transactions)
         return await request_objects.found(self.pool, request)
 
@@ -255,12 +254,12 @@ class Book:
 
     async def _landed(self, request: Json, digest: str) -> int | None:
         ledger_id = request_objects.ledger_of(request)
-        if ledger_id != requests.DOMAIN:
+        if ledger_id != codes.DOMAIN:
             return await self._in_history(ledger_id, digest)
         known = request["operation"].get("type") in request_objects.READ
         there = await request_objects.found(self.pool, request) if known else None
         if there is not None and there.seq_no is not None:
-            found = await self.txn(requests.DOMAIN, there.seq_no)
+            found = await self.txn(codes.DOMAIN, there.seq_no)
             if found is not None and request_objects.digest_of(found) == digest:
                 return there.seq_no
         if self._readers[ledger_id].has_read:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 from weakref import WeakValueDictionary
 
-from keep_ledger.indy.files import read_text, write_text
+from keep_ledger.indy.cache_files import read_text, write_text
 from keep_ledger.interface import CredDef, Schema
 
 log = logging.getLogger(__name__)

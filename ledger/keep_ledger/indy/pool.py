@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Thread
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import indy_vdr
 from indy_vdr import VdrError, VdrErrorCode
@@ -19,13 +19,13 @@ from indy_vdr.ledger import build_custom_request
 
 from keep_ledger.errors import LedgerError, LedgerUnavailableError
 from keep_ledger.indy import replies, requests
-from keep_ledger.indy.files import read_text, write_text
+from keep_ledger.indy.cache_files import read_text, write_text
 from keep_ledger.indy.genesis import Genesis, starts_with
 from keep_ledger.interface import LedgerStatus
+from keep_ledger.json_object import Json
 
 log = logging.getLogger(__name__)
 
-Json = dict[str, Any]
 Answer = TypeVar("Answer")
 
 _READ_S = 15.0

@@ -10,7 +10,7 @@ from functools import partial
 from indy_vdr import VdrError
 from indy_vdr.ledger import build_custom_request
 
-from keep_ledger import write_lookup
+from keep_ledger import codes, write_lookup
 from keep_ledger.did_resolution import resolved
 from keep_ledger.errors import BadWriteError, GenesisError, LedgerUnavailableError
 from keep_ledger.identifiers import CredDefId, Did, SchemaId, local
@@ -21,7 +21,6 @@ from keep_ledger.interface import (
     CredDef,
     Failed,
     Finished,
-    Json,
     LedgerStatus,
     NeedsSignatures,
     Nym,
@@ -33,11 +32,11 @@ from keep_ledger.interface import (
     TaaAcceptance,
     Why,
 )
+from keep_ledger.json_object import Json
 from keep_ledger.plugins import Fetch, LedgerConfig
 from keep_ledger.writes import Write, WriteCredDef, WriteNym, WriteSchema, target
 
 _CONFIRM_S = 10.0
-_SIGNATURE_BYTES = 64
 
 
 class IndyRegistry:
@@ -68,13 +67,13 @@ class IndyRegistry:
     async def get_nym(self, did: str) -> Nym | None:
         """See `Registry`."""
         asked = self._local(did)
-        reply = await self._pool.ask(requests.get_nym(asked), requests.DOMAIN)
+        reply = await self._pool.ask(requests.get_nym(asked), codes.DOMAIN)
         return replies.nym(asked, did, reply)
 
     async def get_attrib(self, did: str, name: str) -> Json | None:
         """See `Registry`."""
         asked = requests.get_attrib(self._local(did), name)
-        return replies.attrib(name, await self._pool.ask(asked, requests.DOMAIN))
+        return replies.attrib(name, await self._pool.ask(asked, codes.DOMAIN))
 
     async def get_schema(self, schema_id: str) -> Schema | None:
         """See `Registry`."""
@@ -86,7 +85,7 @@ class IndyRegistry:
         return replace(found, id=str(asked), issuer_id=str(asked.did))
 
     async def _ask_schema(self, asked: SchemaId) -> Schema | None:
-        reply = await self._pool.ask(requests.get_schema(asked), requests.DOMAIN)
+        reply = await self._pool.ask(requests.get_schema(asked), codes.DOMAIN)
         return replies.schema(asked, reply)
 
     async def get_cred_def(self, cred_def_id: str) -> CredDef | None:
@@ -100,7 +99,7 @@ class IndyRegistry:
         return replace(found, id=str(asked), issuer_id=str(asked.did), schema_id=schema)
 
     async def _ask_cred_def(self, asked: CredDefId) -> CredDef | None:
-        reply = await self._pool.ask(requests.get_cred_def(asked), requests.DOMAIN)
+        reply = await self._pool.ask(requests.get_cred_def(asked), codes.DOMAIN)
         if reply.get("data") is None:
             return None
         return replies.cred_def(asked, await self._schema_at(asked.schema_seq_no), reply)
@@ -152,12 +151,8 @@ class IndyRegistry:
     async def submit(self, prepared: Prepared, signatures: Mapping[str, bytes]) -> Result:
         """See `Registry`."""
         signed = {self._local(did).id: signature for did, signature in signatures.items()}
-        needed = [did for did in (prepared.submitter, prepared.endorser) if did]
-        missing = tuple(did for did in needed if did not in signed)
-        if missing:
-            return NeedsSignatures(f"{' and '.join(missing)} must sign", missing)
-        if any(len(signature) != _SIGNATURE_BYTES for signature in signed.values()):
-            return Failed(Why.MALFORMED, "an Ed25519 signature has 64 bytes")
+        if refusal := prepared.unsigned(signed):
+            return refusal
         there = await self.find(prepared.write)
         return there or await self._send(prepared, signed)
 

@@ -18,12 +18,11 @@ from typing import Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from keep_ledger.codes import SCHEMA, Role
 from keep_ledger.errors import BadIdError, LedgerUnavailableError
 from keep_ledger.identifiers import CredDefId, Did, SchemaId, check_part, full_verkey
 from keep_ledger.interface import CredDef, Nym, Schema
-from keep_ledger.writes import Role
-
-Json = dict[str, Any]
+from keep_ledger.json_object import Json
 
 FRESH_S = 300
 """A proof may be this old: validators sign their state at least that often."""
@@ -108,6 +107,11 @@ def proved(reply: Json, ledger_id: int, now: float) -> bool:
     return value.ledger_id == ledger_id and -_AHEAD_S <= age <= FRESH_S
 
 
+def faulty(nodes: int) -> int:
+    """f: how many faulty nodes a network of n nodes can bear."""
+    return (nodes - 1) // 3
+
+
 def agreed(question: Json, replies: Iterable[str], nodes: int) -> Json:
     """The answer that more than f of n nodes give, f being the faulty ones that n can bear.
 
@@ -121,7 +125,7 @@ def agreed(question: Json, replies: Iterable[str], nodes: int) -> Json:
     """
     counted = Counter(text for reply in replies if (text := _comparable(question, reply)))
     for text, count in counted.most_common(1):
-        if count > (nodes - 1) // 3:
+        if count > faulty(nodes):
             return cast("Json", json.loads(text))
     raise UntrustedReplyError("the nodes do not agree on an answer")
 
@@ -238,7 +242,7 @@ def schema_hint(namespace: str, reply: Json) -> SchemaId | None:
     """Which schema a GET_TXN reply shows; a hint only, for a read with proof to confirm."""
     try:
         txn = reply["data"]["txn"]
-        if txn["type"] != "101":
+        if txn["type"] != SCHEMA:
             return None
         did = Did.parse(txn["metadata"]["from"]).at(namespace)
         data = txn["data"]["data"]

@@ -7,19 +7,24 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+from keep_ledger import codes
+from keep_ledger.codes import (
+    ATTRIB,
+    CRED_DEF,
+    NODE,
+    NYM,
+    REVOC_REG_DEF,
+    SCHEMA,
+    TAA,
+    TAA_AML,
+    TAA_DISABLE,
+)
 from keep_ledger.errors import BadWriteError
 from keep_ledger.identifiers import CredDefId, Did, SchemaId, full_verkey
 from keep_ledger.indy import replies, requests
 from keep_ledger.indy.pool import Pool
 from keep_ledger.indy.replies import UntrustedReplyError
-
-Json = dict[str, Any]
-
-NYM, ATTRIB, SCHEMA, CRED_DEF, REG_DEF, REG_ENTRY = "1", "100", "101", "102", "113", "114"
-NODE = "0"
-TAA, AML, TAA_DISABLE = "4", "5", "8"
-_DOMAIN = {NYM, ATTRIB, SCHEMA, CRED_DEF, REG_DEF, REG_ENTRY}
-_CONFIG = {TAA, AML, TAA_DISABLE, "109", "110", "111", "120", "122"}
+from keep_ledger.json_object import Json
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +50,11 @@ def ledger_of(request: Json) -> int:
     """
     kind = request["operation"].get("type")
     if kind == NODE:
-        return requests.POOL
-    if kind in _DOMAIN:
-        return requests.DOMAIN
-    if kind in _CONFIG:
-        return requests.CONFIG
+        return codes.POOL
+    if kind in codes.DOMAIN_TYPES:
+        return codes.DOMAIN
+    if kind in codes.CONFIG_TYPES:
+        return codes.CONFIG
     raise BadWriteError(f"requests of type {kind!r} are not known here")
 
 
@@ -79,7 +84,9 @@ async def found(pool: Pool, request: Json) -> Found | None:
         question, what = _QUESTIONS[kind](request["identifier"], operation)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BadWriteError(f"it cannot be told what the request is about: {error}") from error
-    reply = await pool.ask(question, requests.CONFIG if kind in _CONFIG else requests.DOMAIN)
+    reply = await pool.ask(
+        question, codes.CONFIG if kind in codes.CONFIG_TYPES else codes.DOMAIN
+    )
     value = _value(kind, operation, reply)
     seq_no: Any = reply.get("seqNo")
     number = seq_no if type(seq_no) is int else None
@@ -173,10 +180,10 @@ _QUESTIONS: dict[str, Callable[[str, Json], tuple[Json, str]]] = {
     ATTRIB: _ask_attrib,
     SCHEMA: _ask_schema,
     CRED_DEF: _ask_cred_def,
-    REG_DEF: _ask_reg_def,
+    REVOC_REG_DEF: _ask_reg_def,
     TAA: lambda _author, _operation: (requests.get_taa(), "author agreement in force"),
     TAA_DISABLE: lambda _author, _operation: (requests.get_taa(), "author agreement in force"),
-    AML: lambda _author, _operation: (requests.get_aml(), "ways to accept the agreement"),
+    TAA_AML: lambda _author, _operation: (requests.get_aml(), "ways to accept the agreement"),
 }
 
 READ = frozenset(_QUESTIONS)

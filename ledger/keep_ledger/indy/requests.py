@@ -5,10 +5,12 @@ from __future__ import annotations
 import itertools
 import json
 import time
-from typing import Any, assert_never
+from typing import assert_never
 
+from keep_ledger.codes import DOMAIN
 from keep_ledger.identifiers import CredDefId, Did, SchemaId
 from keep_ledger.interface import TaaAcceptance
+from keep_ledger.json_object import Json
 from keep_ledger.writes import (
     Write,
     WriteAttrib,
@@ -17,11 +19,6 @@ from keep_ledger.writes import (
     WriteSchema,
     WriteVerkey,
 )
-
-Json = dict[str, Any]
-
-POOL, DOMAIN, CONFIG = 0, 1, 2
-"""Numbers of the ledgers, as in questions and proofs."""
 
 READER = "LibindyDid111111111111"
 """Reads need an author but no signature; this one is customary and belongs to nobody."""

@@ -6,6 +6,7 @@ Nothing is imported here: take what you need from its module. This is all of the
 | module | what is in it |
 |---|---|
 | `errors` | `MultisigError`, `RefusedError` (names the culprits), `SpentError`, `RecoveryError` |
+| `signatures` | `verifies`: an Ed25519 signature by libsodium |
 | `threshold.shares` | `Group`, `Share`, `Commitment`, `Nonces`, `SignatureShare`: what is kept and handed over |
 | `threshold.frost` | `commit`, `sign`, `aggregate`, `signed_digest`: a signature in two rounds; `Vault`: where nonces lie |
 | `threshold.nonce_files` | `NonceFiles`: a `Vault` in a folder |
@@ -27,7 +28,7 @@ Nothing is imported here: take what you need from its module. This is all of the
 | `proposal.signing_input` | `signing_input`, `digest`: what is signed of a request |
 | `rules.single_reading` | `hides_nothing`, `spelled`: rules under whose signature no other rules fit |
 | `proposal.field_types` | `base58_of`, `visible`, `without`: the values in requests |
-| `proposal.operations` | a closed schema per type: `Operation`, `Closed`, `Nym`, `Attrib`, `SchemaData`, `Schema`, `Primary`, `Revocation`, `ClaimDefData`, `ClaimDef`, `AccumulatorKey`, `RegistryKeys`, `RegistryValue`, `RegistryDef`, `EntryValue`, `RegistryEntry`, `NodeData`, `Node`, `Agreement`, `Mechanisms`, `NoAgreement`, `RuleChange`, `AuthRule`, `AuthRules`, `Upgrade`, `PoolConfig`; `once` |
+| `proposal.operations` | a closed schema per type: `Operation`, `Closed`, `Nym`, `Attrib`, `SchemaData`, `Schema`, `Primary`, `Revocation`, `ClaimDefData`, `ClaimDef`, `AccumulatorKey`, `RegistryKeys`, `RegistryValue`, `RegistryDef`, `EntryValue`, `RegistryEntry`, `NodeData`, `Node`, `Agreement`, `Mechanisms`, `NoAgreement`, `RuleChange`, `AuthRule`, `AuthRules`, `Upgrade`, `PoolConfig` |
 | `proposal.requests` | `decode`, `Request`, `Acceptance`: a request with one meaning |
 | `proposal.describe` | `told`, `Told`, `rule_key`, `moment`: a request in words |
 | `proposal.document` | `Proposal`, `Body`, `Cosigner`, `Mark`, `merge`; `RefusedMarkError`, `WrongKeyError`: one format for M of N, endorsement and FROST |
@@ -35,12 +36,12 @@ Nothing is imported here: take what you need from its module. This is all of the
 | `proposal.frames` | `to_frames`, `from_frames`: a proposal as QR codes |
 | `proposal.review` | `review`, `Sheet`, `Sight`, `Person`: what a cosigner sees, and why it must not be signed or sent |
 | `audit.history` | `Past`, `Was`, `Moment`, `kept_digest`, `request_of`, `subject_of`: what was so at an earlier time |
-| `audit.audit` | `audit`, `Report`, `Entry`, `Signed`, `Approved`, `Alarm`, `entry`, `parts_of`, `explain`, `differences`, `verifies`: who signed what an identity wrote |
+| `audit.audit` | `audit`, `Report`, `Entry`, `Signed`, `Approved`, `Alarm`, `entry`, `parts_of`, `explain`, `differences`: who signed what an identity wrote |
 | `audit.unused_signatures` | `loose`, `Pending`, `Agreement`, `Ledger`, `Loose`, `ledger_now`, `agreements_of`, `acceptance_counts`, `roles_wanted`, `loose_sentences`: signatures that were given and not used |
 | `audit.reports` | `sentences`, `to_json`: an audit for people and for programs |
 | `rules.picture` | `picture`: quorums as an SVG for people |
 | `audit.control_description` | `Descriptor`, `Person`, `rule_digest`: the public description of a group |
 
-`threshold.curve` is the group beneath, `rules.words` and `audit.words` the words of their rooms; `Wire`, `Json` and the
+`threshold.curve` is the group beneath, `rules.words` and `audit.words` the words of their rooms; `Wire` and the
 field types of `threshold.shares` are for modules in here.
 """

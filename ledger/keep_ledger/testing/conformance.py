@@ -15,6 +15,7 @@ import base58
 import pytest
 from nacl.signing import SigningKey
 
+from keep_ledger.codes import Role
 from keep_ledger.errors import BadIdError, BadWriteError
 from keep_ledger.interface import (
     Failed,
@@ -27,7 +28,6 @@ from keep_ledger.interface import (
     Why,
 )
 from keep_ledger.writes import (
-    Role,
     Write,
     WriteAttrib,
     WriteCredDef,

@@ -12,9 +12,9 @@ import pytest
 from keep_ledger.errors import GenesisError
 from keep_ledger.indy import IndyRegistry, open_ledger
 from keep_ledger.indy.genesis import Genesis, load, starts_with
+from keep_ledger.json_object import Json
 from keep_ledger.plugins import LedgerConfig
 
-Json = dict[str, Any]
 DEST = "Gw6pDLhcBcoQesN72qfotTgFa7cbuqZpkX3Xo6pLhPhv"
 URL = "https://ledger.example/genesis"
 

@@ -20,10 +20,11 @@ from governed import Person as Governor
 from hypothesis import given
 from hypothesis import strategies as st
 from indy_vdr.ledger import build_custom_request
-from ledger.paper_pool import LEDGERS, Json, Node, PaperPool, opened, recorded
+from ledger.paper_pool import LEDGERS, Node, PaperPool, opened, recorded
 from paper_network import RECORDED
 from pool import Network
 
+from keep_ledger import codes
 from keep_ledger.errors import (
     BadWriteError,
     LedgerUnavailableError,
@@ -34,6 +35,7 @@ from keep_ledger.indy import network_client as books
 from keep_ledger.indy.ledger_history import agreed_head
 from keep_ledger.indy.network_client import Book, payload_digest
 from keep_ledger.indy.replies import UntrustedReplyError
+from keep_ledger.json_object import Json
 from keep_ledger.multisig.rules.auth_rules import RuleKey
 from keep_ledger.multisig.rules.defaults import DEFAULTS
 from keep_ledger.testing.conformance import TRUSTEE, Person
@@ -119,7 +121,7 @@ async def test_an_empty_ledger_is_whole(tmp_path: Path) -> None:
     for node in paper.nodes.values():
         node.ledgers[2].clear()
     async with opened(tmp_path, paper) as book:
-        assert (await book.history(requests.CONFIG)).transactions == ()
+        assert (await book.history(codes.CONFIG)).transactions == ()
 
 
 def change_a_byte(node: Node) -> None:
@@ -209,7 +211,7 @@ async def test_one_liar_of_four_changes_nothing(
     paper = PaperPool()
     lie(paper.nodes[liar])
     async with opened(tmp_path, paper, tmp_path / "cache") as book:
-        found = await book.history(requests.DOMAIN)
+        found = await book.history(codes.DOMAIN)
     assert list(found.transactions) == recorded()[1]
 
 
@@ -224,7 +226,7 @@ async def test_a_ledger_that_no_node_shows_is_not_believed(tmp_path: Path) -> No
         node.lies = lie
     async with opened(tmp_path, paper) as book:
         with pytest.raises(LedgerUnavailableError, match="no node shows transaction 21"):
-            await book.history(requests.DOMAIN)
+            await book.history(codes.DOMAIN)
 
 
 async def test_another_ledger_than_the_agreed_one_is_not_believed(tmp_path: Path) -> None:
@@ -237,7 +239,7 @@ async def test_another_ledger_than_the_agreed_one_is_not_believed(tmp_path: Path
         node.lies = turn(node)
     async with opened(tmp_path, paper, cache) as book:
         with pytest.raises(UntrustedReplyError, match="no node gives the domain ledger that"):
-            await book.history(requests.DOMAIN)
+            await book.history(codes.DOMAIN)
     assert not list(cache.rglob("domain.jsonl"))
 
 
@@ -280,7 +282,7 @@ async def test_a_network_that_does_not_agree_is_told_so(
         with pytest.raises(
             UntrustedReplyError, match="do not agree on the domain ledger's length"
         ):
-            await book.history(requests.DOMAIN)
+            await book.history(codes.DOMAIN)
 
 
 # -- what was read is kept, and trusted no more than a node ----------------------------------------
@@ -291,11 +293,11 @@ async def test_only_what_is_new_is_read_the_next_time(tmp_path: Path) -> None:
     for node in paper.nodes.values():
         end_early(node)
     async with opened(tmp_path, paper, cache) as book:
-        await book.history(requests.DOMAIN)
+        await book.history(codes.DOMAIN)
     for node in paper.nodes.values():
         node.ledgers, node.asked = recorded(), []
     async with opened(tmp_path, paper, cache) as book:
-        found = await book.history(requests.DOMAIN)
+        found = await book.history(codes.DOMAIN)
     assert [n for node in paper.nodes.values() for n in node.asked] == [31, 32, 33, 34]
     assert list(found.transactions) == recorded()[1]
 
@@ -343,13 +345,13 @@ async def test_a_spoilt_cache_costs_time_and_nothing_else(
 ) -> None:
     paper, cache = PaperPool(), tmp_path / "cache"
     async with opened(tmp_path, paper, cache) as book:
-        await book.history(requests.DOMAIN)
+        await book.history(codes.DOMAIN)
     (file,) = cache.rglob("domain.jsonl")
     file.write_text(spoil(file.read_text()))
     for node in paper.nodes.values():
         node.asked = []
     async with opened(tmp_path, paper, cache) as book:
-        found = await book.history(requests.DOMAIN)
+        found = await book.history(codes.DOMAIN)
     assert list(found.transactions) == recorded()[1]
     assert [n for node in paper.nodes.values() for n in node.asked] == read_again
     assert [json.loads(line) for line in file.read_text().splitlines()] == recorded()[1]
@@ -384,7 +386,7 @@ async def test_a_write_that_lands_after_a_time_out_is_found(
     paper.lands = [True]
     async with opened(tmp_path, paper) as book:
         if read_before:
-            await book.history(requests.DOMAIN)
+            await book.history(codes.DOMAIN)
         assert await book.submit(request, signature(request, TRUSTEE)) == 35
         assert await book.submit(request, signature(request, TRUSTEE)) == 35
     assert len(paper.sent) == 1
@@ -479,10 +481,10 @@ async def test_a_write_is_there_and_was_not_before(real: Book) -> None:
     assert (state.verkey, state.role, state.seq_no) == (person.verkey, None, number)
     found = await soon(lambda: real.found(request))
     assert found.seq_no == number
-    written = await real.txn(requests.DOMAIN, number)
+    written = await real.txn(codes.DOMAIN, number)
     assert written is not None
     assert written["txn"]["metadata"]["payloadDigest"] == payload_digest(request)
-    assert (await real.history(requests.DOMAIN)).transactions[number - 1] == written
+    assert (await real.history(codes.DOMAIN)).transactions[number - 1] == written
     assert await real.landed(request) == number
     assert await real.submit(request, signature(request, TRUSTEE)) == number
     assert await real.nym_at(person.did, number - 1) is None
@@ -506,7 +508,7 @@ async def test_within_one_second_a_did_is_as_each_transaction_left_it(real: Book
 
 @pool
 async def test_there_is_nothing_beyond_the_end(real: Book) -> None:
-    assert await real.txn(requests.DOMAIN, 10**6) is None
+    assert await real.txn(codes.DOMAIN, 10**6) is None
     assert await real.taa() is None
 
 
@@ -574,12 +576,12 @@ async def test_what_a_request_would_change_is_found(real: Book) -> None:
         else:
             found = await real.found(request)
             assert found is None
-    await real.history(requests.DOMAIN)  # also with values that look like hashes
+    await real.history(codes.DOMAIN)  # also with values that look like hashes
 
 
 @pool
 async def test_a_node_is_found_in_the_pool_ledger(real: Book) -> None:
-    (first, *_) = (await real.history(requests.POOL)).transactions
+    (first, *_) = (await real.history(codes.POOL)).transactions
     dest = first["txn"]["data"]["dest"]
     operation: Json = {"type": "0", "dest": dest, "data": {"alias": "Node1", "services": []}}
     found = await real.found(requests.request(operation, TRUSTEE.did))
@@ -596,11 +598,11 @@ async def test_of_some_requests_nothing_is_read(real: Book) -> None:
 
 @pool
 async def test_what_is_new_is_read_at_once(real: Book) -> None:
-    await real.history(requests.DOMAIN)
+    await real.history(codes.DOMAIN)
     request = nym(Person.new())
     number = await real.submit(request, signature(request, TRUSTEE))
     before = time.monotonic()
-    found = await real.history(requests.DOMAIN)
+    found = await real.history(codes.DOMAIN)
     assert time.monotonic() - before < 1
     assert len(found.transactions) == number
 

@@ -14,6 +14,7 @@ import pytest
 from indy_vdr.ledger import build_custom_request
 from pool import Network
 
+from keep_ledger.codes import Role
 from keep_ledger.errors import LedgerUnavailableError
 from keep_ledger.indy import IndyRegistry, open_ledger
 from keep_ledger.indy import pool as connection
@@ -30,7 +31,6 @@ from keep_ledger.testing.conformance import (
     sign,
     written,
 )
-from keep_ledger.writes import Role
 
 pytestmark = pytest.mark.pool
 

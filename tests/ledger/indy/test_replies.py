@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 from indy_vdr import Request, VdrError, VdrErrorCode
 
+from keep_ledger import codes
+from keep_ledger.codes import Role
 from keep_ledger.errors import LedgerUnavailableError
 from keep_ledger.identifiers import CredDefId, Did, SchemaId
 from keep_ledger.indy import replies, requests
@@ -21,9 +23,7 @@ from keep_ledger.indy.genesis import Genesis
 from keep_ledger.indy.pool import Pool, RequestRefusedError
 from keep_ledger.indy.replies import UntrustedReplyError
 from keep_ledger.interface import Nym
-from keep_ledger.writes import Role
-
-Json = dict[str, Any]
+from keep_ledger.json_object import Json
 
 DID = Did("R5jfrMPWJRG4XPKvHFsSTx", "local")
 OTHER = "CNsFp6n6n4FzU34e8viL62"
@@ -84,7 +84,7 @@ def absent(question: Json) -> Json:
 
 
 async def ask(validators: Validators) -> Json:
-    return await pool_of(validators).ask(requests.get_nym(DID), requests.DOMAIN)
+    return await pool_of(validators).ask(requests.get_nym(DID), codes.DOMAIN)
 
 
 async def test_a_fresh_proof_of_the_right_ledger_needs_no_second_node() -> None:
@@ -245,7 +245,7 @@ async def test_a_silent_pool_is_noted_and_a_refusal_is_an_answer() -> None:
 
     pool = pool_of(Validators(timeout))
     with pytest.raises(LedgerUnavailableError, match="local: Pool timeout"):
-        await pool.ask(requests.get_nym(DID), requests.DOMAIN)
+        await pool.ask(requests.get_nym(DID), codes.DOMAIN)
     assert pool.status().answers is False
     assert pool.status().last_error == "Pool timeout"
     assert not pool._refreshed
@@ -276,10 +276,10 @@ async def test_a_cancelled_reader_leaves_the_pool_usable() -> None:
             return await super().submit_request(request)
 
     pool = pool_of(Slow(lambda q: honest(q) | {"state_proof": proof(1)}))
-    reader = asyncio.create_task(pool.ask(requests.get_nym(DID), requests.DOMAIN))
+    reader = asyncio.create_task(pool.ask(requests.get_nym(DID), codes.DOMAIN))
     await asyncio.sleep(0)
     reader.cancel()
     with pytest.raises(asyncio.CancelledError):
         await reader
     gate.set()
-    assert (await pool.ask(requests.get_nym(DID), requests.DOMAIN))["seqNo"] == 6
+    assert (await pool.ask(requests.get_nym(DID), codes.DOMAIN))["seqNo"] == 6

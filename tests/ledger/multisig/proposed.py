@@ -8,12 +8,12 @@ from typing import Any
 import base58
 from nacl.signing import SigningKey
 
+from keep_ledger.json_object import Json
 from keep_ledger.multisig.proposal.document import Act, Body, Cosigner, Mark, Proposal
 from keep_ledger.multisig.threshold.curve import Point
 from keep_ledger.multisig.threshold.dealer import split_seed
 from keep_ledger.multisig.threshold.shares import Share
 
-Json = dict[str, Any]
 NOW = 1_800_000_000
 NETWORK = b"\x07" * 32
 

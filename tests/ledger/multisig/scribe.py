@@ -10,9 +10,9 @@ from typing import Any, Self
 import base58
 from nacl.signing import SigningKey
 
+from keep_ledger.json_object import Json
 from keep_ledger.multisig.proposal.signing_input import digest, signing_input
 
-Json = dict[str, Any]
 START = 1_795_000_000
 _LEDGERS = {"0": 0, "4": 2, "5": 2, "8": 2, "120": 2, "122": 2}
 _numbers = itertools.count(1)

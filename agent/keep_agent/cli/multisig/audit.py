@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 from keep_agent.cli.multisig.output import note, say
 from keep_agent.errors import BadCommandError
+from keep_ledger.codes import LEDGER_NAMES
 from keep_ledger.identifiers import Did
+from keep_ledger.json_object import Json
 from keep_ledger.multisig.audit import audit, reports, unused_signatures
-from keep_ledger.multisig.audit.history import NAMES
 from keep_ledger.multisig.errors import RefusedError
 from keep_ledger.multisig.proposal.document import Proposal
-from keep_ledger.multisig.threshold.shares import Json
 
 if TYPE_CHECKING:
     from keep_ledger.indy.network_client import Book
@@ -110,7 +110,7 @@ async def _run(args: argparse.Namespace, found: dict[str, Proposal] | None) -> i
 
     did = None if args.did is None else Did.parse(args.did).id
     async with ledger_view.opened(args.genesis, args.cache) as book:
-        ledgers = {number: await _read(book, number) for number in NAMES}
+        ledgers = {number: await _read(book, number) for number in LEDGER_NAMES}
     if did is None:
         state = unused_signatures.ledger_now(book.network, int(time.time()), ledgers)
         return _loose(args, [pending(name, one) for name, one in (found or {}).items()], state)
@@ -124,7 +124,7 @@ async def _read(book: Book, number: int) -> tuple[Json, ...]:
         nonlocal last
         now = time.monotonic()
         if now - started > _QUIET_S and now - last > _QUIET_S:
-            note(f"{NAMES[number]} ledger: {done} of {size} transactions read")
+            note(f"{LEDGER_NAMES[number]} ledger: {done} of {size} transactions read")
             last = now
 
     return (await book.history(number, progress)).transactions

@@ -11,17 +11,14 @@ from typing import TYPE_CHECKING
 
 from keep_agent.cli.multisig.output import note, say
 from keep_agent.errors import BadCommandError
+from keep_ledger.codes import TRUSTEE
 from keep_ledger.multisig.audit.control_description import Descriptor, Person, rule_digest
-from keep_ledger.multisig.rules.auth_rules import RuleKey, leaves
+from keep_ledger.multisig.rules.auth_rules import RULES, leaves
 from keep_ledger.private_files import write_private
 
 if TYPE_CHECKING:
     from keep_ledger.indy.network_client import Book
     from keep_ledger.multisig.rules.auth_rules import Constraint
-
-TRUSTEE = "0"
-_WATCHED = RuleKey("122", "EDIT", "*", "*", "*")
-"""Who can change several rules at once can change all: its threshold is the quorum's."""
 
 
 def options(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -90,7 +87,7 @@ async def _read(genesis: str | None, name: str) -> Descriptor:
             made=datetime.now(UTC),
             network=book.network,
             did=None,
-            threshold=min(_threshold(rules[_WATCHED]), len(members)),
+            threshold=min(_threshold(rules[RULES]), len(members)),
             members=members,
             group=None,
             rules=tuple(

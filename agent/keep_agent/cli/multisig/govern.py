@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from keep_agent.cli.multisig import propose, review_view
 from keep_agent.cli.multisig.output import note, say
 from keep_agent.errors import BadCommandError
+from keep_ledger.codes import TRUSTEE
 from keep_ledger.multisig.errors import RefusedError
 from keep_ledger.multisig.proposal.document import Proposal
 from keep_ledger.multisig.rules import governance, presets
@@ -20,7 +21,7 @@ from keep_ledger.multisig.rules.auth_rules import Constraint, RuleKey, leaves
 from keep_ledger.multisig.rules.governance import Governance
 from keep_ledger.multisig.rules.lints import what_if
 from keep_ledger.multisig.rules.quorum import People, Quorum
-from keep_ledger.multisig.rules.soundness import TRUSTEE, others
+from keep_ledger.multisig.rules.soundness import others
 from keep_ledger.multisig.rules.words import many
 
 if TYPE_CHECKING:

@@ -15,21 +15,22 @@ from nacl.signing import SigningKey
 from keep_agent.cli.multisig.ledger_view import opened
 from keep_agent.cli.multisig.output import note, say
 from keep_agent.errors import UnavailableError
+from keep_ledger.codes import ENDORSER, NETWORK_MONITOR, TRUSTEE
 from keep_ledger.errors import NotWrittenError
 from keep_ledger.indy.auth_rules import read_rules
 from keep_ledger.indy.network_client import Book
+from keep_ledger.json_object import Json
 from keep_ledger.local_network import IndyNetwork, IndyNetworkError
 from keep_ledger.multisig.errors import MultisigError
 from keep_ledger.multisig.proposal.signing_input import signing_input
 from keep_ledger.multisig.rules import governance
 from keep_ledger.multisig.rules.applicable import Before, applicable
-from keep_ledger.multisig.rules.auth_rules import Constraint, Forbidden, RuleKey
+from keep_ledger.multisig.rules.auth_rules import VERKEY, Constraint, Forbidden, RuleKey
 from keep_ledger.multisig.rules.governance import Governance
-from keep_ledger.multisig.rules.soundness import VERKEY, enough
+from keep_ledger.multisig.rules.soundness import enough
 from keep_ledger.multisig.rules.words import many
-from keep_ledger.multisig.threshold.shares import Json
 
-_MONITOR = RuleKey("1", "ADD", "role", "*", "201")
+_MONITOR = RuleKey("1", "ADD", "role", "*", NETWORK_MONITOR)
 
 
 class RulesDoNotHoldError(MultisigError):
@@ -104,9 +105,11 @@ class Stage:
     async def fill(self, first: StandIn) -> None:
         """Register the stand-ins, and take the network's own trustee out of office."""
         for one in self.trustees:
-            await self.write(_nym(one, "0"), [first])
+            await self.write(_nym(one, TRUSTEE), [first])
         await self.write({"type": "1", "dest": first.did, "role": None}, [self.trustees[0]])
-        say(f"{many(len(self.trustees), '0').capitalize()} with fresh keys stand in for yours.")
+        say(
+            f"{many(len(self.trustees), TRUSTEE).capitalize()} with fresh keys stand in for yours."
+        )
 
     async def enact(self, wanted: Governance) -> None:
         """Put the wanted rules in force, by the first stand-in: a new ledger asks for no more."""
@@ -124,11 +127,11 @@ class Stage:
         gone: Json = {"type": "1", "dest": trustee.did, "role": None}
         forbid = governance.change_to({_MONITOR: Forbidden()})
         monitor = forbid["rules"][0]
-        await self.prove(_nym(endorser, "101"), Before(exists=False))
-        await self.prove(_nym(trustee, "0"), Before(exists=False))
-        await self.prove(gone, Before(exists=True, role="0"))
-        promoted: Json = {"type": "1", "dest": endorser.did, "role": "0"}
-        await self.prove(promoted, Before(exists=True, role="101"), only_refused=True)
+        await self.prove(_nym(endorser, ENDORSER), Before(exists=False))
+        await self.prove(_nym(trustee, TRUSTEE), Before(exists=False))
+        await self.prove(gone, Before(exists=True, role=TRUSTEE))
+        promoted: Json = {"type": "1", "dest": endorser.did, "role": TRUSTEE}
+        await self.prove(promoted, Before(exists=True, role=ENDORSER), only_refused=True)
         await self.prove({"type": "120", **monitor}, Before(exists=True))
         restored = governance.change_to({_MONITOR: self.rules[_MONITOR]})
         await self.prove(restored, Before(exists=True))
@@ -147,7 +150,7 @@ class Stage:
         again = StandIn(lost.did, SigningKey.generate())
         self.trustees = others
         operation = {"type": "1", "dest": lost.did, "verkey": again.verkey}
-        await self.prove(operation, Before(exists=True, role="0"))
+        await self.prove(operation, Before(exists=True, role=TRUSTEE))
         await self.refused(operation, [lost], "the lost key")
         self.trustees = [again, *others]
 
@@ -164,11 +167,11 @@ class Stage:
         count = enough(self.rules[key], len(self.trustees))
         few = len(self.trustees) if count is None else count - 1
         if few:
-            who = f"{many(few, '0')} to {key.deed}"
+            who = f"{many(few, TRUSTEE)} to {key.deed}"
             await self.refused(operation, self.trustees[:few], who)
         if count is not None and not only_refused:
             landed = await self.write(operation, self.trustees[:count])
-            say(f"  taken    from {many(count, '0')} to {key.deed}: transaction {landed}")
+            say(f"  taken    from {many(count, TRUSTEE)} to {key.deed}: transaction {landed}")
 
     async def refused(self, operation: Json, signers: list[StandIn], who: str) -> None:
         """Try something that the ledger must refuse.

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from keep_agent.cli.multisig import secret_input
 from keep_agent.cli.multisig.output import note, say
 from keep_agent.cli.multisig.signing_keys import SHARE, STORE, TOKEN, open_share, store_place
-from keep_agent.core.message import Json
 from keep_agent.errors import BadCommandError
 from keep_agent.identity.keys import base58_key
+from keep_ledger.json_object import Json
 
 if TYPE_CHECKING:
     from keep_agent.cli.multisig import key_stores

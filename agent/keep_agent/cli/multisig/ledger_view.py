@@ -16,6 +16,7 @@ from keep_agent.errors import BadCommandError
 from keep_ledger.indy import auth_rules
 from keep_ledger.indy.network_client import Book
 from keep_ledger.indy.request_objects import Found
+from keep_ledger.json_object import Json
 from keep_ledger.multisig.proposal.describe import rule_key
 from keep_ledger.multisig.proposal.operations import AuthRule, AuthRules, Nym
 from keep_ledger.multisig.proposal.requests import Request
@@ -25,7 +26,6 @@ from keep_ledger.multisig.rules.auth_rules import RuleKey
 from keep_ledger.multisig.rules.lints import changes, what_if
 from keep_ledger.multisig.rules.quorum import People
 from keep_ledger.multisig.threshold.curve import sha256
-from keep_ledger.multisig.threshold.shares import Json
 
 GENESIS = "INDYKEEP_GENESIS"
 PLAIN_DIDS = 50

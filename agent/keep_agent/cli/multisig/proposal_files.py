@@ -14,7 +14,7 @@ from keep_ledger.multisig.proposal.container import MAX_BYTES
 from keep_ledger.multisig.proposal.document import Proposal
 from keep_ledger.multisig.proposal.frames import from_frames, to_frames
 from keep_ledger.multisig.proposal.review import SKEW_S
-from keep_ledger.private_files import sync_folder
+from keep_ledger.private_files import write_shared
 
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp")
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
@@ -66,11 +66,8 @@ def each(paths: Sequence[Path]) -> list[Proposal]:
 
 def save(proposal: Proposal, path: Path) -> None:
     """Replace a file by a proposal, in one step."""
-    aside = path.with_name(f"{path.name}.new")
     try:
-        aside.write_bytes(proposal.to_bytes())
-        aside.replace(path)
-        sync_folder(path.absolute().parent)
+        write_shared(path, proposal.to_bytes())
     except OSError as error:
         raise BadCommandError(f"{path}: {error.strerror}") from error
 

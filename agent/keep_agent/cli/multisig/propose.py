@@ -16,14 +16,15 @@ import base58
 from keep_agent.cli.multisig import proposal_files, review_view
 from keep_agent.cli.multisig.output import note
 from keep_agent.errors import BadCommandError
+from keep_ledger.codes import DOMAIN, ROLE_NAMES
+from keep_ledger.json_object import Json
 from keep_ledger.multisig.audit.control_description import Descriptor
 from keep_ledger.multisig.errors import RefusedError
 from keep_ledger.multisig.proposal.document import Body, Cosigner, Proposal
-from keep_ledger.multisig.proposal.operations import DOMAIN
 from keep_ledger.multisig.proposal.requests import Request, decode
 from keep_ledger.multisig.rules.auth_rules import ANY, leaves, parse_constraint
 from keep_ledger.multisig.rules.single_reading import spelled
-from keep_ledger.multisig.threshold.shares import MAX_SIGNERS, Json
+from keep_ledger.multisig.threshold.shares import MAX_SIGNERS
 
 if TYPE_CHECKING:
     from keep_ledger.indy.network_client import Book
@@ -40,13 +41,7 @@ _EXAMPLES = """examples:
 Cosigners are, if you name none, all whose role the rule asks for, as the ledger has them. A group (FROST)
 is named by its descriptor: --group board.json (indykeep group export).
 """
-_ROLES = {
-    "TRUSTEE": "0",
-    "STEWARD": "2",
-    "ENDORSER": "101",
-    "NETWORK_MONITOR": "201",
-    "none": None,
-}
+_ROLES = {**{name: code for code, name in ROLE_NAMES.items()}, "none": None}
 _SPAN = re.compile(r"([1-9][0-9]{0,3})([hdw])")
 _HOURS = {"h": 1, "d": 24, "w": 168}
 _DAY_S = 86400
@@ -320,9 +315,8 @@ async def _by_role(book: Book, rules: Any) -> list[tuple[str, str]]:
     if not wanted:
         return []
     members = await book.members()
-    names = {number: name.lower() for name, number in _ROLES.items() if number}
     return [
-        (f"{names[role]} {number}", did)
+        (f"{ROLE_NAMES[role].lower()} {number}", did)
         for role in sorted(wanted & members.keys())
         for number, did in enumerate(members[role], 1)
     ]

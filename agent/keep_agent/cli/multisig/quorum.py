@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from keep_agent.cli.multisig.output import note, say
 from keep_agent.errors import BadCommandError
+from keep_ledger.codes import ROLE_NAMES
 from keep_ledger.multisig.rules.auth_rules import RuleKey, Rules, parse_constraint, sentence
 from keep_ledger.multisig.rules.lints import Differences, changes, lints, takeover, what_if
 from keep_ledger.multisig.rules.picture import picture
@@ -27,7 +28,7 @@ A rule that asks for three is worth one if one can change the rule, make puppets
 All such ways are tried. The exit code is 1 if something grave was found: a quorum that is worth less
 than it says, or something that nobody can do any more.
 """
-_ROLES = {"TRUSTEE": "0", "STEWARD": "2", "ENDORSER": "101", "NETWORK_MONITOR": "201"}
+_ROLES = {name: code for code, name in ROLE_NAMES.items()}
 _LATE = 25
 
 

@@ -29,7 +29,7 @@ from keep_ledger.multisig.recovery.sheets import sheet
 from keep_ledger.multisig.recovery.slip39 import Backup, PaperShare
 from keep_ledger.multisig.threshold import share_drill
 from keep_ledger.multisig.threshold.share_drill import Answer, Challenge, Drill
-from keep_ledger.private_files import write_private
+from keep_ledger.private_files import burn, write_private
 
 PRINTED = "printed"
 _RECORD = "backup.json"
@@ -237,8 +237,7 @@ def _confirmed() -> bool:
 
 def _remove(written: Sequence[Path]) -> None:
     for path in written:
-        path.write_bytes(bytes(path.stat().st_size))
-        path.unlink()
+        burn(path)
     note("The files of the sheets are removed.")
 
 

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 STORE, TOKEN, SHARE = "store:", "pkcs11:", "frost:"  # what `where` begins with
 _KINDS = "store:PATH#NAME, pkcs11:token=LABEL;object=LABEL?module-path=FILE, or frost:FOLDER for a share"
-SIGNATURE_BYTES = 64
 
 
 class Signer(Protocol):
@@ -56,6 +55,8 @@ class Checked:
 
     def sign(self, message: bytes) -> bytes:
         """Return the signature; see `Signer`."""
+        from keep_ledger.multisig.signatures import verifies  # noqa: PLC0415 - of the extra
+
         signature = self.make(message)
         if not verifies(self.verkey, message, signature):
             raise UnavailableError(
@@ -63,20 +64,6 @@ class Checked:
                 "Do not use this key again before you know why"
             )
         return signature
-
-
-def verifies(verkey: bytes, message: bytes, signature: bytes) -> bool:
-    """Whether it is this key's signature of this message, by libsodium."""
-    from nacl import bindings as sodium  # noqa: PLC0415
-    from nacl.exceptions import BadSignatureError  # noqa: PLC0415
-
-    if len(signature) != SIGNATURE_BYTES:
-        return False
-    try:
-        sodium.crypto_sign_open(signature + message, verkey)
-    except BadSignatureError:
-        return False
-    return True
 
 
 @contextmanager

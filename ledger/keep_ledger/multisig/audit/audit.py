@@ -14,12 +14,10 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import base58
-from nacl import bindings as sodium
-from nacl.exceptions import BadSignatureError
 
+from keep_ledger.codes import ATTRIB, LEDGER_NAMES, NYM
+from keep_ledger.json_object import Json
 from keep_ledger.multisig.audit.history import (
-    NAMES,
-    NYM,
     Moment,
     Past,
     Was,
@@ -29,10 +27,8 @@ from keep_ledger.multisig.audit.history import (
 )
 from keep_ledger.multisig.audit.words import deed, moment_text, short
 from keep_ledger.multisig.errors import RefusedError
-from keep_ledger.multisig.proposal.signing_input import ATTRIB, digest, signing_input
-from keep_ledger.multisig.threshold.shares import Json
-
-_SIGNATURE_BYTES = 64
+from keep_ledger.multisig.proposal.signing_input import digest, signing_input
+from keep_ledger.multisig.signatures import verifies
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +74,7 @@ class Entry:
     @property
     def name(self) -> str:
         """How people refer to it."""
-        return f"{NAMES[self.moment.ledger_id]} {self.moment.seq_no}"
+        return f"{LEDGER_NAMES[self.moment.ledger_id]} {self.moment.seq_no}"
 
     @property
     def genesis(self) -> bool:
@@ -251,17 +247,6 @@ def _key(verkey: str, did: str) -> bytes:
         return base58.b58decode(verkey)
     except ValueError:
         return b""
-
-
-def verifies(key: bytes, message: bytes, signature: bytes) -> bool:
-    """Whether an Ed25519 signature holds."""
-    try:
-        if len(signature) != _SIGNATURE_BYTES:
-            return False
-        sodium.crypto_sign_open(signature + message, key)
-    except (BadSignatureError, ValueError):
-        return False
-    return True
 
 
 def _alarms(one: Entry) -> list[Alarm]:

@@ -21,10 +21,11 @@ from pydantic import (
 
 from keep_ledger.errors import BadIdError
 from keep_ledger.identifiers import Did, full_verkey
+from keep_ledger.json_object import Json
 from keep_ledger.multisig.errors import refuse
 from keep_ledger.multisig.recovery.slip39 import Backup, Label
 from keep_ledger.multisig.threshold.curve import sha256
-from keep_ledger.multisig.threshold.shares import MAX_SIGNERS, Digest, Group, Json, Share, Wire
+from keep_ledger.multisig.threshold.shares import MAX_SIGNERS, Digest, Group, Share, Wire
 
 
 def rule_digest(constraint: Json) -> bytes:

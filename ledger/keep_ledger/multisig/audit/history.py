@@ -11,15 +11,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, cast
 
+from keep_ledger.codes import ATTRIB, DOMAIN, NYM
 from keep_ledger.errors import BadIdError
 from keep_ledger.identifiers import full_verkey
+from keep_ledger.json_object import Json
 from keep_ledger.multisig.errors import RefusedError
-from keep_ledger.multisig.proposal.signing_input import ATTRIB, digest
-from keep_ledger.multisig.threshold.shares import Json
-
-POOL, DOMAIN, CONFIG = 0, 1, 2
-NAMES = {POOL: "pool", DOMAIN: "domain", CONFIG: "config"}
-NYM = "1"
+from keep_ledger.multisig.proposal.signing_input import digest
 
 ON_ITS_WAY_S = 60
 """A request is checked when it comes in and written when its turn comes: meanwhile a key or a role

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+from keep_ledger.codes import LEDGER_NAMES, ROLE_NAMES, role_name
+from keep_ledger.json_object import Json
 from keep_ledger.multisig.audit.audit import Entry, Report
-from keep_ledger.multisig.audit.history import NAMES, Was
+from keep_ledger.multisig.audit.history import Was
 from keep_ledger.multisig.audit.words import moment_text, shown
-from keep_ledger.multisig.rules.words import NAMES as ROLES
-from keep_ledger.multisig.threshold.shares import Json
 
 
 def sentences(report: Report) -> list[str]:
@@ -28,7 +28,7 @@ def _state(state: Was) -> str:
     since = f"domain {state.since.seq_no}, {moment_text(state.since.time)}"
     by = f", by {state.by}" if state.by else ""
     key = state.verkey or "none (it belonged to who registered it)"
-    return f"since {since}{by}: key {key}, role {ROLES.get(state.role or '', 'none')}"
+    return f"since {since}{by}: key {key}, role {ROLE_NAMES.get(state.role or '', 'none')}"
 
 
 def _told(one: Entry, *, compared: bool) -> list[str]:
@@ -42,7 +42,7 @@ def _told(one: Entry, *, compared: bool) -> list[str]:
     if acceptance := one.request.get("taaAcceptance"):
         lines.append(f"  {_acceptance(acceptance)}")
     for signed in one.signatures:
-        role = ROLES.get(signed.role or "", "no role")
+        role = role_name(signed.role)
         lines.append(f"  signed by {signed.did} ({role} then): {signed.why}")
     if one.digest is not None and one.rebuilt:
         lines.append(f"  digest {one.digest.hex()}: put together again, and equal")
@@ -98,7 +98,7 @@ def _state_json(state: Was) -> Json:
 
 def _entry_json(one: Entry) -> Json:
     return {
-        "ledger": NAMES[one.moment.ledger_id],
+        "ledger": LEDGER_NAMES[one.moment.ledger_id],
         "seq_no": one.moment.seq_no,
         "time": one.moment.time or None,
         "parts": list(one.parts),

@@ -13,15 +13,13 @@ from typing import Any, cast
 
 import base58
 
-from keep_ledger.multisig.audit.audit import verifies
+from keep_ledger.codes import DOMAIN_TYPES, TAA, TAA_DISABLE, role_name
+from keep_ledger.json_object import Json
 from keep_ledger.multisig.audit.history import Past, kept_digest
 from keep_ledger.multisig.audit.words import moment_text, shown
 from keep_ledger.multisig.proposal.signing_input import digest, signing_input
-from keep_ledger.multisig.rules.words import NAMES as ROLES
-from keep_ledger.multisig.threshold.shares import Json
-
-_TAA, _TAA_DISABLE = "4", "8"
-_DOMAIN = {"1", "100", "101", "102", "113", "114"}
+from keep_ledger.multisig.rules.auth_rules import ANY, leaves, parse_constraint
+from keep_ledger.multisig.signatures import verifies
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +115,9 @@ def agreements_of(config: Iterable[Json]) -> dict[str, Agreement]:
     found: dict[str, Agreement] = {}
     for transaction in config:
         kind, data = transaction["txn"]["type"], cast("Json", transaction["txn"]["data"])
-        if kind == _TAA_DISABLE:
+        if kind == TAA_DISABLE:
             found = {}
-        if kind == _TAA:
+        if kind == TAA:
             old = next((a for a in found.values() if a.version == data["version"]), None)
             text = data.get("text")
             name = (
@@ -147,7 +145,7 @@ def loose(pending: Iterable[Pending], ledger: Ledger) -> list[Loose]:
 
 def acceptance_counts(request: Json, ledger: Ledger) -> bool:
     """Whether the ledger would take what a request accepts, or that it accepts nothing."""
-    if request["operation"].get("type") not in _DOMAIN or not ledger.agreements:
+    if request["operation"].get("type") not in DOMAIN_TYPES or not ledger.agreements:
         return True
     in_force = [a for a in ledger.agreements.values() if not _retired(a, ledger.now)]
     name = _accepted(request)
@@ -188,17 +186,8 @@ def _signatures(proposal: Pending, ledger: Ledger) -> Iterator[Loose]:
 
 def roles_wanted(constraints: Iterable[Json]) -> frozenset[str]:
     """The roles that rules speak of; empty if any role will do."""
-    found: set[str] = set()
-    for constraint in constraints:
-        found |= set(_roles(constraint))
-    return frozenset() if "*" in found else frozenset(found)
-
-
-def _roles(constraint: Json) -> Iterator[str]:
-    if isinstance(constraint.get("role"), str):
-        yield constraint["role"]
-    for part in constraint.get("auth_constraints") or ():
-        yield from _roles(part)
+    found = {leaf.role for body in constraints for leaf in leaves(parse_constraint(body))}
+    return frozenset() if ANY in found else frozenset(filter(None, found))
 
 
 def _loose(proposal: Pending, did: str, role: str | None, ledger: Ledger) -> Loose:
@@ -211,7 +200,7 @@ def _loose(proposal: Pending, did: str, role: str | None, ledger: Ledger) -> Loo
             f"the key of the group {who} is rotated: its signature is whole, no nonce can end it"
         ]
     if role is not None and did != proposal.request.get("identifier"):
-        ways.append(f"{who} loses the role {ROLES.get(role, role)}, if the others do without")
+        ways.append(f"{who} loses the role {role_name(role)}, if the others do without")
     ways += _by_all(proposal, ledger)
     return _made(proposal, did, role, ledger, ways)
 
@@ -245,7 +234,7 @@ def _made(
         digest(proposal.request),
         did,
         _who(proposal, did),
-        ROLES.get(role or "", "no role"),
+        role_name(role),
         proposal.expires <= ledger.now,
         tuple(ways),
     )

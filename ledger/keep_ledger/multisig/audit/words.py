@@ -6,9 +6,9 @@ import json
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from keep_ledger.multisig.audit.history import NYM, Moment, Past, Was
-from keep_ledger.multisig.rules.words import NAMES as ROLES
-from keep_ledger.multisig.threshold.shares import Json
+from keep_ledger.codes import NYM, role_name
+from keep_ledger.json_object import Json
+from keep_ledger.multisig.audit.history import Moment, Past, Was
 
 _SHOWN = 200
 
@@ -25,14 +25,14 @@ def deed(transaction: Json, moment: Moment, past: Past) -> str:
 
 
 def _nym(data: Json, was: Was | None) -> str:
-    did, role = shown(data["dest"]), ROLES.get(data.get("role") or "", "no role")
+    did, role = shown(data["dest"]), role_name(data.get("role"))
     if was is None:
         return f"registered the DID {did} with {role}"
     changes: list[str] = []
     if "verkey" in data:
         changes.append(f"the key to {shown(data['verkey'])}")
     if "role" in data:
-        changes.append(f"the role from {ROLES.get(was.role or '', 'none')} to {role}")
+        changes.append(f"the role from {role_name(was.role)} to {role}")
     return f"changed of the DID {did} {' and '.join(changes) or 'nothing'}"
 
 

@@ -8,8 +8,8 @@ from typing import Any, cast
 
 import cbor2
 
+from keep_ledger.json_object import Json
 from keep_ledger.multisig.errors import RefusedError
-from keep_ledger.multisig.threshold.shares import Json
 
 MAX_BYTES = 1 << 20
 MAX_MARKS = 1000

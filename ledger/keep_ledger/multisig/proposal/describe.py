@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import assert_never
 
+from keep_ledger.codes import role_name
+from keep_ledger.json_object import Json
 from keep_ledger.multisig.proposal.operations import (
     Agreement,
     AnyOperation,
@@ -33,16 +35,7 @@ from keep_ledger.multisig.proposal.operations import (
 from keep_ledger.multisig.proposal.requests import Request
 from keep_ledger.multisig.rules.auth_rules import RuleKey, parse_constraint, sentence
 from keep_ledger.multisig.threshold.curve import sha256
-from keep_ledger.multisig.threshold.shares import Json
 
-ROLE_NAMES = {
-    "0": "TRUSTEE",
-    "2": "STEWARD",
-    "101": "ENDORSER",
-    "201": "NETWORK_MONITOR",
-    None: "no role",
-    "": "no role",
-}
 Fact = tuple[str, str]
 
 
@@ -102,9 +95,9 @@ def _of(operation: AnyOperation, request: Request, before: Json) -> tuple[str, l
 
 def _nym(op: Nym, before: Json) -> tuple[str, list[Fact]]:
     facts = [("DID", op.dest)]
-    role = ROLE_NAMES[op.role]
+    role = role_name(op.role)
     if before.get("exists"):
-        was = ROLE_NAMES.get(before.get("role"), str(before.get("role")))
+        was = role_name(before.get("role"))
         deeds: list[str] = []
         if op.sets_role:
             deeds.append(f"its role from {was} to {role}")

@@ -22,13 +22,14 @@ from typing import Annotated, Any, Literal, Self
 import base58
 from pydantic import AfterValidator, Field, model_validator
 
-from keep_ledger.multisig.audit.audit import verifies
+from keep_ledger.json_object import Json
 from keep_ledger.multisig.errors import MultisigError, RefusedError
 from keep_ledger.multisig.proposal.container import MAX_MARKS, packed, unpacked
 from keep_ledger.multisig.proposal.field_types import DidText, Seconds, visible
 from keep_ledger.multisig.proposal.requests import Request, decode
 from keep_ledger.multisig.recovery.slip39 import Label
 from keep_ledger.multisig.rules.auth_rules import RuleKey, parse_constraint
+from keep_ledger.multisig.signatures import SIGNATURE_BYTES, verifies
 from keep_ledger.multisig.threshold.curve import (
     SIZE,
     checked_point,
@@ -45,7 +46,6 @@ from keep_ledger.multisig.threshold.shares import (
     Digest,
     Group,
     HexBytes,
-    Json,
     PointBytes,
     Share,
     SignatureShare,
@@ -56,7 +56,6 @@ _LONGEST_S = 366 * 86400
 _SEAL = b"\x00indykeep/psit/mark/1\x00"
 """No signing input begins so: a seal can never serve as the signature of a request."""
 _SESSION = b"\x00indykeep/psit/session/1\x00"
-_SIGNATURE_BYTES = 64
 
 
 class RefusedMarkError(RefusedError):
@@ -76,7 +75,7 @@ class WrongKeyError(MultisigError, ValueError):
 
 
 def _is_signature(raw: bytes) -> bytes:
-    if len(raw) != _SIGNATURE_BYTES:
+    if len(raw) != SIGNATURE_BYTES:
         raise ValueError("is not 64 bytes long")
     return raw
 
@@ -302,13 +301,13 @@ class Proposal:
 
         It is later than what the same one said of this kind before, whatever the clock says.
         """
-        blank = Mark(by=place, act=act, at=at, text=text, seal=bytes(_SIGNATURE_BYTES), **more)
+        blank = Mark(by=place, act=act, at=at, text=text, seal=bytes(SIGNATURE_BYTES), **more)
         before = [mark.at + 1 for mark in self.marks if mark.slot == blank.slot]
         return blank.model_copy(update={"at": max([at, *before])})
 
     def to_seal(self, mark: Mark) -> bytes:
         """What the seal of a mark is made over: everything in it, and this proposal."""
-        plain = mark.model_copy(update={"seal": bytes(_SIGNATURE_BYTES)})
+        plain = mark.model_copy(update={"seal": bytes(SIGNATURE_BYTES)})
         return _SEAL + sha256(self.id, plain.digest)
 
     def sealed_by_share(self, mark: Mark, share: Share) -> Mark:

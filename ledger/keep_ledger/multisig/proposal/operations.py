@@ -7,6 +7,8 @@ from typing import Annotated, Any, ClassVar, Literal, Self, cast
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from keep_ledger.codes import CONFIG, DOMAIN, POOL
+from keep_ledger.json_object import Json, once_each
 from keep_ledger.multisig.proposal.field_types import (
     MAX_NAME,
     MOMENT,
@@ -27,17 +29,6 @@ from keep_ledger.multisig.proposal.field_types import (
 )
 from keep_ledger.multisig.rules.auth_rules import RuleKey, parse_constraint
 from keep_ledger.multisig.rules.single_reading import hides_nothing
-from keep_ledger.multisig.threshold.shares import Json
-
-POOL, DOMAIN, CONFIG = 0, 1, 2
-
-
-def once(pairs: list[tuple[str, Any]]) -> Json:
-    """For `json`: refuse an object that names a member twice."""
-    body = dict(pairs)
-    if len(body) != len(pairs):
-        raise ValueError("a member occurs twice")
-    return body
 
 
 class Closed(BaseModel):
@@ -112,7 +103,7 @@ class Attrib(Operation):
     def content(self) -> Json:
         """The attribute as an object with one member."""
         try:
-            found: Any = json.loads(self.raw, object_pairs_hook=once)
+            found: Any = json.loads(self.raw, object_pairs_hook=once_each)
         except (ValueError, RecursionError) as error:
             raise ValueError("raw is no JSON that reads in one way") from error
         if not isinstance(found, dict):

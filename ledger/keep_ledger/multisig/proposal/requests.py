@@ -16,11 +16,12 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field, ValidationError
 
+from keep_ledger.json_object import Json
 from keep_ledger.multisig.errors import RefusedError
 from keep_ledger.multisig.proposal.field_types import DidText, Name, Seconds, Sha256
 from keep_ledger.multisig.proposal.operations import TYPES, AnyOperation, Closed
 from keep_ledger.multisig.proposal.signing_input import digest, signing_input
-from keep_ledger.multisig.threshold.shares import Json, reason
+from keep_ledger.multisig.threshold.shares import reason
 
 
 class Acceptance(Closed):

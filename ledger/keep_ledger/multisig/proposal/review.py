@@ -12,9 +12,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from keep_ledger.multisig.proposal.describe import ROLE_NAMES, Fact, moment, told
+from keep_ledger.codes import DOMAIN, ENDORSER, role_name
+from keep_ledger.json_object import Json
+from keep_ledger.multisig.proposal.describe import Fact, moment, told
 from keep_ledger.multisig.proposal.document import Body, Cosigner, Proposal
-from keep_ledger.multisig.proposal.operations import DOMAIN, Attrib, Nym, RegistryEntry
+from keep_ledger.multisig.proposal.operations import Attrib, Nym, RegistryEntry
 from keep_ledger.multisig.proposal.requests import Request
 from keep_ledger.multisig.rules.auth_rules import (
     RuleKey,
@@ -24,9 +26,7 @@ from keep_ledger.multisig.rules.auth_rules import (
     refusal,
     sentence,
 )
-from keep_ledger.multisig.threshold.shares import Json
 
-ENDORSER = "101"
 SKEW_S = 300
 
 
@@ -211,7 +211,7 @@ def _people(proposal: Proposal, sight: Sight, sheet: Sheet) -> None:
     endorser = proposal.request.endorser
     if endorser and (there := sight.people.get(endorser)) and there.role != ENDORSER:
         sheet.refusals.append(
-            f"the endorser {endorser} has {ROLE_NAMES.get(there.role, there.role)}, and the ledger"
+            f"the endorser {endorser} has {role_name(there.role)}, and the ledger"
             " takes only an ENDORSER"
         )
 

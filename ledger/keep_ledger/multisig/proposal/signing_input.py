@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
+from keep_ledger.codes import ATTRIB
+from keep_ledger.json_object import Json
 from keep_ledger.multisig.errors import RefusedError
 from keep_ledger.multisig.threshold.curve import sha256
-from keep_ledger.multisig.threshold.shares import Json
 
 UNSIGNED = frozenset({"signature", "signatures", "fees"})
-ATTRIB = "100"
 _DEEPEST = 24
 _HASHED = ("raw", "enc", "hash")
 

@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from keep_ledger.json_object import Json
 from keep_ledger.multisig.errors import RefusedError
 from keep_ledger.multisig.rules.auth_rules import ANY, RuleKey
-from keep_ledger.multisig.threshold.shares import Json
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,20 +18,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self, assert_never, cast
 
+from keep_ledger.codes import ENDORSER, ROLE_NAMES, STEWARD, TRUSTEE
+from keep_ledger.json_object import Json
 from keep_ledger.multisig.errors import RefusedError
-from keep_ledger.multisig.rules.words import NAMES, a, deed, many, noun, number
-from keep_ledger.multisig.threshold.shares import Json
+from keep_ledger.multisig.rules.words import a, deed, many, noun, number
 
 ANY = "*"
-ENDORSER = "101"
-PRIVILEGED = frozenset({"0", "2", ENDORSER})
+PRIVILEGED = frozenset({TRUSTEE, STEWARD, ENDORSER})
 """Roles whose signature on another's write makes it an endorsed one."""
 
 _DEEPEST = 8
 _MOST_PARTS = 64
 _MOST_SIGNATURES = 1_000_000
-_ROLES = frozenset({None, ANY, *NAMES})
-_ROLE_NAMES = frozenset({"constraint_id", "role", "sig_count", "need_to_be_owner"})
+_ROLES = frozenset({None, ANY, *ROLE_NAMES})
+_ROLE_MEMBERS = frozenset({"constraint_id", "role", "sig_count", "need_to_be_owner"})
 _ROLE_OPTIONS = frozenset({"metadata", "off_ledger_signature"})
 _ENTRY = frozenset({"auth_type", "auth_action", "field", "new_value"})
 _COMPARED = frozenset(
@@ -116,6 +116,12 @@ class RuleKey:
         """Whether this rule decides about `other`, which has no `*` but where all are meant."""
         pairs = zip(self.text.split("--"), other.text.split("--"), strict=True)
         return all(mine in (ANY, theirs) for mine, theirs in pairs)
+
+
+VERKEY = RuleKey("1", "EDIT", "verkey", ANY, ANY)
+"""The rule about another key for a DID."""
+RULE, RULES = RuleKey("120", "EDIT", ANY, ANY, ANY), RuleKey("122", "EDIT", ANY, ANY, ANY)
+"""The rules about AUTH_RULE and AUTH_RULES: who can do either can change every rule."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +227,7 @@ def _parts(told: Json, depth: int) -> tuple[Constraint, ...]:
 
 
 def _role(told: Json) -> Role:
-    if extra := told.keys() - _ROLE_NAMES - _ROLE_OPTIONS:
+    if extra := told.keys() - _ROLE_MEMBERS - _ROLE_OPTIONS:
         raise RefusedError(f"an auth constraint has nothing called {min(extra)!r}")
     role, count = told.get("role", ""), told.get("sig_count")
     owner, off = told.get("need_to_be_owner", False), told.get("off_ledger_signature")

@@ -6,6 +6,7 @@ decided by this table in every node; no rule can be added to it by a transaction
 
 from __future__ import annotations
 
+from keep_ledger.codes import ENDORSER, NETWORK_MONITOR, ROLE_NAMES, STEWARD, TRUSTEE
 from keep_ledger.multisig.rules.auth_rules import (
     Constraint,
     Forbidden,
@@ -15,12 +16,12 @@ from keep_ledger.multisig.rules.auth_rules import (
     Rules,
 )
 
-_TRUSTEE, _STEWARD, _ENDORSER = Role("0", 1), Role("2", 1), Role("101", 1)
+_TRUSTEE, _STEWARD, _ENDORSER = Role(TRUSTEE, 1), Role(STEWARD, 1), Role(ENDORSER, 1)
 _OWNER = Role("*", 1, need_to_be_owner=True)
-_OWN_STEWARD = Role("2", 1, need_to_be_owner=True)
+_OWN_STEWARD = Role(STEWARD, 1, need_to_be_owner=True)
 _WRITERS = Or((_TRUSTEE, _STEWARD, _ENDORSER))
 _STEWARDS = Or((_STEWARD, _TRUSTEE))
-_ROLES = ("0", "2", "101", "201", "")
+_ROLES = (*ROLE_NAMES, "")
 _RICH = ("200", "201", "202", "203", "204", "205")
 
 _TABLE: dict[str, Constraint] = {
@@ -57,14 +58,14 @@ _TABLE: dict[str, Constraint] = {
     "111--EDIT--action--*--*": _TRUSTEE,
     "120--EDIT--*--*--*": _TRUSTEE,
     "122--EDIT--*--*--*": _TRUSTEE,
-    "119--ADD--*--*--*": Or((_TRUSTEE, _STEWARD, Role("201", 1))),
+    "119--ADD--*--*--*": Or((_TRUSTEE, _STEWARD, Role(NETWORK_MONITOR, 1))),
     "113--ADD--*--*--*": _WRITERS,
     "114--ADD--*--*--*": Or(
-        tuple(Role(r, 1, need_to_be_owner=True) for r in ("0", "2", "101"))
+        tuple(Role(r, 1, need_to_be_owner=True) for r in (TRUSTEE, STEWARD, ENDORSER))
     ),
     "113--EDIT--*--*--*": _OWNER,
     "114--EDIT--*--*--*": _OWNER,
-    "9--EDIT--*--*--*": Role("0", 3),
+    "9--EDIT--*--*--*": Role(TRUSTEE, 3),
     "130--EDIT--*--*--*": _TRUSTEE,
     **{
         f"1--EDIT--role--{old}--{new}": _OWNER if old == new else _TRUSTEE

@@ -16,10 +16,15 @@ from pydantic import BeforeValidator, Field, PlainValidator, ValidationError
 from yaml.events import AliasEvent
 from yaml.nodes import MappingNode
 
+from keep_ledger import codes
+from keep_ledger.json_object import Json
 from keep_ledger.multisig.errors import RefusedError
 from keep_ledger.multisig.proposal.operations import Closed
 from keep_ledger.multisig.rules.auth_rules import (
     ANY,
+    RULE,
+    RULES,
+    VERKEY,
     And,
     Constraint,
     Forbidden,
@@ -33,8 +38,8 @@ from keep_ledger.multisig.rules.auth_rules import (
 )
 from keep_ledger.multisig.rules.defaults import DEFAULTS
 from keep_ledger.multisig.rules.single_reading import spelled
-from keep_ledger.multisig.rules.soundness import RULE, RULES, TRUSTEE, VERKEY, check, same
-from keep_ledger.multisig.threshold.shares import Json, reason
+from keep_ledger.multisig.rules.soundness import check, same
+from keep_ledger.multisig.threshold.shares import reason
 
 _MOST_TRUSTEES = 100
 _LONGEST = 1 << 16
@@ -65,7 +70,7 @@ Count = Annotated[int, BeforeValidator(_quorum), Field(le=_MOST_TRUSTEES)]
 def _decider(value: object) -> Constraint:
     if type(value) is int:
         _quorum(value)
-        return Role(TRUSTEE, value)
+        return Role(codes.TRUSTEE, value)
     if value == "nobody":
         return Forbidden()
     return parse_constraint(value)
@@ -183,7 +188,7 @@ def wanted_rules(wanted: Governance, rules: Rules) -> dict[RuleKey, Constraint]:
         if _names_trustee(rules[key]) or _names_trustee(DEFAULTS.get(key, Forbidden()))
     }
     if VERKEY in rules:
-        quorum = wanted.recovery and Role(TRUSTEE, wanted.recovery.quorum)
+        quorum = wanted.recovery and Role(codes.TRUSTEE, wanted.recovery.quorum)
         found[VERKEY] = Or((_OWNER, quorum)) if quorum else _OWNER
     for name, constraint in wanted.custom.items():
         key = RuleKey.parse(name)
@@ -200,7 +205,7 @@ def _shape(key: RuleKey, now: Constraint, wanted: Governance) -> Constraint:
     shape = first if _names_trustee(first) else now
     if wanted.stewards_register_endorsers or not _gives_role(key):
         return shape
-    return Role(TRUSTEE, 1)
+    return Role(codes.TRUSTEE, 1)
 
 
 def _gives_role(key: RuleKey) -> bool:
@@ -212,8 +217,8 @@ def _gives_role(key: RuleKey) -> bool:
 
 def _lifted(constraint: Constraint, quorum: int) -> Constraint:
     match constraint:
-        case Role(role="0"):
-            return Role(TRUSTEE, quorum, constraint.need_to_be_owner)
+        case Role(role=codes.TRUSTEE):
+            return Role(codes.TRUSTEE, quorum, constraint.need_to_be_owner)
         case Role():
             return replace(constraint, metadata={})
         case And():
@@ -227,7 +232,7 @@ def _lifted(constraint: Constraint, quorum: int) -> Constraint:
 
 
 def _names_trustee(constraint: Constraint) -> bool:
-    return any(leaf.role == TRUSTEE for leaf in leaves(constraint))
+    return any(leaf.role == codes.TRUSTEE for leaf in leaves(constraint))
 
 
 def cautions(wanted: Governance) -> list[str]:

@@ -6,9 +6,12 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from keep_ledger.codes import TRUSTEE
+from keep_ledger.json_object import Json
 from keep_ledger.multisig.errors import RefusedError
 from keep_ledger.multisig.rules.auth_rules import (
     ANY,
+    VERKEY,
     Constraint,
     Forbidden,
     Or,
@@ -25,15 +28,13 @@ from keep_ledger.multisig.rules.quorum import CHANGE_RULES, People, Quorum, Quor
 from keep_ledger.multisig.rules.reachability import (
     CHANGE,
     ROLES,
-    VERKEY,
     by_anybody,
     counts,
     signers,
     turn_key,
     within,
 )
-from keep_ledger.multisig.rules.words import many, noun, number
-from keep_ledger.multisig.threshold.shares import Json
+from keep_ledger.multisig.rules.words import many, number
 
 _SEPARATORS = "|,:"
 
@@ -178,14 +179,16 @@ def _laxer(rules: Rules, lax: RuleKey, strict: RuleKey) -> bool:
 
 def _recovery(rules: Rules) -> Iterator[Lint]:
     """Who may give somebody's DID a new key signs with that DID."""
-    recovery = asks(rules.get(VERKEY, Forbidden()), "0")
-    asked = [n for key in CHANGE if key in rules and (n := asks(rules[key], "0")) is not None]
+    recovery = asks(rules.get(VERKEY, Forbidden()), TRUSTEE)
+    asked = [
+        n for key in CHANGE if key in rules and (n := asks(rules[key], TRUSTEE)) is not None
+    ]
     if recovery is not None and any(n > recovery for n in asked):
         yield Lint(
             (VERKEY, *CHANGE),
             grave=True,
-            text=f"{many(recovery, '0')} can give any DID a new key and so sign as everybody:"
-            f" every quorum of more {noun('0')}s is worth {number(recovery)}",
+            text=f"{many(recovery, TRUSTEE)} can give any DID a new key and so sign as everybody:"
+            f" every quorum of more trustees is worth {number(recovery)}",
         )
 
 

@@ -11,12 +11,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from keep_ledger.multisig.rules.auth_rules import Constraint, RuleKey, Rules, owner_counts
+from keep_ledger.codes import ENDORSER, STEWARD
+from keep_ledger.multisig.rules.auth_rules import (
+    VERKEY,
+    Constraint,
+    RuleKey,
+    Rules,
+    owner_counts,
+)
 from keep_ledger.multisig.rules.reachability import (
     CHANGE,
     NOBODY,
     ROLES,
-    VERKEY,
     Counts,
     Game,
     Question,
@@ -82,19 +88,19 @@ def _actions() -> Iterable[Action]:
     )
     yield from _role_changes()
     yield _all("write a schema", "Credentials", "101--ADD--*--*--*")
-    yield _owned("change somebody's schema", "Credentials", "101", "101--EDIT--*--*--*")
+    yield _owned("change somebody's schema", "Credentials", ENDORSER, "101--EDIT--*--*--*")
     yield _all("write a credential definition", "Credentials", "102--ADD--*--*--*")
     yield _owned(
-        "change somebody's credential definition", "Credentials", "101", "102--EDIT--*--*--*"
+        "change somebody's credential definition", "Credentials", ENDORSER, "102--EDIT--*--*--*"
     )
     yield _all("write a revocation registry", "Credentials", "113--ADD--*--*--*")
     yield _owned(
-        "change somebody's revocation registry", "Credentials", "101", "113--EDIT--*--*--*"
+        "change somebody's revocation registry", "Credentials", ENDORSER, "113--EDIT--*--*--*"
     )
     yield _owned(
         "revoke somebody's credentials",
         "Credentials",
-        "101",
+        ENDORSER,
         "114--ADD--*--*--*",
         "114--EDIT--*--*--*",
     )
@@ -106,7 +112,7 @@ def _actions() -> Iterable[Action]:
     yield _owned(
         "change somebody's rich schemas",
         "Credentials",
-        "101",
+        ENDORSER,
         *(f"{n}--EDIT--*--*--*" for n in range(200, 206)),
     )
     yield _all("add a node", "Nodes", "0--ADD--services--*--['VALIDATOR']")
@@ -114,21 +120,23 @@ def _actions() -> Iterable[Action]:
     yield _owned(
         "take somebody's node out of the consensus",
         "Nodes",
-        "2",
+        STEWARD,
         "0--EDIT--services--['VALIDATOR']--[]",
     )
     yield _owned(
         "take somebody's node into the consensus",
         "Nodes",
-        "2",
+        STEWARD,
         "0--EDIT--services--[]--['VALIDATOR']",
     )
     addresses = (
         f"0--EDIT--{name}--*--*"
         for name in ("node_ip", "node_port", "client_ip", "client_port")
     )
-    yield _owned("change the addresses of somebody's node", "Nodes", "2", *addresses)
-    yield _owned("change the BLS key of somebody's node", "Nodes", "2", "0--EDIT--blskey--*--*")
+    yield _owned("change the addresses of somebody's node", "Nodes", STEWARD, *addresses)
+    yield _owned(
+        "change the BLS key of somebody's node", "Nodes", STEWARD, "0--EDIT--blskey--*--*"
+    )
     for text in ("4--ADD--*--*--*", "4--EDIT--*--*--*", "5--ADD--*--*--*", "8--ADD--*--*--*"):
         yield Action(_key(text).deed, "Author agreement", (_key(text),))
     for text in (

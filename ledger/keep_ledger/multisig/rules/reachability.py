@@ -26,11 +26,14 @@ from functools import cache, cached_property, partial
 from itertools import product
 from typing import assert_never
 
+from keep_ledger.codes import ENDORSER, ROLE_NAMES
 from keep_ledger.multisig.errors import RefusedError
 from keep_ledger.multisig.rules.auth_rules import (
     ANY,
-    ENDORSER,
     PRIVILEGED,
+    RULE,
+    RULES,
+    VERKEY,
     And,
     Constraint,
     Forbidden,
@@ -42,7 +45,7 @@ from keep_ledger.multisig.rules.auth_rules import (
 )
 from keep_ledger.multisig.rules.words import a, noun
 
-ROLES = ("0", "2", "101", "201", None)
+ROLES = (*ROLE_NAMES, None)
 MANY = 10**9
 """As many as one likes."""
 
@@ -53,8 +56,7 @@ Counts = tuple[int, ...]
 """People by role, in the order of `ROLES`."""
 
 NOBODY: Counts = (0, 0, 0, 0, 0)
-VERKEY = RuleKey("1", "EDIT", "verkey", "*", "*")
-CHANGE = (RuleKey("120", "EDIT", "*", "*", "*"), RuleKey("122", "EDIT", "*", "*", "*"))
+CHANGE = (RULE, RULES)
 _PLACE = {role: place for place, role in enumerate(ROLES)}
 _ENDORSER = _PLACE[ENDORSER]
 _PLAIN = tuple(role not in PRIVILEGED for role in ROLES)
@@ -297,17 +299,30 @@ class Game:
 
     def answers(self, start: Stand, questions: Sequence[Question]) -> frozenset[int]:
         """Which of the questions a coalition can answer with yes, by any number of moves."""
-        seen, queue = set[Stand](), deque([self._grown(start)])
         found = set[int]()
-        while queue and len(found) < len(questions):
-            at = queue.popleft()
-            if at in seen:
-                continue
-            seen.add(at)
-            self._look()
+        for at, _ in self._reached(self._grown(start), self._turned_and_grown):
             found.update(i for i, ask in enumerate(questions) if i not in found and ask(at))
-            queue.extend(self._grown(after) for _, _, after in self._turns(at))
+            if len(found) == len(questions):
+                break
         return frozenset(found)
+
+    def _turned_and_grown(self, at: Stand) -> Iterator[tuple[str, Stand]]:
+        return (("", self._grown(after)) for _, _, after in self._turns(at))
+
+    def _reached(
+        self, start: Stand, moves: Callable[[Stand], Iterator[tuple[str, Stand]]]
+    ) -> Iterator[tuple[Stand, tuple[str, ...]]]:
+        """Every position that moves lead to, with the fewest moves to it, nearest first."""
+        paths: dict[Stand, tuple[str, ...]] = {start: ()}
+        queue = deque([start])
+        while queue:
+            at = queue.popleft()
+            self._look()
+            yield at, paths[at]
+            for words, after in moves(at):
+                if after not in paths:
+                    paths[after] = (*paths[at], words)
+                    queue.append(after)
 
     def _grown(self, at: Stand) -> Stand:
         """After all steps that cost nothing."""
@@ -326,18 +341,13 @@ class Game:
 
     def ways(self, start: Stand, questions: Sequence[Question]) -> dict[int, tuple[str, ...]]:
         """The fewest moves to a yes for each question, in words; who gets no yes is left out."""
-        paths: dict[Stand, tuple[str, ...]] = {start: ()}
-        queue, found = deque([start]), dict[int, tuple[str, ...]]()
-        while queue and len(found) < len(questions):
-            at = queue.popleft()
-            self._look()
+        found = dict[int, tuple[str, ...]]()
+        for at, path in self._reached(start, self.moves):
             for i, ask in enumerate(questions):
                 if i not in found and ask(at):
-                    found[i] = paths[at]
-            for words, after in self.moves(at):
-                if after not in paths:
-                    paths[after] = (*paths[at], words)
-                    queue.append(after)
+                    found[i] = path
+            if len(found) == len(questions):
+                break
         return found
 
     def smallest(

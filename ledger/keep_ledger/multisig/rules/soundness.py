@@ -7,9 +7,12 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import assert_never
 
+from keep_ledger.codes import TRUSTEE
 from keep_ledger.multisig.errors import RefusedError
 from keep_ledger.multisig.rules.auth_rules import (
-    ANY,
+    RULE,
+    RULES,
+    VERKEY,
     And,
     Constraint,
     Forbidden,
@@ -23,10 +26,6 @@ from keep_ledger.multisig.rules.auth_rules import (
     who,
 )
 from keep_ledger.multisig.rules.words import many, number
-
-TRUSTEE = "0"
-VERKEY = RuleKey("1", "EDIT", "verkey", ANY, ANY)
-RULE, RULES = RuleKey("120", "EDIT", ANY, ANY, ANY), RuleKey("122", "EDIT", ANY, ANY, ANY)
 
 
 def enough(constraint: Constraint, members: int) -> int | None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-NAMES = {"0": "TRUSTEE", "2": "STEWARD", "101": "ENDORSER", "201": "NETWORK_MONITOR"}
-"""Roles by their number, as people know them from the ledger; a DID without a role has None."""
+from keep_ledger.codes import ENDORSER, NETWORK_MONITOR, STEWARD, TRUSTEE
 
-_NOUNS = {"0": "trustee", "2": "steward", "101": "endorser", "201": "monitor"}
+_NOUNS = {
+    TRUSTEE: "trustee",
+    STEWARD: "steward",
+    ENDORSER: "endorser",
+    NETWORK_MONITOR: "monitor",
+}
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven")
 _ANY = "*"
 

@@ -19,10 +19,8 @@ import secrets
 from collections.abc import Sequence
 from typing import Protocol
 
-from nacl import bindings as sodium
-from nacl.exceptions import BadSignatureError
-
 from keep_ledger.multisig.errors import RefusedError, SpentError, named, refuse
+from keep_ledger.multisig.signatures import verifies
 from keep_ledger.multisig.threshold.curve import (
     IDENTITY,
     SIZE,
@@ -156,11 +154,9 @@ def aggregate(
     for share in shares:
         response = add(response, share.response)
     signature = _group_commitment(signers, factors) + response
-    try:
-        sodium.crypto_sign_open(signature + message, group.key)
-    except BadSignatureError as error:
+    if not verifies(group.key, message, signature):
         cheats = _cheats(group, message, signers, shares)
-        raise RefusedError(f"{named(cheats)}: the signature share is false", cheats) from error
+        raise RefusedError(f"{named(cheats)}: the signature share is false", cheats)
     return signature
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from keep_ledger.multisig.errors import SpentError
 from keep_ledger.multisig.threshold.curve import sha256
 from keep_ledger.multisig.threshold.shares import Commitment, Nonces
-from keep_ledger.private_files import sync_folder, write_private
+from keep_ledger.private_files import burn, sync_folder, write_private
 
 _GRACE_NS = 60 * 10**9
 
@@ -85,7 +85,7 @@ class NonceFiles:
         return self._folder / f"{sha256(slot).hex()}.nonces"
 
     def _forget(self, place: Path) -> None:
-        _burn(place)
+        burn(place)
         sync_folder(self._folder)
 
     @contextmanager
@@ -103,11 +103,3 @@ def _read(place: Path) -> tuple[int, Nonces | None]:
         return int(made), Nonces.from_text(text)
     except ValueError:
         return 0, None
-
-
-def _burn(place: Path) -> None:
-    with place.open("r+b") as file:
-        file.write(bytes(place.stat().st_size))
-        file.flush()
-        os.fsync(file.fileno())
-    place.unlink(missing_ok=True)

@@ -24,6 +24,7 @@ from pydantic import (
     model_validator,
 )
 
+from keep_ledger.json_object import Json, once_each
 from keep_ledger.multisig.errors import RefusedError
 from keep_ledger.multisig.threshold.curve import (
     Point,
@@ -40,8 +41,6 @@ MAX_SIGNERS = 64
 """Bounds the work that a hostile package can cause; a DKG grows with the cube of it."""
 MAX_TEXT = 1_000_000
 _HEX = re.compile(r"(?:[0-9a-f]{2})*")
-
-Json = dict[str, Any]
 
 
 def _unhex(value: object) -> object:
@@ -65,13 +64,6 @@ PointBytes = Annotated[Point, *_hex, AfterValidator(checked_point)]
 ScalarBytes = Annotated[Scalar, *_hex, AfterValidator(checked_scalar)]
 SecretBytes = Annotated[Scalar, *_hex, AfterValidator(checked_secret)]
 Identifier = Annotated[int, Field(ge=1, le=MAX_SIGNERS)]
-
-
-def _once(pairs: list[tuple[str, Any]]) -> Json:
-    body = dict(pairs)
-    if len(body) != len(pairs):
-        raise ValueError("a member occurs twice")
-    return body
 
 
 class Wire(BaseModel):
@@ -136,7 +128,7 @@ class Wire(BaseModel):
         if len(text) > MAX_TEXT:
             raise RefusedError(f"{cls.KIND}: longer than {MAX_TEXT} characters", culprits)
         try:
-            body: Any = json.loads(text, object_pairs_hook=_once)
+            body: Any = json.loads(text, object_pairs_hook=once_each)
         except (ValueError, RecursionError) as error:
             raise RefusedError(f"{cls.KIND}: no JSON that can be read", culprits) from error
         if not isinstance(body, dict):

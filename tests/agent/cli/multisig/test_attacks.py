@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 from agent.cli.multisig.people import Board
-from governed import Governed, Json, LedgerRefusal
+from governed import Governed, LedgerRefusal
 
+from keep_ledger.json_object import Json
 from keep_ledger.multisig.errors import RefusedError
 from keep_ledger.multisig.proposal.document import Proposal
 from keep_ledger.multisig.proposal.requests import decode

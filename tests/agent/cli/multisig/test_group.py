@@ -13,7 +13,8 @@ from agent.cli.multisig.ran import done, refused, run
 from ledger.indy.test_genesis import GOOD as GENESIS
 from ledger.multisig.parties import sign_together
 
-from keep_agent.cli.multisig.signing_keys import open_share, verifies
+from keep_agent.cli.multisig.signing_keys import open_share
+from keep_ledger.multisig.signatures import verifies
 from keep_ledger.multisig.threshold import dkg_files
 from keep_ledger.multisig.threshold.dkg import Ceremony
 from keep_ledger.multisig.threshold.dkg_files import Hello, Sealed

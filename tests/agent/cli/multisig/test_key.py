@@ -18,10 +18,11 @@ from agent.cli.multisig.ran import done, refused
 
 from keep_agent.cli.multisig import key_stores, offline_loop
 from keep_agent.cli.multisig.key_stores import Place
-from keep_agent.cli.multisig.signing_keys import open_signer, verifies
+from keep_agent.cli.multisig.signing_keys import open_signer
 from keep_agent.errors import BadCommandError, UnavailableError
 from keep_agent.settings import Settings
 from keep_agent.store.lock import lock_file
+from keep_ledger.multisig.signatures import verifies
 
 TRUSTEE = "000000000000000000000000Trustee1"
 TRUSTEE_DID, TRUSTEE_KEY = (

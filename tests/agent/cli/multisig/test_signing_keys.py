@@ -13,8 +13,9 @@ from agent.cli.multisig.airgap import can_seal, run_sealed
 from agent.cli.multisig.ran import done, refused
 
 from keep_agent.cli.multisig.pkcs11_tokens import Address
-from keep_agent.cli.multisig.signing_keys import open_share, open_signer, verifies
+from keep_agent.cli.multisig.signing_keys import open_share, open_signer
 from keep_agent.errors import BadCommandError, UnavailableError
+from keep_ledger.multisig.signatures import verifies
 
 LIBRARY = next(
     (

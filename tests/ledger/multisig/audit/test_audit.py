@@ -9,11 +9,13 @@ from typing import Any
 
 import base58
 import pytest
-from ledger.multisig.scribe import Json, Scribe, Signer, nym, request, signed
+from ledger.multisig.scribe import Scribe, Signer, nym, request, signed
 from paper_network import RECORDED
 
+from keep_ledger.codes import CONFIG, DOMAIN
+from keep_ledger.json_object import Json
 from keep_ledger.multisig.audit.audit import Approved, Report, audit, differences, explain
-from keep_ledger.multisig.audit.history import CONFIG, DOMAIN, Moment, Past
+from keep_ledger.multisig.audit.history import Moment, Past
 from keep_ledger.multisig.audit.reports import sentences, to_json
 from keep_ledger.multisig.proposal.signing_input import digest
 

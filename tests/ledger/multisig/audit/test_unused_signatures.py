@@ -6,9 +6,10 @@ import hashlib
 from typing import Any
 
 import pytest
-from ledger.multisig.scribe import START, Json, Scribe, Signer, nym, request, signed
+from ledger.multisig.scribe import START, Scribe, Signer, nym, request, signed
 from paper_network import RECORDED
 
+from keep_ledger.json_object import Json
 from keep_ledger.multisig.audit.unused_signatures import (
     Ledger,
     Loose,

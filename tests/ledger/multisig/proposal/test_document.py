@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import cbor2
 import pytest
 from hypothesis import given, settings
@@ -25,13 +23,13 @@ from ledger.multisig.proposed import (
 )
 from nacl import bindings as sodium
 
+from keep_ledger.json_object import Json
 from keep_ledger.multisig.errors import RefusedError
 from keep_ledger.multisig.proposal.document import Body, Proposal, RefusedMarkError, merge
 from keep_ledger.multisig.proposal.review import review
 from keep_ledger.multisig.threshold import frost
 from keep_ledger.multisig.threshold.dealer import split_seed
 
-Json = dict[str, Any]
 ORDER = (1 << 252) + 27742317777372353535851937790883648493
 BASE = Proposal(body())
 

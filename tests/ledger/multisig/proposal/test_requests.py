@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from indy_vdr.ledger import build_custom_request
 from ledger.multisig.proposed import ANA, BEN, NYM, body, request
 
+from keep_ledger.json_object import Json
 from keep_ledger.multisig.errors import RefusedError
 from keep_ledger.multisig.proposal.describe import told
 from keep_ledger.multisig.proposal.requests import decode
 from keep_ledger.multisig.proposal.signing_input import signing_input
 
-Json = dict[str, Any]
 DID, NODE = NYM["dest"], base58.b58encode(bytes(range(32))).decode()
 SHA = "ab" * 32
 KEY = {"auth_type": "1", "auth_action": "ADD", "field": "role", "new_value": "101"}

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from keep_ledger.indy.auth_rules import read_rule, read_rules
 from keep_ledger.indy.genesis import Genesis
 from keep_ledger.indy.pool import Pool
+from keep_ledger.json_object import Json
 from keep_ledger.multisig.errors import RefusedError
 from keep_ledger.multisig.rules.applicable import Before, applicable
 from keep_ledger.multisig.rules.auth_rules import (
@@ -34,8 +35,6 @@ from keep_ledger.multisig.rules.auth_rules import (
     who,
 )
 from keep_ledger.multisig.rules.defaults import DEFAULTS
-
-Json = dict[str, Any]
 
 T1, T2, T3 = (Signer(f"T{n}", "0") for n in (1, 2, 3))
 STEWARD, ENDORSER = Signer("S", "2"), Signer("E", "101")

@@ -13,6 +13,9 @@ from hypothesis import strategies as st
 from keep_ledger.multisig.errors import RefusedError
 from keep_ledger.multisig.proposal.requests import decode
 from keep_ledger.multisig.rules.auth_rules import (
+    RULE,
+    RULES,
+    VERKEY,
     And,
     Constraint,
     Forbidden,
@@ -33,7 +36,7 @@ from keep_ledger.multisig.rules.governance import (
     wanted_rules,
 )
 from keep_ledger.multisig.rules.presets import PRESETS, preset
-from keep_ledger.multisig.rules.soundness import RULE, RULES, VERKEY, enough, others, same
+from keep_ledger.multisig.rules.soundness import enough, others, same
 
 BASE = "trustees: {members: 5, quorum: 3}\n"
 THREE = Role("0", 3)

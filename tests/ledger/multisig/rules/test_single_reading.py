@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from keep_ledger.json_object import Json
 from keep_ledger.multisig.errors import RefusedError
 from keep_ledger.multisig.proposal.requests import decode
 from keep_ledger.multisig.proposal.signing_input import signing_input
 from keep_ledger.multisig.rules.auth_rules import Signer, parse_constraint, satisfied
 from keep_ledger.multisig.rules.single_reading import hides_nothing, spelled
 
-Json = dict[str, Any]
 OPTIONS: dict[str, Any] = {
     "metadata": st.dictionaries(st.text(), st.text(), max_size=0),
     "need_to_be_owner": st.booleans(),

@@ -1,10 +1,10 @@
-"""Small files that are either whole or not there. Blocking: call it in a thread."""
+"""Small text files of a cache. Blocking: call it in a thread."""
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
+
+from keep_ledger.private_files import write_private
 
 
 def read_text(path: Path) -> str | None:
@@ -22,11 +22,4 @@ def write_text(path: Path, text: str) -> None:
         OSError: disk full or not allowed; the old file is as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_private(path, text)
