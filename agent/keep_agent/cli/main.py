@@ -64,15 +64,15 @@ def main(argv: list[str] | None = None) -> int:
     """Run a command and return the exit code."""
     words = sys.argv[1:] if argv is None else argv
     command = _for_several(words) if words and words[0] in MULTISIG else _command(words)
-    from keep_agent.errors import KeepError  # noqa: PLC0415 - see the module
+    from keep_agent.cli.multisig.output import note, printable  # noqa: PLC0415 - see the module
+    from keep_agent.errors import KeepError  # noqa: PLC0415
     from keep_ledger.errors import LedgerError  # noqa: PLC0415
 
     try:
         return command()
     except (KeepError, LedgerError) as error:
         for line in str(error).splitlines():
-            shown = "".join(c if c.isprintable() else "?" for c in line)  # it may quote a file
-            print(f"indykeep: {shown}", file=sys.stderr)  # noqa: T201 - what a command says
+            note(f"indykeep: {printable(line)}")
         return REFUSED
 
 

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from keep_agent.cli.multisig.input_files import read_value
 from keep_agent.cli.multisig.output import note, say
-from keep_agent.errors import BadCommandError
 from keep_ledger.codes import TRUSTEE
 from keep_ledger.multisig.audit.control_description import Descriptor, Person, rule_digest
 from keep_ledger.multisig.rules.auth_rules import RULES, leaves
@@ -50,10 +50,7 @@ def _describe(args: argparse.Namespace) -> int:
 
 
 def _compare(args: argparse.Namespace) -> int:
-    try:
-        before = Descriptor.from_text(args.descriptor.read_text("utf-8").strip())
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadCommandError(f"{args.descriptor} cannot be read: {error}") from error
+    before = read_value(args.descriptor, Descriptor)
     now = asyncio.run(_read(args.genesis, before.name))
     names = {member.did: member.name for member in before.members}
     members = tuple(

@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 
-from keep_agent.cli.multisig.member_folder import Folder, read
+from keep_agent.cli.multisig.input_files import read_value
+from keep_agent.cli.multisig.member_folder import Folder
 from keep_agent.cli.multisig.output import note, say
 from keep_agent.errors import BadCommandError
 from keep_ledger.multisig.threshold import share_drill
@@ -42,7 +43,7 @@ def answer(args: argparse.Namespace) -> int:
     """Prove that this share is here, without showing or using it."""
     folder = Folder.of(args.folder)
     share = folder.share()
-    challenge = read(args.challenge, Challenge)
+    challenge = read_value(args.challenge, Challenge)
     given = share_drill.answer(share, challenge)
     name = f"drill-{challenge.digest.hex()[:8]}-answer-{share.identifier}.json"
     say(f"For everybody: {folder.hand_out(name, given, args.out)}")
@@ -53,11 +54,11 @@ def check(args: argparse.Namespace) -> int:
     """Check the answers and keep the record; exit code 1 if somebody did not answer."""
     folder = Folder.of(args.folder)
     group = folder.share().group
-    challenge = read(args.challenge, Challenge)
+    challenge = read_value(args.challenge, Challenge)
     if challenge.subject != group.digest:
         raise BadCommandError(f"{args.challenge} is a drill of another group")
     record = share_drill.check(
-        group.shares, challenge, [read(path, Answer) for path in args.answers]
+        group.shares, challenge, [read_value(path, Answer) for path in args.answers]
     )
     folder.keep_drill(record)
     names = {identifier: f"participant {identifier}" for identifier in group.shares}

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from keep_agent.cli.multisig import propose, review_view
+from keep_agent.cli.multisig.input_files import read_text
 from keep_agent.cli.multisig.output import note, say
 from keep_agent.errors import BadCommandError
 from keep_ledger.codes import TRUSTEE
@@ -86,10 +87,7 @@ def _file(parser: argparse.ArgumentParser) -> None:
 
 
 def _wanted(path: Path) -> Governance:
-    try:
-        wanted = governance.parse(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadCommandError(f"{path} cannot be read: {error}") from error
+    wanted = governance.parse(read_text(path))
     for caution in governance.cautions(wanted):
         note(f"Caution: {caution}")
     return wanted
@@ -197,7 +195,7 @@ def _propose(args: argparse.Namespace) -> int:
             await _check_trustees(book, wanted, rules)
             return await propose.proposed(book, args, governance.operation(wanted, rules))
 
-    propose.keep(asyncio.run(made()), args)
+    propose.write_new(asyncio.run(made()), args)
     return 0
 
 

@@ -13,10 +13,12 @@ from keep_agent.cli.multisig import (
     control_description,
     drill_steps,
     group_ceremony,
+    input_files,
     member_folder,
     secret_input,
 )
-from keep_agent.cli.multisig.member_folder import Folder, Held, read
+from keep_agent.cli.multisig.input_files import read_value
+from keep_agent.cli.multisig.member_folder import Folder, Held
 from keep_agent.cli.multisig.output import note, say
 from keep_agent.errors import BadCommandError, NotNowError
 from keep_agent.identity.keys import base58_key
@@ -274,12 +276,12 @@ def _network(genesis: Path | None) -> bytes:
         raise BadCommandError("which network? --genesis FILE, or INDYKEEP_GENESIS")
     from keep_ledger.indy.genesis import Genesis  # noqa: PLC0415
 
-    return bytes.fromhex(Genesis.parse(member_folder.read_text(Path(given))).digest)
+    return bytes.fromhex(Genesis.parse(input_files.read_text(Path(given))).digest)
 
 
 def _check(args: argparse.Namespace) -> int:
     held = Folder.of(args.folder).held()
-    described = read(args.descriptor, Descriptor)
+    described = read_value(args.descriptor, Descriptor)
     described.check_share(held.share)
     if described.name != held.name:
         raise RefusedError(f"the descriptor is of {described.name!r}, this of {held.name!r}")

@@ -10,7 +10,8 @@ import secrets
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from keep_agent.cli.multisig.member_folder import Folder, Held, checked_name, kind_of, read
+from keep_agent.cli.multisig.input_files import kind_of, read_value
+from keep_agent.cli.multisig.member_folder import Folder, Held, checked_name
 from keep_agent.cli.multisig.output import note, say
 from keep_agent.errors import BadCommandError, NotNowError
 from keep_ledger.multisig.errors import RefusedError
@@ -35,7 +36,7 @@ def begin(args: argparse.Namespace) -> int:
         return _begin(args, checked_name(args.name), fresh, started=True)
     if (args.name, args.members, args.threshold) != (None, None, None):
         raise BadCommandError("with --join, name, members and threshold come from the file")
-    hello = read(args.join, Hello)
+    hello = read_value(args.join, Hello)
     return _begin(args, hello.name, hello.ceremony, started=False)
 
 
@@ -172,10 +173,10 @@ def _received(begun: Begun, paths: Iterable[Path]) -> tuple[list[Hello], list[Se
     for path in _files(paths):
         kind = kind_of(path)
         if kind == Hello.KIND:
-            hello = read(path, Hello)
+            hello = read_value(path, Hello)
             hellos[hello.digest] = hello
         elif kind == Sealed.KIND:
-            given = read(path, Sealed)
+            given = read_value(path, Sealed)
             if given.member == mine.identifier:
                 sealed[given.digest] = given
         else:

@@ -135,7 +135,7 @@ def _kept(args: argparse.Namespace, seed: bytes | None) -> Json:
     from keep_agent.cli.multisig import key_stores, offline_loop  # noqa: PLC0415
 
     place, name = _named(args)
-    return _stored(offline_loop.run(key_stores.keep(place, name, seed)))
+    return _stored(offline_loop.run(key_stores.add(place, name, seed)))
 
 
 def _named(args: argparse.Namespace) -> tuple[key_stores.Place, str]:

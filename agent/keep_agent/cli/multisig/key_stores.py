@@ -117,7 +117,7 @@ async def every(place: Place) -> list[Stored]:
         return sorted(await _keys(store), key=lambda key: key.name)
 
 
-async def keep(place: Place, name: str, seed: bytes | None) -> Stored:
+async def add(place: Place, name: str, seed: bytes | None) -> Stored:
     """Make a key, or take that of a seed; a store that is not there is made, with its key file.
 
     Raises:

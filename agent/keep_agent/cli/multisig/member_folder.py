@@ -13,14 +13,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
 
+from keep_agent.cli.multisig.input_files import Value, read_value
 from keep_agent.errors import BadCommandError, NotNowError
 from keep_ledger.multisig.recovery.slip39 import Label
 from keep_ledger.multisig.threshold.dkg_files import Begun, Hello
@@ -28,9 +27,6 @@ from keep_ledger.multisig.threshold.nonce_files import NonceFiles
 from keep_ledger.multisig.threshold.share_drill import Challenge, Drill
 from keep_ledger.multisig.threshold.shares import Digest, Share, Wire, reason
 from keep_ledger.private_files import sync_folder, write_private
-
-W = TypeVar("W", bound=Wire)
-_MOST = 1_000_000
 
 
 class Held(Wire):
@@ -160,7 +156,9 @@ class Folder:
 
     def drills(self) -> list[Drill]:
         """Return the records of drills."""
-        return [read(path, Drill) for path in sorted((self.path / "drills").glob("*.json"))]
+        return [
+            read_value(path, Drill) for path in sorted((self.path / "drills").glob("*.json"))
+        ]
 
     def keep_drill(self, drill: Drill) -> None:
         """Keep the record of a drill."""
@@ -178,9 +176,9 @@ class Folder:
         write_private(folder / name, value.to_text())
         return folder / name
 
-    def _read(self, name: str, kind: type[W]) -> W | None:
+    def _read(self, name: str, kind: type[Value]) -> Value | None:
         path = self.path / name
-        return read(path, kind) if path.exists() else None
+        return read_value(path, kind) if path.exists() else None
 
 
 def _strange(path: Path) -> bool:
@@ -199,46 +197,6 @@ def checked_name(text: str) -> str:
         return TypeAdapter[str](Label).validate_python(text)
     except ValidationError as error:
         raise BadCommandError(f"that is no name for a group: {reason(error)}") from error
-
-
-def read(path: Path, kind: type[W]) -> W:
-    """Read a value from a file that somebody gave us.
-
-    Raises:
-        BadCommandError: it is not there or far too large.
-        RefusedError: it is no such value.
-    """
-    return kind.from_text(read_text(path))
-
-
-def kind_of(path: Path) -> str:
-    """Return what a file says it is; empty if it says nothing."""
-    try:
-        body = json.loads(read_text(path))
-    except (ValueError, RecursionError):
-        return ""
-    return (
-        str(cast("dict[str, object]", body).get("kind", "")) if isinstance(body, dict) else ""
-    )
-
-
-def read_text(path: Path) -> str:
-    """Read a small file.
-
-    Raises:
-        BadCommandError: it is not there, no text, or far too large.
-    """
-    try:
-        with path.open("rb") as file:
-            raw = file.read(_MOST + 1)
-        text = raw.decode()
-    except OSError as error:
-        raise BadCommandError(f"{path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise BadCommandError(f"{path} is no text file") from error
-    if len(raw) > _MOST:
-        raise BadCommandError(f"{path} is larger than {_MOST} bytes: none of ours is")
-    return text
 
 
 def _stamp(challenge: Challenge) -> str:

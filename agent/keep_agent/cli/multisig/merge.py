@@ -29,7 +29,7 @@ def main(words: list[str]) -> int:
     review_view.result_options(parser)
     args = parser.parse_args(words)
     whole = merge(proposal_files.each(args.file))
-    review_view.keep(whole, args)
+    review_view.write_result(whole, review_view.target(args), args.qr)
     for place, who in enumerate(whole.body.cosigners):
         said = ", ".join(sorted({m.act for m in whole.marks if m.by == place}))
         say(f"{who.name}: {said or 'nothing yet'}")

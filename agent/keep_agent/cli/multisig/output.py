@@ -1,4 +1,4 @@
-"""What the commands of several people print, at one place."""
+"""What the commands print, in one place."""
 
 from __future__ import annotations
 
@@ -13,3 +13,13 @@ def say(text: str) -> None:
 def note(text: str) -> None:
     """Print what is said beside the result: progress, warnings, what to do next."""
     print(text, file=sys.stderr, flush=True)  # noqa: T201
+
+
+def printable(text: str) -> str:
+    """The text without what could move a terminal's cursor: it may quote a file or a ledger."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 QR code`, `2 QR codes`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from keep_agent.cli.multisig.output import counted
 from keep_agent.errors import BadCommandError
 from keep_ledger.multisig.errors import RefusedError
 from keep_ledger.multisig.proposal.container import MAX_BYTES
@@ -173,7 +174,7 @@ body {{ font: 16px sans-serif; text-align: center; background: #fff; color: #000
 </style></head><body>
 <h1>Proposal {short}</h1>
 <div class="frames{one}">{pictures}</div>
-<p>{count} picture(s). Scan until all are read; their order does not matter.</p>
+<p>{count}. Scan until all are read; their order does not matter.</p>
 </body></html>
 """
 
@@ -191,5 +192,5 @@ def _page(pictures: list[str], name: str) -> str:
         share=f"{100 / len(pictures):.3f}",
         one=" one" if len(pictures) == 1 else "",
         pictures="".join(turned),
-        count=len(pictures),
+        count=counted(len(pictures), "picture"),
     )

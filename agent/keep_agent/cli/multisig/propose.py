@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 import base58
 
 from keep_agent.cli.multisig import proposal_files, review_view
+from keep_agent.cli.multisig.input_files import read_text, read_value
 from keep_agent.cli.multisig.output import note
 from keep_agent.errors import BadCommandError
 from keep_ledger.codes import DOMAIN, ROLE_NAMES
@@ -50,16 +51,14 @@ _DAY_S = 86400
 def main(words: list[str]) -> int:
     """Run `indykeep propose`."""
     args = _parser().parse_args(words)
-    keep(asyncio.run(_proposed(args)), args)
+    write_new(asyncio.run(_proposed(args)), args)
     return 0
 
 
-def keep(proposal: Proposal, args: argparse.Namespace) -> None:
+def write_new(proposal: Proposal, args: argparse.Namespace) -> None:
     """Write a new proposal where `options` say, and tell what is next."""
-    proposal_files.save(proposal, args.out)
-    note(f"written to {args.out}; nobody has signed it yet: `indykeep sign {args.out}`")
-    if args.qr:
-        note(f"{proposal_files.draw(proposal, args.qr)} QR code(s) in {args.qr}")
+    review_view.write_result(proposal, args.out, args.qr)
+    note(f"Nobody has signed it yet: `indykeep sign {args.out}`")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -190,8 +189,8 @@ def _operation(args: argparse.Namespace) -> Json:
 
 def _from_file(path: Path) -> Json:
     try:
-        found: Any = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+        found: Any = json.loads(read_text(path))
+    except ValueError as error:
         raise BadCommandError(f"{path} holds no JSON: {error}") from error
     if not isinstance(found, dict):
         raise BadCommandError(f"{path} holds no operation: a JSON object with a type")
@@ -293,10 +292,7 @@ async def _person(book: Book, who: _Named) -> Cosigner:
 
 
 def _group(path: Path) -> Cosigner:
-    try:
-        described = Descriptor.from_text(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadCommandError(f"{path} cannot be read: {error}") from error
+    described = read_value(path, Descriptor)
     if described.group is None or described.did is None:
         raise BadCommandError(f"{path} describes no group with a DID")
     return Cosigner(

@@ -18,8 +18,8 @@ from keep_agent.cli.multisig import (
     secret_input,
     share_input,
 )
+from keep_agent.cli.multisig.input_files import read_value
 from keep_agent.cli.multisig.key_stores import Place, WrongKeyError
-from keep_agent.cli.multisig.member_folder import read
 from keep_agent.cli.multisig.output import note, say
 from keep_agent.cli.multisig.signing_keys import STORE, store_place
 from keep_agent.errors import BadCommandError, NotNowError
@@ -280,7 +280,7 @@ def _restore(args: argparse.Namespace) -> int:
     target: Path = args.new_key_file
     if target.exists():
         raise BadCommandError(f"{target} is there already: name a new file")
-    backup = None if args.backup is None else read(args.backup, Backup)
+    backup = None if args.backup is None else read_value(args.backup, Backup)
     if backup is not None:
         note(f"It takes {backup.plan.sentence()}.")
     challenge = None if backup is None else Challenge.of(backup.digest, _now())
@@ -307,7 +307,7 @@ def _restore(args: argparse.Namespace) -> int:
 
 
 def _sheet(args: argparse.Namespace) -> int:
-    backup = read(args.backup, Backup)
+    backup = read_value(args.backup, Backup)
     if args.out.exists():
         raise BadCommandError(f"{args.out} is there already: name a new file")
     text, answer = share_input.one_sheet(backup, Challenge.of(backup.digest, _now()))
@@ -321,11 +321,11 @@ def _sheet(args: argparse.Namespace) -> int:
 
 
 def _show(args: argparse.Namespace) -> int:
-    backup = read(args.backup, Backup)
+    backup = read_value(args.backup, Backup)
     say(f"Made {backup.made:%Y-%m-%d}. It takes {backup.plan.sentence()} to restore the key.")
     if backup.passphrase:
         say("The passphrase is needed, too.")
-    records = [read(path, Drill) for path in sorted(_records(args.backup).glob("*.json"))]
+    records = [read_value(path, Drill) for path in sorted(_records(args.backup).glob("*.json"))]
     keys = backup.keys_by_identifier
     lines, code = drill_steps.last(
         _names(backup), keys, records, backup.digest, args.remind_after
@@ -335,7 +335,7 @@ def _show(args: argparse.Namespace) -> int:
 
 
 def _drill_begin(args: argparse.Namespace) -> int:
-    backup = read(args.backup, Backup)
+    backup = read_value(args.backup, Backup)
     challenge = Challenge.of(backup.digest, _now())
     path = args.out / f"drill-{challenge.digest.hex()[:8]}.json"
     write_private(path, challenge.to_text())
@@ -344,8 +344,8 @@ def _drill_begin(args: argparse.Namespace) -> int:
 
 
 def _drill_answer(args: argparse.Namespace) -> int:
-    backup = read(args.backup, Backup)
-    challenge = read(args.challenge, Challenge)
+    backup = read_value(args.backup, Backup)
+    challenge = read_value(args.challenge, Challenge)
     _, answer = share_input.one_sheet(backup, challenge)
     path = args.out / f"{args.challenge.stem}-answer-{answer.identifier}.json"
     write_private(path, answer.to_text())
@@ -354,12 +354,14 @@ def _drill_answer(args: argparse.Namespace) -> int:
 
 
 def _drill_check(args: argparse.Namespace) -> int:
-    backup = read(args.backup, Backup)
-    challenge = read(args.challenge, Challenge)
+    backup = read_value(args.backup, Backup)
+    challenge = read_value(args.challenge, Challenge)
     if challenge.subject != backup.digest:
         raise BadCommandError(f"{args.challenge} is a drill of another backup")
     keys = backup.keys_by_identifier
-    record = share_drill.check(keys, challenge, [read(path, Answer) for path in args.answers])
+    record = share_drill.check(
+        keys, challenge, [read_value(path, Answer) for path in args.answers]
+    )
     folder = _records(args.backup)
     folder.mkdir(mode=0o700, exist_ok=True)
     write_private(folder / f"{challenge.digest.hex()[:16]}.json", record.to_text())

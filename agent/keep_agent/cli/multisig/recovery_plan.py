@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from keep_agent.cli.multisig.member_folder import read_text
+from keep_agent.cli.multisig.input_files import read_text
 from keep_agent.errors import BadCommandError
 from keep_ledger.multisig.recovery.slip39 import Plan
 from keep_ledger.multisig.threshold.shares import reason

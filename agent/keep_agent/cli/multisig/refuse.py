@@ -40,7 +40,7 @@ def main(words: list[str]) -> int:
     act: Act = "comment" if args.comment else "cancel" if args.cancel else "refuse"
     proposal = proposal_files.load(args.file)
     done = _said(args, proposal, act)
-    review_view.keep(done, args)
+    review_view.write_result(done, review_view.target(args), args.qr)
     if act == "cancel" and not done.cancelled():
         say("noted; it is taken back when its author says so, of a group enough members")
     return 0

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from keep_agent.cli.multisig import proposal_files
-from keep_agent.cli.multisig.output import note, say
+from keep_agent.cli.multisig.input_files import read_text, read_value
+from keep_agent.cli.multisig.output import counted, note, printable, say
 from keep_agent.errors import BadCommandError
 from keep_ledger.multisig.audit.control_description import Descriptor
 from keep_ledger.multisig.proposal.describe import Fact, moment
@@ -93,23 +94,16 @@ async def look_at(book: Book, proposal: Proposal) -> Sheet:
 def _offline(args: argparse.Namespace, proposal: Proposal) -> Sheet:
     described = None
     if args.descriptor:
-        described = Descriptor.from_text(_text(args.descriptor))
+        described = read_value(args.descriptor, Descriptor)
     network = described.network if described else None
     if args.genesis:
         from keep_ledger.indy.genesis import Genesis  # noqa: PLC0415
 
-        network = bytes.fromhex(Genesis.parse(_text(Path(args.genesis))).digest)
+        network = bytes.fromhex(Genesis.parse(read_text(Path(args.genesis))).digest)
     sheet = review(proposal, int(time.time()), None, network)
     if described:
         _compare(described, proposal, sheet)
     return sheet
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadCommandError(f"{path} cannot be read: {error}") from error
 
 
 def _compare(described: Descriptor, proposal: Proposal, sheet: Sheet) -> None:
@@ -131,7 +125,7 @@ def _compare(described: Descriptor, proposal: Proposal, sheet: Sheet) -> None:
 
 def show(proposal: Proposal, sheet: Sheet) -> None:
     """Print everything that there is to know about a proposal."""
-    say(_plain(f"{sheet.headline}.") + "\n")
+    say(printable(f"{sheet.headline}.") + "\n")
     for name, text in (*sheet.facts, *_around(proposal)):
         _row(name, text)
     say("")
@@ -164,12 +158,12 @@ def _standing(sheet: Sheet) -> list[Fact]:
 
 def _row(name: str, text: str) -> None:
     width = max(_NARROWEST, min(_WIDEST, shutil.get_terminal_size().columns))
-    lead = _plain(f"{name:<{_LABEL}} ")
+    lead = printable(f"{name:<{_LABEL}} ")
     lines = text.splitlines() or [""]
     for line in lines:
         say(
             textwrap.fill(
-                _in_pieces(_plain(line)),
+                _in_pieces(printable(line)),
                 width // 2 if _is_wide(lead + line) else width,
                 initial_indent=lead,
                 subsequent_indent=" " * (_LABEL + 1),
@@ -189,11 +183,6 @@ def _in_pieces(line: str) -> str:
 def _is_wide(text: str) -> bool:
     """Whether a terminal gives some of its characters two columns."""
     return any(unicodedata.east_asian_width(c) in "WF" for c in text)
-
-
-def _plain(text: str) -> str:
-    """Without what could move the cursor or paint over what was said."""
-    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def agree(question: str, *, already: bool) -> None:
@@ -224,14 +213,13 @@ def target(args: argparse.Namespace) -> Path:
     raise BadCommandError("say where the result goes: --out FILE.psit")
 
 
-def keep(proposal: Proposal, args: argparse.Namespace) -> None:
-    """Write the result, and its QR code where one is wanted."""
-    path = target(args)
+def write_result(proposal: Proposal, path: Path, qr: Path | None) -> None:
+    """Write a proposal, and its QR codes where they are wanted."""
     proposal_files.save(proposal, path)
     note(f"written to {path}")
-    if args.qr:
-        count = proposal_files.draw(proposal, args.qr)
-        note(f"{count} QR code(s) in {args.qr}")
+    if qr:
+        count = proposal_files.draw(proposal, qr)
+        note(f"{counted(count, 'QR code')} in {qr}")
 
 
 def result_options(parser: argparse.ArgumentParser) -> None:

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from keep_agent.cli.multisig import proposal_files, review_view
-from keep_agent.cli.multisig.output import note, say
+from keep_agent.cli.multisig.output import counted, note, say
 from keep_ledger.multisig.errors import RefusedError
 from keep_ledger.multisig.proposal.review import Sheet
 
@@ -45,7 +45,8 @@ def main(words: list[str]) -> int:
             raise RefusedError("it takes several QR codes: --qr FILE.html")
         say(code)
     elif args.qr:
-        note(f"{proposal_files.draw(proposal, Path(args.qr))} QR code(s) in {args.qr}")
+        count = proposal_files.draw(proposal, Path(args.qr))
+        note(f"{counted(count, 'QR code')} in {args.qr}")
     return 1 if sheet.refusals else 0
 
 

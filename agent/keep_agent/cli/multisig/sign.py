@@ -53,7 +53,7 @@ def main(words: list[str]) -> int:
             place = proposal.place_of(signer.verkey)
             _ask(args, proposal, place)
             done = said(proposal, signer, "sign", args.comment)
-    review_view.keep(done, args)
+    review_view.write_result(done, review_view.target(args), args.qr)
     return 0
 
 

@@ -149,7 +149,7 @@ def test_a_did_with_two_keys_wants_the_verkey(keys: Path) -> None:
                 metadata = json.dumps({"did": TRUSTEE_DID})
                 await session.update_key(key.name, metadata=metadata)
 
-    offline_loop.run(key_stores.keep(place, "two", None))
+    offline_loop.run(key_stores.add(place, "two", None))
     offline_loop.run(rotated())
     with pytest.raises(BadCommandError, match="several keys"):
         offline_loop.run(key_stores.find(place, TRUSTEE_DID))
