@@ -19,7 +19,7 @@ from keep_ledger.identifiers import Did
 from keep_ledger.indy import auth_rules
 from keep_ledger.indy.network_client import Book
 from keep_ledger.json_object import Json
-from keep_ledger.multisig.audit.control_description import Descriptor
+from keep_ledger.multisig.audit.control_descriptor import Descriptor
 from keep_ledger.multisig.proposal.document import Proposal
 from keep_ledger.multisig.rules.auth_rules import Signer, satisfied
 from story import ClaimError, claim

@@ -21,10 +21,10 @@ import pytest_asyncio
 from indy_vdr.ledger import build_custom_request
 from nacl.signing import SigningKey
 
-from keep_ledger.indy.request_objects import ledger_of
+from keep_ledger.indy.current_objects import ledger_of
 from keep_ledger.json_object import Json
 from keep_ledger.multisig.rules.auth_rules import RuleKey
-from keep_ledger.multisig.rules.defaults import DEFAULTS
+from keep_ledger.multisig.rules.default_rules import DEFAULTS
 from keep_ledger.testing.fixture import IndyNetwork
 
 _RULES = ("120", "122")

@@ -14,7 +14,7 @@ from keep_ledger.indy.replies import UntrustedReplyError
 from keep_ledger.json_object import Json
 from keep_ledger.multisig.errors import RefusedError
 from keep_ledger.multisig.rules.auth_rules import Constraint, RuleKey, parse_constraint
-from keep_ledger.multisig.rules.defaults import DEFAULTS
+from keep_ledger.multisig.rules.default_rules import DEFAULTS
 
 Progress = Callable[[int, int], None]
 

@@ -30,18 +30,18 @@ from keep_ledger.errors import (
 )
 from keep_ledger.identifiers import Did, full_verkey
 from keep_ledger.indy import (
-    agreement,
+    author_agreement,
+    current_objects,
     genesis,
     merkle,
     node_refusals,
     replies,
-    request_objects,
     requests,
 )
+from keep_ledger.indy.current_objects import Found
 from keep_ledger.indy.ledger_history import History, LedgerReader, Progress, quiet
 from keep_ledger.indy.pool import Pool, RequestRefusedError
 from keep_ledger.indy.replies import UntrustedReplyError
-from keep_ledger.indy.request_objects import Found
 from keep_ledger.interface import Taa
 from keep_ledger.json_object import Json
 from keep_ledger.plugins import Fetch
@@ -155,7 +155,7 @@ class Book:
         if found is None or found.seq_no <= seq_no:
             return found
         domain = (await self.history(codes.DOMAIN)).transactions[:seq_no]
-        last = request_objects.nym(asked.id, domain)
+        last = current_objects.nym(asked.id, domain)
         return last and NymState(asked.id, *last)
 
     async def txn(self, ledger_id: int, seq_no: int) -> Json | None:
@@ -184,11 +184,11 @@ class Book:
     async def members(self, progress: Progress = quiet) -> dict[str, list[str]]:
         """Who has a role now: codes of roles to DIDs in the order of their registration."""
         domain = await self.history(codes.DOMAIN, progress)
-        return request_objects.members(domain.transactions)
+        return current_objects.members(domain.transactions)
 
     async def taa(self) -> Taa | None:
         """The author agreement in force."""
-        return await agreement.in_force(self.pool)
+        return await author_agreement.in_force(self.pool)
 
     async def found(self, request: Json) -> Found | None:
         """What the ledger has now of that which a request would change; None: it would be new.
@@ -198,8 +198,8 @@ class Book:
         """
         if request["operation"].get("type") == codes.NODE:
             pool = await self.history(codes.POOL)
-            return request_objects.node(request["operation"], pool.transactions)
-        return await request_objects.found(self.pool, request)
+            return current_objects.node(request["operation"], pool.transactions)
+        return await current_objects.found(self.pool, request)
 
     # -- writing ---------------------------------------------------------------------------------
 
@@ -224,7 +224,7 @@ class Book:
         number = await self._landed(request, digest)
         if number is None:
             number = await self._send(wire, request, digest)
-            await self._spread(request_objects.ledger_of(request), number)
+            await self._spread(current_objects.ledger_of(request), number)
         return number
 
     async def _spread(self, ledger_id: int, number: int) -> None:
@@ -253,14 +253,14 @@ class Book:
         return await self._landed(request, payload_digest(request))
 
     async def _landed(self, request: Json, digest: str) -> int | None:
-        ledger_id = request_objects.ledger_of(request)
+        ledger_id = current_objects.ledger_of(request)
         if ledger_id != codes.DOMAIN:
             return await self._in_history(ledger_id, digest)
-        known = request["operation"].get("type") in request_objects.READ
-        there = await request_objects.found(self.pool, request) if known else None
+        known = request["operation"].get("type") in current_objects.READ
+        there = await current_objects.found(self.pool, request) if known else None
         if there is not None and there.seq_no is not None:
             found = await self.txn(codes.DOMAIN, there.seq_no)
-            if found is not None and request_objects.digest_of(found) == digest:
+            if found is not None and current_objects.digest_of(found) == digest:
                 return there.seq_no
         if self._readers[ledger_id].has_read:
             return await self._in_history(ledger_id, digest)
@@ -269,7 +269,7 @@ class Book:
     async def _in_history(self, ledger_id: int, digest: str) -> int | None:
         written = (await self.history(ledger_id)).transactions
         numbers = (
-            n for n, txn in enumerate(written, 1) if request_objects.digest_of(txn) == digest
+            n for n, txn in enumerate(written, 1) if current_objects.digest_of(txn) == digest
         )
         return next(numbers, None)
 
@@ -278,7 +278,7 @@ class Book:
             reply = await self.pool.write(wire)
         except RequestRefusedError as error:
             if node_refusals.landed_before(str(error)):
-                there = await self._in_history(request_objects.ledger_of(request), digest)
+                there = await self._in_history(current_objects.ledger_of(request), digest)
                 if there is not None:
                     return there
             raise NotWrittenError(node_refusals.sentence(str(error))) from error

@@ -14,7 +14,7 @@ from keep_ledger import codes, write_lookup
 from keep_ledger.did_resolution import resolved
 from keep_ledger.errors import BadWriteError, GenesisError, LedgerUnavailableError
 from keep_ledger.identifiers import CredDefId, Did, SchemaId, local
-from keep_ledger.indy import agreement, genesis, node_refusals, replies, requests
+from keep_ledger.indy import author_agreement, genesis, node_refusals, replies, requests
 from keep_ledger.indy.object_cache import ObjectCache
 from keep_ledger.indy.pool import Pool, RequestRefusedError
 from keep_ledger.interface import (
@@ -120,7 +120,7 @@ class IndyRegistry:
 
     async def get_taa(self) -> Taa | None:
         """See `Registry`."""
-        return await agreement.in_force(self._pool)
+        return await author_agreement.in_force(self._pool)
 
     async def prepare(
         self,

@@ -15,33 +15,33 @@ Nothing is imported here: take what you need from its module. This is all of the
 | `threshold.dealer` | `split_seed`, `split_new`: a key that one party knows |
 | `threshold.share_drill` | `Challenge`, `answer`, `answer_with`, `Answer`, `check`, `Drill`, `last_proven`, `overdue` |
 | `recovery.slip39` | `Circle`, `Plan`, `split`, `PaperShare`, `Backup`, `restore`, `replace`, `answer_with_words` |
-| `recovery.sheets` | `sheet`, `qr_svg`: shares on paper |
+| `recovery.paper_sheets` | `sheet`, `qr_svg`: shares on paper |
 | `rules.auth_rules` | `RuleKey`, `Constraint` (`Role`, `And`, `Or`, `Forbidden`), `parse_constraint`, `leaves`, `Signer`, `owner_counts`, `satisfied`, `missing`, `refusal`, `sentence`, `who` |
-| `rules.applicable` | `Before`, `applicable`: which rules a write must meet |
+| `rules.applicable_rules` | `Before`, `applicable`: which rules a write must meet |
 | `rules.quorum` | `quorums`, `Quorum`, `Way`, `Action`: what an action takes, by whatever way |
 | `rules.reachability` | `Game`, `Stand` and the moves in it: how quorum finds out |
 | `rules.lints` | `lints`, `Lint`, `what_if`, `Differences`, `Difference`, `changes`, `takeover` |
-| `rules.defaults` | `DEFAULTS`: the rules of a ledger that nobody changed, and the names of all |
+| `rules.default_rules` | `DEFAULTS`: the rules of a ledger that nobody changed, and the names of all |
 | `rules.soundness` | `check`, `enough`, `others`, `same`: whether rules keep what they promise |
 | `rules.presets` | `preset`: files of wanted quorums to begin with |
-| `rules.governance` | `parse`, `Governance` (`Trustees`, `Topics`, `Recovery`), `wanted_rules`, `cautions`, `diff`, `Change`, `operation`, `change_to`: wanted quorums as a file, and the rules that make them so |
+| `rules.governance_file` | `parse`, `Governance` (`Trustees`, `Topics`, `Recovery`), `wanted_rules`, `cautions`, `diff`, `Change`, `operation`, `change_to`: wanted quorums as a file, and the rules that make them so |
 | `proposal.signing_input` | `signing_input`, `digest`: what is signed of a request |
 | `rules.single_reading` | `hides_nothing`, `spelled`: rules under whose signature no other rules fit |
 | `proposal.field_types` | `base58_of`, `visible`, `without`: the values in requests |
 | `proposal.operations` | a closed schema per type: `Operation`, `Closed`, `Nym`, `Attrib`, `SchemaData`, `Schema`, `Primary`, `Revocation`, `ClaimDefData`, `ClaimDef`, `AccumulatorKey`, `RegistryKeys`, `RegistryValue`, `RegistryDef`, `EntryValue`, `RegistryEntry`, `NodeData`, `Node`, `Agreement`, `Mechanisms`, `NoAgreement`, `RuleChange`, `AuthRule`, `AuthRules`, `Upgrade`, `PoolConfig` |
-| `proposal.requests` | `decode`, `Request`, `Acceptance`: a request with one meaning |
-| `proposal.describe` | `told`, `Told`, `rule_key`, `moment`: a request in words |
+| `proposal.request_decoder` | `decode`, `Request`, `Acceptance`: a request with one meaning |
+| `proposal.describe_request` | `told`, `Told`, `rule_key`, `moment`: a request in words |
 | `proposal.document` | `Proposal`, `Body`, `Cosigner`, `Mark`, `merge`; `RefusedMarkError`, `WrongKeyError`: one format for M of N, endorsement and FROST |
-| `proposal.container` | `packed`, `unpacked`: the CBOR of a proposal |
-| `proposal.frames` | `to_frames`, `from_frames`: a proposal as QR codes |
+| `proposal.cbor_container` | `packed`, `unpacked`: the CBOR of a proposal |
+| `proposal.qr_frames` | `to_frames`, `from_frames`: a proposal as QR codes |
 | `proposal.review` | `review`, `Sheet`, `Sight`, `Person`: what a cosigner sees, and why it must not be signed or sent |
-| `audit.history` | `Past`, `Was`, `Moment`, `kept_digest`, `request_of`, `subject_of`: what was so at an earlier time |
-| `audit.audit` | `audit`, `Report`, `Entry`, `Signed`, `Approved`, `Alarm`, `entry`, `parts_of`, `explain`, `differences`: who signed what an identity wrote |
+| `audit.key_history` | `Past`, `Was`, `Moment`, `kept_digest`, `request_of`, `subject_of`: what was so at an earlier time |
+| `audit.identity_audit` | `audit`, `Report`, `Entry`, `Signed`, `Approved`, `Alarm`, `entry`, `parts_of`, `explain`, `differences`: who signed what an identity wrote |
 | `audit.unused_signatures` | `loose`, `Pending`, `Agreement`, `Ledger`, `Loose`, `ledger_now`, `agreements_of`, `acceptance_counts`, `roles_wanted`, `loose_sentences`: signatures that were given and not used |
 | `audit.reports` | `sentences`, `to_json`: an audit for people and for programs |
-| `rules.picture` | `picture`: quorums as an SVG for people |
-| `audit.control_description` | `Descriptor`, `Person`, `rule_digest`: the public description of a group |
+| `rules.quorum_picture` | `picture`: quorums as an SVG for people |
+| `audit.control_descriptor` | `Descriptor`, `Person`, `rule_digest`: the public description of a group |
 
-`threshold.curve` is the group beneath, `rules.words` and `audit.words` the words of their rooms; `Wire` and the
+`threshold.curve` is the group beneath, `rules.rule_words` and `audit.transaction_words` the words of their rooms; `Wire` and the
 field types of `threshold.shares` are for modules in here.
 """

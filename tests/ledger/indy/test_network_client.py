@@ -37,7 +37,7 @@ from keep_ledger.indy.network_client import Book, payload_digest
 from keep_ledger.indy.replies import UntrustedReplyError
 from keep_ledger.json_object import Json
 from keep_ledger.multisig.rules.auth_rules import RuleKey
-from keep_ledger.multisig.rules.defaults import DEFAULTS
+from keep_ledger.multisig.rules.default_rules import DEFAULTS
 from keep_ledger.testing.conformance import TRUSTEE, Person
 
 JSON = st.recursive(

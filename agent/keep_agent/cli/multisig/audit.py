@@ -16,7 +16,7 @@ from keep_agent.errors import BadCommandError
 from keep_ledger.codes import LEDGER_NAMES
 from keep_ledger.identifiers import Did
 from keep_ledger.json_object import Json
-from keep_ledger.multisig.audit import audit, reports, unused_signatures
+from keep_ledger.multisig.audit import identity_audit, reports, unused_signatures
 from keep_ledger.multisig.errors import RefusedError
 from keep_ledger.multisig.proposal.document import Proposal
 
@@ -137,12 +137,14 @@ def _audit(
     network: bytes,
     found: dict[str, Proposal] | None,
 ) -> int:
-    report = audit.audit(did, ledgers, args.since)
+    report = identity_audit.audit(did, ledgers, args.since)
     if found is not None:
         here = {name: one for name, one in found.items() if one.body.network == network}
         for name in found.keys() - here.keys():
             note(f"{name}: for another network, not compared")
-        report = audit.explain(report, [approved(name, one) for name, one in here.items()])
+        report = identity_audit.explain(
+            report, [approved(name, one) for name, one in here.items()]
+        )
     if args.json:
         say(json.dumps(reports.to_json(report), indent=2))
     else:
@@ -200,9 +202,9 @@ def signatures_of(proposal: Proposal) -> dict[str, bytes]:
         return {proposal.body.cosigners[m.by].did: m.signature for m in persons if m.signature}
 
 
-def approved(name: str, proposal: Proposal) -> audit.Approved:
+def approved(name: str, proposal: Proposal) -> identity_audit.Approved:
     """A proposal as the audit compares with it."""
-    return audit.Approved(
+    return identity_audit.Approved(
         name,
         proposal.body.request,
         frozenset(signatures_of(proposal)),

@@ -17,13 +17,13 @@ from keep_agent.errors import BadCommandError
 from keep_ledger.codes import TRUSTEE
 from keep_ledger.multisig.errors import RefusedError
 from keep_ledger.multisig.proposal.document import Proposal
-from keep_ledger.multisig.rules import governance, presets
+from keep_ledger.multisig.rules import governance_file, presets
 from keep_ledger.multisig.rules.auth_rules import Constraint, RuleKey, leaves
-from keep_ledger.multisig.rules.governance import Governance
+from keep_ledger.multisig.rules.governance_file import Governance
 from keep_ledger.multisig.rules.lints import what_if
 from keep_ledger.multisig.rules.quorum import People, Quorum
+from keep_ledger.multisig.rules.rule_words import many
 from keep_ledger.multisig.rules.soundness import others
-from keep_ledger.multisig.rules.words import many
 
 if TYPE_CHECKING:
     from keep_ledger.indy.network_client import Book
@@ -87,8 +87,8 @@ def _file(parser: argparse.ArgumentParser) -> None:
 
 
 def _wanted(path: Path) -> Governance:
-    wanted = governance.parse(read_text(path))
-    for caution in governance.cautions(wanted):
+    wanted = governance_file.parse(read_text(path))
+    for caution in governance_file.cautions(wanted):
         note(f"Caution: {caution}")
     return wanted
 
@@ -119,14 +119,14 @@ def _diff(args: argparse.Namespace) -> int:
             return await _rules(book), there | {None: _PLENTY}
 
     rules, people = asyncio.run(read())
-    changes = governance.diff(wanted, rules)
+    changes = governance_file.diff(wanted, rules)
     if args.json:
         say(json.dumps([_as_json(change) for change in changes], indent=2))
         return 0
     for change in changes:
         say(f"{change.sentence}  ({change.key.text})")
     say(f"{len(changes)} of {len(rules)} rules would change, all in one step.")
-    _tell_effect(rules, governance.wanted_rules(wanted, rules), people)
+    _tell_effect(rules, governance_file.wanted_rules(wanted, rules), people)
     return 0
 
 
@@ -156,7 +156,7 @@ def _fewest(quorum: Quorum) -> str:
     return " or ".join(way.who for way in quorum.ways) or "nobody"
 
 
-def _as_json(change: governance.Change) -> dict[str, object]:
+def _as_json(change: governance_file.Change) -> dict[str, object]:
     return {
         "rule": change.key.text,
         "sentence": change.sentence,
@@ -193,7 +193,7 @@ def _propose(args: argparse.Namespace) -> int:
         async with ledger_view.opened(args.genesis) as book:
             rules = await _rules(book)
             await _check_trustees(book, wanted, rules)
-            return await propose.proposed(book, args, governance.operation(wanted, rules))
+            return await propose.proposed(book, args, governance_file.operation(wanted, rules))
 
     propose.write_new(asyncio.run(made()), args)
     return 0
@@ -208,7 +208,7 @@ async def _check_trustees(
         RefusedError: there are too few for a quorum: nobody could undo it.
     """
     there = len((await book.members()).get(TRUSTEE, ()))
-    after = governance.wanted_rules(wanted, rules).values()
+    after = governance_file.wanted_rules(wanted, rules).values()
     most = max(
         leaf.sig_count for rule in after for leaf in leaves(rule) if leaf.role == TRUSTEE
     )

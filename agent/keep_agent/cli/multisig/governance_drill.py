@@ -23,12 +23,12 @@ from keep_ledger.json_object import Json
 from keep_ledger.local_network import IndyNetwork, IndyNetworkError
 from keep_ledger.multisig.errors import MultisigError
 from keep_ledger.multisig.proposal.signing_input import signing_input
-from keep_ledger.multisig.rules import governance
-from keep_ledger.multisig.rules.applicable import Before, applicable
+from keep_ledger.multisig.rules import governance_file
+from keep_ledger.multisig.rules.applicable_rules import Before, applicable
 from keep_ledger.multisig.rules.auth_rules import VERKEY, Constraint, Forbidden, RuleKey
-from keep_ledger.multisig.rules.governance import Governance
+from keep_ledger.multisig.rules.governance_file import Governance
+from keep_ledger.multisig.rules.rule_words import many
 from keep_ledger.multisig.rules.soundness import enough
-from keep_ledger.multisig.rules.words import many
 
 _MONITOR = RuleKey("1", "ADD", "role", "*", NETWORK_MONITOR)
 
@@ -113,9 +113,9 @@ class Stage:
 
     async def enact(self, wanted: Governance) -> None:
         """Put the wanted rules in force, by the first stand-in: a new ledger asks for no more."""
-        changes = governance.diff(wanted, self.rules)
+        changes = governance_file.diff(wanted, self.rules)
         if changes:
-            one = governance.operation(wanted, self.rules)
+            one = governance_file.operation(wanted, self.rules)
             landed = await self.write(one, [self.trustees[0]])
             say(f"One AUTH_RULES changed {len(changes)} rules: transaction {landed}.")
         self.before = {change.key: change.before for change in reversed(changes)}
@@ -125,7 +125,7 @@ class Stage:
         """Everything that a coalition too small could use, with one too few and with enough."""
         endorser, trustee = StandIn.new(), StandIn.new()
         gone: Json = {"type": "1", "dest": trustee.did, "role": None}
-        forbid = governance.change_to({_MONITOR: Forbidden()})
+        forbid = governance_file.change_to({_MONITOR: Forbidden()})
         monitor = forbid["rules"][0]
         await self.prove(_nym(endorser, ENDORSER), Before(exists=False))
         await self.prove(_nym(trustee, TRUSTEE), Before(exists=False))
@@ -133,12 +133,12 @@ class Stage:
         promoted: Json = {"type": "1", "dest": endorser.did, "role": TRUSTEE}
         await self.prove(promoted, Before(exists=True, role=ENDORSER), only_refused=True)
         await self.prove({"type": "120", **monitor}, Before(exists=True))
-        restored = governance.change_to({_MONITOR: self.rules[_MONITOR]})
+        restored = governance_file.change_to({_MONITOR: self.rules[_MONITOR]})
         await self.prove(restored, Before(exists=True))
         await self.recover()
         if self.before:
             say("Back to the rules of before:")
-            await self.prove(governance.change_to(self.before), Before(exists=True))
+            await self.prove(governance_file.change_to(self.before), Before(exists=True))
 
     async def recover(self) -> None:
         """Lose the key of the last trustee, and let the others give the DID another."""

@@ -10,12 +10,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from keep_agent.cli.multisig import (
-    control_description,
-    drill_steps,
+    control_descriptor,
     group_ceremony,
     input_files,
     member_folder,
     secret_input,
+    share_drill_steps,
 )
 from keep_agent.cli.multisig.input_files import read_value
 from keep_agent.cli.multisig.member_folder import Folder, Held
@@ -23,7 +23,7 @@ from keep_agent.cli.multisig.output import note, say
 from keep_agent.errors import BadCommandError, NotNowError
 from keep_agent.identity.keys import base58_key
 from keep_ledger.identifiers import Did
-from keep_ledger.multisig.audit.control_description import Descriptor
+from keep_ledger.multisig.audit.control_descriptor import Descriptor
 from keep_ledger.multisig.errors import RefusedError
 from keep_ledger.multisig.threshold.dealer import split_seed
 from keep_ledger.multisig.threshold.shares import Group
@@ -67,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _rounds(commands)
     _keeping(commands)
-    control_description.options(commands)
+    control_descriptor.options(commands)
     _drills(
         commands.add_parser("drill", help="prove that shares are there, without using them")
     )
@@ -119,7 +119,9 @@ def _keeping(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     show = commands.add_parser("show", help="what is in a folder; exit code 1: a drill is due")
     _folder(show, _show)
     every = timedelta(days=90)
-    show.add_argument("--remind-after", type=drill_steps.period, default=every, metavar="90d")
+    show.add_argument(
+        "--remind-after", type=share_drill_steps.period, default=every, metavar="90d"
+    )
     show.add_argument("--json", action="store_true", help="for a script")
     export = commands.add_parser(
         "export", help="the public descriptor; keep it apart from keys"
@@ -134,10 +136,10 @@ def _keeping(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def _drills(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(required=True, metavar="begin|answer|check")
-    _folder(commands.add_parser("begin", help="draw a challenge"), drill_steps.begin)
+    _folder(commands.add_parser("begin", help="draw a challenge"), share_drill_steps.begin)
     answer = commands.add_parser("answer", help="answer it with your share")
     check = commands.add_parser("check", help="check the answers and keep the record")
-    for command, do in ((answer, drill_steps.answer), (check, drill_steps.check)):
+    for command, do in ((answer, share_drill_steps.answer), (check, share_drill_steps.check)):
         _folder(command, do)
         command.add_argument("challenge", type=Path, metavar="CHALLENGE")
     check.add_argument("answers", type=Path, nargs="+", metavar="ANSWER")
@@ -195,7 +197,7 @@ def _show(args: argparse.Namespace) -> int:
     held = folder.held()
     group = held.share.group
     names = {i: f"participant {i}" for i in group.shares}
-    lines, code = drill_steps.last(
+    lines, code = share_drill_steps.last(
         names, group.shares, folder.drills(), group.digest, args.remind_after
     )
     pending = len(folder.nonces().pending())

@@ -14,14 +14,14 @@ import base58
 
 from keep_agent.errors import BadCommandError
 from keep_ledger.indy import auth_rules
+from keep_ledger.indy.current_objects import Found
 from keep_ledger.indy.network_client import Book
-from keep_ledger.indy.request_objects import Found
 from keep_ledger.json_object import Json
-from keep_ledger.multisig.proposal.describe import rule_key
+from keep_ledger.multisig.proposal.describe_request import rule_key
 from keep_ledger.multisig.proposal.operations import AuthRule, AuthRules, Nym
-from keep_ledger.multisig.proposal.requests import Request
+from keep_ledger.multisig.proposal.request_decoder import Request
 from keep_ledger.multisig.proposal.review import Person, Sight
-from keep_ledger.multisig.rules.applicable import Before, applicable
+from keep_ledger.multisig.rules.applicable_rules import Before, applicable
 from keep_ledger.multisig.rules.auth_rules import RuleKey
 from keep_ledger.multisig.rules.lints import changes, what_if
 from keep_ledger.multisig.rules.quorum import People

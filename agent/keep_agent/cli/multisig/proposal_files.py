@@ -11,9 +11,9 @@ from pathlib import Path
 from keep_agent.cli.multisig.output import counted
 from keep_agent.errors import BadCommandError
 from keep_ledger.multisig.errors import RefusedError
-from keep_ledger.multisig.proposal.container import MAX_BYTES
+from keep_ledger.multisig.proposal.cbor_container import MAX_BYTES
 from keep_ledger.multisig.proposal.document import Proposal
-from keep_ledger.multisig.proposal.frames import from_frames, to_frames
+from keep_ledger.multisig.proposal.qr_frames import from_frames, to_frames
 from keep_ledger.multisig.proposal.review import SKEW_S
 from keep_ledger.private_files import write_shared
 

@@ -19,10 +19,10 @@ from keep_agent.cli.multisig.output import note
 from keep_agent.errors import BadCommandError
 from keep_ledger.codes import DOMAIN, ROLE_NAMES
 from keep_ledger.json_object import Json
-from keep_ledger.multisig.audit.control_description import Descriptor
+from keep_ledger.multisig.audit.control_descriptor import Descriptor
 from keep_ledger.multisig.errors import RefusedError
 from keep_ledger.multisig.proposal.document import Body, Cosigner, Proposal
-from keep_ledger.multisig.proposal.requests import Request, decode
+from keep_ledger.multisig.proposal.request_decoder import Request, decode
 from keep_ledger.multisig.rules.auth_rules import ANY, leaves, parse_constraint
 from keep_ledger.multisig.rules.single_reading import spelled
 from keep_ledger.multisig.threshold.shares import MAX_SIGNERS

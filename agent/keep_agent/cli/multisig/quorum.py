@@ -14,8 +14,8 @@ from keep_agent.errors import BadCommandError
 from keep_ledger.codes import ROLE_NAMES
 from keep_ledger.multisig.rules.auth_rules import RuleKey, Rules, parse_constraint, sentence
 from keep_ledger.multisig.rules.lints import Differences, changes, lints, takeover, what_if
-from keep_ledger.multisig.rules.picture import picture
 from keep_ledger.multisig.rules.quorum import People, Quorum, Quorums, quorums
+from keep_ledger.multisig.rules.quorum_picture import picture
 
 _EXAMPLES = """examples:
   indykeep quorum --genesis genesis.txn                     who can bring about what, by any way around

@@ -11,11 +11,11 @@ from pathlib import Path
 import base58
 
 from keep_agent.cli.multisig import (
-    drill_steps,
     key_stores,
     offline_loop,
     recovery_plan,
     secret_input,
+    share_drill_steps,
     share_input,
 )
 from keep_agent.cli.multisig.input_files import read_value
@@ -25,7 +25,7 @@ from keep_agent.cli.multisig.signing_keys import STORE, store_place
 from keep_agent.errors import BadCommandError, NotNowError
 from keep_ledger.multisig.errors import RecoveryError
 from keep_ledger.multisig.recovery import slip39
-from keep_ledger.multisig.recovery.sheets import sheet
+from keep_ledger.multisig.recovery.paper_sheets import sheet
 from keep_ledger.multisig.recovery.slip39 import Backup, PaperShare
 from keep_ledger.multisig.threshold import share_drill
 from keep_ledger.multisig.threshold.share_drill import Answer, Challenge, Drill
@@ -106,7 +106,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     show.add_argument("backup", type=Path, metavar="BACKUP")
     every = timedelta(days=90)
-    show.add_argument("--remind-after", type=drill_steps.period, default=every, metavar="90d")
+    show.add_argument(
+        "--remind-after", type=share_drill_steps.period, default=every, metavar="90d"
+    )
     show.set_defaults(do=_show)
     _drills(
         commands.add_parser("drill", help="prove that shares are there, without using them")
@@ -327,7 +329,7 @@ def _show(args: argparse.Namespace) -> int:
         say("The passphrase is needed, too.")
     records = [read_value(path, Drill) for path in sorted(_records(args.backup).glob("*.json"))]
     keys = backup.keys_by_identifier
-    lines, code = drill_steps.last(
+    lines, code = share_drill_steps.last(
         _names(backup), keys, records, backup.digest, args.remind_after
     )
     say("\n".join(lines))
@@ -365,7 +367,7 @@ def _drill_check(args: argparse.Namespace) -> int:
     folder = _records(args.backup)
     folder.mkdir(mode=0o700, exist_ok=True)
     write_private(folder / f"{challenge.digest.hex()[:16]}.json", record.to_text())
-    return drill_steps.told(_names(backup), keys, record)
+    return share_drill_steps.told(_names(backup), keys, record)
 
 
 def _names(backup: Backup) -> dict[int, str]:

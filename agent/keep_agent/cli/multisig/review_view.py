@@ -17,8 +17,8 @@ from keep_agent.cli.multisig import proposal_files
 from keep_agent.cli.multisig.input_files import read_text, read_value
 from keep_agent.cli.multisig.output import counted, note, printable, say
 from keep_agent.errors import BadCommandError
-from keep_ledger.multisig.audit.control_description import Descriptor
-from keep_ledger.multisig.proposal.describe import Fact, moment
+from keep_ledger.multisig.audit.control_descriptor import Descriptor
+from keep_ledger.multisig.proposal.describe_request import Fact, moment
 from keep_ledger.multisig.proposal.document import Proposal
 from keep_ledger.multisig.proposal.review import Sheet, Sight, review
 from keep_ledger.multisig.rules.auth_rules import RuleKey
@@ -107,7 +107,7 @@ def _offline(args: argparse.Namespace, proposal: Proposal) -> Sheet:
 
 
 def _compare(described: Descriptor, proposal: Proposal, sheet: Sheet) -> None:
-    from keep_ledger.multisig.audit.control_description import rule_digest  # noqa: PLC0415
+    from keep_ledger.multisig.audit.control_descriptor import rule_digest  # noqa: PLC0415
 
     known = {member.did: member.verkey for member in described.members}
     for who in proposal.body.cosigners:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from keep_agent.cli.multisig import proposal_files, review_view
 from keep_agent.cli.multisig.output import note, say
 from keep_ledger.json_object import Json
-from keep_ledger.multisig.audit.audit import differences
-from keep_ledger.multisig.audit.history import kept_digest, request_of
+from keep_ledger.multisig.audit.identity_audit import differences
+from keep_ledger.multisig.audit.key_history import kept_digest, request_of
 from keep_ledger.multisig.errors import MultisigError, RefusedError
 from keep_ledger.multisig.proposal.document import Proposal
 from keep_ledger.multisig.proposal.review import Sheet

@@ -6,9 +6,9 @@ from typing import Any, cast
 
 from keep_ledger.codes import LEDGER_NAMES, ROLE_NAMES, role_name
 from keep_ledger.json_object import Json
-from keep_ledger.multisig.audit.audit import Entry, Report
-from keep_ledger.multisig.audit.history import Was
-from keep_ledger.multisig.audit.words import moment_text, shown
+from keep_ledger.multisig.audit.identity_audit import Entry, Report
+from keep_ledger.multisig.audit.key_history import Was
+from keep_ledger.multisig.audit.transaction_words import moment_text, shown
 
 
 def sentences(report: Report) -> list[str]:

@@ -15,8 +15,8 @@ import base58
 
 from keep_ledger.codes import DOMAIN_TYPES, TAA, TAA_DISABLE, role_name
 from keep_ledger.json_object import Json
-from keep_ledger.multisig.audit.history import Past, kept_digest
-from keep_ledger.multisig.audit.words import moment_text, shown
+from keep_ledger.multisig.audit.key_history import Past, kept_digest
+from keep_ledger.multisig.audit.transaction_words import moment_text, shown
 from keep_ledger.multisig.proposal.signing_input import digest, signing_input
 from keep_ledger.multisig.rules.auth_rules import ANY, leaves, parse_constraint
 from keep_ledger.multisig.signatures import verifies

@@ -24,9 +24,9 @@ from pydantic import AfterValidator, Field, model_validator
 
 from keep_ledger.json_object import Json
 from keep_ledger.multisig.errors import MultisigError, RefusedError
-from keep_ledger.multisig.proposal.container import MAX_MARKS, packed, unpacked
+from keep_ledger.multisig.proposal.cbor_container import MAX_MARKS, packed, unpacked
 from keep_ledger.multisig.proposal.field_types import DidText, Seconds, visible
-from keep_ledger.multisig.proposal.requests import Request, decode
+from keep_ledger.multisig.proposal.request_decoder import Request, decode
 from keep_ledger.multisig.recovery.slip39 import Label
 from keep_ledger.multisig.rules.auth_rules import RuleKey, parse_constraint
 from keep_ledger.multisig.signatures import SIGNATURE_BYTES, verifies

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 
 from keep_ledger.codes import DOMAIN, ENDORSER, role_name
 from keep_ledger.json_object import Json
-from keep_ledger.multisig.proposal.describe import Fact, moment, told
+from keep_ledger.multisig.proposal.describe_request import Fact, moment, told
 from keep_ledger.multisig.proposal.document import Body, Cosigner, Proposal
 from keep_ledger.multisig.proposal.operations import Attrib, Nym, RegistryEntry
-from keep_ledger.multisig.proposal.requests import Request
+from keep_ledger.multisig.proposal.request_decoder import Request
 from keep_ledger.multisig.rules.auth_rules import (
     RuleKey,
     Signer,

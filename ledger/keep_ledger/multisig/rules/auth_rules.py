@@ -21,7 +21,7 @@ from typing import Any, Self, assert_never, cast
 from keep_ledger.codes import ENDORSER, ROLE_NAMES, STEWARD, TRUSTEE
 from keep_ledger.json_object import Json
 from keep_ledger.multisig.errors import RefusedError
-from keep_ledger.multisig.rules.words import a, deed, many, noun, number
+from keep_ledger.multisig.rules.rule_words import a, deed, many, noun, number
 
 ANY = "*"
 PRIVILEGED = frozenset({TRUSTEE, STEWARD, ENDORSER})

@@ -23,7 +23,7 @@ from keep_ledger.multisig.rules.auth_rules import (
     parse_constraint,
     who,
 )
-from keep_ledger.multisig.rules.defaults import DEFAULTS
+from keep_ledger.multisig.rules.default_rules import DEFAULTS
 from keep_ledger.multisig.rules.quorum import CHANGE_RULES, People, Quorum, Quorums, quorums
 from keep_ledger.multisig.rules.reachability import (
     CHANGE,
@@ -34,7 +34,7 @@ from keep_ledger.multisig.rules.reachability import (
     turn_key,
     within,
 )
-from keep_ledger.multisig.rules.words import many, number
+from keep_ledger.multisig.rules.rule_words import many, number
 
 _SEPARATORS = "|,:"
 

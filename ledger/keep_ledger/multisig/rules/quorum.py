@@ -35,7 +35,7 @@ from keep_ledger.multisig.rules.reachability import (
     one,
     plus,
 )
-from keep_ledger.multisig.rules.words import many
+from keep_ledger.multisig.rules.rule_words import many
 
 People = Mapping[str | None, int]
 """How many there are with each role; None: without one."""

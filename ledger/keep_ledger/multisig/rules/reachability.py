@@ -43,7 +43,7 @@ from keep_ledger.multisig.rules.auth_rules import (
     Rules,
     leaves,
 )
-from keep_ledger.multisig.rules.words import a, noun
+from keep_ledger.multisig.rules.rule_words import a, noun
 
 ROLES = (*ROLE_NAMES, None)
 MANY = 10**9

@@ -25,7 +25,7 @@ from keep_ledger.multisig.rules.auth_rules import (
     satisfied,
     who,
 )
-from keep_ledger.multisig.rules.words import many, number
+from keep_ledger.multisig.rules.rule_words import many, number
 
 
 def enough(constraint: Constraint, members: int) -> int | None:

@@ -11,7 +11,7 @@ from typing import Self
 from agent.cli.multisig.ran import Ran, run
 from governed import Governed, Person
 
-from keep_ledger.multisig.audit.control_description import Descriptor
+from keep_ledger.multisig.audit.control_descriptor import Descriptor
 from keep_ledger.multisig.threshold.shares import Group
 
 

@@ -14,7 +14,7 @@ from governed import Governed, LedgerRefusal
 from keep_ledger.json_object import Json
 from keep_ledger.multisig.errors import RefusedError
 from keep_ledger.multisig.proposal.document import Proposal
-from keep_ledger.multisig.proposal.requests import decode
+from keep_ledger.multisig.proposal.request_decoder import decode
 from keep_ledger.multisig.proposal.signing_input import signing_input
 
 pytestmark = pytest.mark.pool

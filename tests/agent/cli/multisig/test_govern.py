@@ -16,10 +16,10 @@ from governed import Governed, LedgerRefusal
 from keep_agent.cli.multisig.governance_drill import RulesDoNotHoldError, Stage, StandIn
 from keep_agent.cli.multisig.ledger_view import opened
 from keep_ledger.multisig.proposal.document import Proposal
-from keep_ledger.multisig.rules.applicable import Before
+from keep_ledger.multisig.rules.applicable_rules import Before
 from keep_ledger.multisig.rules.auth_rules import Role, RuleKey
-from keep_ledger.multisig.rules.defaults import DEFAULTS
-from keep_ledger.multisig.rules.governance import parse, wanted_rules
+from keep_ledger.multisig.rules.default_rules import DEFAULTS
+from keep_ledger.multisig.rules.governance_file import parse, wanted_rules
 from keep_ledger.multisig.rules.presets import preset
 
 pytestmark = pytest.mark.pool

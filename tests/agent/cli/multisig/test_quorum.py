@@ -12,7 +12,7 @@ from agent.cli.multisig.ran import done, refused, run
 from governed import Governed
 
 from keep_ledger.multisig.rules.auth_rules import Role, RuleKey
-from keep_ledger.multisig.rules.defaults import DEFAULTS
+from keep_ledger.multisig.rules.default_rules import DEFAULTS
 
 HAVE = ("--have", "TRUSTEE=5,STEWARD=4,ENDORSER=6")
 ADD_ENDORSER = RuleKey("1", "ADD", "role", "*", "101")

@@ -16,7 +16,7 @@ from shamir_mnemonic import combine_mnemonics, generate_mnemonics
 
 from keep_ledger.multisig.errors import RecoveryError, RefusedError
 from keep_ledger.multisig.recovery import slip39
-from keep_ledger.multisig.recovery.sheets import sheet
+from keep_ledger.multisig.recovery.paper_sheets import sheet
 from keep_ledger.multisig.recovery.slip39 import (
     Backup,
     Circle,

@@ -16,7 +16,7 @@ from keep_ledger.indy.genesis import Genesis
 from keep_ledger.indy.pool import Pool
 from keep_ledger.json_object import Json
 from keep_ledger.multisig.errors import RefusedError
-from keep_ledger.multisig.rules.applicable import Before, applicable
+from keep_ledger.multisig.rules.applicable_rules import Before, applicable
 from keep_ledger.multisig.rules.auth_rules import (
     And,
     Constraint,
@@ -34,7 +34,7 @@ from keep_ledger.multisig.rules.auth_rules import (
     sentence,
     who,
 )
-from keep_ledger.multisig.rules.defaults import DEFAULTS
+from keep_ledger.multisig.rules.default_rules import DEFAULTS
 
 T1, T2, T3 = (Signer(f"T{n}", "0") for n in (1, 2, 3))
 STEWARD, ENDORSER = Signer("S", "2"), Signer("E", "101")

@@ -21,7 +21,7 @@ from keep_ledger.multisig.rules.auth_rules import (
     RuleKey,
     Rules,
 )
-from keep_ledger.multisig.rules.defaults import DEFAULTS
+from keep_ledger.multisig.rules.default_rules import DEFAULTS
 from keep_ledger.multisig.rules.lints import changes, lints, takeover, what_if
 from keep_ledger.multisig.rules.quorum import ACTIONS, CHANGE_RULES, Quorum, quorums
 from keep_ledger.multisig.rules.reachability import ROLES, Counts, Game, within

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from keep_ledger.json_object import Json
 from keep_ledger.multisig.errors import RefusedError
-from keep_ledger.multisig.proposal.requests import decode
+from keep_ledger.multisig.proposal.request_decoder import decode
 from keep_ledger.multisig.proposal.signing_input import signing_input
 from keep_ledger.multisig.rules.auth_rules import Signer, parse_constraint, satisfied
 from keep_ledger.multisig.rules.single_reading import hides_nothing, spelled

@@ -10,7 +10,7 @@ import pytest
 from ledger.multisig.parties import finished, new_session
 from nacl.signing import SigningKey
 
-from keep_ledger.multisig.audit.control_description import Descriptor, Person, rule_digest
+from keep_ledger.multisig.audit.control_descriptor import Descriptor, Person, rule_digest
 from keep_ledger.multisig.errors import RefusedError
 from keep_ledger.multisig.recovery.slip39 import Circle, Plan, split
 from keep_ledger.multisig.threshold.dealer import split_new

@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Iterable
 
 from keep_ledger.multisig.errors import RefusedError
-from keep_ledger.multisig.proposal.container import MAX_BYTES
+from keep_ledger.multisig.proposal.cbor_container import MAX_BYTES
 from keep_ledger.multisig.threshold.curve import sha256
 
 ONE_CODE = 1600

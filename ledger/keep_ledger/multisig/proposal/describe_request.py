@@ -32,7 +32,7 @@ from keep_ledger.multisig.proposal.operations import (
     Schema,
     Upgrade,
 )
-from keep_ledger.multisig.proposal.requests import Request
+from keep_ledger.multisig.proposal.request_decoder import Request
 from keep_ledger.multisig.rules.auth_rules import RuleKey, parse_constraint, sentence
 from keep_ledger.multisig.threshold.curve import sha256
 

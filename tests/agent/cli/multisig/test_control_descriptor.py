@@ -9,7 +9,7 @@ import pytest
 from agent.cli.multisig.ran import run
 from governed import Governed
 
-from keep_ledger.multisig.audit.control_description import Descriptor
+from keep_ledger.multisig.audit.control_descriptor import Descriptor
 
 pytestmark = pytest.mark.pool
 

@@ -14,8 +14,14 @@ from paper_network import RECORDED
 
 from keep_ledger.codes import CONFIG, DOMAIN
 from keep_ledger.json_object import Json
-from keep_ledger.multisig.audit.audit import Approved, Report, audit, differences, explain
-from keep_ledger.multisig.audit.history import Moment, Past
+from keep_ledger.multisig.audit.identity_audit import (
+    Approved,
+    Report,
+    audit,
+    differences,
+    explain,
+)
+from keep_ledger.multisig.audit.key_history import Moment, Past
 from keep_ledger.multisig.audit.reports import sentences, to_json
 from keep_ledger.multisig.proposal.signing_input import digest
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from keep_agent.cli.multisig.input_files import read_value
 from keep_agent.cli.multisig.output import note, say
 from keep_ledger.codes import TRUSTEE
-from keep_ledger.multisig.audit.control_description import Descriptor, Person, rule_digest
+from keep_ledger.multisig.audit.control_descriptor import Descriptor, Person, rule_digest
 from keep_ledger.multisig.rules.auth_rules import RULES, leaves
 from keep_ledger.private_files import write_private
 

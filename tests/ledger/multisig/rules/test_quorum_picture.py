@@ -7,9 +7,9 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from keep_ledger.multisig.rules.auth_rules import And, Constraint, Or, Role, RuleKey, Rules
-from keep_ledger.multisig.rules.defaults import DEFAULTS
-from keep_ledger.multisig.rules.picture import picture
+from keep_ledger.multisig.rules.default_rules import DEFAULTS
 from keep_ledger.multisig.rules.quorum import quorums
+from keep_ledger.multisig.rules.quorum_picture import picture
 
 PEOPLE = {"0": 5, "2": 4, "101": 6, None: 50}
 SVG = "{http://www.w3.org/2000/svg}"

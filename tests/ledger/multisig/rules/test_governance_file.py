@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keep_ledger.multisig.errors import RefusedError
-from keep_ledger.multisig.proposal.requests import decode
+from keep_ledger.multisig.proposal.request_decoder import decode
 from keep_ledger.multisig.rules.auth_rules import (
     RULE,
     RULES,
@@ -26,8 +26,8 @@ from keep_ledger.multisig.rules.auth_rules import (
     leaves,
     parse_constraint,
 )
-from keep_ledger.multisig.rules.defaults import DEFAULTS
-from keep_ledger.multisig.rules.governance import (
+from keep_ledger.multisig.rules.default_rules import DEFAULTS
+from keep_ledger.multisig.rules.governance_file import (
     cautions,
     change_to,
     diff,

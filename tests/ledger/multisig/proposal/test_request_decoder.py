@@ -15,8 +15,8 @@ from ledger.multisig.proposed import ANA, BEN, NYM, body, request
 
 from keep_ledger.json_object import Json
 from keep_ledger.multisig.errors import RefusedError
-from keep_ledger.multisig.proposal.describe import told
-from keep_ledger.multisig.proposal.requests import decode
+from keep_ledger.multisig.proposal.describe_request import told
+from keep_ledger.multisig.proposal.request_decoder import decode
 from keep_ledger.multisig.proposal.signing_input import signing_input
 
 DID, NODE = NYM["dest"], base58.b58encode(bytes(range(32))).decode()

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from keep_ledger.codes import NYM, role_name
 from keep_ledger.json_object import Json
-from keep_ledger.multisig.audit.history import Moment, Past, Was
+from keep_ledger.multisig.audit.key_history import Moment, Past, Was
 
 _SHOWN = 200
 

@@ -17,7 +17,7 @@ import base58
 
 from keep_ledger.codes import ATTRIB, LEDGER_NAMES, NYM
 from keep_ledger.json_object import Json
-from keep_ledger.multisig.audit.history import (
+from keep_ledger.multisig.audit.key_history import (
     Moment,
     Past,
     Was,
@@ -25,7 +25,7 @@ from keep_ledger.multisig.audit.history import (
     request_of,
     subject_of,
 )
-from keep_ledger.multisig.audit.words import deed, moment_text, short
+from keep_ledger.multisig.audit.transaction_words import deed, moment_text, short
 from keep_ledger.multisig.errors import RefusedError
 from keep_ledger.multisig.proposal.signing_input import digest, signing_input
 from keep_ledger.multisig.signatures import verifies

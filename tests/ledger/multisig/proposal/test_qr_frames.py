@@ -11,13 +11,13 @@ import segno
 import zxingcpp
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ledger.multisig.proposal.test_requests import GOOD
+from ledger.multisig.proposal.test_request_decoder import GOOD
 from ledger.multisig.proposed import ANA, BEN, body
 from PIL import Image
 
 from keep_ledger.multisig.errors import RefusedError
 from keep_ledger.multisig.proposal.document import Proposal
-from keep_ledger.multisig.proposal.frames import from_frames, to_frames
+from keep_ledger.multisig.proposal.qr_frames import from_frames, to_frames
 
 RULE: dict[str, Any] = {
     "type": "120",

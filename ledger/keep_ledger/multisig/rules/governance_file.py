@@ -36,7 +36,7 @@ from keep_ledger.multisig.rules.auth_rules import (
     parse_constraint,
     who,
 )
-from keep_ledger.multisig.rules.defaults import DEFAULTS
+from keep_ledger.multisig.rules.default_rules import DEFAULTS
 from keep_ledger.multisig.rules.single_reading import spelled
 from keep_ledger.multisig.rules.soundness import check, same
 from keep_ledger.multisig.threshold.shares import reason
