@@ -1,6 +1,6 @@
 """What tests of several rooms share: one pool whose rules they change, one PostgreSQL."""
 
-from governed import governed, governed_network, governed_once
+from governed_network import governed, governed_network, governed_once
 from postgres import postgres, postgres_server
 
 __all__ = ["governed", "governed_network", "governed_once", "postgres", "postgres_server"]

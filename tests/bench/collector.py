@@ -9,7 +9,7 @@ from pathlib import Path
 from bench.load import Load, credentials, presentations
 from bench.raw import VALUES, question
 from bench.scene import Scene, follow, start
-from partners import automate, connect
+from two_agents import automate, connect
 
 from keep_agent.credentials.wallet import CREDENTIAL, held
 from keep_agent.store.location import Sqlite

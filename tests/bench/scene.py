@@ -14,7 +14,7 @@ from typing import Protocol
 
 from bench.load import Party, party
 from bench.raw import VALUES, question
-from partners import automate, connect
+from two_agents import automate, connect
 
 from keep_agent.client import Client
 from processes import free_ports

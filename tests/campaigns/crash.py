@@ -28,8 +28,8 @@ from bench.raw import question
 from bench.scene import publish
 from campaigns.lives import Agent, agent, give_issuer_keys
 from campaigns.mortal import PLACES, At, Fuse
-from partners import automate, connect
 from pool import Network
+from two_agents import automate, connect
 
 from keep_agent.client import Client
 from keep_agent.core.message import new_id

@@ -9,8 +9,8 @@ from typing import Any
 
 import aiohttp
 import pytest
+from fake_network import TRUSTEE_SEED
 from indy_client import Client
-from paper_network import TRUSTEE_SEED
 from pool import manage
 
 from keep_network import agreement

@@ -18,7 +18,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-import deadly
+import dying_nodes
 import pytest
 from indy_client import Client, until
 from indy_vdr import VdrError
@@ -101,7 +101,7 @@ async def test_writes_go_on_when_one_node_of_four_is_killed_and_it_catches_up(
 @pytest.fixture
 def wish(broken: Network) -> Path:
     """A file for "store n": Node4 dies at its n-th write to that store in the next batch."""
-    file = deadly.prepare(broken.folder, "4")
+    file = dying_nodes.prepare(broken.folder, "4")
     broken.kill(4)
     broken.heal()
     return file
@@ -126,7 +126,7 @@ async def test_a_node_that_is_killed_between_any_two_of_its_writes_takes_part_ag
     broken: Network, client: Client, wish: Path
 ) -> None:
     """A node whose state is not that of its transactions would never vote again."""
-    for store in deadly.STORES if LONG else ("domain_merkleLeaves", "domain_state"):
+    for store in dying_nodes.STORES if LONG else ("domain_merkleLeaves", "domain_state"):
         await asyncio.to_thread(wish.write_text, f"{store} 1")
         await client.write_many(3, 3)
         await dies_and_votes(broken, client, wish)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import base58
-import deadly
+import dying_nodes
 import pytest
 from indy_client import Client, until
 from indy_vdr import VdrError
@@ -173,11 +173,11 @@ async def test_all_is_there_after_sudden_ends_in_the_middle_of_writes(own: Netwo
 @long
 async def test_all_is_there_after_a_sudden_end_at_each_write_of_each_node(own: Network) -> None:
     """All nodes live in one process: one has written a batch so far, others another part."""
-    wish = deadly.prepare(own.folder, "1,2,3,4")
+    wish = dying_nodes.prepare(own.folder, "1,2,3,4")
     own.stop()
     own.start()
     written: list[str] = []
-    for store in deadly.STORES:
+    for store in dying_nodes.STORES:
         for node in range(1, 5):
             client = await Client.open(own.genesis, reply_s=1)
             await asyncio.to_thread(wish.write_text, f"{store} {node}")

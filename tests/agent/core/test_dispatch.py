@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from toy import (
+from toy_protocol import (
     TOY,
     Close,
     Knock,

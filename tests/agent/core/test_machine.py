@@ -5,9 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-import toy
+import toy_protocol
 from pydantic import ValidationError
-from toy import TOY, Knock, Likes, Memory, Open, SendKnock, SendOpen, Side, State, ToyAck
+from toy_protocol import (
+    TOY,
+    Knock,
+    Likes,
+    Memory,
+    Open,
+    SendKnock,
+    SendOpen,
+    Side,
+    State,
+    ToyAck,
+)
 
 from keep_agent.core.machine import (
     ABANDONED,
@@ -43,18 +54,20 @@ async def test_no_row_no_transition() -> None:
 
 
 async def test_a_step_must_go_where_its_row_says() -> None:
-    async def astray(_x: toy.X, _e: Knock, _: toy.Doorkeeper) -> Step[Memory]:
+    async def astray(_x: toy_protocol.X, _e: Knock, _: toy_protocol.Doorkeeper) -> Step[Memory]:
         return Step("elsewhere")
 
-    wrong = Protocol(uri=toy.URI, rules=(rule(Side.HOST, START, Knock, State.HEARD, astray),))
+    wrong = Protocol(
+        uri=toy_protocol.URI, rules=(rule(Side.HOST, START, Knock, State.HEARD, astray),)
+    )
     with pytest.raises(AssertionError, match="astray went to elsewhere"):
         await wrong.step(HOST, Knock(word="x"), Likes())
 
 
 def test_a_cell_has_one_rule() -> None:
-    row = rule(Side.HOST, START, Knock, State.HEARD, toy.hear)
+    row = rule(Side.HOST, START, Knock, State.HEARD, toy_protocol.hear)
     with pytest.raises(ValueError, match="two rules for one cell"):
-        Protocol(uri=toy.URI, rules=(row, row))
+        Protocol(uri=toy_protocol.URI, rules=(row, row))
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from toy import TOY, Memory, SendOpen, Side, State, opened
+from toy_protocol import TOY, Memory, SendOpen, Side, State, opened
 
 from keep_agent.core.machine import Exchange
 from keep_agent.core.policy import Automatic, Policies, Policy, parse_command

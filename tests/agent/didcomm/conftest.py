@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import wallets
-from toy import TOY, Memory
+from toy_protocol import TOY, Memory
 
 from keep_agent.core.machine import Put, PutKey, Target
 from keep_agent.core.message import Json

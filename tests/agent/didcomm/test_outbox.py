@@ -7,7 +7,7 @@ import time
 
 import pytest
 from agent.didcomm.conftest import AWAY, BODY, PERHAPS, TAKEN, Post
-from toy import TOY, Memory, Side, State
+from toy_protocol import TOY, Memory, Side, State
 
 from keep_agent.core.machine import Exchange
 from keep_agent.core.message import Json

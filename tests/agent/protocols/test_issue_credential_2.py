@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from protocol_steps import Party
 from pydantic import ValidationError
-from steps import Party
 
 from keep_agent.core.machine import ABANDONED, START, Expired, Put, ReportProblem
 from keep_agent.credentials.formats import (

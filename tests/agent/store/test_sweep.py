@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from toy import TOY, Memory, Side, State, opened
+from toy_protocol import TOY, Memory, Side, State, opened
 
 from keep_agent.core.commit import SEEN
 from keep_agent.core.machine import ABANDONED, Exchange, Put

@@ -15,13 +15,13 @@ from typing import Any, TypeVar
 import base58
 import msgpack
 import pytest
-from governed import Governed
-from governed import Person as Governor
+from fake_network import RECORDED
+from governed_network import Governed
+from governed_network import Person as Governor
 from hypothesis import given
 from hypothesis import strategies as st
 from indy_vdr.ledger import build_custom_request
-from ledger.paper_pool import LEDGERS, Node, PaperPool, opened, recorded
-from paper_network import RECORDED
+from ledger.fake_pool import LEDGERS, Node, PaperPool, opened, recorded
 from pool import Network
 
 from keep_ledger import codes

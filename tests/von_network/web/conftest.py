@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
-from paper_network import GENESIS, TRUSTEE_SEED, PaperNodes
+from fake_network import GENESIS, TRUSTEE_SEED, PaperNodes
 
 from keep_network.web.app import make_app
 from keep_network.web.server import Server

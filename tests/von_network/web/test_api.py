@@ -6,10 +6,10 @@ import json
 from typing import Any
 
 import pytest
+from fake_network import GENESIS, NAMES, key
 from hypothesis import HealthCheck, given
 from hypothesis import settings as budget
 from hypothesis import strategies as st
-from paper_network import GENESIS, NAMES, key
 
 from keep_network.web.settings import Settings
 from keep_network.web.store import Store

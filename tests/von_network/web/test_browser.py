@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from paper_network import key
+from fake_network import key
 
 from .conftest import Site
 from .test_pages import FABER, TRUSTEE, fill

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
-from paper_network import GENESIS, PaperNodes
+from fake_network import GENESIS, PaperNodes
 
 from keep_network.web.app import make_app
 from keep_network.web.connection import GENESIS_BYTES, check_genesis

@@ -4,9 +4,9 @@ import copy
 from typing import Any
 
 import pytest
+from fake_network import RECORDED, path, recorded, tree
 from hypothesis import given
 from hypothesis import strategies as st
-from paper_network import RECORDED, path, recorded, tree
 
 from keep_network.web import merkle
 

@@ -7,7 +7,7 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from paper_network import TRUSTEE_SEED, key
+from fake_network import TRUSTEE_SEED, key
 
 from keep_network.web.keys import Key
 

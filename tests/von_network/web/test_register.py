@@ -10,10 +10,10 @@ import json
 from typing import Any
 
 import pytest
+from fake_network import NAMES, PaperNodes, key
 from hypothesis import HealthCheck, given
 from hypothesis import settings as budget
 from hypothesis import strategies as st
-from paper_network import NAMES, PaperNodes, key
 
 from keep_network.web.errors import BadRequestError
 from keep_network.web.registrar import Registration

@@ -3,8 +3,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from fake_network import RECORDED, key, recorded, stored
 from hypothesis import given
-from paper_network import RECORDED, key, recorded, stored
 
 from keep_network.web import signatures
 

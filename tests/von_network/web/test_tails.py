@@ -8,7 +8,7 @@ import hashlib
 import base58
 import pytest
 from aiohttp import FormData
-from paper_network import GENESIS, key
+from fake_network import GENESIS, key
 
 from keep_network.web import tails
 from keep_network.web.settings import Settings

@@ -6,10 +6,10 @@ import json
 from typing import Any
 
 import pytest
+from fake_network import NAMES as NODES
+from fake_network import RECORDED, recorded
 from hypothesis import given
 from hypothesis import strategies as st
-from paper_network import NAMES as NODES
-from paper_network import RECORDED, recorded
 
 from keep_network.web import network, rules
 from keep_network.web.cards import Card, Teller

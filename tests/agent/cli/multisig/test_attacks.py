@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agent.cli.multisig.people import Board
-from governed import Governed, LedgerRefusal
+from agent.cli.multisig.five_trustees import Board
+from governed_network import Governed, LedgerRefusal
 
 from keep_ledger.json_object import Json
 from keep_ledger.multisig.errors import RefusedError

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agent.cli.multisig.people import Board
-from agent.cli.multisig.ran import Ran, refused, run
-from governed import Governed, Person
+from agent.cli.multisig.five_trustees import Board
+from agent.cli.multisig.run_command import Ran, refused, run
+from governed_network import Governed, Person
 
 from keep_ledger.multisig.proposal.document import Proposal
 

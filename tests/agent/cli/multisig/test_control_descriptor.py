@@ -6,8 +6,8 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from agent.cli.multisig.ran import run
-from governed import Governed
+from agent.cli.multisig.run_command import run
+from governed_network import Governed
 
 from keep_ledger.multisig.audit.control_descriptor import Descriptor
 

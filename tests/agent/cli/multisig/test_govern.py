@@ -9,9 +9,9 @@ from pathlib import Path
 
 import psutil
 import pytest
-from agent.cli.multisig.people import Board
-from agent.cli.multisig.ran import done, refused, run
-from governed import Governed, LedgerRefusal
+from agent.cli.multisig.five_trustees import Board
+from agent.cli.multisig.run_command import done, refused, run
+from governed_network import Governed, LedgerRefusal
 
 from keep_agent.cli.multisig.governance_drill import RulesDoNotHoldError, Stage, StandIn
 from keep_agent.cli.multisig.ledger_view import opened

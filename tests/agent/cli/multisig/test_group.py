@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 from agent.cli.multisig.airgap import can_seal, run_sealed
-from agent.cli.multisig.killed import killed_at_every_step
-from agent.cli.multisig.ran import done, refused, run
+from agent.cli.multisig.kill_at_every_step import killed_at_every_step
+from agent.cli.multisig.run_command import done, refused, run
 from ledger.indy.test_genesis import GOOD as GENESIS
-from ledger.multisig.parties import sign_together
+from ledger.multisig.frost_parties import sign_together
 
 from keep_agent.cli.multisig.signing_keys import open_share
 from keep_ledger.multisig.signatures import verifies

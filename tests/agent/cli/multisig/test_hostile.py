@@ -11,9 +11,9 @@ import cbor2
 import pytest
 import segno
 from agent.cli.multisig.airgap import can_seal, run_sealed
-from agent.cli.multisig.killed import killed_at_every_step
-from agent.cli.multisig.ran import done, refused, run
-from ledger.multisig.proposed import ANA, BEN, GROUP_DID, NYM, body, request
+from agent.cli.multisig.kill_at_every_step import killed_at_every_step
+from agent.cli.multisig.run_command import done, refused, run
+from ledger.multisig.sample_proposals import ANA, BEN, GROUP_DID, NYM, body, request
 
 from keep_agent.cli.multisig.sign import said_by_share
 from keep_agent.cli.multisig.signing_keys import open_share

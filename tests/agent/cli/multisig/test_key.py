@@ -14,7 +14,7 @@ from pathlib import Path
 import base58
 import pytest
 from agent.cli.multisig.airgap import can_seal, run_sealed
-from agent.cli.multisig.ran import done, refused
+from agent.cli.multisig.run_command import done, refused
 
 from keep_agent.cli.multisig import key_stores, offline_loop
 from keep_agent.cli.multisig.key_stores import Place

@@ -9,8 +9,8 @@ from typing import Any
 
 import base58
 import pytest
-from agent.cli.multisig.people import Board
-from governed import Governed
+from agent.cli.multisig.five_trustees import Board
+from governed_network import Governed
 
 from keep_ledger.multisig.proposal.document import Proposal
 

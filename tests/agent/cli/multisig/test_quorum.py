@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agent.cli.multisig.ran import done, refused, run
-from governed import Governed
+from agent.cli.multisig.run_command import done, refused, run
+from governed_network import Governed
 
 from keep_ledger.multisig.rules.auth_rules import Role, RuleKey
 from keep_ledger.multisig.rules.default_rules import DEFAULTS

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from agent.cli.multisig.ran import done, refused, run
+from agent.cli.multisig.run_command import done, refused, run
 from leaks import told
 
 from keep_agent.cli.multisig import recovery_plan

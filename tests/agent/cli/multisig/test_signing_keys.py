@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from agent.cli.multisig.airgap import can_seal, run_sealed
-from agent.cli.multisig.ran import done, refused
+from agent.cli.multisig.run_command import done, refused
 
 from keep_agent.cli.multisig.pkcs11_tokens import Address
 from keep_agent.cli.multisig.signing_keys import open_share, open_signer

@@ -7,7 +7,7 @@ from typing import Any
 
 import base58
 import pytest
-from ledger.multisig.parties import finished, new_session
+from ledger.multisig.frost_parties import finished, new_session
 from nacl.signing import SigningKey
 
 from keep_ledger.multisig.audit.control_descriptor import Descriptor, Person, rule_digest

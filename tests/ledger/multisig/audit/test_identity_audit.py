@@ -9,8 +9,8 @@ from typing import Any
 
 import base58
 import pytest
-from ledger.multisig.scribe import Scribe, Signer, nym, request, signed
-from paper_network import RECORDED
+from fake_network import RECORDED
+from ledger.multisig.ledger_writer import Scribe, Signer, nym, request, signed
 
 from keep_ledger.codes import CONFIG, DOMAIN
 from keep_ledger.json_object import Json

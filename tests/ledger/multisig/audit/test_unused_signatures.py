@@ -6,8 +6,8 @@ import hashlib
 from typing import Any
 
 import pytest
-from ledger.multisig.scribe import START, Scribe, Signer, nym, request, signed
-from paper_network import RECORDED
+from fake_network import RECORDED
+from ledger.multisig.ledger_writer import START, Scribe, Signer, nym, request, signed
 
 from keep_ledger.json_object import Json
 from keep_ledger.multisig.audit.unused_signatures import (

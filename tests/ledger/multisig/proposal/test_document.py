@@ -6,8 +6,8 @@ import cbor2
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ledger.multisig.parties import MemoryVault
-from ledger.multisig.proposed import (
+from ledger.multisig.frost_parties import MemoryVault
+from ledger.multisig.sample_proposals import (
     ANA,
     BEN,
     CAS,

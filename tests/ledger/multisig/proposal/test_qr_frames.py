@@ -12,7 +12,7 @@ import zxingcpp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ledger.multisig.proposal.test_request_decoder import GOOD
-from ledger.multisig.proposed import ANA, BEN, body
+from ledger.multisig.sample_proposals import ANA, BEN, body
 from PIL import Image
 
 from keep_ledger.multisig.errors import RefusedError

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from indy_vdr.ledger import build_custom_request
-from ledger.multisig.proposed import ANA, BEN, NYM, body, request
+from ledger.multisig.sample_proposals import ANA, BEN, NYM, body, request
 
 from keep_ledger.json_object import Json
 from keep_ledger.multisig.errors import RefusedError

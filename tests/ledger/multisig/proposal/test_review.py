@@ -6,7 +6,17 @@ import dataclasses
 from typing import Any
 
 import pytest
-from ledger.multisig.proposed import ANA, BEN, CAS, GROUP, GROUP_DID, NETWORK, NOW, RULE, body
+from ledger.multisig.sample_proposals import (
+    ANA,
+    BEN,
+    CAS,
+    GROUP,
+    GROUP_DID,
+    NETWORK,
+    NOW,
+    RULE,
+    body,
+)
 
 from keep_ledger.multisig.proposal.document import Proposal
 from keep_ledger.multisig.proposal.review import Person, Sheet, Sight, review

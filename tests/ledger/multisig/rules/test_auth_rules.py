@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from governed import Governed, LedgerRefusal, Person
+from governed_network import Governed, LedgerRefusal, Person
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -6,10 +6,10 @@ import time
 from itertools import product
 
 import pytest
-from governed import Governed, LedgerRefusal
+from governed_network import Governed, LedgerRefusal
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ledger.multisig.plays import Board, Players
+from ledger.multisig.exhaustive_search import Board, Players
 
 from keep_ledger.multisig.errors import RefusedError
 from keep_ledger.multisig.rules.auth_rules import (

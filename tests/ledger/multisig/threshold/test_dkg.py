@@ -6,7 +6,7 @@ import itertools
 import secrets
 
 import pytest
-from ledger.multisig.parties import (
+from ledger.multisig.frost_parties import (
     MESSAGE,
     any_flip,
     finished,

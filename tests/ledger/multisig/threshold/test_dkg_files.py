@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from ledger.multisig.parties import new_session, sign_together, verifies
+from ledger.multisig.frost_parties import new_session, sign_together, verifies
 from nacl import bindings as sodium
 
 from keep_ledger.multisig.errors import RefusedError

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ledger.multisig.parties import (
+from ledger.multisig.frost_parties import (
     MESSAGE,
     SESSION,
     MemoryVault,

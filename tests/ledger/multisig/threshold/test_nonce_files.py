@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from ledger.multisig.parties import (
+from ledger.multisig.frost_parties import (
     MESSAGE,
     SESSION,
     MemoryVault,

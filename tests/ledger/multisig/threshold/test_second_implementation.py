@@ -6,7 +6,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import Any
 
 import pytest
-from ledger.multisig.parties import SESSION, MemoryVault, verifies
+from ledger.multisig.frost_parties import SESSION, MemoryVault, verifies
 
 from keep_ledger.multisig.threshold.curve import checked_point, checked_scalar, proven, scalar
 from keep_ledger.multisig.threshold.dealer import split_new

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from ledger.multisig.parties import any_flip, flipped
+from ledger.multisig.frost_parties import any_flip, flipped
 
 from keep_ledger.multisig.errors import RefusedError
 from keep_ledger.multisig.threshold.curve import ONE, add

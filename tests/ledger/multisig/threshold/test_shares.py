@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from ledger.multisig.parties import (
+from ledger.multisig.frost_parties import (
     SESSION,
     MemoryVault,
     any_flip,

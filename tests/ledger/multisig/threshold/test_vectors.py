@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TypedDict
 
 import pytest
-from ledger.multisig.parties import MemoryVault, verifies
+from ledger.multisig.frost_parties import MemoryVault, verifies
 
 from keep_ledger.multisig.threshold import frost
 from keep_ledger.multisig.threshold.curve import (

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import base58
+from fake_network import GENESIS, RECORDED, path, tree
 from indy_vdr import Request, VdrError, VdrErrorCode
-from paper_network import GENESIS, RECORDED, path, tree
 
 from keep_ledger.indy import merkle
 from keep_ledger.indy.network_client import Book

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from agent.cli.multisig.ran import Ran, run
-from governed import Governed, Person
+from agent.cli.multisig.run_command import Ran, run
+from governed_network import Governed, Person
 
 from keep_ledger.multisig.audit.control_descriptor import Descriptor
 from keep_ledger.multisig.threshold.shares import Group
