@@ -17,7 +17,7 @@ from demo import SETTLE_S, explain, room, told_to_end
 from desk import NAMES, Desk
 from keep_agent.errors import KeepError
 from keep_ledger.errors import LedgerError
-from keep_ledger.indy.network_client import Book
+from keep_ledger.indy.network_client import NetworkClient
 from processes import StartError, run
 from screen import Screen, stdout
 from stage import ROOT, look, network, watch
@@ -88,7 +88,7 @@ async def play(screen: Screen, folder: Path, *, keep: bool) -> None:
         desk = Desk(screen, folder / "desk", net.genesis)
         desk.folder.mkdir(0o700)
         os.chdir(desk.folder)
-        book = await ground.enter_async_context(Book(str(net.genesis), _no_url))
+        book = await ground.enter_async_context(NetworkClient(str(net.genesis), _no_url))
         async with asyncio.TaskGroup() as tasks:
             watcher = tasks.create_task(watch(net, ()))
             try:

@@ -17,7 +17,7 @@ from keep_ledger.codes import ENDORSER, TRUSTEE
 from keep_ledger.errors import NotWrittenError
 from keep_ledger.identifiers import Did
 from keep_ledger.indy import auth_rules
-from keep_ledger.indy.network_client import Book
+from keep_ledger.indy.network_client import NetworkClient
 from keep_ledger.json_object import Json
 from keep_ledger.multisig.audit.control_descriptor import Descriptor
 from keep_ledger.multisig.proposal.document import Proposal
@@ -43,7 +43,7 @@ class Council:
     """
 
     desk: Desk
-    book: Book
+    book: NetworkClient
     token: bool = False
 
     async def told(self, name: str, verkey: str, role: str | None) -> bool:

@@ -16,7 +16,7 @@ from fake_network import GENESIS, RECORDED, path, tree
 from indy_vdr import Request, VdrError, VdrErrorCode
 
 from keep_ledger.indy import merkle
-from keep_ledger.indy.network_client import Book
+from keep_ledger.indy.network_client import NetworkClient
 from keep_ledger.json_object import Json
 
 NODES = ("Node1", "Node2", "Node3", "Node4")
@@ -178,16 +178,16 @@ def write(node: Node, request: Json, said: bytes) -> None:
 @asynccontextmanager
 async def opened(
     folder: Path, paper: PaperPool, cache: Path | None = None
-) -> AsyncGenerator[Book]:
-    """A book that asks validators on paper."""
+) -> AsyncGenerator[NetworkClient]:
+    """A client that asks validators on paper."""
     genesis = folder / "genesis.txn"
     genesis.write_text(GENESIS)
 
     async def nothing(url: str) -> bytes:
         raise OSError(url)
 
-    async with Book(str(genesis), nothing, cache) as book:
-        place: Any = book.pool
+    async with NetworkClient(str(genesis), nothing, cache) as client:
+        place: Any = client.pool
         place._pool, place._refreshed = paper, True
         place._names, place._health.nodes = NODES, len(NODES)
-        yield book
+        yield client

@@ -67,7 +67,7 @@ def digest_of(transaction: Json) -> str | None:
     return digest if isinstance(digest, str) else None
 
 
-async def found(pool: Pool, request: Json) -> Found | None:
+async def find(pool: Pool, request: Json) -> Found | None:
     """What the domain or config ledger has now of that which a request would change.
 
     Raises:
@@ -219,7 +219,7 @@ def nym(did: str, domain: Iterable[Json]) -> tuple[str | None, str | None, int] 
     return (key, role, last) if last else None
 
 
-def members(domain: Iterable[Json]) -> dict[str, list[str]]:
+def role_holders(domain: Iterable[Json]) -> dict[str, list[str]]:
     """Who has a role at the end of the domain ledger: codes of roles to DIDs, in their order."""
     roles: dict[str, str | None] = {}
     for transaction in domain:

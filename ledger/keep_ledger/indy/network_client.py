@@ -1,4 +1,4 @@
-"""One network as a book: what stands in it, proved, and what several people add to it.
+"""One network as a client: what stands in it, proved, and what several people add to it.
 
 Everything that is returned has a proof, or is what more than f nodes say alike.
 """
@@ -77,7 +77,7 @@ class _Nym(BaseModel):
     seqNo: int  # noqa: N815 - as the ledger spells it
 
 
-class Book:
+class NetworkClient:
     """One network, opened by its genesis; whom to contact is known by the first question.
 
     Attributes:
@@ -181,16 +181,16 @@ class Book:
         """
         return await self._readers[ledger_id].read(progress)
 
-    async def members(self, progress: Progress = quiet) -> dict[str, list[str]]:
+    async def role_holders(self, progress: Progress = quiet) -> dict[str, list[str]]:
         """Who has a role now: codes of roles to DIDs in the order of their registration."""
         domain = await self.history(codes.DOMAIN, progress)
-        return current_objects.members(domain.transactions)
+        return current_objects.role_holders(domain.transactions)
 
     async def taa(self) -> Taa | None:
         """The author agreement in force."""
         return await author_agreement.in_force(self.pool)
 
-    async def found(self, request: Json) -> Found | None:
+    async def current_object(self, request: Json) -> Found | None:
         """What the ledger has now of that which a request would change; None: it would be new.
 
         Raises:
@@ -199,7 +199,7 @@ class Book:
         if request["operation"].get("type") == codes.NODE:
             pool = await self.history(codes.POOL)
             return current_objects.node(request["operation"], pool.transactions)
-        return await current_objects.found(self.pool, request)
+        return await current_objects.find(self.pool, request)
 
     # -- writing ---------------------------------------------------------------------------------
 
@@ -221,7 +221,7 @@ class Book:
         """
         wire = _signed(request, signatures)
         digest = hashlib.sha256(wire.signature_input).hexdigest()
-        number = await self._landed(request, digest)
+        number = await self._find_transaction(request, digest)
         if number is None:
             number = await self._send(wire, request, digest)
             await self._spread(current_objects.ledger_of(request), number)
@@ -244,20 +244,20 @@ class Book:
                 nodes = await self.pool.nodes()
                 await asyncio.gather(*map(has, nodes), return_exceptions=True)
 
-    async def landed(self, request: Json) -> int | None:
+    async def find_transaction(self, request: Json) -> int | None:
         """The number of the transaction that a request became, None if none is found.
 
         It is found if nobody changed the same object again since; in the config and pool ledgers
         always, and in the domain ledger if `history` was read.
         """
-        return await self._landed(request, payload_digest(request))
+        return await self._find_transaction(request, payload_digest(request))
 
-    async def _landed(self, request: Json, digest: str) -> int | None:
+    async def _find_transaction(self, request: Json, digest: str) -> int | None:
         ledger_id = current_objects.ledger_of(request)
         if ledger_id != codes.DOMAIN:
             return await self._in_history(ledger_id, digest)
         known = request["operation"].get("type") in current_objects.READ
-        there = await current_objects.found(self.pool, request) if known else None
+        there = await current_objects.find(self.pool, request) if known else None
         if there is not None and there.seq_no is not None:
             found = await self.txn(codes.DOMAIN, there.seq_no)
             if found is not None and current_objects.digest_of(found) == digest:
@@ -277,7 +277,7 @@ class Book:
         try:
             reply = await self.pool.write(wire)
         except RequestRefusedError as error:
-            if node_refusals.landed_before(str(error)):
+            if node_refusals.already_written(str(error)):
                 there = await self._in_history(current_objects.ledger_of(request), digest)
                 if there is not None:
                     return there
@@ -300,7 +300,7 @@ class Book:
         end = time.monotonic() + _LOOKS * _LOOK_S
         while time.monotonic() < end:
             try:
-                there = await self._landed(request, digest)
+                there = await self._find_transaction(request, digest)
             except LedgerUnavailableError:
                 there = None
             if there is not None:

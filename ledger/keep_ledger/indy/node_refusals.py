@@ -68,7 +68,7 @@ def sentence(refusal: str) -> str:
     return f"{_told(code, reason)} (The ledger's words: {_words(reason)})"
 
 
-def landed_before(refusal: str) -> bool:
+def already_written(refusal: str) -> bool:
     """Whether the same payload is on the ledger already, with other signatures."""
     return "already ordered" in refusal
 

@@ -19,7 +19,7 @@ Nothing is imported here: take what you need from its module. This is all of the
 | `rules.auth_rules` | `RuleKey`, `Constraint` (`Role`, `And`, `Or`, `Forbidden`), `parse_constraint`, `leaves`, `Signer`, `owner_counts`, `satisfied`, `missing`, `refusal`, `sentence`, `who` |
 | `rules.applicable_rules` | `Before`, `applicable`: which rules a write must meet |
 | `rules.quorum` | `quorums`, `Quorum`, `Way`, `Action`: what an action takes, by whatever way |
-| `rules.reachability` | `Game`, `Stand` and the moves in it: how quorum finds out |
+| `rules.reachability` | `Game`, `Position` and the moves in it: how quorum finds out |
 | `rules.lints` | `lints`, `Lint`, `what_if`, `Differences`, `Difference`, `changes`, `takeover` |
 | `rules.default_rules` | `DEFAULTS`: the rules of a ledger that nobody changed, and the names of all |
 | `rules.soundness` | `check`, `enough`, `others`, `same`: whether rules keep what they promise |
@@ -30,14 +30,14 @@ Nothing is imported here: take what you need from its module. This is all of the
 | `proposal.field_types` | `base58_of`, `visible`, `without`: the values in requests |
 | `proposal.operations` | a closed schema per type: `Operation`, `Closed`, `Nym`, `Attrib`, `SchemaData`, `Schema`, `Primary`, `Revocation`, `ClaimDefData`, `ClaimDef`, `AccumulatorKey`, `RegistryKeys`, `RegistryValue`, `RegistryDef`, `EntryValue`, `RegistryEntry`, `NodeData`, `Node`, `Agreement`, `Mechanisms`, `NoAgreement`, `RuleChange`, `AuthRule`, `AuthRules`, `Upgrade`, `PoolConfig` |
 | `proposal.request_decoder` | `decode`, `Request`, `Acceptance`: a request with one meaning |
-| `proposal.describe_request` | `told`, `Told`, `rule_key`, `moment`: a request in words |
+| `proposal.describe_request` | `describe`, `Description`, `rule_key`, `moment`: a request in words |
 | `proposal.document` | `Proposal`, `Body`, `Cosigner`, `Mark`, `merge`; `RefusedMarkError`, `WrongKeyError`: one format for M of N, endorsement and FROST |
 | `proposal.cbor_container` | `packed`, `unpacked`: the CBOR of a proposal |
 | `proposal.qr_frames` | `to_frames`, `from_frames`: a proposal as QR codes |
-| `proposal.review` | `review`, `Sheet`, `Sight`, `Person`: what a cosigner sees, and why it must not be signed or sent |
-| `audit.key_history` | `Past`, `Was`, `Moment`, `kept_digest`, `request_of`, `subject_of`: what was so at an earlier time |
-| `audit.identity_audit` | `audit`, `Report`, `Entry`, `Signed`, `Approved`, `Alarm`, `entry`, `parts_of`, `explain`, `differences`: who signed what an identity wrote |
-| `audit.unused_signatures` | `loose`, `Pending`, `Agreement`, `Ledger`, `Loose`, `ledger_now`, `agreements_of`, `acceptance_counts`, `roles_wanted`, `loose_sentences`: signatures that were given and not used |
+| `proposal.review` | `review`, `Sheet`, `LedgerView`, `Person`: what a cosigner sees, and why it must not be signed or sent |
+| `audit.key_history` | `KeyHistory`, `KeyState`, `Moment`, `kept_digest`, `request_of`, `subject_of`: what was so at an earlier time |
+| `audit.identity_audit` | `audit`, `Report`, `Entry`, `CheckedSignature`, `ApprovedProposal`, `Alarm`, `entry`, `parts_of`, `explain`, `differences`: who signed what an identity wrote |
+| `audit.unused_signatures` | `find_unused`, `Pending`, `Agreement`, `LedgerState`, `UnusedSignature`, `ledger_now`, `agreements_of`, `acceptance_counts`, `roles_wanted`, `unused_sentences`: signatures that were given and not used |
 | `audit.reports` | `sentences`, `to_json`: an audit for people and for programs |
 | `rules.quorum_picture` | `picture`: quorums as an SVG for people |
 | `audit.control_descriptor` | `Descriptor`, `Person`, `rule_digest`: the public description of a group |

@@ -1,4 +1,4 @@
-"""A ledger read as a book: complete and unchanged whoever lies, and written to without doubt."""
+"""A ledger read as a client: complete and unchanged whoever lies, and written to without doubt."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ from keep_ledger.errors import (
     NotWrittenError,
 )
 from keep_ledger.indy import merkle, requests
-from keep_ledger.indy import network_client as books
+from keep_ledger.indy import network_client as clients
 from keep_ledger.indy.ledger_history import agreed_head
-from keep_ledger.indy.network_client import Book, payload_digest
+from keep_ledger.indy.network_client import NetworkClient, payload_digest
 from keep_ledger.indy.replies import UntrustedReplyError
 from keep_ledger.json_object import Json
 from keep_ledger.multisig.rules.auth_rules import RuleKey
@@ -107,8 +107,8 @@ def _leaf_of(body: Json) -> bytes:
 
 @pytest.mark.parametrize("ledger_id", LEDGERS)
 async def test_a_whole_ledger_is_read_and_proved(ledger_id: int, tmp_path: Path) -> None:
-    async with opened(tmp_path, PaperPool()) as book:
-        found = await book.history(ledger_id)
+    async with opened(tmp_path, PaperPool()) as client:
+        found = await client.history(ledger_id)
     assert list(found.transactions) == recorded()[ledger_id]
     assert (
         base58.b58encode(found.root).decode()
@@ -120,8 +120,8 @@ async def test_an_empty_ledger_is_whole(tmp_path: Path) -> None:
     paper = PaperPool()
     for node in paper.nodes.values():
         node.ledgers[2].clear()
-    async with opened(tmp_path, paper) as book:
-        assert (await book.history(codes.CONFIG)).transactions == ()
+    async with opened(tmp_path, paper) as client:
+        assert (await client.history(codes.CONFIG)).transactions == ()
 
 
 def change_a_byte(node: Node) -> None:
@@ -210,8 +210,8 @@ async def test_one_liar_of_four_changes_nothing(
 ) -> None:
     paper = PaperPool()
     lie(paper.nodes[liar])
-    async with opened(tmp_path, paper, tmp_path / "cache") as book:
-        found = await book.history(codes.DOMAIN)
+    async with opened(tmp_path, paper, tmp_path / "cache") as client:
+        found = await client.history(codes.DOMAIN)
     assert list(found.transactions) == recorded()[1]
 
 
@@ -224,9 +224,9 @@ async def test_a_ledger_that_no_node_shows_is_not_believed(tmp_path: Path) -> No
 
     for node in paper.nodes.values():
         node.lies = lie
-    async with opened(tmp_path, paper) as book:
+    async with opened(tmp_path, paper) as client:
         with pytest.raises(LedgerUnavailableError, match="no node shows transaction 21"):
-            await book.history(codes.DOMAIN)
+            await client.history(codes.DOMAIN)
 
 
 async def test_another_ledger_than_the_agreed_one_is_not_believed(tmp_path: Path) -> None:
@@ -237,9 +237,9 @@ async def test_another_ledger_than_the_agreed_one_is_not_believed(tmp_path: Path
 
     for node in paper.nodes.values():
         node.lies = turn(node)
-    async with opened(tmp_path, paper, cache) as book:
+    async with opened(tmp_path, paper, cache) as client:
         with pytest.raises(UntrustedReplyError, match="no node gives the domain ledger that"):
-            await book.history(codes.DOMAIN)
+            await client.history(codes.DOMAIN)
     assert not list(cache.rglob("domain.jsonl"))
 
 
@@ -278,11 +278,11 @@ async def test_a_network_that_does_not_agree_is_told_so(
     paper = PaperPool()
     for place, node in enumerate(paper.nodes.values()):
         del node.ledgers[1][30 + place :]
-    async with opened(tmp_path, paper) as book:
+    async with opened(tmp_path, paper) as client:
         with pytest.raises(
             UntrustedReplyError, match="do not agree on the domain ledger's length"
         ):
-            await book.history(codes.DOMAIN)
+            await client.history(codes.DOMAIN)
 
 
 # -- what was read is kept, and trusted no more than a node ----------------------------------------
@@ -292,12 +292,12 @@ async def test_only_what_is_new_is_read_the_next_time(tmp_path: Path) -> None:
     paper, cache = PaperPool(), tmp_path / "cache"
     for node in paper.nodes.values():
         end_early(node)
-    async with opened(tmp_path, paper, cache) as book:
-        await book.history(codes.DOMAIN)
+    async with opened(tmp_path, paper, cache) as client:
+        await client.history(codes.DOMAIN)
     for node in paper.nodes.values():
         node.ledgers, node.asked = recorded(), []
-    async with opened(tmp_path, paper, cache) as book:
-        found = await book.history(codes.DOMAIN)
+    async with opened(tmp_path, paper, cache) as client:
+        found = await client.history(codes.DOMAIN)
     assert [n for node in paper.nodes.values() for n in node.asked] == [31, 32, 33, 34]
     assert list(found.transactions) == recorded()[1]
 
@@ -344,22 +344,22 @@ async def test_a_spoilt_cache_costs_time_and_nothing_else(
     spoil: Callable[[str], str], read_again: list[int], tmp_path: Path
 ) -> None:
     paper, cache = PaperPool(), tmp_path / "cache"
-    async with opened(tmp_path, paper, cache) as book:
-        await book.history(codes.DOMAIN)
+    async with opened(tmp_path, paper, cache) as client:
+        await client.history(codes.DOMAIN)
     (file,) = cache.rglob("domain.jsonl")
     file.write_text(spoil(file.read_text()))
     for node in paper.nodes.values():
         node.asked = []
-    async with opened(tmp_path, paper, cache) as book:
-        found = await book.history(codes.DOMAIN)
+    async with opened(tmp_path, paper, cache) as client:
+        found = await client.history(codes.DOMAIN)
     assert list(found.transactions) == recorded()[1]
     assert [n for node in paper.nodes.values() for n in node.asked] == read_again
     assert [json.loads(line) for line in file.read_text().splitlines()] == recorded()[1]
 
 
 async def test_members_are_those_who_have_a_role_now(tmp_path: Path) -> None:
-    async with opened(tmp_path, PaperPool()) as book:
-        found = await book.members()
+    async with opened(tmp_path, PaperPool()) as client:
+        found = await client.role_holders()
     assert found["0"] == [TRUSTEE.did]
     assert len(found["2"]) == 4
 
@@ -384,11 +384,11 @@ async def test_a_write_that_lands_after_a_time_out_is_found(
 ) -> None:
     paper, request = PaperPool(), nym(Person.new())
     paper.lands = [True]
-    async with opened(tmp_path, paper) as book:
+    async with opened(tmp_path, paper) as client:
         if read_before:
-            await book.history(codes.DOMAIN)
-        assert await book.submit(request, signature(request, TRUSTEE)) == 35
-        assert await book.submit(request, signature(request, TRUSTEE)) == 35
+            await client.history(codes.DOMAIN)
+        assert await client.submit(request, signature(request, TRUSTEE)) == 35
+        assert await client.submit(request, signature(request, TRUSTEE)) == 35
     assert len(paper.sent) == 1
 
 
@@ -404,32 +404,32 @@ async def test_a_write_that_is_told_can_be_read_from_every_node(tmp_path: Path) 
 
     paper.nodes["Node3"].lies = lag
     paper.nodes["Node4"].down = True
-    async with opened(tmp_path, paper) as book:
-        assert await book.submit(request, signature(request, TRUSTEE)) == 35
+    async with opened(tmp_path, paper) as client:
+        assert await client.submit(request, signature(request, TRUSTEE)) == 35
     assert left == [0]
 
 
 async def test_a_write_that_does_not_land_may_be_sent_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(books, "_LOOK_S", 0.02)
+    monkeypatch.setattr(clients, "_LOOK_S", 0.02)
     paper, request = PaperPool(), nym(Person.new())
     paper.lands = [False, True]
-    async with opened(tmp_path, paper) as book:
+    async with opened(tmp_path, paper) as client:
         with pytest.raises(
             LedgerUnavailableError, match="may still land: submit the same again"
         ):
-            await book.submit(request, signature(request, TRUSTEE))
-        assert await book.submit(request, signature(request, TRUSTEE)) == 35
+            await client.submit(request, signature(request, TRUSTEE))
+        assert await client.submit(request, signature(request, TRUSTEE)) == 35
     assert paper.sent[0] == paper.sent[1]
 
 
 @pytest.mark.parametrize("wrong", [{}, {TRUSTEE.did: b"short"}, b"short"])
 async def test_what_is_no_signature_is_not_sent(wrong: Any, tmp_path: Path) -> None:
     paper = PaperPool()
-    async with opened(tmp_path, paper) as book:
+    async with opened(tmp_path, paper) as client:
         with pytest.raises(BadWriteError, match="64 bytes"):
-            await book.submit(nym(Person.new()), wrong)
+            await client.submit(nym(Person.new()), wrong)
     assert paper.sent == []
 
 
@@ -443,9 +443,11 @@ async def nothing(url: str) -> bytes:
 @pytest.fixture(scope="module")
 async def real(
     network: Network, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Book]:
-    async with Book(str(network.genesis), nothing, tmp_path_factory.mktemp("book")) as book:
-        yield book
+) -> AsyncIterator[NetworkClient]:
+    async with NetworkClient(
+        str(network.genesis), nothing, tmp_path_factory.mktemp("client")
+    ) as client:
+        yield client
 
 
 pool = pytest.mark.pool
@@ -462,7 +464,7 @@ async def soon(read: Callable[[], Awaitable[Something | None]]) -> Something:
 
 @pool
 @pytest.mark.parametrize("ledger_id", LEDGERS)
-async def test_a_real_ledger_is_proved(real: Book, ledger_id: int) -> None:
+async def test_a_real_ledger_is_proved(real: NetworkClient, ledger_id: int) -> None:
     found = await real.history(ledger_id)
     assert [merkle.number_of(txn) for txn in found.transactions] == list(
         range(1, len(found.transactions) + 1)
@@ -470,29 +472,31 @@ async def test_a_real_ledger_is_proved(real: Book, ledger_id: int) -> None:
 
 
 @pool
-async def test_a_write_is_there_and_was_not_before(real: Book) -> None:
+async def test_a_write_is_there_and_was_not_before(real: NetworkClient) -> None:
     person = Person.new()
     request = nym(person)
     assert await real.nym(person.did) is None
-    assert await real.found(request) is None
-    assert await real.landed(request) is None
+    assert await real.current_object(request) is None
+    assert await real.find_transaction(request) is None
     number = await real.submit(request, signature(request, TRUSTEE)[TRUSTEE.did])
     state = await soon(lambda: real.nym(person.did))
     assert (state.verkey, state.role, state.seq_no) == (person.verkey, None, number)
-    found = await soon(lambda: real.found(request))
+    found = await soon(lambda: real.current_object(request))
     assert found.seq_no == number
     written = await real.txn(codes.DOMAIN, number)
     assert written is not None
     assert written["txn"]["metadata"]["payloadDigest"] == payload_digest(request)
     assert (await real.history(codes.DOMAIN)).transactions[number - 1] == written
-    assert await real.landed(request) == number
+    assert await real.find_transaction(request) == number
     assert await real.submit(request, signature(request, TRUSTEE)) == number
     assert await real.nym_at(person.did, number - 1) is None
     assert await real.nym_at(person.did, number) == state
 
 
 @pool
-async def test_within_one_second_a_did_is_as_each_transaction_left_it(real: Book) -> None:
+async def test_within_one_second_a_did_is_as_each_transaction_left_it(
+    real: NetworkClient,
+) -> None:
     person, keys = Person.new(), [Person.new() for _ in range(3)]
     first = nym(person)
     numbers = [await real.submit(first, signature(first, TRUSTEE))]
@@ -507,7 +511,7 @@ async def test_within_one_second_a_did_is_as_each_transaction_left_it(real: Book
 
 
 @pool
-async def test_there_is_nothing_beyond_the_end(real: Book) -> None:
+async def test_there_is_nothing_beyond_the_end(real: NetworkClient) -> None:
     assert await real.txn(codes.DOMAIN, 10**6) is None
     assert await real.taa() is None
 
@@ -534,7 +538,7 @@ def with_a_stranger(request: Json, person: Person) -> dict[str, bytes]:
     ],
 )
 async def test_a_refusal_says_who_and_what(
-    real: Book, signers: Callable[[Json, Person], dict[str, bytes]], said: str
+    real: NetworkClient, signers: Callable[[Json, Person], dict[str, bytes]], said: str
 ) -> None:
     person = Person.new()
     request = nym(person)
@@ -544,7 +548,7 @@ async def test_a_refusal_says_who_and_what(
 
 
 @pool
-async def test_what_has_too_few_signers_says_which_role(real: Book) -> None:
+async def test_what_has_too_few_signers_says_which_role(real: NetworkClient) -> None:
     person, other = Person.new(), Person.new()
     first = nym(person)
     await real.submit(first, signature(first, TRUSTEE))
@@ -556,7 +560,7 @@ async def test_what_has_too_few_signers_says_which_role(real: Book) -> None:
 
 
 @pool
-async def test_what_a_request_would_change_is_found(real: Book) -> None:
+async def test_what_a_request_would_change_is_found(real: NetworkClient) -> None:
     author = Person.new()
     first = nym(author)
     await real.submit(first, signature(first, TRUSTEE))
@@ -570,34 +574,34 @@ async def test_what_a_request_would_change_is_found(real: Book) -> None:
     ):
         request = requests.request(operation, who.did)
         if operation["type"] != "101":
-            assert await real.found(request) is None
+            assert await real.current_object(request) is None
             assert await real.submit(request, signature(request, who))
-            await soon(partial(real.found, request))
+            await soon(partial(real.current_object, request))
         else:
-            found = await real.found(request)
+            found = await real.current_object(request)
             assert found is None
     await real.history(codes.DOMAIN)  # also with values that look like hashes
 
 
 @pool
-async def test_a_node_is_found_in_the_pool_ledger(real: Book) -> None:
+async def test_a_node_is_found_in_the_pool_ledger(real: NetworkClient) -> None:
     (first, *_) = (await real.history(codes.POOL)).transactions
     dest = first["txn"]["data"]["dest"]
     operation: Json = {"type": "0", "dest": dest, "data": {"alias": "Node1", "services": []}}
-    found = await real.found(requests.request(operation, TRUSTEE.did))
+    found = await real.current_object(requests.request(operation, TRUSTEE.did))
     assert found is not None
     assert (found.seq_no, found.value["services"]) == (1, ["VALIDATOR"])
 
 
 @pool
-async def test_of_some_requests_nothing_is_read(real: Book) -> None:
+async def test_of_some_requests_nothing_is_read(real: NetworkClient) -> None:
     for operation in ({"type": "120"}, {"type": "1"}, {"type": "100", "dest": TRUSTEE.did}):
         with pytest.raises(BadWriteError):
-            await real.found(requests.request(operation, TRUSTEE.did))
+            await real.current_object(requests.request(operation, TRUSTEE.did))
 
 
 @pool
-async def test_what_is_new_is_read_at_once(real: Book) -> None:
+async def test_what_is_new_is_read_at_once(real: NetworkClient) -> None:
     await real.history(codes.DOMAIN)
     request = nym(Person.new())
     number = await real.submit(request, signature(request, TRUSTEE))
@@ -612,7 +616,7 @@ async def test_what_has_landed_is_found_in_every_ledger_and_by_any_signatures(
     governed: Governed,
 ) -> None:
     first, second, *_ = governed.trustees
-    async with Book(str(governed.genesis), nothing) as book:
+    async with NetworkClient(str(governed.genesis), nothing) as client:
         rule = {
             "type": "120",
             "auth_type": "101",
@@ -623,16 +627,16 @@ async def test_what_has_landed_is_found_in_every_ledger_and_by_any_signatures(
         }
         request = governed.request(rule, first)
         alone, both = _signed_by(request, first), _signed_by(request, first, second)
-        number = await book.submit(request, alone[first.did])
-        assert await book.submit(request, both) == number
-        assert await book.landed(governed.request(rule, first)) is None
+        number = await client.submit(request, alone[first.did])
+        assert await client.submit(request, both) == number
+        assert await client.find_transaction(governed.request(rule, first)) is None
 
         new = governed.person()
         made = governed.request({"type": "1", "dest": new.did, "verkey": new.verkey}, first)
-        number = await book.submit(made, _signed_by(made, first))
+        number = await client.submit(made, _signed_by(made, first))
         await governed.write({"type": "1", "dest": new.did, "role": "101"}, first)
-        assert await book.submit(made, _signed_by(made, first)) == number
-        assert await book.submit(made, _signed_by(made, first, second)) == number
+        assert await client.submit(made, _signed_by(made, first)) == number
+        assert await client.submit(made, _signed_by(made, first, second)) == number
 
 
 @pool
@@ -640,22 +644,24 @@ async def test_the_agreement_in_force_is_read(governed: Governed) -> None:
     first = governed.trustees[0]
     version = str(time.time_ns())
     body: Json = {"type": "4", "text": "Be kind", "version": version, "ratification_ts": 1}
-    async with Book(str(governed.genesis), nothing) as book:
+    async with NetworkClient(str(governed.genesis), nothing) as client:
         await governed.write({"type": "5", "aml": {"m": "how"}, "version": version}, first)
         request = governed.request(body, first)
-        number = await book.submit(request, _signed_by(request, first))
+        number = await client.submit(request, _signed_by(request, first))
         try:
-            found = await soon(book.taa)
+            found = await soon(client.taa)
             assert (found.text, found.version) == ("Be kind", version)
             assert found.mechanisms == {"m": "how"}
             others: list[Json] = [{"type": "8"}, {"type": "5", "aml": {}, "version": "x"}]
             for operation in (body, *others):
-                assert await book.found(governed.request(operation, first)) is not None
-            assert await book.landed(request) == number
+                assert (
+                    await client.current_object(governed.request(operation, first)) is not None
+                )
+            assert await client.find_transaction(request) == number
             new = governed.person()
             without = governed.request({"type": "1", "dest": new.did}, first)
             with pytest.raises(NotWrittenError, match="agreement in force must be accepted"):
-                await book.submit(without, _signed_by(without, first))
+                await client.submit(without, _signed_by(without, first))
         finally:
             await governed.write({"type": "8"}, first)
 
@@ -666,12 +672,12 @@ def _signed_by(request: Json, *people: Governor) -> dict[str, bytes]:
 
 
 async def test_what_is_no_request_is_refused(tmp_path: Path) -> None:
-    async with opened(tmp_path, PaperPool()) as book:
+    async with opened(tmp_path, PaperPool()) as client:
         for wrong in ({"operation": {"type": "1"}}, {"operation": {"type": "999"}, "reqId": 1}):
             with pytest.raises(BadWriteError):
-                await book.submit(wrong, b"x" * 64)
+                await client.submit(wrong, b"x" * 64)
             with pytest.raises(BadWriteError):
-                await book.landed(wrong)
+                await client.find_transaction(wrong)
 
 
 @pytest.mark.parametrize(
@@ -686,6 +692,6 @@ async def test_a_nym_that_is_none_is_not_believed(data: Any, tmp_path: Path) -> 
 
     for node in paper.nodes.values():
         node.lies = lie
-    async with opened(tmp_path, paper) as book:
+    async with opened(tmp_path, paper) as client:
         with pytest.raises(UntrustedReplyError):
-            await book.nym(TRUSTEE.did)
+            await client.nym(TRUSTEE.did)

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from keep_ledger.indy.node_refusals import landed_before, outcome, sentence
+from keep_ledger.indy.node_refusals import already_written, outcome, sentence
 from keep_ledger.interface import Failed, NeedsSignatures, Why
 
 ME = "PhtuXGENFaTsWsKLCcGzhT"
@@ -173,7 +173,7 @@ def test_people_who_signed_together_are_told_what_to_do(text: str, said: str) ->
     told = sentence(refusal("UnauthorizedClientRequest", text, quote='"'))
     assert said in told
     assert text in told.replace("\\n", "\n")
-    assert landed_before(text) is ("already ordered" in text)
+    assert already_written(text) is ("already ordered" in text)
 
 
 @pytest.mark.parametrize("code", [200, 201, 202, 203, 205, 206])

@@ -21,7 +21,7 @@ from keep_ledger.multisig.errors import RefusedError
 from keep_ledger.multisig.proposal.document import Proposal
 
 if TYPE_CHECKING:
-    from keep_ledger.indy.network_client import Book
+    from keep_ledger.indy.network_client import NetworkClient
 
 ALARMED = 1
 """Exit code where something was found that should not be."""
@@ -109,15 +109,15 @@ async def _run(args: argparse.Namespace, found: dict[str, Proposal] | None) -> i
     from keep_agent.cli.multisig import ledger_view  # noqa: PLC0415 - it loads what opens sockets
 
     did = None if args.did is None else Did.parse(args.did).id
-    async with ledger_view.opened(args.genesis, args.cache) as book:
-        ledgers = {number: await _read(book, number) for number in LEDGER_NAMES}
+    async with ledger_view.opened(args.genesis, args.cache) as client:
+        ledgers = {number: await _read(client, number) for number in LEDGER_NAMES}
     if did is None:
-        state = unused_signatures.ledger_now(book.network, int(time.time()), ledgers)
+        state = unused_signatures.ledger_now(client.network, int(time.time()), ledgers)
         return _loose(args, [pending(name, one) for name, one in (found or {}).items()], state)
-    return _audit(args, did, ledgers, book.network, found)
+    return _audit(args, did, ledgers, client.network, found)
 
 
-async def _read(book: Book, number: int) -> tuple[Json, ...]:
+async def _read(client: NetworkClient, number: int) -> tuple[Json, ...]:
     started = last = time.monotonic()
 
     def progress(done: int, size: int) -> None:
@@ -127,7 +127,7 @@ async def _read(book: Book, number: int) -> tuple[Json, ...]:
             note(f"{LEDGER_NAMES[number]} ledger: {done} of {size} transactions read")
             last = now
 
-    return (await book.history(number, progress)).transactions
+    return (await client.history(number, progress)).transactions
 
 
 def _audit(
@@ -155,14 +155,14 @@ def _audit(
 def _loose(
     args: argparse.Namespace,
     found: list[unused_signatures.Pending],
-    state: unused_signatures.Ledger,
+    state: unused_signatures.LedgerState,
 ) -> int:
-    listed = unused_signatures.loose(found, state)
+    listed = unused_signatures.find_unused(found, state)
     if args.json:
         plain = [asdict(one) | {"digest": one.digest.hex()} for one in listed]
         say(json.dumps({"loose": plain}, indent=2))
     else:
-        say("\n".join(unused_signatures.loose_sentences(listed, found, state)))
+        say("\n".join(unused_signatures.unused_sentences(listed, found, state)))
     return 0
 
 
@@ -202,9 +202,9 @@ def signatures_of(proposal: Proposal) -> dict[str, bytes]:
         return {proposal.body.cosigners[m.by].did: m.signature for m in persons if m.signature}
 
 
-def approved(name: str, proposal: Proposal) -> identity_audit.Approved:
+def approved(name: str, proposal: Proposal) -> identity_audit.ApprovedProposal:
     """A proposal as the audit compares with it."""
-    return identity_audit.Approved(
+    return identity_audit.ApprovedProposal(
         name,
         proposal.body.request,
         frozenset(signatures_of(proposal)),

@@ -17,7 +17,7 @@ from keep_ledger.multisig.rules.auth_rules import RULES, leaves
 from keep_ledger.private_files import write_private
 
 if TYPE_CHECKING:
-    from keep_ledger.indy.network_client import Book
+    from keep_ledger.indy.network_client import NetworkClient
     from keep_ledger.multisig.rules.auth_rules import Constraint
 
 
@@ -75,14 +75,14 @@ async def _read(genesis: str | None, name: str) -> Descriptor:
     from keep_agent.cli.multisig import ledger_view  # noqa: PLC0415 - it loads what opens sockets
     from keep_ledger.indy import auth_rules  # noqa: PLC0415
 
-    async with ledger_view.opened(genesis) as book:
+    async with ledger_view.opened(genesis) as client:
         note("reading members and rules, each with its proof")
-        rules = await auth_rules.read_rules(book.pool, None)
-        members = await _members(book)
+        rules = await auth_rules.read_rules(client.pool, None)
+        members = await _members(client)
         return Descriptor(
             name=name,
             made=datetime.now(UTC),
-            network=book.network,
+            network=client.network,
             did=None,
             threshold=min(_threshold(rules[RULES]), len(members)),
             members=members,
@@ -94,10 +94,10 @@ async def _read(genesis: str | None, name: str) -> Descriptor:
         )
 
 
-async def _members(book: Book) -> tuple[Person, ...]:
+async def _members(client: NetworkClient) -> tuple[Person, ...]:
     found: list[Person] = []
-    for number, did in enumerate((await book.members()).get(TRUSTEE, []), 1):
-        nym = await book.nym(did)
+    for number, did in enumerate((await client.role_holders()).get(TRUSTEE, []), 1):
+        nym = await client.nym(did)
         if nym is not None and nym.verkey is not None:
             found.append(Person(name=f"trustee {number}", did=did, verkey=nym.verkey))
     return tuple(found)

@@ -22,11 +22,11 @@ from keep_ledger.multisig.rules.auth_rules import Constraint, RuleKey, leaves
 from keep_ledger.multisig.rules.governance_file import Governance
 from keep_ledger.multisig.rules.lints import what_if
 from keep_ledger.multisig.rules.quorum import People, Quorum
-from keep_ledger.multisig.rules.rule_words import many
+from keep_ledger.multisig.rules.rule_words import role_count
 from keep_ledger.multisig.rules.soundness import others
 
 if TYPE_CHECKING:
-    from keep_ledger.indy.network_client import Book
+    from keep_ledger.indy.network_client import NetworkClient
 
 _EXAMPLES = """examples:
   indykeep govern init --preset 3-of-5 --out board.yaml     a commented file to begin with
@@ -113,10 +113,10 @@ def _diff(args: argparse.Namespace) -> int:
     async def read() -> tuple[dict[RuleKey, Constraint], People]:
         from keep_agent.cli.multisig import ledger_view  # noqa: PLC0415 - it loads what opens sockets
 
-        async with ledger_view.opened(args.genesis) as book:
-            members = await book.members(_progress("transactions read"))
+        async with ledger_view.opened(args.genesis) as client:
+            members = await client.role_holders(_progress("transactions read"))
             there: dict[str | None, int] = {role: len(dids) for role, dids in members.items()}
-            return await _rules(book), there | {None: _PLENTY}
+            return await _rules(client), there | {None: _PLENTY}
 
     rules, people = asyncio.run(read())
     changes = governance_file.diff(wanted, rules)
@@ -165,10 +165,10 @@ def _as_json(change: governance_file.Change) -> dict[str, object]:
     }
 
 
-async def _rules(book: Book) -> dict[RuleKey, Constraint]:
+async def _rules(client: NetworkClient) -> dict[RuleKey, Constraint]:
     from keep_ledger.indy import auth_rules  # noqa: PLC0415
 
-    return await auth_rules.read_rules(book.pool, _progress("rules read"))
+    return await auth_rules.read_rules(client.pool, _progress("rules read"))
 
 
 def _progress(what: str) -> Callable[[int, int], None]:
@@ -190,35 +190,39 @@ def _propose(args: argparse.Namespace) -> int:
     async def made() -> Proposal:
         from keep_agent.cli.multisig import ledger_view  # noqa: PLC0415
 
-        async with ledger_view.opened(args.genesis) as book:
-            rules = await _rules(book)
-            await _check_trustees(book, wanted, rules)
-            return await propose.proposed(book, args, governance_file.operation(wanted, rules))
+        async with ledger_view.opened(args.genesis) as client:
+            rules = await _rules(client)
+            await _check_trustees(client, wanted, rules)
+            return await propose.proposed(
+                client, args, governance_file.operation(wanted, rules)
+            )
 
     propose.write_new(asyncio.run(made()), args)
     return 0
 
 
 async def _check_trustees(
-    book: Book, wanted: Governance, rules: dict[RuleKey, Constraint]
+    client: NetworkClient, wanted: Governance, rules: dict[RuleKey, Constraint]
 ) -> None:
     """Compare the trustees of the file with those of the ledger.
 
     Raises:
         RefusedError: there are too few for a quorum: nobody could undo it.
     """
-    there = len((await book.members()).get(TRUSTEE, ()))
+    there = len((await client.role_holders()).get(TRUSTEE, ()))
     after = governance_file.wanted_rules(wanted, rules).values()
     most = max(
         leaf.sig_count for rule in after for leaf in leaves(rule) if leaf.role == TRUSTEE
     )
     if there < most:
         raise RefusedError(
-            f"the ledger has {many(there, TRUSTEE)}, and this asks for {most}: register the others"
+            f"the ledger has {role_count(there, TRUSTEE)}, and this asks for {most}: register the others"
             " first, or nobody can ever change a rule again"
         )
     if there != wanted.trustees.members:
-        note(f"The ledger has {many(there, TRUSTEE)}; the file says {wanted.trustees.members}.")
+        note(
+            f"The ledger has {role_count(there, TRUSTEE)}; the file says {wanted.trustees.members}."
+        )
 
 
 # -- for practice --------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from keep_agent.errors import UnavailableError
 from keep_ledger.codes import ENDORSER, NETWORK_MONITOR, TRUSTEE
 from keep_ledger.errors import NotWrittenError
 from keep_ledger.indy.auth_rules import read_rules
-from keep_ledger.indy.network_client import Book
+from keep_ledger.indy.network_client import NetworkClient
 from keep_ledger.json_object import Json
 from keep_ledger.local_network import IndyNetwork, IndyNetworkError
 from keep_ledger.multisig.errors import MultisigError
@@ -27,7 +27,7 @@ from keep_ledger.multisig.rules import governance_file
 from keep_ledger.multisig.rules.applicable_rules import Before, applicable
 from keep_ledger.multisig.rules.auth_rules import VERKEY, Constraint, Forbidden, RuleKey
 from keep_ledger.multisig.rules.governance_file import Governance
-from keep_ledger.multisig.rules.rule_words import many
+from keep_ledger.multisig.rules.rule_words import role_count
 from keep_ledger.multisig.rules.soundness import enough
 
 _MONITOR = RuleKey("1", "ADD", "role", "*", NETWORK_MONITOR)
@@ -38,7 +38,7 @@ class RulesDoNotHoldError(MultisigError):
 
 
 @dataclass(frozen=True, slots=True)
-class StandIn:
+class DrillTrustee:
     """Somebody who exists for the drill only."""
 
     did: str
@@ -77,10 +77,10 @@ def run(wanted: Governance) -> None:
 
 
 async def _drill(wanted: Governance, network: IndyNetwork) -> None:
-    async with opened(str(network.genesis)) as book:
-        first = StandIn.new(SigningKey(network.trustee.seed.encode()))
-        trustees = [StandIn.new() for _ in range(wanted.trustees.members)]
-        stage = Stage(book, trustees, await read_rules(book.pool, None))
+    async with opened(str(network.genesis)) as client:
+        first = DrillTrustee.new(SigningKey(network.trustee.seed.encode()))
+        trustees = [DrillTrustee.new() for _ in range(wanted.trustees.members)]
+        stage = DrillNetwork(client, trustees, await read_rules(client.pool, None))
         await stage.fill(first)
         await stage.enact(wanted)
         await stage.try_everything()
@@ -88,7 +88,7 @@ async def _drill(wanted: Governance, network: IndyNetwork) -> None:
 
 
 @dataclass(slots=True)
-class Stage:
+class DrillNetwork:
     """The scratch network and the stand-ins.
 
     Attributes:
@@ -97,18 +97,18 @@ class Stage:
         before: those that were in force before, where they changed.
     """
 
-    book: Book
-    trustees: list[StandIn]
+    client: NetworkClient
+    trustees: list[DrillTrustee]
     rules: dict[RuleKey, Constraint]
     before: dict[RuleKey, Constraint] = field(default_factory=dict[RuleKey, Constraint])
 
-    async def fill(self, first: StandIn) -> None:
+    async def fill(self, first: DrillTrustee) -> None:
         """Register the stand-ins, and take the network's own trustee out of office."""
         for one in self.trustees:
             await self.write(_nym(one, TRUSTEE), [first])
         await self.write({"type": "1", "dest": first.did, "role": None}, [self.trustees[0]])
         say(
-            f"{many(len(self.trustees), TRUSTEE).capitalize()} with fresh keys stand in for yours."
+            f"{role_count(len(self.trustees), TRUSTEE).capitalize()} with fresh keys stand in for yours."
         )
 
     async def enact(self, wanted: Governance) -> None:
@@ -123,7 +123,7 @@ class Stage:
 
     async def try_everything(self) -> None:
         """Everything that a coalition too small could use, with one too few and with enough."""
-        endorser, trustee = StandIn.new(), StandIn.new()
+        endorser, trustee = DrillTrustee.new(), DrillTrustee.new()
         gone: Json = {"type": "1", "dest": trustee.did, "role": None}
         forbid = governance_file.change_to({_MONITOR: Forbidden()})
         monitor = forbid["rules"][0]
@@ -147,7 +147,7 @@ class Stage:
             say("Nobody but its owner can give a DID another key: a lost key stays lost.")
             return
         say("One trustee's key is lost:")
-        again = StandIn(lost.did, SigningKey.generate())
+        again = DrillTrustee(lost.did, SigningKey.generate())
         self.trustees = others
         operation = {"type": "1", "dest": lost.did, "verkey": again.verkey}
         await self.prove(operation, Before(exists=True, role=TRUSTEE))
@@ -167,13 +167,15 @@ class Stage:
         count = enough(self.rules[key], len(self.trustees))
         few = len(self.trustees) if count is None else count - 1
         if few:
-            who = f"{many(few, TRUSTEE)} to {key.deed}"
+            who = f"{role_count(few, TRUSTEE)} to {key.description}"
             await self.refused(operation, self.trustees[:few], who)
         if count is not None and not only_refused:
             landed = await self.write(operation, self.trustees[:count])
-            say(f"  taken    from {many(count, TRUSTEE)} to {key.deed}: transaction {landed}")
+            say(
+                f"  taken    from {role_count(count, TRUSTEE)} to {key.description}: transaction {landed}"
+            )
 
-    async def refused(self, operation: Json, signers: list[StandIn], who: str) -> None:
+    async def refused(self, operation: Json, signers: list[DrillTrustee], who: str) -> None:
         """Try something that the ledger must refuse.
 
         Raises:
@@ -188,7 +190,7 @@ class Stage:
             f"{who}: the ledger took it as its transaction {landed}. Do not put this in force"
         )
 
-    async def write(self, operation: Json, signers: list[StandIn]) -> int:
+    async def write(self, operation: Json, signers: list[DrillTrustee]) -> int:
         """Sign as all of these, the first as author, and send it."""
         body: Json = {
             "identifier": signers[0].did,
@@ -198,8 +200,8 @@ class Stage:
         }
         said = signing_input(body)
         signatures = {one.did: one.key.sign(said).signature for one in signers}
-        return await self.book.submit(body, signatures)
+        return await self.client.submit(body, signatures)
 
 
-def _nym(who: StandIn, role: str) -> Json:
+def _nym(who: DrillTrustee, role: str) -> Json:
     return {"type": "1", "dest": who.did, "verkey": who.verkey, "role": role}

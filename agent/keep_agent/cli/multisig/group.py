@@ -18,7 +18,7 @@ from keep_agent.cli.multisig import (
     share_drill_steps,
 )
 from keep_agent.cli.multisig.input_files import read_value
-from keep_agent.cli.multisig.member_folder import Folder, Held
+from keep_agent.cli.multisig.member_folder import Folder, HeldShare
 from keep_agent.cli.multisig.output import note, say
 from keep_agent.errors import BadCommandError, NotNowError
 from keep_agent.identity.keys import base58_key
@@ -86,7 +86,7 @@ def _rounds(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "--from", dest="old", type=Path, metavar="OLD", help="folder of your share"
     )
     hand_on = commands.add_parser("hand-on", help="start to give the same key to other members")
-    _folder(hand_on, group_ceremony.hand_on)
+    _folder(hand_on, group_ceremony.reshare)
     hand_on.add_argument("--from", dest="old", type=Path, metavar="OLD", required=True)
     hand_on.add_argument("--dealers", type=_numbers, required=True, metavar="1,2")
     hand_on.add_argument("--members", type=_numbers, required=True, metavar="1,2,3,4,5")
@@ -172,7 +172,7 @@ def _split(args: argparse.Namespace) -> int:
         draft.mkdir(mode=0o700)
         for share in shares:
             place = draft / f"member-{share.identifier}"
-            Folder.new(place).keep_share(Held(name=name, agreed=None, share=share))
+            Folder.new(place).keep_share(HeldShare(name=name, agreed=None, share=share))
         draft.rename(target)
         sync_folder(target.parent)
     except OSError as error:
@@ -197,7 +197,7 @@ def _show(args: argparse.Namespace) -> int:
     held = folder.held()
     group = held.share.group
     names = {i: f"participant {i}" for i in group.shares}
-    lines, code = share_drill_steps.last(
+    lines, code = share_drill_steps.last_proven(
         names, group.shares, folder.drills(), group.digest, args.remind_after
     )
     pending = len(folder.nonces().pending())
@@ -215,7 +215,7 @@ def _show(args: argparse.Namespace) -> int:
     return code
 
 
-def _facts(held: Held) -> dict[str, object]:
+def _facts(held: HeldShare) -> dict[str, object]:
     group = held.share.group
     return {
         "name": held.name,

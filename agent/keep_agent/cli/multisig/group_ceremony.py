@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from keep_agent.cli.multisig.input_files import kind_of, read_value
-from keep_agent.cli.multisig.member_folder import Folder, Held, checked_name
+from keep_agent.cli.multisig.member_folder import Folder, HeldShare, checked_name
 from keep_agent.cli.multisig.output import note, say
 from keep_agent.errors import BadCommandError, NotNowError
 from keep_ledger.multisig.errors import RefusedError
@@ -40,10 +40,10 @@ def begin(args: argparse.Namespace) -> int:
     return _begin(args, hello.name, hello.ceremony, started=False)
 
 
-def hand_on(args: argparse.Namespace) -> int:
+def reshare(args: argparse.Namespace) -> int:
     """Start handing a key on: same key, same DID, new shares."""
     held = Folder.of(args.old).held()
-    wanted = Ceremony.handing_on(
+    wanted = Ceremony.resharing(
         secrets.token_bytes(32), held.share.group, args.dealers, args.threshold, args.members
     )
     args.me = held.share.identifier
@@ -79,7 +79,7 @@ def finish(args: argparse.Namespace) -> int:
     hellos = _settled(folder, begun, given)
     share = dkg_files.finish(begun, hellos, sealed)
     digest = dkg_files.agreed(begun.hello, hellos)
-    folder.keep_unconfirmed(Held(name=begun.hello.name, agreed=digest, share=share))
+    folder.keep_unconfirmed(HeldShare(name=begun.hello.name, agreed=digest, share=share))
     say(f"Your share fits. The verkey of the group is {share.group.verkey}")
     if args.transcript is not None:
         return _confirm(folder, args.transcript)

@@ -122,13 +122,13 @@ def _list(args: argparse.Namespace) -> list[Json]:
     if args.where.startswith(TOKEN):
         from keep_agent.cli.multisig import pkcs11_tokens  # noqa: PLC0415
 
-        return [_public(label, verkey) for label, verkey in pkcs11_tokens.every(args.where)]
+        return [_public(label, verkey) for label, verkey in pkcs11_tokens.all_keys(args.where)]
     from keep_agent.cli.multisig import key_stores, offline_loop  # noqa: PLC0415
 
     place, name = store_place(_store(args.where), args.key_file)
     if name:
         raise BadCommandError("list shows all keys of a store: leave out what follows #")
-    return [_stored(key) for key in offline_loop.run(key_stores.every(place))]
+    return [_stored(key) for key in offline_loop.run(key_stores.all_keys(place))]
 
 
 def _kept(args: argparse.Namespace, seed: bytes | None) -> Json:

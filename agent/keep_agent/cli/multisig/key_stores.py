@@ -107,7 +107,7 @@ async def find(place: Place, name: str) -> Stored:
     )
 
 
-async def every(place: Place) -> list[Stored]:
+async def all_keys(place: Place) -> list[Stored]:
     """Return all keys that can sign, by name.
 
     Raises:

@@ -15,12 +15,12 @@ import base58
 from keep_agent.errors import BadCommandError
 from keep_ledger.indy import auth_rules
 from keep_ledger.indy.current_objects import Found
-from keep_ledger.indy.network_client import Book
+from keep_ledger.indy.network_client import NetworkClient
 from keep_ledger.json_object import Json
 from keep_ledger.multisig.proposal.describe_request import rule_key
 from keep_ledger.multisig.proposal.operations import AuthRule, AuthRules, Nym
 from keep_ledger.multisig.proposal.request_decoder import Request
-from keep_ledger.multisig.proposal.review import Person, Sight
+from keep_ledger.multisig.proposal.review import LedgerView, Person
 from keep_ledger.multisig.rules.applicable_rules import Before, applicable
 from keep_ledger.multisig.rules.auth_rules import RuleKey
 from keep_ledger.multisig.rules.lints import changes, what_if
@@ -33,7 +33,9 @@ PLAIN_DIDS = 50
 
 
 @asynccontextmanager
-async def opened(genesis: str | None, cache: Path | None = None) -> AsyncGenerator[Book]:
+async def opened(
+    genesis: str | None, cache: Path | None = None
+) -> AsyncGenerator[NetworkClient]:
     """Open the network that a command is told of.
 
     Raises:
@@ -42,8 +44,8 @@ async def opened(genesis: str | None, cache: Path | None = None) -> AsyncGenerat
     source = genesis or os.environ.get(GENESIS)
     if not source:
         raise BadCommandError(f"which network? give --genesis FILE (or URL), or set {GENESIS}")
-    async with Book(source, _fetch, cache) as book:
-        yield book
+    async with NetworkClient(source, _fetch, cache) as client:
+        yield client
 
 
 async def _fetch(url: str) -> bytes:
@@ -56,7 +58,9 @@ async def _fetch(url: str) -> bytes:
         raise OSError(str(error)) from error
 
 
-async def look(book: Book, request: Request, dids: Iterable[str]) -> Sight:
+async def read_ledger_view(
+    client: NetworkClient, request: Request, dids: Iterable[str]
+) -> LedgerView:
     """Read everything that decides about a request.
 
     Args:
@@ -66,14 +70,14 @@ async def look(book: Book, request: Request, dids: Iterable[str]) -> Sight:
         LedgerUnavailableError: no answer that can be trusted.
     """
     wanted = dict.fromkeys([*dids, request.author, *filter(None, [request.endorser])])
-    changing = await _rules(book, _changed(request))
+    changing = await _rules(client, _changed(request))
     people, (found, before), taa = await asyncio.gather(
-        _people(book, wanted), _before(book, request, changing), book.taa()
+        _people(client, wanted), _before(client, request, changing), client.taa()
     )
     keys = applicable(request.body["operation"], _shape(request, found))
-    rules = await _rules(book, keys)
-    return Sight(
-        network=book.network,
+    rules = await _rules(client, keys)
+    return LedgerView(
+        network=client.network,
         people=people,
         rules=rules,
         before=before,
@@ -92,33 +96,33 @@ def _changed(request: Request) -> list[RuleKey]:
     return list(map(rule_key, changes))
 
 
-async def _rules(book: Book, keys: Iterable[RuleKey]) -> dict[str, Json]:
+async def _rules(client: NetworkClient, keys: Iterable[RuleKey]) -> dict[str, Json]:
     listed = list(keys)
-    found = await asyncio.gather(*(auth_rules.read_rule(book.pool, key) for key in listed))
+    found = await asyncio.gather(*(auth_rules.read_rule(client.pool, key) for key in listed))
     return {key.text: one.to_json() for key, one in zip(listed, found, strict=True)}
 
 
-async def consequences(book: Book, request: Request) -> list[str]:
+async def consequences(client: NetworkClient, request: Request) -> list[str]:
     """What a change of rules would change for everybody, in sentences; none for other requests."""
     if not _changed(request):
         return []
-    rules = await auth_rules.read_rules(book.pool, None)
-    found = what_if(rules, changes(request.body["operation"]), await everybody(book))
+    rules = await auth_rules.read_rules(client.pool, None)
+    found = what_if(rules, changes(request.body["operation"]), await everybody(client))
     told = [f"{one.after.sentence} Now: {one.before.sentence}" for one in found.changed]
     if found.final:
         told.insert(0, "after this nobody could change the rules any more")
     return told + [one.text for one in found.new if one.grave]
 
 
-async def everybody(book: Book) -> People:
+async def everybody(client: NetworkClient) -> People:
     """How many there are of each role; of DIDs without one, as many as can matter."""
-    found = await book.members()
+    found = await client.role_holders()
     return {None: PLAIN_DIDS} | {role: len(dids) for role, dids in found.items() if role}
 
 
-async def _people(book: Book, dids: Iterable[str]) -> dict[str, Person]:
+async def _people(client: NetworkClient, dids: Iterable[str]) -> dict[str, Person]:
     listed = list(dids)
-    found = await asyncio.gather(*map(book.nym, listed))
+    found = await asyncio.gather(*map(client.nym, listed))
     return {
         did: Person(base58.b58decode(one.verkey) if one.verkey else None, one.role)
         for did, one in zip(listed, found, strict=True)
@@ -127,12 +131,12 @@ async def _people(book: Book, dids: Iterable[str]) -> dict[str, Person]:
 
 
 async def _before(
-    book: Book, request: Request, changing: dict[str, Json]
+    client: NetworkClient, request: Request, changing: dict[str, Json]
 ) -> tuple[Found | None, Json]:
     """What is there now, and how it stands in a proposal: small, and equal if nothing changed."""
     operation = request.operation
     if isinstance(operation, Nym):
-        nym = await book.nym(operation.dest)
+        nym = await client.nym(operation.dest)
         if nym is None:
             return None, {"exists": False}
         told = {"verkey": nym.verkey, "role": nym.role}
@@ -142,7 +146,7 @@ async def _before(
         return None, {"rules": sha256(text.encode()).hex()}
     if request.body["operation"]["type"] in {"109", "111"}:
         return None, {}
-    found = await book.found(request.body)
+    found = await client.current_object(request.body)
     if found is None:
         return None, {"exists": False}
     text = json.dumps(found.value, sort_keys=True, separators=(",", ":"))

@@ -29,7 +29,7 @@ from keep_ledger.multisig.threshold.shares import Digest, Share, Wire, reason
 from keep_ledger.private_files import sync_folder, write_private
 
 
-class Held(Wire):
+class HeldShare(Wire):
     """A share with what its owner knows about it. Secret.
 
     Attributes:
@@ -96,13 +96,13 @@ class Folder:
             raise BadCommandError(f"{path}: {error.strerror}") from error
         return cls.of(path)
 
-    def held(self) -> Held:
+    def held(self) -> HeldShare:
         """Return what is kept about the share.
 
         Raises:
             NotNowError: there is no share yet; says what to do.
         """
-        held = self._read("share.json", Held)
+        held = self._read("share.json", HeldShare)
         if held is None:
             todo = "is begun but not finished" if self.begun() else "holds no share"
             if self.unconfirmed() is not None:
@@ -131,9 +131,9 @@ class Folder:
         found = self._read("hellos.json", Hellos)
         return () if found is None else found.hellos
 
-    def unconfirmed(self) -> Held | None:
+    def unconfirmed(self) -> HeldShare | None:
         """Return the share that waits for people to compare the digest."""
-        return self._read("unconfirmed.json", Held)
+        return self._read("unconfirmed.json", HeldShare)
 
     def keep_begun(self, begun: Begun) -> None:
         """Keep the state of a ceremony."""
@@ -143,11 +143,11 @@ class Folder:
         """Keep the files of round one; from now on there are no others."""
         write_private(self.path / "hellos.json", Hellos(hellos=tuple(hellos)).to_text())
 
-    def keep_unconfirmed(self, held: Held) -> None:
+    def keep_unconfirmed(self, held: HeldShare) -> None:
         """Keep a share until people compared the digest."""
         write_private(self.path / "unconfirmed.json", held.to_text())
 
-    def keep_share(self, held: Held) -> None:
+    def keep_share(self, held: HeldShare) -> None:
         """Keep a share for good, then forget what it was made of, which is as good as it."""
         write_private(self.path / "share.json", held.to_text())
         for name in ("unconfirmed.json", "begun.json", "hellos.json"):

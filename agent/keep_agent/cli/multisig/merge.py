@@ -28,7 +28,7 @@ def main(words: list[str]) -> int:
     parser.add_argument("file", type=Path, nargs="+", help="copies: .psit files or pictures")
     review_view.result_options(parser)
     args = parser.parse_args(words)
-    whole = merge(proposal_files.each(args.file))
+    whole = merge(proposal_files.load_all(args.file))
     review_view.write_result(whole, review_view.target(args), args.qr)
     for place, who in enumerate(whole.body.cosigners):
         said = ", ".join(sorted({m.act for m in whole.marks if m.by == place}))

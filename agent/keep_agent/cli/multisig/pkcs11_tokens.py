@@ -124,7 +124,7 @@ def read(text: str) -> bytes:
     return _read(_with_key(Address.parse(text)))
 
 
-def every(text: str) -> list[tuple[str, bytes]]:
+def all_keys(text: str) -> list[tuple[str, bytes]]:
     """Return label and verkey of all Ed25519 keys in a token, by label; no PIN is needed.
 
     Raises:

@@ -51,10 +51,10 @@ def load(paths: Sequence[Path]) -> Proposal:
 
 
 def _heard(raw: bytes) -> Proposal:
-    return Proposal.from_bytes(raw).said_until(int(time.time()) + SKEW_S)
+    return Proposal.from_bytes(raw).without_future_commitments(int(time.time()) + SKEW_S)
 
 
-def each(paths: Sequence[Path]) -> list[Proposal]:
+def load_all(paths: Sequence[Path]) -> list[Proposal]:
     """Read several proposals; frames among the files are put together.
 
     Raises:

@@ -28,7 +28,7 @@ from keep_ledger.multisig.rules.single_reading import spelled
 from keep_ledger.multisig.threshold.shares import MAX_SIGNERS
 
 if TYPE_CHECKING:
-    from keep_ledger.indy.network_client import Book
+    from keep_ledger.indy.network_client import NetworkClient
 
 _EXAMPLES = """examples:
   indykeep propose nym --did W8...Z --verkey 5R...k --role ENDORSER --author V4...f --out acme.psit
@@ -118,16 +118,19 @@ def options(parser: argparse.ArgumentParser, *, author: bool = True) -> None:
 async def _proposed(args: argparse.Namespace) -> Proposal:
     from keep_agent.cli.multisig import ledger_view  # noqa: PLC0415 - it loads what opens sockets
 
-    async with ledger_view.opened(args.genesis) as book:
+    async with ledger_view.opened(args.genesis) as client:
         old = proposal_files.load([args.old]) if args.kind == "renew" else None
-        if old is not None and old.body.network != book.network:
+        if old is not None and old.body.network != client.network:
             raise RefusedError("the old proposal is for another network")
         operation: Json = old.body.request["operation"] if old else _operation(args)
-        return await proposed(book, args, operation, old)
+        return await proposed(client, args, operation, old)
 
 
 async def proposed(
-    book: Book, args: argparse.Namespace, operation: Json, old: Proposal | None = None
+    client: NetworkClient,
+    args: argparse.Namespace,
+    operation: Json,
+    old: Proposal | None = None,
 ) -> Proposal:
     """Make a proposal of an operation, and show it.
 
@@ -143,20 +146,20 @@ async def proposed(
 
     now = int(time.time())
     body = old.body.request | {"reqId": time.time_ns()} if old else _request(args, operation)
-    request = decode(body | await _acceptance(book, args, body))
-    seen = await ledger_view.look(book, request, [])
+    request = decode(body | await _acceptance(client, args, body))
+    seen = await ledger_view.read_ledger_view(client, request, [])
     told: Json = {
-        "network": book.network,
+        "network": client.network,
         "request": request.body,
         "made": now,
         "expires": now + _seconds(args.expires),
         "memo": args.memo or (old.body.memo if old else ""),
-        "cosigners": await _cosigners(book, args, request, seen.rules, old),
+        "cosigners": await _cosigners(client, args, request, seen.rules, old),
         "rules": dict(seen.rules),
         "before": seen.before,
     }
     proposal = Proposal(Body.model_validate(told | ({"replaces": old.id} if old else {})))
-    review_view.show(proposal, await review_view.look_at(book, proposal))
+    review_view.show(proposal, await review_view.review_on_ledger(client, proposal))
     return proposal
 
 
@@ -217,14 +220,14 @@ def _respelled(body: Json) -> Json:
         return body  # not well-formed: `decode` says how
 
 
-async def _acceptance(book: Book, args: argparse.Namespace, body: Json) -> Json:
+async def _acceptance(client: NetworkClient, args: argparse.Namespace, body: Json) -> Json:
     """The acceptance of the agreement in force, where the ledger wants one."""
     if (
         decode({k: v for k, v in body.items() if k != "taaAcceptance"}).operation.LEDGER
         != DOMAIN
     ):
         return {}
-    taa = await book.taa()
+    taa = await client.taa()
     if taa is None:
         return {}
     if args.accept_taa not in taa.mechanisms:
@@ -248,7 +251,11 @@ class _Named:
 
 
 async def _cosigners(
-    book: Book, args: argparse.Namespace, request: Request, rules: Any, old: Proposal | None
+    client: NetworkClient,
+    args: argparse.Namespace,
+    request: Request,
+    rules: Any,
+    old: Proposal | None,
 ) -> tuple[Cosigner, ...]:
     groups = {one.did: one for one in map(_group, args.group)}
     if old is not None:
@@ -257,7 +264,7 @@ async def _cosigners(
     if old is not None and not named:
         named = [_Named(c.name, c.did) for c in old.body.cosigners if c.group is None]
     if not named:
-        named = [_Named(name, did) for name, did in await _by_role(book, rules)]
+        named = [_Named(name, did) for name, did in await _by_role(client, rules)]
     known = {one.did for one in named} | groups.keys()
     for did, name in ((request.author, "author"), (request.endorser, "endorser")):
         if did and did not in known:
@@ -266,7 +273,7 @@ async def _cosigners(
         raise BadCommandError(
             f"{len(named)} could sign this: name at most {MAX_SIGNERS} of them (--cosigner)"
         )
-    people = [await _person(book, one) for one in named if one.did not in groups]
+    people = [await _person(client, one) for one in named if one.did not in groups]
     return (*people, *groups.values())
 
 
@@ -277,8 +284,8 @@ def _named(text: str) -> _Named:
     return _Named(name, did)
 
 
-async def _person(book: Book, who: _Named) -> Cosigner:
-    there = await book.nym(who.did)
+async def _person(client: NetworkClient, who: _Named) -> Cosigner:
+    there = await client.nym(who.did)
     if there is None or there.verkey is None:
         raise BadCommandError(f"{who.name}: the ledger has no key of {who.did}")
     return Cosigner.from_json(
@@ -300,7 +307,7 @@ def _group(path: Path) -> Cosigner:
     )
 
 
-async def _by_role(book: Book, rules: Any) -> list[tuple[str, str]]:
+async def _by_role(client: NetworkClient, rules: Any) -> list[tuple[str, str]]:
     """Everybody whose role a rule asks for, named by role and number."""
     wanted = {
         leaf.role
@@ -310,7 +317,7 @@ async def _by_role(book: Book, rules: Any) -> list[tuple[str, str]]:
     }
     if not wanted:
         return []
-    members = await book.members()
+    members = await client.role_holders()
     return [
         (f"{ROLE_NAMES[role].lower()} {number}", did)
         for role in sorted(wanted & members.keys())

@@ -89,10 +89,10 @@ async def _read(args: argparse.Namespace) -> tuple[Rules, People, str]:
     from keep_agent.cli.multisig import ledger_view  # noqa: PLC0415 - it loads what opens sockets
     from keep_ledger.indy import auth_rules  # noqa: PLC0415
 
-    async with ledger_view.opened(args.genesis) as book:
-        rules = await auth_rules.read_rules(book.pool, _progress)
-        people = _have(args.have) if args.have else await ledger_view.everybody(book)
-        return rules, people, book.network.hex()[:16]
+    async with ledger_view.opened(args.genesis) as client:
+        rules = await auth_rules.read_rules(client.pool, _progress)
+        people = _have(args.have) if args.have else await ledger_view.everybody(client)
+        return rules, people, client.network.hex()[:16]
 
 
 def _progress(done: int, of: int) -> None:

@@ -329,7 +329,7 @@ def _show(args: argparse.Namespace) -> int:
         say("The passphrase is needed, too.")
     records = [read_value(path, Drill) for path in sorted(_records(args.backup).glob("*.json"))]
     keys = backup.keys_by_identifier
-    lines, code = share_drill_steps.last(
+    lines, code = share_drill_steps.last_proven(
         _names(backup), keys, records, backup.digest, args.remind_after
     )
     say("\n".join(lines))
@@ -367,7 +367,7 @@ def _drill_check(args: argparse.Namespace) -> int:
     folder = _records(args.backup)
     folder.mkdir(mode=0o700, exist_ok=True)
     write_private(folder / f"{challenge.digest.hex()[:16]}.json", record.to_text())
-    return share_drill_steps.told(_names(backup), keys, record)
+    return share_drill_steps.print_answers(_names(backup), keys, record)
 
 
 def _names(backup: Backup) -> dict[int, str]:

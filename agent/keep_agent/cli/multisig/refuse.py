@@ -6,7 +6,7 @@ import argparse
 
 from keep_agent.cli.multisig import proposal_files, review_view
 from keep_agent.cli.multisig.output import say
-from keep_agent.cli.multisig.sign import key_options, said, said_by_share
+from keep_agent.cli.multisig.sign import add_mark, add_mark_by_share, key_options
 from keep_agent.cli.multisig.signing_keys import SHARE, open_share, open_signer
 from keep_ledger.multisig.proposal.document import Act, Proposal
 
@@ -49,6 +49,6 @@ def main(words: list[str]) -> int:
 def _said(args: argparse.Namespace, proposal: Proposal, act: Act) -> Proposal:
     if str(args.key).startswith(SHARE):
         share, _ = open_share(args.key)
-        return said_by_share(proposal, share, act, args.reason)
+        return add_mark_by_share(proposal, share, act, args.reason)
     with open_signer(args.key, args.key_file) as signer:
-        return said(proposal, signer, act, args.reason)
+        return add_mark(proposal, signer, act, args.reason)

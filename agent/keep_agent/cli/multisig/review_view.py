@@ -20,11 +20,11 @@ from keep_agent.errors import BadCommandError
 from keep_ledger.multisig.audit.control_descriptor import Descriptor
 from keep_ledger.multisig.proposal.describe_request import Fact, moment
 from keep_ledger.multisig.proposal.document import Proposal
-from keep_ledger.multisig.proposal.review import Sheet, Sight, review
+from keep_ledger.multisig.proposal.review import LedgerView, Sheet, review
 from keep_ledger.multisig.rules.auth_rules import RuleKey
 
 if TYPE_CHECKING:
-    from keep_ledger.indy.network_client import Book
+    from keep_ledger.indy.network_client import NetworkClient
 
 _NARROWEST, _WIDEST, _LABEL, _WORD = 60, 110, 18, 64
 
@@ -58,7 +58,7 @@ def offline_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def look(args: argparse.Namespace, proposal: Proposal) -> Sheet:
+def review_proposal(args: argparse.Namespace, proposal: Proposal) -> Sheet:
     """Review a proposal as the options say: against the ledger, or without.
 
     Raises:
@@ -69,25 +69,25 @@ def look(args: argparse.Namespace, proposal: Proposal) -> Sheet:
     from keep_agent.cli.multisig import ledger_view  # noqa: PLC0415 - it loads what opens sockets
 
     async def seen() -> Sheet:
-        async with ledger_view.opened(args.genesis) as book:
-            return await look_at(book, proposal)
+        async with ledger_view.opened(args.genesis) as client:
+            return await review_on_ledger(client, proposal)
 
     return asyncio.run(seen())
 
 
-async def look_at(book: Book, proposal: Proposal) -> Sheet:
+async def review_on_ledger(client: NetworkClient, proposal: Proposal) -> Sheet:
     """Review a proposal against a ledger that is open."""
     from keep_agent.cli.multisig import ledger_view  # noqa: PLC0415
 
-    if book.network != proposal.body.network:  # nothing there is about this proposal
-        elsewhere = Sight(book.network, {}, {}, {}, None, None)
+    if client.network != proposal.body.network:  # nothing there is about this proposal
+        elsewhere = LedgerView(client.network, {}, {}, {}, None, None)
         sheet = review(proposal, int(time.time()), elsewhere, None)
         sheet.refusals = [one for one in sheet.refusals if "another network" in one]
         return sheet
     dids = [one.did for one in proposal.body.cosigners]
-    seen = await ledger_view.look(book, proposal.request, dids)
+    seen = await ledger_view.read_ledger_view(client, proposal.request, dids)
     sheet = review(proposal, int(time.time()), seen, None)
-    sheet.warnings += await ledger_view.consequences(book, proposal.request)
+    sheet.warnings += await ledger_view.consequences(client, proposal.request)
     return sheet
 
 
@@ -185,7 +185,7 @@ def _is_wide(text: str) -> bool:
     return any(unicodedata.east_asian_width(c) in "WF" for c in text)
 
 
-def agree(question: str, *, already: bool) -> None:
+def ask_to_confirm(question: str, *, already: bool) -> None:
     """Ask for a yes.
 
     Raises:

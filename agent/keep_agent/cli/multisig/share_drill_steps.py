@@ -62,10 +62,10 @@ def check(args: argparse.Namespace) -> int:
     )
     folder.keep_drill(record)
     names = {identifier: f"participant {identifier}" for identifier in group.shares}
-    return told(names, group.shares, record)
+    return print_answers(names, group.shares, record)
 
 
-def told(names: Mapping[int, str], keys: Mapping[int, Point], record: Drill) -> int:
+def print_answers(names: Mapping[int, str], keys: Mapping[int, Point], record: Drill) -> int:
     """Say who answered; 0 if all did, else 1."""
     proven = record.proven(keys)
     for identifier, name in names.items():
@@ -73,7 +73,7 @@ def told(names: Mapping[int, str], keys: Mapping[int, Point], record: Drill) -> 
     return int(len(proven) < len(keys))
 
 
-def last(
+def last_proven(
     names: Mapping[int, str],
     keys: Mapping[int, Point],
     drills: Iterable[Drill],

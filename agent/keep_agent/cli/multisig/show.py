@@ -34,7 +34,7 @@ def main(words: list[str]) -> int:
     parser.add_argument("--qr", metavar="FILE", help="draw it: .svg, .png, .html; - here")
     args = parser.parse_args(words)
     proposal = proposal_files.load(args.file)
-    sheet = review_view.look(args, proposal)
+    sheet = review_view.review_proposal(args, proposal)
     if args.json:
         say(json.dumps({"proposal": proposal.id.hex(), **_told(sheet)}, indent=2))
     else:

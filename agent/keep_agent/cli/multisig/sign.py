@@ -42,7 +42,7 @@ def main(words: list[str]) -> int:
     parser.add_argument("--comment", default="", metavar="TEXT", help="said with the signature")
     args = parser.parse_args(words)
     proposal = proposal_files.load(args.file)
-    sheet = review_view.look(args, proposal)
+    sheet = review_view.review_proposal(args, proposal)
     review_view.show(proposal, sheet)
     if sheet.refusals:
         raise RefusedError(f"it must not be signed: {'; '.join(sheet.refusals)}")
@@ -52,7 +52,7 @@ def main(words: list[str]) -> int:
         with open_signer(args.key, args.key_file) as signer:
             place = proposal.place_of(signer.verkey)
             _ask(args, proposal, place)
-            done = said(proposal, signer, "sign", args.comment)
+            done = add_mark(proposal, signer, "sign", args.comment)
     review_view.write_result(done, review_view.target(args), args.qr)
     return 0
 
@@ -70,7 +70,7 @@ def key_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--yes", action="store_true", help="do not ask: it was reviewed before")
 
 
-def said(proposal: Proposal, signer: Signer, act: Act, text: str = "") -> Proposal:
+def add_mark(proposal: Proposal, signer: Signer, act: Act, text: str = "") -> Proposal:
     """Let a person say something of a proposal, sealed by its key."""
     place = proposal.place_of(signer.verkey)
     more = {"signature": signer.sign(proposal.request.signing_input)} if act == "sign" else {}
@@ -80,7 +80,7 @@ def said(proposal: Proposal, signer: Signer, act: Act, text: str = "") -> Propos
     )
 
 
-def said_by_share(
+def add_mark_by_share(
     proposal: Proposal, member: Share, act: Act, text: str = "", **more: object
 ) -> Proposal:
     """Let a member of a group say something of a proposal, sealed by its share."""
@@ -106,7 +106,7 @@ def place_of_group(proposal: Proposal, share: Share) -> int:
 
 def _ask(args: argparse.Namespace, proposal: Proposal, place: int) -> None:
     who = proposal.body.cosigners[place].name
-    review_view.agree(f"Sign this as {who}?", already=args.yes)
+    review_view.ask_to_confirm(f"Sign this as {who}?", already=args.yes)
 
 
 def _with_share(args: argparse.Namespace, proposal: Proposal) -> Proposal:
@@ -139,7 +139,7 @@ def _committed(proposal: Proposal, share: Share, vault: NonceFiles, place: int) 
         note("you have committed already: now the others commit")
         return proposal
     commitment = frost.commit(share, session, vault)
-    done = said_by_share(proposal, share, "commit", commitment=commitment)
+    done = add_mark_by_share(proposal, share, "commit", commitment=commitment)
     have = len(done.commitments(place))
     say(
         f"round 1 of 2: committed ({have} of {share.group.threshold}). Send the file on; when all"
@@ -153,7 +153,7 @@ def _signed(
 ) -> Proposal:
     message = proposal.request.signing_input
     part = frost.sign(share, proposal.session(place), message, proposal.quorum(place), vault)
-    done = said_by_share(proposal, share, "sign", args.comment, share=part)
+    done = add_mark_by_share(proposal, share, "sign", args.comment, share=part)
     have, needed = len(done.shares(place)), share.group.threshold
     say(f"round 2 of 2: signed ({have} of {needed})")
     if have == needed and done.signatures().get(done.body.cosigners[place].did) is None:

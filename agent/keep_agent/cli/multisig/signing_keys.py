@@ -46,7 +46,7 @@ class Signer(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
+class CheckedSigner:
     """A signer whose every signature is verified against its verkey before others see it."""
 
     verkey: bytes
@@ -86,7 +86,7 @@ def open_signer(where: str, key_file: Path | None = None) -> Generator[Signer]:
         from keep_agent.cli.multisig import pkcs11_tokens  # noqa: PLC0415
 
         with pkcs11_tokens.opened(where) as (verkey, make):
-            yield Checked(verkey, where.partition("?")[0], make)
+            yield CheckedSigner(verkey, where.partition("?")[0], make)
     elif where.startswith(SHARE):
         raise BadCommandError(
             f"{where} is a share: it signs in rounds, together with others, never alone"
@@ -124,11 +124,11 @@ def store_place(where: str, key_file: Path | None) -> tuple[Place, str]:
     return Place.of(path, key_file), name
 
 
-def _from_store(where: str, key_file: Path | None) -> Checked:
+def _from_store(where: str, key_file: Path | None) -> CheckedSigner:
     from keep_agent.cli.multisig import key_stores, offline_loop  # noqa: PLC0415
 
     place, name = store_place(where, key_file)
     if not name:
         raise BadCommandError(f"{where} names no key: store:PATH#NAME")
     found = offline_loop.run(key_stores.find(place, name))
-    return Checked(found.key.get_public_bytes(), where, found.key.sign_message)
+    return CheckedSigner(found.key.get_public_bytes(), where, found.key.sign_message)

@@ -16,7 +16,7 @@ from keep_ledger.multisig.proposal.document import Proposal
 from keep_ledger.multisig.proposal.review import Sheet
 
 if TYPE_CHECKING:
-    from keep_ledger.indy.network_client import Book
+    from keep_ledger.indy.network_client import NetworkClient
 
 _EXAMPLES = """examples:
   indykeep submit endorser.psit --genesis genesis.txn
@@ -46,28 +46,28 @@ def main(words: list[str]) -> int:
 async def _submit(args: argparse.Namespace, proposal: Proposal) -> int:
     from keep_agent.cli.multisig import ledger_view  # noqa: PLC0415 - it loads what opens sockets
 
-    async with ledger_view.opened(args.genesis) as book:
-        if book.network != proposal.body.network:
+    async with ledger_view.opened(args.genesis) as client:
+        if client.network != proposal.body.network:
             raise RefusedError("it is for another network")
-        number = await book.landed(proposal.request.body)
+        number = await client.find_transaction(proposal.request.body)
         if number is not None:
             note("it has landed already; nothing is sent")
         else:
-            number = await _send(args, book, proposal)
-        await _compare(book, proposal, number)
+            number = await _send(args, client, proposal)
+        await _compare(client, proposal, number)
         say(f"It is on the ledger, as number {number}, just as it was approved.")
     return 0
 
 
-async def _send(args: argparse.Namespace, book: Book, proposal: Proposal) -> int:
-    sheet = await review_view.look_at(book, proposal)
+async def _send(args: argparse.Namespace, client: NetworkClient, proposal: Proposal) -> int:
+    sheet = await review_view.review_on_ledger(client, proposal)
     review_view.show(proposal, sheet)
     if sheet.refusals:
         raise RefusedError(f"it must not be sent: {'; '.join(sheet.refusals)}")
     if sheet.missing:
         raise RefusedError(f"it cannot be sent yet: {sheet.missing}")
-    review_view.agree("Send it?", already=args.yes)
-    return await book.submit(proposal.request.body, _signatures(proposal, sheet))
+    review_view.ask_to_confirm("Send it?", already=args.yes)
+    return await client.submit(proposal.request.body, _signatures(proposal, sheet))
 
 
 def _signatures(proposal: Proposal, sheet: Sheet) -> dict[str, bytes] | bytes:
@@ -77,13 +77,13 @@ def _signatures(proposal: Proposal, sheet: Sheet) -> dict[str, bytes] | bytes:
     return sheet.signatures
 
 
-async def _compare(book: Book, proposal: Proposal, number: int) -> None:
+async def _compare(client: NetworkClient, proposal: Proposal, number: int) -> None:
     """Hold what the ledger wrote against what was approved.
 
     Raises:
         LandedOtherwiseError: it is something else under the same signatures.
     """
-    landed = await book.txn(proposal.request.operation.LEDGER, number)
+    landed = await client.txn(proposal.request.operation.LEDGER, number)
     if landed is None:
         raise LandedOtherwiseError(f"the ledger does not show its transaction {number}")
     if found := _unlike(proposal, landed):

@@ -18,21 +18,21 @@ import base58
 from keep_ledger.codes import ATTRIB, LEDGER_NAMES, NYM
 from keep_ledger.json_object import Json
 from keep_ledger.multisig.audit.key_history import (
+    KeyHistory,
+    KeyState,
     Moment,
-    Past,
-    Was,
     kept_digest,
     request_of,
     subject_of,
 )
-from keep_ledger.multisig.audit.transaction_words import deed, moment_text, short
+from keep_ledger.multisig.audit.transaction_words import short_json, summary, utc_time
 from keep_ledger.multisig.errors import RefusedError
 from keep_ledger.multisig.proposal.signing_input import digest, signing_input
 from keep_ledger.multisig.signatures import verifies
 
 
 @dataclass(frozen=True, slots=True)
-class Signed:
+class CheckedSignature:
     """One signature of a transaction.
 
     Attributes:
@@ -54,7 +54,7 @@ class Entry:
 
     Attributes:
         parts: what the identity has to do with it, of: author, endorser, signer, subject.
-        deed: what it did, in words.
+        summary: what it did, in words.
         request: put together again from the transaction.
         digest: as the ledger keeps it; None in the genesis.
         rebuilt: whether the request has that digest; None in the genesis.
@@ -63,12 +63,12 @@ class Entry:
 
     moment: Moment
     parts: tuple[str, ...]
-    deed: str
+    summary: str
     author: str | None
     request: Json
     digest: bytes | None
     rebuilt: bool | None
-    signatures: tuple[Signed, ...]
+    signatures: tuple[CheckedSignature, ...]
     explained: str | None = None
 
     @property
@@ -83,7 +83,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Approved:
+class ApprovedProposal:
     """A proposal to compare with.
 
     Attributes:
@@ -122,14 +122,17 @@ class Report:
     """
 
     did: str
-    states: tuple[Was, ...]
+    states: tuple[KeyState, ...]
     entries: tuple[Entry, ...]
     alarms: tuple[Alarm, ...] = ()
     compared: bool = False
 
 
 def audit(
-    did: str, ledgers: Mapping[int, Sequence[Json]], since: int = 1, past: Past | None = None
+    did: str,
+    ledgers: Mapping[int, Sequence[Json]],
+    since: int = 1,
+    history: KeyHistory | None = None,
 ) -> Report:
     """Check everything on an identity.
 
@@ -138,12 +141,12 @@ def audit(
         ledgers: number of a ledger to all its transactions; the domain ledger must be among them.
         since: skip what is older than this transaction of the domain ledger; keys and roles are
             followed from the beginning all the same.
-        past: of that domain ledger, if there is one already.
+        history: of that domain ledger, if there is one already.
     """
-    past = past or Past(ledgers[1])
+    history = history or KeyHistory(ledgers[1])
     first = _time_of(ledgers[1], since)
     entries = [
-        entry(did, moment, transaction, past)
+        entry(did, moment, transaction, history)
         for ledger_id, transactions in ledgers.items()
         for transaction in transactions
         if parts_of(did, transaction)
@@ -151,7 +154,7 @@ def audit(
     ]
     entries.sort(key=lambda one: one.moment)
     alarms = [alarm for one in entries for alarm in _alarms(one)]
-    return Report(did, past.states(did), tuple(entries), tuple(alarms))
+    return Report(did, history.states(did), tuple(entries), tuple(alarms))
 
 
 def _time_of(domain: Sequence[Json], number: int) -> float:
@@ -183,16 +186,16 @@ def _values(transaction: Json) -> list[dict[str, str]]:
     return list(signature.get("values") or ())
 
 
-def entry(did: str, moment: Moment, transaction: Json, past: Past) -> Entry:
+def entry(did: str, moment: Moment, transaction: Json, history: KeyHistory) -> Entry:
     """Check one transaction."""
     request, fits = request_of(transaction)
     kept = kept_digest(transaction)
     values = _values(transaction)
-    signatures = tuple(_checked(one, request, moment, past, fits=fits) for one in values)
+    signatures = tuple(_checked(one, request, moment, history, fits=fits) for one in values)
     return Entry(
         moment,
         parts_of(did, transaction),
-        deed(transaction, moment, past),
+        summary(transaction, moment, history),
         request["identifier"],
         request,
         kept,
@@ -202,42 +205,42 @@ def entry(did: str, moment: Moment, transaction: Json, past: Past) -> Entry:
 
 
 def _checked(
-    value: Mapping[str, str], request: Json, at: Moment, past: Past, *, fits: bool
-) -> Signed:
+    value: Mapping[str, str], request: Json, at: Moment, history: KeyHistory, *, fits: bool
+) -> CheckedSignature:
     did = value["from"]
-    states = past.plausible(did, at)
+    states = history.plausible(did, at)
     role = states[0].role if states else None
     if not fits:
-        return Signed(
+        return CheckedSignature(
             did, role, None, "cannot be checked, as the request could not be put together"
         )
     try:
         raw = base58.b58decode(value["value"])
         said = signing_input(request)
     except (ValueError, RefusedError):
-        return Signed(did, role, good=False, why="is no signature")
+        return CheckedSignature(did, role, good=False, why="is no signature")
     for place, state in enumerate(states):
         if state.verkey and verifies(base58.b58decode(state.verkey), said, raw):
             late = "" if place == 0 else ", replaced when the request may have been on its way"
             why = f"fits the key of that time, {state.verkey}{late}"
-            return Signed(did, state.role, good=True, why=why)
+            return CheckedSignature(did, state.role, good=True, why=why)
     return _without_state(did, role, request, said, raw, known=bool(states))
 
 
 def _without_state(
     did: str, role: str | None, request: Json, said: bytes, raw: bytes, *, known: bool
-) -> Signed:
+) -> CheckedSignature:
     """A signature that fits no key that the ledger had for the DID."""
     if known:
-        return Signed(
+        return CheckedSignature(
             did, role, good=False, why="does not fit the key that the ledger had for this DID"
         )
     operation: Json = request["operation"]
     brought: Any = operation.get("verkey") if operation.get("type") == NYM else None
     if isinstance(brought, str) and verifies(_key(brought, operation["dest"]), said, raw):
         why = "was not on the ledger; the signature fits the key that this very request brought"
-        return Signed(did, None, good=True, why=why)
-    return Signed(did, None, good=False, why="was not on the ledger")
+        return CheckedSignature(did, None, good=True, why=why)
+    return CheckedSignature(did, None, good=False, why="was not on the ledger")
 
 
 def _key(verkey: str, did: str) -> bytes:
@@ -273,12 +276,12 @@ def _alarms(one: Entry) -> list[Alarm]:
 # -- compared with proposals ---------------------------------------------------------------------
 
 
-def explain(report: Report, approved: Iterable[Approved]) -> Report:
+def explain(report: Report, approved: Iterable[ApprovedProposal]) -> Report:
     """Compare with what was approved; a write that nothing explains raises an alarm.
 
     What others wrote about the identity is its business only where a key or a role was changed.
     """
-    known: dict[bytes, list[Approved]] = {}
+    known: dict[bytes, list[ApprovedProposal]] = {}
     for proposal in approved:
         known.setdefault(digest(proposal.request), []).append(proposal)
     entries: list[Entry] = []
@@ -295,7 +298,7 @@ def explain(report: Report, approved: Iterable[Approved]) -> Report:
 
 
 def _compared(
-    one: Entry, candidates: Sequence[Approved], *, created: bool
+    one: Entry, candidates: Sequence[ApprovedProposal], *, created: bool
 ) -> tuple[list[Alarm], str | None]:
     if one.genesis:
         return [], None
@@ -318,7 +321,7 @@ def _unexplained(one: Entry, *, created: bool) -> list[Alarm]:
     return [Alarm(one.name, "unexplained", text)]
 
 
-def _against(one: Entry, proposal: Approved) -> list[Alarm]:
+def _against(one: Entry, proposal: ApprovedProposal) -> list[Alarm]:
     """What is not as a proposal with the same digest has it."""
     texts: list[tuple[str, str]] = [
         ("content", f"what landed is not what {proposal.name} says: {difference}")
@@ -331,7 +334,7 @@ def _against(one: Entry, proposal: Approved) -> list[Alarm]:
     if proposal.cancelled:
         texts.append(("cancelled", f"{proposal.name} was cancelled, and landed all the same"))
     if proposal.expires is not None and one.moment.time > proposal.expires:
-        when = moment_text(proposal.expires)
+        when = utc_time(proposal.expires)
         texts.append(
             ("expired", f"{proposal.name} had expired at {when}, and landed all the same")
         )
@@ -344,7 +347,7 @@ def differences(approved: Any, landed: Any, where: str = "request") -> list[str]
     One signing input can belong to several requests, so equal digests are not enough. The text
     of an attribute is compared by what it says: nodes spell it anew.
     """
-    unlike = [f"{where} is {short(landed)}, approved was {short(approved)}"]
+    unlike = [f"{where} is {short_json(landed)}, approved was {short_json(approved)}"]
     if type(approved) is not type(landed):
         return unlike
     if isinstance(approved, dict):
@@ -365,9 +368,9 @@ def differences(approved: Any, landed: Any, where: str = "request") -> list[str]
 
 def _member(name: str, one: Json, other: Json, where: str) -> list[str]:
     if name not in one:
-        return [f"{where} is {short(other[name])}, approved was none"]
+        return [f"{where} is {short_json(other[name])}, approved was none"]
     if name not in other:
-        return [f"{where} is not there, approved was {short(one[name])}"]
+        return [f"{where} is not there, approved was {short_json(one[name])}"]
     if name == "raw" and where == "request.operation.raw":
         return differences(_loaded(one[name]), _loaded(other[name]), where)
     return differences(one[name], other[name], where)

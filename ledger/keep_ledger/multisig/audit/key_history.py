@@ -43,7 +43,7 @@ class Moment:
 
 
 @dataclass(frozen=True, slots=True)
-class Was:
+class KeyState:
     """A DID as one transaction left it.
 
     Attributes:
@@ -59,11 +59,11 @@ class Was:
     by: str | None
 
 
-class Past:
+class KeyHistory:
     """Keys and roles of all DIDs through the whole domain ledger."""
 
     def __init__(self, domain: Iterable[Json]) -> None:
-        self._states: dict[str, list[Was]] = {}
+        self._states: dict[str, list[KeyState]] = {}
         for transaction in domain:
             if transaction["txn"]["type"] == NYM:
                 self._add(transaction)
@@ -79,22 +79,22 @@ class Past:
             role = data["role"] or None
         metadata: Json = transaction["txn"].get("metadata") or {}
         by = metadata.get("from")
-        states.append(Was(verkey, role, Moment.of(DOMAIN, transaction), by))
+        states.append(KeyState(verkey, role, Moment.of(DOMAIN, transaction), by))
 
-    def states(self, did: str) -> tuple[Was, ...]:
+    def states(self, did: str) -> tuple[KeyState, ...]:
         """All that it was, in order."""
         return tuple(self._states.get(did, ()))
 
-    def now(self, did: str) -> Was | None:
+    def now(self, did: str) -> KeyState | None:
         """What it is at the end of the ledger; None if it is not there."""
         states = self._states.get(did)
         return states[-1] if states else None
 
-    def at(self, did: str, moment: Moment) -> Was | None:
+    def at(self, did: str, moment: Moment) -> KeyState | None:
         """What it was just before a transaction."""
         return next(reversed([w for w in self.states(did) if _before(w.since, moment)]), None)
 
-    def plausible(self, did: str, moment: Moment) -> tuple[Was, ...]:
+    def plausible(self, did: str, moment: Moment) -> tuple[KeyState, ...]:
         """Everything that the nodes may have gone by for a transaction, the likeliest first.
 
         That is what it was just before; what had replaced something while the request may have

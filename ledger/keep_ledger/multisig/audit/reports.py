@@ -7,8 +7,8 @@ from typing import Any, cast
 from keep_ledger.codes import LEDGER_NAMES, ROLE_NAMES, role_name
 from keep_ledger.json_object import Json
 from keep_ledger.multisig.audit.identity_audit import Entry, Report
-from keep_ledger.multisig.audit.key_history import Was
-from keep_ledger.multisig.audit.transaction_words import moment_text, shown
+from keep_ledger.multisig.audit.key_history import KeyState
+from keep_ledger.multisig.audit.transaction_words import sanitize_text, utc_time
 
 
 def sentences(report: Report) -> list[str]:
@@ -24,8 +24,8 @@ def sentences(report: Report) -> list[str]:
     return lines
 
 
-def _state(state: Was) -> str:
-    since = f"domain {state.since.seq_no}, {moment_text(state.since.time)}"
+def _state(state: KeyState) -> str:
+    since = f"domain {state.since.seq_no}, {utc_time(state.since.time)}"
     by = f", by {state.by}" if state.by else ""
     key = state.verkey or "none (it belonged to who registered it)"
     return f"since {since}{by}: key {key}, role {ROLE_NAMES.get(state.role or '', 'none')}"
@@ -33,7 +33,7 @@ def _state(state: Was) -> str:
 
 def _told(one: Entry, *, compared: bool) -> list[str]:
     who = one.author or "The genesis"
-    lines = [f"{one.name}, {moment_text(one.moment.time)}: {who} {one.deed}"]
+    lines = [f"{one.name}, {utc_time(one.moment.time)}: {who} {one.summary}"]
     lines.append(f"  this identity is: {', '.join(one.parts)}")
     if one.genesis:
         return [*lines, "  part of the genesis, which everybody starts with: nobody signed it"]
@@ -47,7 +47,7 @@ def _told(one: Entry, *, compared: bool) -> list[str]:
     if one.digest is not None and one.rebuilt:
         lines.append(f"  digest {one.digest.hex()}: put together again, and equal")
     if compared and one.explained:
-        lines.append(f"  approved as {shown(one.explained)}")
+        lines.append(f"  approved as {sanitize_text(one.explained)}")
     return lines
 
 
@@ -56,9 +56,9 @@ def _acceptance(acceptance: Any) -> str:
         return "accepted an author agreement"
     found = cast("Json", acceptance)
     day = found.get("time")
-    when = moment_text(day)[:10] if isinstance(day, int) else "an unknown day"
+    when = utc_time(day)[:10] if isinstance(day, int) else "an unknown day"
     agreement, mechanism = found.get("taaDigest"), found.get("mechanism")
-    return f"accepted the author agreement {shown(agreement)} by {shown(mechanism)} on {when}"
+    return f"accepted the author agreement {sanitize_text(agreement)} by {sanitize_text(mechanism)} on {when}"
 
 
 def _verdict(report: Report) -> str:
@@ -86,7 +86,7 @@ def to_json(report: Report) -> Json:
     }
 
 
-def _state_json(state: Was) -> Json:
+def _state_json(state: KeyState) -> Json:
     return {
         "verkey": state.verkey,
         "role": state.role,
@@ -102,7 +102,7 @@ def _entry_json(one: Entry) -> Json:
         "seq_no": one.moment.seq_no,
         "time": one.moment.time or None,
         "parts": list(one.parts),
-        "deed": one.deed,
+        "summary": one.summary,
         "author": one.author,
         "request": one.request,
         "digest": one.digest.hex() if one.digest else None,

@@ -8,29 +8,29 @@ from typing import Any, cast
 
 from keep_ledger.codes import NYM, role_name
 from keep_ledger.json_object import Json
-from keep_ledger.multisig.audit.key_history import Moment, Past, Was
+from keep_ledger.multisig.audit.key_history import KeyHistory, KeyState, Moment
 
 _SHOWN = 200
 
 
-def deed(transaction: Json, moment: Moment, past: Past) -> str:
+def summary(transaction: Json, moment: Moment, history: KeyHistory) -> str:
     """What a transaction did, in words; it does not say who."""
     kind, data = transaction["txn"]["type"], transaction["txn"]["data"]
     if kind == NYM:
-        return _nym(data, past.at(data["dest"], moment))
+        return _nym(data, history.at(data["dest"], moment))
     if kind in _DEEDS:
         text, names = _DEEDS[kind]
-        return text.format(*(shown(_dig(data, name)) for name in names))
-    return f"wrote a transaction of type {shown(kind)}"
+        return text.format(*(sanitize_text(_dig(data, name)) for name in names))
+    return f"wrote a transaction of type {sanitize_text(kind)}"
 
 
-def _nym(data: Json, was: Was | None) -> str:
-    did, role = shown(data["dest"]), role_name(data.get("role"))
+def _nym(data: Json, was: KeyState | None) -> str:
+    did, role = sanitize_text(data["dest"]), role_name(data.get("role"))
     if was is None:
         return f"registered the DID {did} with {role}"
     changes: list[str] = []
     if "verkey" in data:
-        changes.append(f"the key to {shown(data['verkey'])}")
+        changes.append(f"the key to {sanitize_text(data['verkey'])}")
     if "role" in data:
         changes.append(f"the role from {role_name(was.role)} to {role}")
     return f"changed of the DID {did} {' and '.join(changes) or 'nothing'}"
@@ -68,20 +68,20 @@ def _dig(data: Any, path: str) -> Any:
     return "none" if data is None else data
 
 
-def shown(value: Any) -> str:
+def sanitize_text(value: Any) -> str:
     """A value from a ledger, safe for a terminal and not too long."""
-    text = value if isinstance(value, str) else short(value)
+    text = value if isinstance(value, str) else short_json(value)
     clean = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
     return clean if len(clean) <= _SHOWN else f"{clean[:_SHOWN]}..."
 
 
-def short(value: Any) -> str:
+def short_json(value: Any) -> str:
     """A value as JSON, safe for a terminal and not too long."""
     text = json.dumps(value, ensure_ascii=True)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
-def moment_text(seconds: int) -> str:
+def utc_time(seconds: int) -> str:
     """A time for people, in UTC."""
     if not seconds:
         return "in the genesis"

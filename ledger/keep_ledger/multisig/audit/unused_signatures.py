@@ -15,8 +15,8 @@ import base58
 
 from keep_ledger.codes import DOMAIN_TYPES, TAA, TAA_DISABLE, role_name
 from keep_ledger.json_object import Json
-from keep_ledger.multisig.audit.key_history import Past, kept_digest
-from keep_ledger.multisig.audit.transaction_words import moment_text, shown
+from keep_ledger.multisig.audit.key_history import KeyHistory, kept_digest
+from keep_ledger.multisig.audit.transaction_words import sanitize_text, utc_time
 from keep_ledger.multisig.proposal.signing_input import digest, signing_input
 from keep_ledger.multisig.rules.auth_rules import ANY, leaves, parse_constraint
 from keep_ledger.multisig.signatures import verifies
@@ -61,26 +61,26 @@ class Agreement:
 
 
 @dataclass(frozen=True, slots=True)
-class Ledger:
+class LedgerState:
     """What decides whether a signature still counts.
 
     Attributes:
         network: SHA-256 of the genesis.
         now: Unix seconds.
-        past: of the domain ledger.
+        history: of the domain ledger.
         landed: digests of all requests on all ledgers.
         agreements: by digest; empty when author agreements are off, then acceptances are not asked for.
     """
 
     network: bytes
     now: int
-    past: Past
+    history: KeyHistory
     landed: frozenset[bytes]
     agreements: Mapping[str, Agreement]
 
 
 @dataclass(frozen=True, slots=True)
-class Loose:
+class UnusedSignature:
     """A signature that the ledger would still take.
 
     Attributes:
@@ -100,14 +100,17 @@ class Loose:
 
 
 def ledger_now(
-    network: bytes, now: int, ledgers: Mapping[int, Sequence[Json]], past: Past | None = None
-) -> Ledger:
+    network: bytes,
+    now: int,
+    ledgers: Mapping[int, Sequence[Json]],
+    history: KeyHistory | None = None,
+) -> LedgerState:
     """Gather what decides, from whole ledgers (0 pool, 1 domain, 2 config)."""
     landed = frozenset(
         found for txns in ledgers.values() for txn in txns if (found := kept_digest(txn))
     )
     agreements = agreements_of(ledgers.get(2, ()))
-    return Ledger(network, now, past or Past(ledgers[1]), landed, agreements)
+    return LedgerState(network, now, history or KeyHistory(ledgers[1]), landed, agreements)
 
 
 def agreements_of(config: Iterable[Json]) -> dict[str, Agreement]:
@@ -131,7 +134,7 @@ def _taa_digest(version: str, text: str) -> str:
     return hashlib.sha256((version + text).encode()).hexdigest()
 
 
-def loose(pending: Iterable[Pending], ledger: Ledger) -> list[Loose]:
+def find_unused(pending: Iterable[Pending], ledger: LedgerState) -> list[UnusedSignature]:
     """All signatures that the ledger would still take today; proposals for other networks are left out."""
     return [
         one
@@ -143,7 +146,7 @@ def loose(pending: Iterable[Pending], ledger: Ledger) -> list[Loose]:
     ]
 
 
-def acceptance_counts(request: Json, ledger: Ledger) -> bool:
+def acceptance_counts(request: Json, ledger: LedgerState) -> bool:
     """Whether the ledger would take what a request accepts, or that it accepts nothing."""
     if request["operation"].get("type") not in DOMAIN_TYPES or not ledger.agreements:
         return True
@@ -168,10 +171,10 @@ def _retired(agreement: Agreement, now: int) -> bool:
     return agreement.retired is not None and agreement.retired <= now
 
 
-def _signatures(proposal: Pending, ledger: Ledger) -> Iterator[Loose]:
+def _signatures(proposal: Pending, ledger: LedgerState) -> Iterator[UnusedSignature]:
     said, wanted = signing_input(proposal.request), roles_wanted(proposal.rules.values())
     for did, signature in proposal.signatures.items():
-        now = ledger.past.now(did)
+        now = ledger.history.now(did)
         if now is None or now.verkey is None:
             continue
         if not verifies(base58.b58decode(now.verkey), said, signature):
@@ -190,7 +193,9 @@ def roles_wanted(constraints: Iterable[Json]) -> frozenset[str]:
     return frozenset() if ANY in found else frozenset(filter(None, found))
 
 
-def _loose(proposal: Pending, did: str, role: str | None, ledger: Ledger) -> Loose:
+def _loose(
+    proposal: Pending, did: str, role: str | None, ledger: LedgerState
+) -> UnusedSignature:
     who = _who(proposal, did)
     ways = [
         f"{who} rotates its key: what it signed before is worthless at once, and spoils the set"
@@ -205,31 +210,33 @@ def _loose(proposal: Pending, did: str, role: str | None, ledger: Ledger) -> Loo
     return _made(proposal, did, role, ledger, ways)
 
 
-def _half(proposal: Pending, did: str, members: Sequence[int], ledger: Ledger) -> Loose:
+def _half(
+    proposal: Pending, did: str, members: Sequence[int], ledger: LedgerState
+) -> UnusedSignature:
     named = ", ".join(map(str, members))
     way = f"the members {named} of the group {_who(proposal, did)} burn the nonces they committed to"
-    now = ledger.past.now(did)
+    now = ledger.history.now(did)
     return _made(
         proposal, did, now.role if now else None, ledger, [way, *_by_all(proposal, ledger)]
     )
 
 
-def _by_all(proposal: Pending, ledger: Ledger) -> Iterator[str]:
+def _by_all(proposal: Pending, ledger: LedgerState) -> Iterator[str]:
     """What the network can do about all signatures on a request at once."""
     for rule in proposal.rules:
-        yield f"the rule {shown(rule)} is changed so that these signatures do not meet it"
+        yield f"the rule {sanitize_text(rule)} is changed so that these signatures do not meet it"
     name = _accepted(proposal.request) or ""
     if agreement := ledger.agreements.get(name):
         yield (
-            f"the author agreement {shown(agreement.version)} is retired: that ends every pending request"
+            f"the author agreement {sanitize_text(agreement.version)} is retired: that ends every pending request"
             " to the domain ledger that accepts it, not only this one"
         )
 
 
 def _made(
-    proposal: Pending, did: str, role: str | None, ledger: Ledger, ways: Iterable[str]
-) -> Loose:
-    return Loose(
+    proposal: Pending, did: str, role: str | None, ledger: LedgerState, ways: Iterable[str]
+) -> UnusedSignature:
+    return UnusedSignature(
         proposal.name,
         digest(proposal.request),
         did,
@@ -242,15 +249,15 @@ def _made(
 
 def _who(proposal: Pending, did: str) -> str:
     name = proposal.names.get(did)
-    return f"{shown(name)} ({did})" if name else did
+    return f"{sanitize_text(name)} ({did})" if name else did
 
 
-def loose_sentences(
-    found: Sequence[Loose], pending: Sequence[Pending], ledger: Ledger
+def unused_sentences(
+    found: Sequence[UnusedSignature], pending: Sequence[Pending], ledger: LedgerState
 ) -> list[str]:
     """The list for a reader."""
     foreign = [one.name for one in pending if one.network != ledger.network]
-    lines = [f"{shown(name)}: for another network, not looked at" for name in foreign]
+    lines = [f"{sanitize_text(name)}: for another network, not looked at" for name in foreign]
     if not found:
         return [
             *lines,
@@ -258,14 +265,14 @@ def loose_sentences(
         ]
     expires = {one.name: one.expires for one in pending}
     for one in found:
-        until = moment_text(expires[one.proposal])
+        until = utc_time(expires[one.proposal])
         state = (
             f"expired {until}, which the ledger does not know"
             if one.expired
             else f"until {until}"
         )
         lines += [
-            f"{shown(one.proposal)} ({state}): the ledger would take {one.who}, {one.role}"
+            f"{sanitize_text(one.proposal)} ({state}): the ledger would take {one.who}, {one.role}"
         ]
         lines += [f"  to end it: {way}" for way in one.ways]
     count = f"{len(found)} signatures are" if len(found) > 1 else "One signature is"

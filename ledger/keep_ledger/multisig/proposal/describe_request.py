@@ -40,7 +40,7 @@ Fact = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Description:
     """A request for a reader.
 
     Attributes:
@@ -52,14 +52,14 @@ class Told:
     facts: tuple[Fact, ...]
 
 
-def told(request: Request, before: Json) -> Told:
+def describe(request: Request, before: Json) -> Description:
     """Say what a request does.
 
     Args:
         before: what is on the ledger (`review.Before`), so that a change reads as one.
     """
     headline, facts = _of(request.operation, request, before)
-    return Told(headline, (*facts, *_around(request)))
+    return Description(headline, (*facts, *_around(request)))
 
 
 def rule_key(change: RuleChange) -> RuleKey:

@@ -278,7 +278,7 @@ class Proposal:
         """The proposal and one mark more."""
         return type(self)(self.body, (*self.marks, mark))
 
-    def said_until(self, latest: int) -> Self:
+    def without_future_commitments(self, latest: int) -> Self:
         """The proposal without commitments from the future, which would always be the last ones."""
         marks = (m for m in self.marks if m.act != "commit" or m.at <= latest)
         return type(self)(self.body, marks)

@@ -1,7 +1,7 @@
 """What a cosigner sees of a proposal, and why it must not be signed or sent.
 
 The proposer writes into a proposal what was on the ledger then: the rules that it must meet and
-what it changes. Whoever signs or sends reads the ledger himself (`Sight`), and both must be the
+what it changes. Whoever signs or sends reads the ledger himself (`LedgerView`), and both must be the
 same: a rule that was tightened, a role or a key that changed meanwhile makes a proposal
 stale, whoever signed it. After it was sent, what landed is compared
 with what was approved (`audit.differences`).
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from keep_ledger.codes import DOMAIN, ENDORSER, role_name
 from keep_ledger.json_object import Json
-from keep_ledger.multisig.proposal.describe_request import Fact, moment, told
+from keep_ledger.multisig.proposal.describe_request import Fact, describe, moment
 from keep_ledger.multisig.proposal.document import Body, Cosigner, Proposal
 from keep_ledger.multisig.proposal.operations import Attrib, Nym, RegistryEntry
 from keep_ledger.multisig.proposal.request_decoder import Request
@@ -44,7 +44,7 @@ class Person:
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class LedgerView:
     """What somebody read of the ledger, with proofs, to judge one request.
 
     Attributes:
@@ -96,33 +96,35 @@ class Sheet:
         return not self.refusals and self.missing is None
 
 
-def review(proposal: Proposal, now: int, sight: Sight | None, network: bytes | None) -> Sheet:
+def review(
+    proposal: Proposal, now: int, view: LedgerView | None, network: bytes | None
+) -> Sheet:
     """Look at a proposal.
 
     Args:
         now: Unix seconds.
-        sight: what the ledger says; None for a signer without network, who is shown what the
+        view: what the ledger says; None for a signer without network, who is shown what the
             proposer read, and told so.
         network: of a signer without network, if he has its genesis or descriptor.
     """
-    said = told(proposal.request, proposal.body.before)
+    said = describe(proposal.request, proposal.body.before)
     sheet = Sheet(said.headline, said.facts)
     _lives(proposal, now, sheet)
-    _fits_network(proposal.body, sight.network if sight else network, sheet)
+    _fits_network(proposal.body, view.network if view else network, sheet)
     sheet.rules = [_rule(key, body) for key, body in proposal.body.rules.items()]
     sheet.signers = [_signer(proposal, i, c) for i, c in enumerate(proposal.body.cosigners)]
-    if sight is None:
+    if view is None:
         sheet.warnings.append(
             "not compared with the ledger here: rules, keys and what is there now are as the"
             " proposer read them"
         )
         sheet.missing = "unknown without the ledger"
         return sheet
-    sheet.now = [_rule(key, body) for key, body in sight.changing.items()]
-    _unchanged(proposal.body, sight, sheet)
-    _people(proposal, sight, sheet)
-    _agreed(proposal.request, sight, sheet)
-    sheet.missing = _missing(proposal, sight, sheet)
+    sheet.now = [_rule(key, body) for key, body in view.changing.items()]
+    _unchanged(proposal.body, view, sheet)
+    _people(proposal, view, sheet)
+    _agreed(proposal.request, view, sheet)
+    sheet.missing = _missing(proposal, view, sheet)
     return sheet
 
 
@@ -174,9 +176,9 @@ def _signer(proposal: Proposal, place: int, who: Cosigner) -> Fact:
     return f"{who.name} ({who.did})", "; ".join(said) or "has not said anything"
 
 
-def _unchanged(body: Body, sight: Sight, sheet: Sheet) -> None:
-    for key in sorted(body.rules.keys() | sight.rules.keys()):
-        then, here = body.rules.get(key), sight.rules.get(key)
+def _unchanged(body: Body, view: LedgerView, sheet: Sheet) -> None:
+    for key in sorted(body.rules.keys() | view.rules.keys()):
+        then, here = body.rules.get(key), view.rules.get(key)
         if then == here:
             continue
         was = _rule(key, then) if then else "it was not among those that count"
@@ -184,21 +186,21 @@ def _unchanged(body: Body, sight: Sight, sheet: Sheet) -> None:
         sheet.refusals.append(
             f"the rule {key} is another than when it was proposed: {was} Now: {now}"
         )
-    for name in sorted(body.before.keys() | sight.before.keys()):
-        before, after = body.before.get(name), sight.before.get(name)
+    for name in sorted(body.before.keys() | view.before.keys()):
+        before, after = body.before.get(name), view.before.get(name)
         if before != after or type(before) is not type(after):
             sheet.refusals.append(
                 f"what it changes has changed since it was proposed: {name} was {before!r:.100},"
                 f" is {after!r:.100}"
             )
-    if not sight.rules:
+    if not view.rules:
         sheet.refusals.append("no rule of this ledger allows it")
 
 
-def _people(proposal: Proposal, sight: Sight, sheet: Sheet) -> None:
+def _people(proposal: Proposal, view: LedgerView, sheet: Sheet) -> None:
     needed = {proposal.request.author: "the author", proposal.request.endorser: "the endorser"}
     for who in proposal.body.cosigners:
-        there = sight.people.get(who.did)
+        there = view.people.get(who.did)
         if there is not None and there.key == who.key:
             continue
         why = "is not on the ledger" if there is None else "has another key now"
@@ -209,38 +211,38 @@ def _people(proposal: Proposal, sight: Sight, sheet: Sheet) -> None:
         else:
             sheet.warnings.append(f"{who.name} ({who.did}) {why}: what it signs does not count")
     endorser = proposal.request.endorser
-    if endorser and (there := sight.people.get(endorser)) and there.role != ENDORSER:
+    if endorser and (there := view.people.get(endorser)) and there.role != ENDORSER:
         sheet.refusals.append(
             f"the endorser {endorser} has {role_name(there.role)}, and the ledger"
             " takes only an ENDORSER"
         )
 
 
-def _agreed(request: Request, sight: Sight, sheet: Sheet) -> None:
+def _agreed(request: Request, view: LedgerView, sheet: Sheet) -> None:
     """What the ledger will say about the author agreement (codes 200 to 206)."""
     accepted = request.acceptance
     if request.operation.LEDGER != DOMAIN:
         if accepted is not None:
             sheet.refusals.append("it accepts the author agreement, which this ledger refuses")
-    elif accepted is None and sight.agreement is not None:
+    elif accepted is None and view.agreement is not None:
         sheet.refusals.append("it does not accept the author agreement in force: make it anew")
-    elif accepted is not None and accepted.taaDigest != sight.agreement:
+    elif accepted is not None and accepted.taaDigest != view.agreement:
         sheet.warnings.append(
             "it accepts an author agreement that is not the one in force (any more); the ledger"
             " takes it unless that one was retired"
         )
 
 
-def _missing(proposal: Proposal, sight: Sight, sheet: Sheet) -> str | None:
+def _missing(proposal: Proposal, view: LedgerView, sheet: Sheet) -> str | None:
     counted = proposal.signatures()
     signers: list[Signer] = []
     for who in proposal.body.cosigners:
-        there = sight.people.get(who.did)
+        there = view.people.get(who.did)
         if who.did not in counted or there is None or there.key != who.key:
             continue
         sheet.signatures[who.did] = counted[who.did]
         signers.append(
-            Signer(who.did, there.role, owner=_owns(proposal.request, who.did, sight))
+            Signer(who.did, there.role, owner=_owns(proposal.request, who.did, view))
         )
     author, endorser = proposal.request.author, proposal.request.endorser
     needed = {author: "author", endorser: "endorser"}
@@ -249,7 +251,7 @@ def _missing(proposal: Proposal, sight: Sight, sheet: Sheet) -> str | None:
         for who in proposal.body.cosigners
         if who.did in needed and who.did not in sheet.signatures
     ]
-    for constraint in map(parse_constraint, sight.rules.values()):
+    for constraint in map(parse_constraint, view.rules.values()):
         if wanted:
             wanted.append(missing(constraint, signers))
         else:
@@ -257,10 +259,10 @@ def _missing(proposal: Proposal, sight: Sight, sheet: Sheet) -> str | None:
     return "; ".join(dict.fromkeys(filter(None, wanted))) or None
 
 
-def _owns(request: Request, did: str, sight: Sight) -> bool:
+def _owns(request: Request, did: str, view: LedgerView) -> bool:
     """Whether a signer counts as owner: only the author can (indy-node `need_to_be_owner`)."""
     if did != request.author:
         return False
     if isinstance(request.operation, Nym | Attrib | RegistryEntry):
-        return did == sight.owner
-    return sight.owner in (None, did)
+        return did == view.owner
+    return view.owner in (None, did)

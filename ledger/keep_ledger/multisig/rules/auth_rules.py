@@ -21,7 +21,13 @@ from typing import Any, Self, assert_never, cast
 from keep_ledger.codes import ENDORSER, ROLE_NAMES, STEWARD, TRUSTEE
 from keep_ledger.json_object import Json
 from keep_ledger.multisig.errors import RefusedError
-from keep_ledger.multisig.rules.rule_words import a, deed, many, noun, number
+from keep_ledger.multisig.rules.rule_words import (
+    describe_rule,
+    number_word,
+    role_count,
+    role_noun,
+    with_article,
+)
 
 ANY = "*"
 PRIVILEGED = frozenset({TRUSTEE, STEWARD, ENDORSER})
@@ -62,9 +68,9 @@ class RuleKey:
         return f"{self.auth_type}--{self.action}--{self.field}--{self.old}--{self.new}"
 
     @property
-    def deed(self) -> str:
+    def description(self) -> str:
         """What it is about, in words: `register an endorser`."""
-        return deed(self.auth_type, self.action, self.field, self.old, self.new)
+        return describe_rule(self.auth_type, self.action, self.field, self.old, self.new)
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -356,7 +362,7 @@ def _missing_role(leaf: Role, signers: Sequence[Signer], author: Signer) -> str:
     short = leaf.sig_count - count
     if short <= 0:
         return ""
-    words = many(short, leaf.role).partition(" ")
+    words = role_count(short, leaf.role).partition(" ")
     return f"{words[0]} more {words[2]}" if count else f"{words[0]} {words[2]}"
 
 
@@ -371,7 +377,7 @@ def sentence(key: RuleKey, constraint: Constraint) -> str:
     """The whole rule in words: `Two trustees together may register an endorser.`."""
     told = who(constraint if key.action == "EDIT" or owner_counts(key) else _free(constraint))
     first = told.index(told.lstrip("(")[0])
-    return f"{told[: first + 1].upper()}{told[first + 1 :]} may {key.deed}."
+    return f"{told[: first + 1].upper()}{told[first + 1 :]} may {key.description}."
 
 
 def _free(constraint: Constraint) -> Constraint:
@@ -415,10 +421,10 @@ def _who_role(leaf: Role) -> str:
     if leaf.sig_count == 1 and leaf.role == ANY:
         return "the owner" if owner else "anybody with a DID on the ledger"
     if leaf.sig_count == 1:
-        return a(noun(leaf.role)) + (" who owns it" if owner else "")
-    together = f"{many(leaf.sig_count, leaf.role)} together"
+        return with_article(role_noun(leaf.role)) + (" who owns it" if owner else "")
+    together = f"{role_count(leaf.sig_count, leaf.role)} together"
     return (
-        f"the owner with {number(leaf.sig_count)} signatures ({together})"
+        f"the owner with {number_word(leaf.sig_count)} signatures ({together})"
         if owner
         else together
     )

@@ -263,7 +263,7 @@ class Change:
     @property
     def sentence(self) -> str:
         """`Register an endorser: a steward or a trustee -> three trustees together`."""
-        deed = self.key.deed
+        deed = self.key.description
         return f"{deed[:1].upper()}{deed[1:]}: {who(self.before)} -> {who(self.after)}"
 
 

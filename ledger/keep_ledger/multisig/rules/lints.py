@@ -34,7 +34,7 @@ from keep_ledger.multisig.rules.reachability import (
     turn_key,
     within,
 )
-from keep_ledger.multisig.rules.rule_words import many, number
+from keep_ledger.multisig.rules.rule_words import number_word, role_count
 
 _SEPARATORS = "|,:"
 
@@ -78,10 +78,10 @@ def _of_rule(key: RuleKey, constraint: Constraint, people: People) -> Iterator[L
     open_ = by_anybody(constraint, counts(people))
     for leaf in leaves(constraint):
         if (there := _there(leaf, people)) < leaf.sig_count:
-            text = f"{many(leaf.sig_count, leaf.role)} must sign, there are {_few(there)}"
-            yield Lint((key,), grave=not open_, text=f"{text}: {key.deed} ({key.text})")
+            text = f"{role_count(leaf.sig_count, leaf.role)} must sign, there are {_few(there)}"
+            yield Lint((key,), grave=not open_, text=f"{text}: {key.description} ({key.text})")
         for grave, text in _of_leaf(key, leaf):
-            yield Lint((key,), grave=grave, text=f"{text}: {key.deed} ({key.text})")
+            yield Lint((key,), grave=grave, text=f"{text}: {key.description} ({key.text})")
 
 
 def _there(leaf: Role, people: People) -> int:
@@ -89,7 +89,7 @@ def _there(leaf: Role, people: People) -> int:
 
 
 def _few(there: int) -> str:
-    return number(there) if there else "none"
+    return number_word(there) if there else "none"
 
 
 def _of_leaf(key: RuleKey, leaf: Role) -> Iterator[tuple[bool, str]]:
@@ -148,7 +148,7 @@ def _twins(rules: Rules) -> Iterator[Lint]:
             yield Lint(
                 (strict, lax),
                 grave=strict.auth_type != "102",
-                text=f"to {strict.deed} takes {who(rules[strict])}, but to {lax.deed} only"
+                text=f"to {strict.description} takes {who(rules[strict])}, but to {lax.description} only"
                 f" {who(rules[lax])}, which comes to the same: the weaker rule decides",
             )
 
@@ -187,8 +187,8 @@ def _recovery(rules: Rules) -> Iterator[Lint]:
         yield Lint(
             (VERKEY, *CHANGE),
             grave=True,
-            text=f"{many(recovery, TRUSTEE)} can give any DID a new key and so sign as everybody:"
-            f" every quorum of more trustees is worth {number(recovery)}",
+            text=f"{role_count(recovery, TRUSTEE)} can give any DID a new key and so sign as everybody:"
+            f" every quorum of more trustees is worth {number_word(recovery)}",
         )
 
 

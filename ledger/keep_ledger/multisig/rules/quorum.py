@@ -25,8 +25,8 @@ from keep_ledger.multisig.rules.reachability import (
     ROLES,
     Counts,
     Game,
+    Position,
     Question,
-    Stand,
     by_anybody,
     by_itself,
     by_others,
@@ -35,7 +35,7 @@ from keep_ledger.multisig.rules.reachability import (
     one,
     plus,
 )
-from keep_ledger.multisig.rules.rule_words import many
+from keep_ledger.multisig.rules.rule_words import role_count
 
 People = Mapping[str | None, int]
 """How many there are with each role; None: without one."""
@@ -77,7 +77,7 @@ def _actions() -> Iterable[Action]:
     yield Action(CHANGE_RULES, "The rules", CHANGE)
     for role in ROLES:
         key = _key(f"1--ADD--role--*--{role or ''}")
-        yield Action(key.deed, "DIDs", (key,))
+        yield Action(key.description, "DIDs", (key,))
     yield _owned("give somebody's DID another key", "DIDs", None, VERKEY.text)
     yield _owned(
         "write an attribute of somebody's DID",
@@ -138,7 +138,7 @@ def _actions() -> Iterable[Action]:
         "change the BLS key of somebody's node", "Nodes", STEWARD, "0--EDIT--blskey--*--*"
     )
     for text in ("4--ADD--*--*--*", "4--EDIT--*--*--*", "5--ADD--*--*--*", "8--ADD--*--*--*"):
-        yield Action(_key(text).deed, "Author agreement", (_key(text),))
+        yield Action(_key(text).description, "Author agreement", (_key(text),))
     for text in (
         "109--ADD--action--*--start",
         "109--EDIT--action--start--cancel",
@@ -148,14 +148,14 @@ def _actions() -> Iterable[Action]:
         "9--EDIT--*--*--*",
         "130--EDIT--*--*--*",
     ):
-        yield Action(_key(text).deed, "Running the network", (_key(text),))
+        yield Action(_key(text).description, "Running the network", (_key(text),))
 
 
 def _role_changes() -> Iterable[Action]:
     for old in ROLES:
         for new in ROLES:
             key = _key(f"1--EDIT--role--{old or ''}--{new or ''}")
-            name = key.deed if old != new else f"{key.deed}, for its owner"
+            name = key.description if old != new else f"{key.description}, for its owner"
             yield Action(name, "Changes of role", (key,), owned=True, owner=old)
 
 
@@ -183,7 +183,7 @@ class Way:
     @property
     def who(self) -> str:
         """`two trustees and one steward`."""
-        there = [many(n, role) for n, role in zip(self.people, ROLES, strict=True) if n]
+        there = [role_count(n, role) for n, role in zip(self.people, ROLES, strict=True) if n]
         return " and ".join(there) or "anybody, even without a DID on the ledger"
 
     @property
@@ -258,7 +258,9 @@ def _told(game: Game, action: Action, ways: tuple[Way, ...]) -> tuple[Way, ...]:
     """With the step that is no move: the owner of just this is given a new key."""
 
     def told(way: Way) -> Way:
-        open_ = way.moves or _without_owner(game, action, game.start(way.people), still=True)
+        open_ = way.moves or _without_owner(
+            game, action, game.start(way.people), without_moves=True
+        )
         return way if open_ else replace(way, moves=("give the owner a new key",))
 
     return tuple(map(told, ways)) if action.owned else ways
@@ -276,8 +278,10 @@ def _with_owners(game: Game, actions: list[Action]) -> dict[str, tuple[Way, ...]
 
 def _asked(game: Game, actions: list[Action]) -> dict[str, int | None]:
     """The fewest people without any move: a game in which nobody can move."""
-    questions = [partial(_without_owner, game, action, still=True) for action in actions]
-    found = game.smallest(questions, NOBODY, still=True)
+    questions = [
+        partial(_without_owner, game, action, without_moves=True) for action in actions
+    ]
+    found = game.smallest(questions, NOBODY, without_moves=True)
     return {
         action.name: min(map(sum, coalitions), default=None)
         for action, coalitions in zip(actions, found, strict=True)
@@ -300,13 +304,19 @@ def _rank(way: Way) -> tuple[int, int, tuple[int, ...]]:
     return way.size, len(way.moves), tuple(-n for n in way.people)
 
 
-def _without_owner(game: Game, action: Action, at: Stand, *, still: bool = False) -> bool:
+def _without_owner(
+    game: Game, action: Action, at: Position, *, without_moves: bool = False
+) -> bool:
     if at.rules:
         return True
-    return any(_opens(game, action, key, at, still=still) for key in action.keys)
+    return any(
+        _opens(game, action, key, at, without_moves=without_moves) for key in action.keys
+    )
 
 
-def _opens(game: Game, action: Action, key: RuleKey, at: Stand, *, still: bool) -> bool:
+def _opens(
+    game: Game, action: Action, key: RuleKey, at: Position, *, without_moves: bool
+) -> bool:
     own = at.own
     rule = game.rules.get(key)
     if rule is None:
@@ -315,13 +325,13 @@ def _opens(game: Game, action: Action, key: RuleKey, at: Stand, *, still: bool) 
         return by_anybody(rule, own) or (key.auth_type == "1" and by_itself(rule))
     if owner_counts(key) and by_others(rule, own):
         return True
-    if still or key == VERKEY or not by_others(game.verkey, own):
+    if without_moves or key == VERKEY or not by_others(game.verkey, own):
         return False
     apart = at.others[ROLES.index(action.owner)] > 0
     return by_owner(rule, plus(own, one(action.owner)) if apart else own, action.owner)
 
 
-def _with_owner(game: Game, action: Action, at: Stand) -> bool:
+def _with_owner(game: Game, action: Action, at: Position) -> bool:
     if at.rules:
         return True
     rules = ((key, game.rules[key]) for key in action.keys if key in game.rules)

@@ -43,7 +43,7 @@ from keep_ledger.multisig.rules.auth_rules import (
     Rules,
     leaves,
 )
-from keep_ledger.multisig.rules.rule_words import a, noun
+from keep_ledger.multisig.rules.rule_words import role_noun, with_article
 
 ROLES = (*ROLE_NAMES, None)
 MANY = 10**9
@@ -147,7 +147,7 @@ def by_itself(constraint: Constraint) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Stand:
+class Position:
     """Where a coalition stands.
 
     Attributes:
@@ -161,7 +161,7 @@ class Stand:
     rules: bool = False
 
 
-Question = Callable[[Stand], bool]
+Question = Callable[[Position], bool]
 """Whether something can be brought about where a coalition stands; more people never do harm."""
 
 
@@ -204,10 +204,10 @@ class Game:
                 asked[leaf.role] = max(asked.get(leaf.role, 0), leaf.sig_count)
         return max(sum(asked.values()), 1)
 
-    def start(self, coalition: Counts) -> Stand:
+    def start(self, coalition: Counts) -> Position:
         """Before the first move."""
         left = (x - y for x, y in zip(self.have, coalition, strict=True))
-        return Stand(self._ample(coalition), self._ample(tuple(max(n, 0) for n in left)))
+        return Position(self._ample(coalition), self._ample(tuple(max(n, 0) for n in left)))
 
     def _ample(self, own: Counts) -> Counts:
         """One number for all that is as good as any."""
@@ -234,27 +234,27 @@ class Game:
         keyed = ((f, t, turn_key(ROLES[f], ROLES[t])) for f, t in pairs)
         return tuple((f, t, self.rules[key]) for f, t, key in keyed if key in self.rules)
 
-    def moves(self, at: Stand) -> Iterator[tuple[str, Stand]]:
+    def moves(self, at: Position) -> Iterator[tuple[str, Position]]:
         """Everything that can be done in one step, in words."""
         yield from self._gains(at)
         for f, t, after in self._turns(at):
-            words = f"turn {a(noun(ROLES[f]))} of theirs into {a(noun(ROLES[t]))}"
+            words = f"turn {with_article(role_noun(ROLES[f]))} of theirs into {with_article(role_noun(ROLES[t]))}"
             yield words, after
 
-    def _gains(self, at: Stand) -> Iterator[tuple[str, Stand]]:
+    def _gains(self, at: Position) -> Iterator[tuple[str, Position]]:
         """Steps that cost nothing."""
         if not at.rules and any(by_anybody(rule, at.own) for rule in self._change):
             yield "change the rules", replace(at, rules=True)
         if any(at.others) and by_others(self.verkey, at.own):
             everybody = self._ample(plus(at.own, at.others))
             words = "give the DIDs of others new keys and sign for them"
-            yield words, Stand(everybody, NOBODY, at.rules)
+            yield words, Position(everybody, NOBODY, at.rules)
         for place, rule in self._register:
             if at.own[place] < MANY and (by_itself(rule) or by_anybody(rule, at.own)):
                 grown = (*at.own[:place], MANY, *at.own[place + 1 :])
                 yield f"register {_own(ROLES[place])}", replace(at, own=grown)
 
-    def _turns(self, at: Stand) -> Iterator[tuple[int, int, Stand]]:
+    def _turns(self, at: Position) -> Iterator[tuple[int, int, Position]]:
         """Changes of role of a DID that they hold: from, to, and after."""
         own = at.own
         for f, t, rule in self._turn:
@@ -297,7 +297,7 @@ class Game:
                 " tried: look first at the rules for turning one role into another"
             )
 
-    def answers(self, start: Stand, questions: Sequence[Question]) -> frozenset[int]:
+    def answers(self, start: Position, questions: Sequence[Question]) -> frozenset[int]:
         """Which of the questions a coalition can answer with yes, by any number of moves."""
         found = set[int]()
         for at, _ in self._reached(self._grown(start), self._turned_and_grown):
@@ -306,14 +306,14 @@ class Game:
                 break
         return frozenset(found)
 
-    def _turned_and_grown(self, at: Stand) -> Iterator[tuple[str, Stand]]:
+    def _turned_and_grown(self, at: Position) -> Iterator[tuple[str, Position]]:
         return (("", self._grown(after)) for _, _, after in self._turns(at))
 
     def _reached(
-        self, start: Stand, moves: Callable[[Stand], Iterator[tuple[str, Stand]]]
-    ) -> Iterator[tuple[Stand, tuple[str, ...]]]:
+        self, start: Position, moves: Callable[[Position], Iterator[tuple[str, Position]]]
+    ) -> Iterator[tuple[Position, tuple[str, ...]]]:
         """Every position that moves lead to, with the fewest moves to it, nearest first."""
-        paths: dict[Stand, tuple[str, ...]] = {start: ()}
+        paths: dict[Position, tuple[str, ...]] = {start: ()}
         queue = deque([start])
         while queue:
             at = queue.popleft()
@@ -324,14 +324,14 @@ class Game:
                     paths[after] = (*paths[at], words)
                     queue.append(after)
 
-    def _grown(self, at: Stand) -> Stand:
+    def _grown(self, at: Position) -> Position:
         """After all steps that cost nothing."""
         after = self._gain(at)
         while after is not None and not at.rules:
             at, after = after, self._gain(after)
         return at
 
-    def _gain(self, at: Stand) -> Stand | None:
+    def _gain(self, at: Position) -> Position | None:
         for _, after in self._gains(at):
             return after
         for f, _, after in self._turns(at):
@@ -339,7 +339,9 @@ class Game:
                 return after
         return None
 
-    def ways(self, start: Stand, questions: Sequence[Question]) -> dict[int, tuple[str, ...]]:
+    def ways(
+        self, start: Position, questions: Sequence[Question]
+    ) -> dict[int, tuple[str, ...]]:
         """The fewest moves to a yes for each question, in words; who gets no yes is left out."""
         found = dict[int, tuple[str, ...]]()
         for at, path in self._reached(start, self.moves):
@@ -351,13 +353,13 @@ class Game:
         return found
 
     def smallest(
-        self, questions: Sequence[Question], beside: Counts, *, still: bool = False
+        self, questions: Sequence[Question], beside: Counts, *, without_moves: bool = False
     ) -> list[list[Counts]]:
         """For each question all coalitions of which nobody can be missed.
 
         Args:
             beside: who takes part in any case, and is not counted.
-            still: nobody moves.
+            without_moves: nobody moves.
         """
         room = tuple(
             min(max(x - y, 0), self.most) for x, y in zip(self.have, beside, strict=True)
@@ -366,7 +368,7 @@ class Game:
         @cache
         def yes(people: Counts) -> frozenset[int]:
             start = self.start(plus(people, beside))
-            if still:
+            if without_moves:
                 return frozenset(i for i, ask in enumerate(questions) if ask(start))
             return self.answers(start, questions)
 
@@ -444,4 +446,4 @@ def turn_key(old: str | None, new: str | None) -> RuleKey:
 
 
 def _own(role: str | None) -> str:
-    return f"{noun(role)}s of their own" if role else "DIDs of their own"
+    return f"{role_noun(role)}s of their own" if role else "DIDs of their own"

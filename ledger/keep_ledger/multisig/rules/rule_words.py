@@ -50,32 +50,32 @@ _FIELDS = {
 }
 
 
-def noun(role: str | None) -> str:
+def role_noun(role: str | None) -> str:
     """`trustee`, `DID without a role`, `DID` for any: a role as it stands in a sentence."""
     if role == _ANY:
         return "DID"
     return _NOUNS.get(role, f"role {role}") if role else "DID without a role"
 
 
-def a(thing: str) -> str:
+def with_article(thing: str) -> str:
     """With its article."""
     return f"{'an' if thing[:1].lower() in 'aeiou' else 'a'} {thing}"
 
 
-def number(count: int) -> str:
+def number_word(count: int) -> str:
     """Small numbers as words."""
     return _NUMBERS[count] if 0 <= count < len(_NUMBERS) else str(count)
 
 
-def many(count: int, role: str | None) -> str:
+def role_count(count: int, role: str | None) -> str:
     """`two trustees`, `one DID without a role`."""
-    one = noun(role)
+    one = role_noun(role)
     if count != 1:
         one = one.replace("DID", "DIDs") if "DID" in one else f"{one}s"
-    return f"{number(count)} {one}"
+    return f"{number_word(count)} {one}"
 
 
-def deed(auth_type: str, action: str, field: str, old: str, new: str) -> str:
+def describe_rule(auth_type: str, action: str, field: str, old: str, new: str) -> str:
     """What a rule is about, as it stands after `may`: `register an endorser`."""
     if auth_type == "1":
         return _nym(action, field, old, new)
@@ -91,10 +91,10 @@ def _nym(action: str, field: str, old: str, new: str) -> str:
     if field == "verkey":
         return "give a DID another key"
     if action == "ADD":
-        return f"register {a(noun(new))}"
+        return f"register {with_article(role_noun(new))}"
     if old == new:
-        return f"write {a(noun(old))} again without a change of its role"
-    return f"turn {a(noun(old))} into {a(noun(new))}"
+        return f"write {with_article(role_noun(old))} again without a change of its role"
+    return f"turn {with_article(role_noun(old))} into {with_article(role_noun(new))}"
 
 
 def _node(action: str, field: str, new: str) -> str:

@@ -25,7 +25,7 @@ from keep_ledger.multisig.rules.auth_rules import (
     satisfied,
     who,
 )
-from keep_ledger.multisig.rules.rule_words import many, number
+from keep_ledger.multisig.rules.rule_words import number_word, role_count
 
 
 def enough(constraint: Constraint, members: int) -> int | None:
@@ -54,7 +54,7 @@ def check(members: int, custom: Mapping[str, Constraint], rules: Rules) -> None:
     for key, constraint in rules.items():
         _check_reachable(key, constraint, members)
     most = max(
-        ((leaf.sig_count, key.deed) for key, leaf in _trustees(rules) if key != VERKEY),
+        ((leaf.sig_count, key.description) for key, leaf in _trustees(rules) if key != VERKEY),
         default=(0, ""),
     )
     if RULE in rules and RULES in rules and not same(rules[RULE], rules[RULES]):
@@ -100,8 +100,8 @@ def _check_reachable(key: RuleKey, constraint: Constraint, members: int) -> None
     for leaf in leaves(constraint):
         if leaf.role == TRUSTEE and leaf.sig_count > members:
             raise RefusedError(
-                f"to {key.deed} would take {many(leaf.sig_count, TRUSTEE)}, and there are"
-                f" {number(members)}: nobody could ever do it, nor change it back"
+                f"to {key.description} would take {role_count(leaf.sig_count, TRUSTEE)}, and there are"
+                f" {number_word(members)}: nobody could ever do it, nor change it back"
             )
 
 
@@ -122,16 +122,16 @@ def _check_gate(key: RuleKey, constraint: Constraint, most: tuple[int, str]) -> 
         return
     if any(leaf.role != TRUSTEE for leaf in leaves(constraint)):
         raise RefusedError(
-            f"{key.text}: others than trustees could {key.deed}, and so do everything"
+            f"{key.text}: others than trustees could {key.description}, and so do everything"
         )
-    _check_enough(f"to {key.deed}", constraint, most)
+    _check_enough(f"to {key.description}", constraint, most)
 
 
 def _check_enough(what: str, constraint: Constraint, most: tuple[int, str]) -> None:
     count = enough(constraint, most[0])
     if count is not None and count < most[0]:
         raise RefusedError(
-            f"{what} would take {many(count, TRUSTEE)}, and to {most[1]} {number(most[0])}: who"
+            f"{what} would take {role_count(count, TRUSTEE)}, and to {most[1]} {number_word(most[0])}: who"
             " can do the first can do the second, so the lower number would be the quorum of all"
         )
 
@@ -158,7 +158,7 @@ def others(rules: Rules) -> dict[str, list[str]]:
         parts = constraint.parts if isinstance(constraint, Or) else ()
         free = [part for part in parts if all(leaf.role != TRUSTEE for leaf in leaves(part))]
         if free and len(free) < len(parts):
-            found.setdefault(who(Or(tuple(free))), []).append(key.deed)
+            found.setdefault(who(Or(tuple(free))), []).append(key.description)
     return found
 
 

@@ -87,7 +87,7 @@ class Ceremony(Wire):
         return _made(session, threshold, names, names, None)
 
     @staticmethod
-    def handing_on(
+    def resharing(
         session: bytes,
         old: Group,
         dealers: Sequence[int],

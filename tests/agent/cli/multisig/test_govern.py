@@ -13,7 +13,11 @@ from agent.cli.multisig.five_trustees import Board
 from agent.cli.multisig.run_command import done, refused, run
 from governed_network import Governed, LedgerRefusal
 
-from keep_agent.cli.multisig.governance_drill import RulesDoNotHoldError, Stage, StandIn
+from keep_agent.cli.multisig.governance_drill import (
+    DrillNetwork,
+    DrillTrustee,
+    RulesDoNotHoldError,
+)
 from keep_agent.cli.multisig.ledger_view import opened
 from keep_ledger.multisig.proposal.document import Proposal
 from keep_ledger.multisig.rules.applicable_rules import Before
@@ -37,12 +41,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-async def stage(governed: Governed) -> AsyncIterator[Stage]:
+async def stage(governed: Governed) -> AsyncIterator[DrillNetwork]:
     """The five trustees of a ledger whose rules are not in force, though it is said that they are."""
-    async with opened(str(governed.genesis)) as book:
-        people = [StandIn(one.did, one.key) for one in governed.trustees]
+    async with opened(str(governed.genesis)) as client:
+        people = [DrillTrustee(one.did, one.key) for one in governed.trustees]
         rules = dict(DEFAULTS) | wanted_rules(parse(preset("3-of-5")), DEFAULTS)
-        yield Stage(book, people, rules)
+        yield DrillNetwork(client, people, rules)
 
 
 def test_a_file_is_never_written_over(folder: Path) -> None:
@@ -131,7 +135,9 @@ async def test_a_quorum_comes_into_force_and_closes_the_ways_around(
     assert await governed.nym(puppet.did) == (puppet.verkey, "0")
 
 
-async def test_a_drill_notices_rules_that_do_not_hold(stage: Stage, governed: Governed) -> None:
+async def test_a_drill_notices_rules_that_do_not_hold(
+    stage: DrillNetwork, governed: Governed
+) -> None:
     """Two trustees add an endorser, which the rules were to refuse: that is the end of it."""
     new = governed.person()
     operation = {"type": "1", "dest": new.did, "verkey": new.verkey, "role": "101"}

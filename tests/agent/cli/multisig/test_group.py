@@ -324,7 +324,7 @@ def test_a_new_member_only_receives(tmp_path: Path) -> None:
     from keep_ledger.multisig.threshold.dealer import split_new  # noqa: PLC0415
 
     old = split_new(2, (1, 2))
-    ceremony = Ceremony.handing_on(bytes(32), old[0].group, (1, 2), 2, (1, 3))
+    ceremony = Ceremony.resharing(bytes(32), old[0].group, (1, 2), 2, (1, 3))
     begun = [dkg_files.begin("Board", ceremony, i, s) for i, s in enumerate(old, 1)]
     begun.append(dkg_files.begin("Board", ceremony, 3))
     hellos = [each.hello for each in begun]

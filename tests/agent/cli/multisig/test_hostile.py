@@ -15,7 +15,7 @@ from agent.cli.multisig.kill_at_every_step import killed_at_every_step
 from agent.cli.multisig.run_command import done, refused, run
 from ledger.multisig.sample_proposals import ANA, BEN, GROUP_DID, NYM, body, request
 
-from keep_agent.cli.multisig.sign import said_by_share
+from keep_agent.cli.multisig.sign import add_mark_by_share
 from keep_agent.cli.multisig.signing_keys import open_share
 from keep_ledger.multisig.proposal.document import Cosigner, Proposal
 from keep_ledger.multisig.threshold import frost
@@ -168,7 +168,7 @@ def test_an_older_copy_does_not_bring_a_nonce_back(place: Path) -> None:
     done(*sign, "frost:seal/member-1")
     first = Proposal.from_bytes(file.read_bytes()).shares(0)
     other = frost.commit(shares[1], before.session(0), open_share("frost:seal/member-2")[1])
-    again = said_by_share(before, shares[1], "commit", commitment=other)
+    again = add_mark_by_share(before, shares[1], "commit", commitment=other)
     file.write_bytes(again.to_bytes())
     ran = run(*sign, "frost:seal/member-1")
     assert "committing again" in ran.err

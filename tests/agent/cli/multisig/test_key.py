@@ -240,9 +240,11 @@ def test_the_seal_kills_who_touches_a_socket(does: str) -> None:
 
 
 def test_a_signer_that_returns_rubbish_is_not_believed(keys: Path) -> None:
-    from keep_agent.cli.multisig.signing_keys import Checked  # noqa: PLC0415
+    from keep_agent.cli.multisig.signing_keys import CheckedSigner  # noqa: PLC0415
 
     with open_signer(f"store:{keys}/keys.db#ana", keys / "keys.key") as signer:
-        false = Checked(signer.verkey, "token", lambda message: signer.sign(message + b"x"))
+        false = CheckedSigner(
+            signer.verkey, "token", lambda message: signer.sign(message + b"x")
+        )
     with pytest.raises(UnavailableError, match="does not verify"):
         false.sign(b"message")

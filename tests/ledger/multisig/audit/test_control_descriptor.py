@@ -70,7 +70,7 @@ def test_a_rule_has_one_digest_whatever_the_order_of_its_members() -> None:
 
 def test_a_share_is_checked_against_the_description() -> None:
     OFFICE.check_share(SHARES[1])
-    ceremony = Ceremony.handing_on(new_session(), SHARES[0].group, (1, 2), 2, (1, 2, 3))
+    ceremony = Ceremony.resharing(new_session(), SHARES[0].group, (1, 2), 2, (1, 2, 3))
     newer = finished(ceremony, SHARES[:2])[0]
     for share in (newer, split_new(2, (1, 2))[0]):
         with pytest.raises(RefusedError, match="an older sharing") as refusal:

@@ -15,13 +15,13 @@ from ledger.multisig.ledger_writer import Scribe, Signer, nym, request, signed
 from keep_ledger.codes import CONFIG, DOMAIN
 from keep_ledger.json_object import Json
 from keep_ledger.multisig.audit.identity_audit import (
-    Approved,
+    ApprovedProposal,
     Report,
     audit,
     differences,
     explain,
 )
-from keep_ledger.multisig.audit.key_history import Moment, Past
+from keep_ledger.multisig.audit.key_history import KeyHistory, Moment
 from keep_ledger.multisig.audit.reports import sentences, to_json
 from keep_ledger.multisig.proposal.signing_input import digest
 
@@ -203,13 +203,13 @@ def test_within_one_second_the_order_of_two_ledgers_is_not_known(
     scribe.write(request(rule, first), first, second, after_s=0)
     scribe.write(request(rule, first), first, changed, after_s=0)
     assert audit(second.did, scribe.ledgers).alarms == ()
-    past = Past(scribe.ledgers[1])
+    history = KeyHistory(scribe.ledgers[1])
     at = Moment(scribe.time, CONFIG, 1)
-    assert {one.verkey for one in past.plausible(second.did, at)} == {
+    assert {one.verkey for one in history.plausible(second.did, at)} == {
         second.verkey,
         changed.verkey,
     }
-    assert past.at(second.did, Moment(scribe.time, DOMAIN, 5)) == past.now(second.did)
+    assert history.at(second.did, Moment(scribe.time, DOMAIN, 5)) == history.now(second.did)
 
 
 def test_signers_who_are_nobody_are_told(scribe: Scribe, board: tuple[Signer, ...]) -> None:
@@ -324,8 +324,8 @@ def test_a_did_that_is_not_there_has_no_history(scribe: Scribe) -> None:
 # -- compared with proposals -----------------------------------------------------------------------
 
 
-def known(body: Json, *signers: Signer, **more: Any) -> Approved:
-    return Approved("p.psit", body, frozenset(one.did for one in signers), **more)
+def known(body: Json, *signers: Signer, **more: Any) -> ApprovedProposal:
+    return ApprovedProposal("p.psit", body, frozenset(one.did for one in signers), **more)
 
 
 def test_a_write_that_was_approved_is_explained(

@@ -11,14 +11,14 @@ from ledger.multisig.ledger_writer import START, Scribe, Signer, nym, request, s
 
 from keep_ledger.json_object import Json
 from keep_ledger.multisig.audit.unused_signatures import (
-    Ledger,
-    Loose,
+    LedgerState,
     Pending,
+    UnusedSignature,
     agreements_of,
+    find_unused,
     ledger_now,
-    loose,
-    loose_sentences,
     roles_wanted,
+    unused_sentences,
 )
 
 NETWORK = b"n" * 32
@@ -52,12 +52,12 @@ def pending(body: Json, *signers: Signer, **more: Any) -> Pending:
     return Pending(request=body, **(fixed | more))
 
 
-def now(scribe: Scribe) -> Ledger:
+def now(scribe: Scribe) -> LedgerState:
     return ledger_now(NETWORK, scribe.time, scribe.ledgers)
 
 
-def found(scribe: Scribe, *proposals: Pending) -> list[Loose]:
-    return loose(proposals, now(scribe))
+def found(scribe: Scribe, *proposals: Pending) -> list[UnusedSignature]:
+    return find_unused(proposals, now(scribe))
 
 
 def dids(scribe: Scribe, proposal: Pending) -> list[str]:
@@ -128,7 +128,7 @@ def test_an_expired_proposal_is_as_loose_as_any(
     proposal = pending(body, board[0], expires=scribe.time)
     (one,) = found(scribe, proposal)
     assert one.expired
-    lines = "\n".join(loose_sentences([one], [proposal], now(scribe)))
+    lines = "\n".join(unused_sentences([one], [proposal], now(scribe)))
     assert "expired 2026-11-18 11:06:40 UTC, which the ledger does not know" in lines
     assert "One signature is loose." in lines
 
@@ -138,7 +138,7 @@ def test_proposals_for_another_network_are_left_out_and_named(
 ) -> None:
     other = pending(body, board[0], network=b"o" * 32, name="other.psit")
     assert found(scribe, other) == []
-    lines = loose_sentences([], [other], now(scribe))
+    lines = unused_sentences([], [other], now(scribe))
     assert lines == [
         "other.psit: for another network, not looked at",
         "No signature is loose: 0 proposals looked at.",

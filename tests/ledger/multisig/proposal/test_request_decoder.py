@@ -15,7 +15,7 @@ from ledger.multisig.sample_proposals import ANA, BEN, NYM, body, request
 
 from keep_ledger.json_object import Json
 from keep_ledger.multisig.errors import RefusedError
-from keep_ledger.multisig.proposal.describe_request import told
+from keep_ledger.multisig.proposal.describe_request import describe
 from keep_ledger.multisig.proposal.request_decoder import decode
 from keep_ledger.multisig.proposal.signing_input import signing_input
 
@@ -74,7 +74,7 @@ def test_what_is_signed_is_what_the_ledgers_library_signs(operation: Json) -> No
             decode(whole).signing_input
             == build_custom_request(json.dumps(whole)).signature_input
         )
-        assert told(decode(whole), {"exists": False}).headline
+        assert describe(decode(whole), {"exists": False}).headline
 
 
 def changed(operation: Json, path: str, value: Any) -> Json:
@@ -189,7 +189,7 @@ def test_nothing_that_is_json_crashes_the_reader(operation: Json, data: st.DataO
     name = data.draw(st.sampled_from(sorted(operation)) | st.text(max_size=5))
     with contextlib.suppress(RefusedError):
         read = decode(request(operation | {name: data.draw(JSONS)}))
-        assert told(read, {}).facts
+        assert describe(read, {}).facts
         assert read.digest
 
 

@@ -19,9 +19,9 @@ from ledger.multisig.sample_proposals import (
 )
 
 from keep_ledger.multisig.proposal.document import Proposal
-from keep_ledger.multisig.proposal.review import Person, Sheet, Sight, review
+from keep_ledger.multisig.proposal.review import LedgerView, Person, Sheet, review
 
-HONEST = Sight(
+HONEST = LedgerView(
     network=NETWORK,
     people={
         ANA.did: Person(ANA.verkey, "0"),

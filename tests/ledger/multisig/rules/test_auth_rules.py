@@ -126,7 +126,7 @@ def test_every_rule_of_a_ledger_has_a_key_a_text_and_words_of_its_own() -> None:
         assert RuleKey.parse(key.text) == key
         assert RuleKey.of(key.to_json()) == key
         assert key.covers(key)
-    assert len({key.deed for key in DEFAULTS}) == 75
+    assert len({key.description for key in DEFAULTS}) == 75
     nobody = RuleKey("1", "ADD", "role", "*", "")
     assert RuleKey.of(nobody.to_json() | {"new_value": None}) == nobody
 

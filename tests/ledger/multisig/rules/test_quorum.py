@@ -219,7 +219,7 @@ def test_a_change_is_read_from_a_request() -> None:
 
 def test_rules_that_cannot_be_looked_through_are_refused() -> None:
     """A steward turns anybody into anything, one by one, and it leads nowhere."""
-    turns = {key: Role("2", 1) for key in DEFAULTS if key.deed.startswith("turn")}
+    turns = {key: Role("2", 1) for key in DEFAULTS if key.description.startswith("turn")}
     game = Game({key: trustees(9) for key in DEFAULTS} | turns, (4, 2, 6, 0, 6), patience=100)
     with pytest.raises(RefusedError, match="so many ways"):
         game.answers(game.start((0, 2, 6, 0, 6)), [lambda at: at.rules])

@@ -286,7 +286,7 @@ def test_polynomials_that_cancel_each_other_out_make_no_group() -> None:
 def _handed_on(
     old: list[Share], dealers: tuple[int, ...], threshold: int, members: tuple[int, ...]
 ) -> list[Share]:
-    ceremony = Ceremony.handing_on(new_session(), old[0].group, dealers, threshold, members)
+    ceremony = Ceremony.resharing(new_session(), old[0].group, dealers, threshold, members)
     return finished(ceremony, [s for s in old if s.identifier in dealers])
 
 
@@ -319,7 +319,7 @@ def test_old_and_new_shares_do_not_mix() -> None:
 
 def test_a_dealer_cannot_hand_on_another_secret() -> None:
     old = new_group(2, 3)
-    ceremony = Ceremony.handing_on(new_session(), old[0].group, (1, 2), 2, (1, 2, 3))
+    ceremony = Ceremony.resharing(new_session(), old[0].group, (1, 2), 2, (1, 2, 3))
     honest = begin(ceremony, 1, old[0]).package
     secret, other = random_scalar(), random_scalar()
     commitments = times_base(secret), times_base(other)
@@ -338,7 +338,7 @@ def test_a_dealer_cannot_hand_on_another_secret() -> None:
 
 def test_the_share_that_is_handed_on_is_the_dealers_own() -> None:
     old, foreign = new_group(2, 3), new_group(2, 3)
-    ceremony = Ceremony.handing_on(new_session(), old[0].group, (1, 2), 2, (1, 2, 3))
+    ceremony = Ceremony.resharing(new_session(), old[0].group, (1, 2), 2, (1, 2, 3))
     for share in (old[1], foreign[0], None):
         with pytest.raises(RefusedError, match="not this dealer's"):
             begin(ceremony, 1, share)
@@ -353,7 +353,7 @@ def test_the_share_that_is_handed_on_is_the_dealers_own() -> None:
 def test_a_key_is_handed_on_by_enough_members(dealers: tuple[int, ...], why: str) -> None:
     group = new_group(2, 3)[0].group
     with pytest.raises(RefusedError, match=why):
-        Ceremony.handing_on(new_session(), group, dealers, 2, (1, 2, 3))
+        Ceremony.resharing(new_session(), group, dealers, 2, (1, 2, 3))
 
 
 # splitting a key that somebody knows

@@ -139,7 +139,7 @@ def test_a_sealed_file_with_rubbish_in_it_names_its_sender(text: bytes) -> None:
 
 def test_who_deals_in_a_handing_on_needs_the_old_share() -> None:
     old = split_new(2, (1, 2, 3))
-    ceremony = Ceremony.handing_on(new_session(), old[0].group, (1, 3), 2, (1, 4))
+    ceremony = Ceremony.resharing(new_session(), old[0].group, (1, 3), 2, (1, 4))
     with pytest.raises(RefusedError, match="not this dealer's"):
         dkg_files.begin("Board", ceremony, 3)
     assert dkg_files.parties(ceremony) == (1, 3, 4)
