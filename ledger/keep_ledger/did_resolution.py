@@ -1,4 +1,4 @@
-"""The facts of a DID document, out of NYM and the attribute `endpoint` (did:indy; Aries RFC 0067)."""
+"""What a DID document needs, read from NYM and the attribute `endpoint` (did:indy; Aries RFC 0067)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from keep_ledger.json_object import Json
 
 
 async def resolved(registry: Registry, did: str) -> Resolved | None:
-    """What `Registry.resolve` promises, told by the registry's own reads.
+    """Implement `Registry.resolve` with the registry's own reads.
 
     Raises:
         LedgerUnavailableError: a read got no trustworthy answer.
@@ -22,7 +22,7 @@ async def resolved(registry: Registry, did: str) -> Resolved | None:
 
 
 def _endpoint(attrib: Json | None) -> tuple[str | None, tuple[str, ...]]:
-    """Anybody may have written anything here: what does not fit counts as absent."""
+    """The owner may have written anything here: what has another shape counts as absent."""
     found: Any = (attrib or {}).get("endpoint")
     if not isinstance(found, dict):
         return None, ()

@@ -1,13 +1,13 @@
 """What can go wrong with a ledger, in one picture.
 
 LedgerError
-  BadIdError               a text that is no DID or object id of Indy
+  BadIdError               a text that is not a DID or object id of Indy
   BadWriteError            a write that no ledger could take as it stands
-  NotWrittenError          a signed request that the ledger refused; says who has to do what
+  NotWrittenError          a signed request that the ledger refused; the text says what to do
   LedgerUnavailableError   no trustworthy answer in time; a write may still land
     GenesisError           the genesis transactions are missing, malformed or not the pinned ones
 
-To the registry port a refusal by the ledger is no error but a value: `Failed` or `NeedsSignatures`.
+In the registry port a refusal by the ledger is a value, not an error: `Failed` or `NeedsSignatures`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class LedgerError(Exception):
 
 
 class BadIdError(LedgerError, ValueError):
-    """The text is no well-formed id of a DID, schema or credential definition."""
+    """The text is not a well-formed id of a DID, schema or credential definition."""
 
 
 class BadWriteError(LedgerError, ValueError):
@@ -26,19 +26,19 @@ class BadWriteError(LedgerError, ValueError):
 
 
 class NotWrittenError(LedgerError):
-    """The ledger refused a signed request; nothing was written, and nothing of it can land later.
+    """The ledger refused a signed request: nothing was written.
 
-    Unless something changes first: it could be sent again when a rule or a key is another one.
+    The same request may be accepted later, when a rule or a key has changed.
     """
 
 
 class LedgerUnavailableError(LedgerError):
     """The ledger gave no answer that can be trusted; the same call may succeed later.
 
-    After `submit` it does not mean that the write failed: it may land minutes later. Look with
-    `find` before the same signed request is sent again.
+    After `submit` it does not mean that the write failed: it may be written minutes later. Call
+    `find` before you send the same signed request again.
     """
 
 
 class GenesisError(LedgerUnavailableError):
-    """There is no usable genesis; the text says what a person has to do about it."""
+    """There is no usable genesis; the text says what to do."""

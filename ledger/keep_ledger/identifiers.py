@@ -39,23 +39,23 @@ def _bytes(text: str, size: int) -> bytes | None:
 
 @lru_cache(maxsize=1024)
 def _decoded(text: str) -> bytes:
-    """Decode base58; the same few ids are read over and over, 20 times for one proof."""
+    """Decode base58; the same few ids are decoded again and again, 20 times for one proof."""
     return base58.b58decode(text)
 
 
 def check_namespace(text: str) -> str:
-    """Give back the name of a network, as `sovrin` or `bcovrin:test`.
+    """Check the name of a network, for example `sovrin` or `bcovrin:test`, and return it.
 
     Raises:
-        BadIdError: it is none.
+        BadIdError: it is not a namespace.
     """
     if not _NAMESPACE.fullmatch(text):
-        raise BadIdError(f"{text[:80]!r} is no did:indy namespace")
+        raise BadIdError(f"{text[:80]!r} is not a did:indy namespace")
     return text
 
 
 def check_part(text: str, what: str) -> str:
-    """Give back a schema name, a version or a tag that reads alike in both forms of an id.
+    """Check a schema name, a version or a tag, which must read alike in both forms of an id.
 
     Raises:
         BadIdError: empty, longer than 256, or with one of `: / ? #` or a control character.
@@ -68,10 +68,10 @@ def check_part(text: str, what: str) -> str:
 
 
 def full_verkey(verkey: str, did: str) -> str:
-    """Give the 32-byte key in base58; an abbreviated one (`~...`) completes the DID.
+    """Return the 32-byte key in base58; an abbreviated one (`~...`) completes the DID.
 
     Args:
-        verkey: whole or abbreviated.
+        verkey: full or abbreviated.
         did: the bare id that the abbreviation belongs to.
 
     Raises:
@@ -83,7 +83,7 @@ def full_verkey(verkey: str, did: str) -> str:
             return base58.b58encode(base58.b58decode(did) + tail).decode()
     elif _bytes(verkey, _VERKEY_BYTES) is not None:
         return verkey
-    raise BadIdError(f"{verkey[:80]!r} is no Ed25519 verification key")
+    raise BadIdError(f"{verkey[:80]!r} is not an Ed25519 verification key")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ class Did:
 
     Attributes:
         id: base58 of 16 bytes.
-        namespace: the network; None as long as the text did not name one.
+        namespace: the network; None if the text did not name one.
     """
 
     id: str
@@ -103,7 +103,7 @@ class Did:
         """Read `did:indy:<namespace>:<id>`, `did:sov:<id>` or the bare id.
 
         Raises:
-            BadIdError: it is none of the three.
+            BadIdError: it has none of the three forms.
         """
         namespace, bare = None, text
         if text.startswith("did:indy:"):
@@ -112,7 +112,7 @@ class Did:
         elif text.startswith("did:sov:"):
             bare = text.removeprefix("did:sov:")
         if _bytes(bare, _DID_BYTES) is None:
-            raise BadIdError(f"{text[:120]!r} is no DID of an Indy ledger")
+            raise BadIdError(f"{text[:120]!r} is not a DID of an Indy ledger")
         return cls(bare, namespace)
 
     def at(self, namespace: str | None) -> Self:
@@ -136,11 +136,11 @@ class SchemaId:
         """Read either form.
 
         Raises:
-            BadIdError: it is no schema id.
+            BadIdError: it is not a schema id.
         """
         did, kind, parts = _split(text)
         if kind != "SCHEMA" or len(parts) != 2:  # noqa: PLR2004  name and version
-            raise BadIdError(f"{text[:300]!r} is no schema id")
+            raise BadIdError(f"{text[:300]!r} is not a schema id")
         return cls(did, check_part(parts[0], "name"), check_part(parts[1], "version"))
 
     def at(self, namespace: str | None) -> Self:
@@ -170,12 +170,12 @@ class CredDefId:
         """Read either form.
 
         Raises:
-            BadIdError: it is no credential definition id, or one of the oldest form, which holds
+            BadIdError: it is not a credential definition id, or one of the oldest form, which holds
                 a whole schema id in the place of its sequence number.
         """
         did, kind, parts = _split(text)
         if kind != "CLAIM_DEF" or len(parts) != 2 or not _SEQ_NO.fullmatch(parts[0]):  # noqa: PLR2004
-            raise BadIdError(f"{text[:300]!r} is no credential definition id")
+            raise BadIdError(f"{text[:300]!r} is not a credential definition id")
         if int(parts[0]) > _MAX_SEQ_NO:
             raise BadIdError(f"{text[:300]!r} has an impossible sequence number")
         return cls(did, int(parts[0]), check_part(parts[1], "tag"))
@@ -222,7 +222,7 @@ def parse(text: str) -> Identifier:
     """Read the id of a DID, schema or credential definition in any of its forms.
 
     Raises:
-        BadIdError: it is none.
+        BadIdError: it is not an id of Indy.
     """
     if text.startswith("did:sov:"):
         return Did.parse(text)
@@ -239,7 +239,7 @@ def qualify(text: str, namespace: str) -> str:
     """Write an id in its did:indy form; one that names a network already stays as it is.
 
     Raises:
-        BadIdError: no id of Indy.
+        BadIdError: it is not an id of Indy.
     """
     found = parse(text)
     did = found if isinstance(found, Did) else found.did
@@ -250,16 +250,16 @@ def unqualify(text: str) -> str:
     """Write an id in its old form, which names no network.
 
     Raises:
-        BadIdError: no id of Indy.
+        BadIdError: it is not an id of Indy.
     """
     return str(parse(text).at(None))
 
 
 def same(one: str, other: str) -> bool:
-    """Whether two ids name one object: equal in all parts; an unnamed network fits every one.
+    """Whether two ids name the same object; an id without a network matches any network.
 
     Raises:
-        BadIdError: one of them is no id of Indy.
+        BadIdError: one of them is not an id of Indy.
     """
     a, b = parse(one), parse(other)
     if None in (_namespace(a), _namespace(b)):

@@ -1,9 +1,9 @@
-"""The verifiable data registry as a port: what is read, what is written, and how it may end.
+"""The verifiable data registry as a port: what is read, what is written, and how a write may end.
 
 A write takes four steps, so that it survives a crash between any two: `find` (is it there already?),
 `prepare` (fix the exact bytes), sign and store them, `submit`, `confirm`. Keys stay with the caller:
 a registry sees DIDs and signatures only. Ids are accepted in both forms (`identifiers`), and an answer
-speaks the form of its question, because AnonCreds objects refer to each other by text.
+uses the form of its question, because AnonCreds objects refer to each other by text.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Nym:
 
     Attributes:
         verkey: base58 of 32 bytes, never abbreviated; None when the ledger has none (retired).
-        seq_no: the last transaction on it. Whoever may change nothing may still be its author.
+        seq_no: of its last transaction. Its author need not be allowed to change anything.
     """
 
     did: str
@@ -115,10 +115,10 @@ class Taa:
 
 @dataclass(frozen=True, slots=True)
 class TaaAcceptance:
-    """That somebody accepted an agreement; it becomes part of what is signed.
+    """An acceptance of an agreement by an author; it becomes part of what is signed.
 
     Attributes:
-        day: when, as Unix seconds of a midnight UTC: the ledger refuses anything finer.
+        day: when, as Unix seconds of a midnight in UTC; the ledger refuses a finer time.
     """
 
     digest: str
@@ -219,13 +219,13 @@ class Why(StrEnum):
     """Why a write failed, as far as a program acts on it."""
 
     CONFLICT = "conflict"
-    """Something else is on the ledger under this id: repeating cannot help."""
+    """Another object is on the ledger under this id: sending it again cannot help."""
     REFUSED = "refused"
     """The ledger's rules forbid it: somebody must change roles or rules."""
     AGREEMENT = "agreement"
-    """The author agreement is not, wrongly or no longer accepted: accept, prepare, sign anew."""
+    """The author agreement is not accepted, or wrongly, or no longer: accept, prepare and sign again."""
     MALFORMED = "malformed"
-    """The ledger does not understand the request or a signature on it does not verify."""
+    """The ledger cannot read the request, or a signature on it does not verify."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +242,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class NeedsSignatures:
-    """The write is good, but more or other DIDs must sign it.
+    """The write is valid, but more or other DIDs must sign it.
 
     Attributes:
         reason: says in words what is missing.
@@ -258,13 +258,13 @@ Result = Finished | Failed | NeedsSignatures
 
 @dataclass(frozen=True, slots=True)
 class LedgerStatus:
-    """How a ledger did when it was last asked.
+    """Whether a ledger answered when it was last asked.
 
     Attributes:
-        answers: None as long as nothing was asked.
+        answers: None until it has been asked.
         nodes: validators known; 0 before the first contact.
         since: when `answers` became what it is.
-        last_error: the last trouble, in words; stays after a recovery.
+        last_error: the last failure, in words; stays when the ledger answers again.
     """
 
     namespace: str
@@ -291,7 +291,7 @@ class Registry(Protocol):
         ...
 
     async def get_schema(self, schema_id: str) -> Schema | None:
-        """Read a schema; what was found once is remembered, what was absent never."""
+        """Read a schema; a found one is cached, an absent one never."""
         ...
 
     async def get_cred_def(self, cred_def_id: str) -> CredDef | None:
@@ -330,38 +330,38 @@ class Registry(Protocol):
     async def submit(self, prepared: Prepared, signatures: Mapping[str, bytes]) -> Result:
         """Send it with these signatures (DID to 64 bytes of Ed25519 over `signing_input`).
 
-        The write is looked for first: what is there already is Finished, and what conflicts with
-        it Failed, before anything is sent (an Indy ledger would let an issuer overwrite a
-        credential definition). Sending the same again is harmless.
+        It looks for the write first. If it is there already, the result is Finished; if something
+        else stands under its id, it is Failed and nothing is sent (an Indy ledger would let an
+        issuer overwrite a credential definition). Sending the same again is harmless.
 
         Raises:
-            LedgerUnavailableError: no answer in time. It may land later: `find` first.
+            LedgerUnavailableError: no answer in time. It may still be written: call `find` first.
         """
         ...
 
     async def find(self, write: Write) -> Finished | Failed | None:
-        """Look whether this write is on the ledger: Finished to adopt it, None if it is not.
+        """Check whether this write is on the ledger: Finished if it is, None if it is not.
 
-        Failed means that something else stands under the same id.
+        Failed means that another object stands under the same id.
         """
         ...
 
     async def confirm(self, write: Write) -> Finished | Failed:
-        """Read until the write shows, since another node may be a little behind.
+        """Read until the write is visible, since a node may lag behind.
 
         Raises:
-            LedgerUnavailableError: it did not show in time.
+            LedgerUnavailableError: it was not visible in time.
         """
         ...
 
     def status(self) -> LedgerStatus:
-        """Say how it did when it was last asked; asks nothing."""
+        """Return whether it answered when it was last asked; sends nothing."""
         ...
 
     async def refresh(self) -> LedgerStatus:
-        """Ask the ledger for its validators now; never raises for a ledger that is down."""
+        """Ask the ledger for its validators now; does not raise when the ledger is down."""
         ...
 
     async def close(self) -> None:
-        """Let go of connections; a second call does nothing."""
+        """Close all connections; a second call does nothing."""
         ...

@@ -1,8 +1,8 @@
 """A real Indy network on this machine, for tests and drills.
 
-The nodes are not in this package: they live in a checkout of Indykeep, which is found when the
-package is installed editable from it, and is otherwise named by INDYKEEP_CHECKOUT. Their
-environment is made there at the first use.
+The nodes are not in this package but in a checkout of Indykeep. It is found when the package is
+installed from it in editable mode; otherwise INDYKEEP_CHECKOUT names it. The nodes' environment
+is made there on first use.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _LONGEST_S = 600  # the first use downloads the nodes
 
 
 class IndyNetworkError(Exception):
-    """The network did not do what was asked; the message is what `manage` said."""
+    """The network refused or failed; the message is that of `manage`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trustee:
-    """The DID that may write anything on a local network; its seed is the classic one."""
+    """The DID that may write anything on a local network; its seed is well known."""
 
     did: str = "V4SGRU86Z58d6TV7PBUe6f"
     verkey: str = "GJ1SzoWzavQYfNL9XkaJdrQejfztN4XqdsiV4ct3LXKL"
@@ -34,10 +34,10 @@ class Trustee:
 
 
 class IndyNetwork:
-    """A network that runs, in a folder of its own; it ends with the process of the tests.
+    """A running network in a folder of its own; it ends with the process of the tests.
 
-    Nodes are numbered from 1. The first fault restarts the network with one process per node,
-    which takes some 10 s; faults last until `heal`, beyond the test that made them.
+    Nodes are numbered from 1. The first fault restarts the network with one process for each node,
+    which takes about 10 s. Faults last until `heal`, also after the test that made them.
 
     Attributes:
         folder: where its data is.
@@ -45,11 +45,11 @@ class IndyNetwork:
     """
 
     def __init__(self, folder: Path, *, processes: bool = False) -> None:
-        """Start it; it has taken a write when this returns.
+        """Start it; it has accepted a write when this returns.
 
         Args:
-            folder: new or empty, or of a network that was stopped.
-            processes: begin with one process per node.
+            folder: new or empty, or that of a stopped network.
+            processes: begin with one process for each node.
 
         Raises:
             IndyNetworkError: it did not start.
@@ -66,12 +66,12 @@ class IndyNetwork:
 
     @property
     def ports(self) -> dict[str, tuple[int, int]]:
-        """The ports of each node by its name: for nodes, for clients."""
+        """The ports of each node by its name: for other nodes, and for clients."""
         return {name: (pair[0], pair[1]) for name, pair in self._told["ports"].items()}
 
     @property
     def pids(self) -> dict[str, int]:
-        """The process of each node that runs, by its name."""
+        """The process id of each running node, by its name."""
         return dict(self.status()["pids"])
 
     def status(self) -> dict[str, Any]:
@@ -79,7 +79,7 @@ class IndyNetwork:
         return dict(json.loads(self.manage("status", "--json")))
 
     async def register(self, did: str, verkey: str, role: str = "ENDORSER") -> None:
-        """Write a DID as trustee; every node that can has it when this returns.
+        """Write a DID as trustee; every node that answers has it when this returns.
 
         Args:
             did: 16 bytes in base58, without prefix.
@@ -100,19 +100,19 @@ class IndyNetwork:
         self._told: dict[str, Any] = json.loads(self.manage("start", *words))
 
     def stop(self) -> None:
-        """End it; `start` brings it back with its data."""
+        """Stop it; `start` starts it again with its data."""
         self.manage("stop")
 
     def kill(self, *nodes: int) -> None:
-        """End nodes at once, as a power cut of their machines would."""
+        """Kill nodes, as a power cut of their machines would."""
         self.manage("kill", _comma(nodes))
 
     def freeze(self, *nodes: int) -> None:
-        """Let nodes hang: their connections stay open, and nothing comes out of them."""
+        """Let nodes hang: their connections stay open, and they send nothing."""
         self.manage("freeze", _comma(nodes))
 
     def partition(self, *sides: tuple[int, ...]) -> None:
-        """Let nodes hear only their own side; nodes that are not named are one side more."""
+        """Separate nodes into sides that cannot reach each other; unnamed nodes are one more side."""
         self.manage("partition", *map(_comma, sides))
 
     def heal(self) -> None:
@@ -120,7 +120,7 @@ class IndyNetwork:
         self.manage("heal")
 
     def snapshot(self, name: str) -> None:
-        """Keep the state of the ledgers under a name; the network stops for a moment."""
+        """Save the state of the ledgers under a name; the network stops for a moment."""
         self.manage("snapshot", name)
 
     def restore(self, name: str) -> None:
@@ -132,10 +132,10 @@ class IndyNetwork:
         self.manage("reset")
 
     def manage(self, verb: str, *words: str) -> str:
-        """Run any verb of `manage` on this network, and return what it printed.
+        """Run a command of `manage` on this network, and return what it printed.
 
         Raises:
-            IndyNetworkError: it failed; the message is what it said.
+            IndyNetworkError: it failed; the message is its error output.
         """
         result = run(verb, "--dir", str(self.folder), *words)
         if result.returncode:
@@ -144,13 +144,13 @@ class IndyNetwork:
 
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:
-    """Run one verb of a checkout's `manage` to its end.
+    """Run a command of a checkout's `manage` to its end.
 
     Raises:
         IndyNetworkError: there is no checkout.
     """
     return subprocess.run(  # noqa: S603 - our own program
-        [*_door(), *words],
+        [*_manage_program(), *words],
         capture_output=True,
         text=True,
         check=False,
@@ -158,17 +158,17 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def _door() -> list[str]:
+def _manage_program() -> list[str]:
     checkout = Path(os.environ.get(CHECKOUT) or Path(__file__).parents[2])
     inner = checkout / "von-network" / "manage"
     if not inner.exists():
         raise IndyNetworkError(
-            f"{checkout} is no checkout of Indykeep: the nodes of indy_network are not in the "
+            f"{checkout} is not a checkout of Indykeep: the nodes of indy_network are not in the "
             f"package; set {CHECKOUT} to a checkout"
         )
     if os.environ.get(_VENV):
         return [str(inner)]
-    return [str(checkout / "manage"), "network"]  # makes the nodes' environment if need be
+    return [str(checkout / "manage"), "network"]  # makes the nodes' environment if needed
 
 
 def _comma(nodes: tuple[int, ...]) -> str:

@@ -1,7 +1,7 @@
-"""A ledger in memory with Indy's default rules: for tests and demos, and to show how a plugin is made.
+"""A ledger in memory with Indy's default rules: for tests, demos, and as an example of a plugin.
 
-It checks who signed, not the signatures themselves: it has no cryptography. What it knows is gone with
-the process.
+It checks who signed, but not the signatures themselves: it has no cryptography. Its content is lost when
+the process ends.
 """
 
 from __future__ import annotations
@@ -72,10 +72,10 @@ class _State:
 
 
 class MemoryRegistry:
-    """One ledger in memory. Agents that shall see the same ledger share the object.
+    """One ledger in memory. Agents that use the same ledger share the object.
 
     Attributes:
-        taa: the agreement in force; assign it to make one necessary.
+        taa: the agreement in force; assign one to require its acceptance.
     """
 
     def __init__(self, namespace: str) -> None:
@@ -172,7 +172,7 @@ class MemoryRegistry:
 
     def _unendorsed(self, prepared: Prepared) -> Failed | None:
         if prepared.endorser and self._role(prepared.endorser) is not Role.ENDORSER:
-            return Failed(Why.REFUSED, f"{prepared.endorser} has not the role ENDORSER")
+            return Failed(Why.REFUSED, f"{prepared.endorser} does not have the role ENDORSER")
         return None
 
     def _unaccepted(self, prepared: Prepared) -> Failed | None:

@@ -29,7 +29,7 @@ from keep_ledger.writes import Write, target
 GROUP = "indykeep.ledgers"
 
 Fetch = Callable[[str], Awaitable[bytes]]
-"""Get a URL whole. Given by the caller, who guards what goes out; raises OSError when it cannot."""
+"""Download a URL. Given by the caller, who decides what may be fetched; raises OSError on failure."""
 
 Found = TypeVar("Found")
 
@@ -39,10 +39,10 @@ class LedgerConfig:
     """One network, as configured.
 
     Attributes:
-        plugin: name of the entry point, as `indy`.
-        namespace: its did:indy namespace, as `bcovrin:test`.
+        plugin: name of the entry point, for example `indy`.
+        namespace: its did:indy namespace, for example `bcovrin:test`.
         genesis: path or URL of the pool's genesis transactions; None where none is needed.
-        cache: folder for what may be kept (it is made); None keeps nothing.
+        cache: folder for cached objects (made if needed); None caches nothing.
     """
 
     plugin: str
@@ -55,19 +55,19 @@ class LedgerConfig:
 
 
 class OpenLedger(Protocol):
-    """What an entry point of `indykeep.ledgers` must be: it opens, it does not connect yet."""
+    """What an entry point of `indykeep.ledgers` must be: it opens a registry without connecting."""
 
     def __call__(self, config: LedgerConfig, fetch: Fetch) -> Registry:
-        """Make a registry; what it has to fetch, it gets with `fetch`."""
+        """Make a registry; it downloads only with `fetch`."""
         ...
 
 
 class Ledgers:
     """The configured networks, in order.
 
-    An id that names its network goes there. One that does not is read from each in turn until it
-    is found; a network that does not answer ends the search, since it may be the one. An unqualified
-    write goes to the first.
+    An id that names its network is read there. One that does not is read from each network in turn until
+    it is found; a network that does not answer ends the search, since the object may be there. An
+    unqualified write goes to the first network.
     """
 
     def __init__(self, registries: Sequence[Registry]) -> None:
@@ -77,26 +77,28 @@ class Ledgers:
 
     @classmethod
     def open(cls, configs: Sequence[LedgerConfig], fetch: Fetch) -> Self:
-        """Open every configured network; none of them is contacted yet.
+        """Open every configured network, without contacting any.
 
         Raises:
-            LedgerError: no such plugin, a namespace twice, or a genesis file that is not one.
-        """
+                    LedgerError: no such plugin, a namespace twice, or a genesis file that is not one.
+                """
         plugins = {entry.name: entry for entry in entry_points(group=GROUP)}
         opened: list[Registry] = []
         for config in configs:
             if config.plugin not in plugins:
                 known = ", ".join(sorted(plugins)) or "none"
-                raise LedgerError(f"no ledger plugin {config.plugin!r}; there are: {known}")
+                raise LedgerError(
+                    f"there is no ledger plugin {config.plugin!r}; there are: {known}"
+                )
             opener: OpenLedger = plugins[config.plugin].load()
             opened.append(opener(config, fetch))
         return cls(opened)
 
     def of(self, identifier: str) -> tuple[Registry, ...]:
-        """The networks in which this id may be, in order; never empty.
+        """The networks that may have this id, in order; never empty.
 
         Raises:
-            BadIdError: no id of Indy, or of a network that is not configured.
+            BadIdError: it is not an id of Indy, or its network is not configured.
         """
         found = parse(identifier)
         namespace = found.namespace if isinstance(found, Did) else found.did.namespace
@@ -149,7 +151,7 @@ class Ledgers:
         return await registry.prepare(write, submitter, endorser=endorser, taa=taa)
 
     async def submit(self, prepared: Prepared, signatures: Mapping[str, bytes]) -> Result:
-        """See `Registry`; goes to the network for which it was prepared."""
+        """See `Registry`; sent to the network for which it was prepared."""
         return await self.network(prepared.namespace).submit(prepared, signatures)
 
     async def find(self, write: Write) -> Finished | Failed | None:
@@ -172,10 +174,10 @@ class Ledgers:
         raise BadIdError(f"the network {namespace} is not configured")
 
     def status(self) -> tuple[LedgerStatus, ...]:
-        """How each did when it was last asked, in the configured order."""
+        """The status of each network, in the configured order."""
         return tuple(registry.status() for registry in self._registries)
 
     async def close(self) -> None:
-        """Close every one."""
+        """Close all networks."""
         for registry in self._registries:
             await registry.close()

@@ -1,4 +1,4 @@
-"""Look whether a write is on a ledger already, by reading: to adopt it, or to confirm it."""
+"""Check by reading whether a write is on a ledger: before it is sent, or to confirm it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LONGEST_PAUSE_S = 1.0
 
 
 async def find(registry: Registry, write: Write) -> Finished | Failed | None:
-    """What `Registry.find` promises, told by the registry's own reads.
+    """Implement `Registry.find` with the registry's own reads.
 
     Raises:
         LedgerUnavailableError: a read got no trustworthy answer.
@@ -89,15 +89,15 @@ async def cred_def_id(registry: Registry, write: WriteCredDef) -> CredDefId:
 
 
 async def confirm(registry: Registry, write: Write, patience_s: float) -> Finished | Failed:
-    """Read until the write shows.
+    """Read until the write is visible.
 
     Args:
         registry: where it was written.
         write: what was written.
-        patience_s: after this the answer is LedgerUnavailableError.
+        patience_s: how long to read.
 
     Raises:
-        LedgerUnavailableError: it did not show, or no read was answered.
+        LedgerUnavailableError: it was not visible in time, or no read was answered.
     """
     pause = _FIRST_PAUSE_S
     try:
@@ -107,5 +107,5 @@ async def confirm(registry: Registry, write: Write, patience_s: float) -> Finish
                 pause = min(2 * pause, _LONGEST_PAUSE_S)
             return found
     except TimeoutError as error:
-        text = f"the write about {target(write)} did not show within {patience_s:g} s"
+        text = f"the write about {target(write)} was not visible within {patience_s:g} s"
         raise LedgerUnavailableError(text) from error

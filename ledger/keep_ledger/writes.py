@@ -1,8 +1,8 @@
 """What can be written to an Indy ledger: a closed union, checked when made, with a JSON round trip.
 
-Limits are those of indy-node's request validation, checked here so that a bad write costs no
-signature; free text refuses `|`, and attribute names `,` too, since Indy's signing input joins with
-them and two different requests would share one signature.
+Limits are those of indy-node's request validation, checked here so that nobody signs a bad write. Text
+must not have `|`, nor an attribute name `,`: Indy's signing input uses them as separators, so two
+different requests would have the same signature.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def _check_key(verkey: str, did: str) -> None:
     except BadIdError as error:
         raise BadWriteError(str(error)) from error
     if full != verkey:
-        raise BadWriteError("give the whole verkey, not its abbreviation")
+        raise BadWriteError("give the full verkey, not its abbreviation")
 
 
 def _check_part(text: str, what: str) -> None:
@@ -47,7 +47,9 @@ def _check_part(text: str, what: str) -> None:
     except BadIdError as error:
         raise BadWriteError(str(error)) from error
     if "|" in text:
-        raise BadWriteError(f"{what} {text!r} holds '|', which Indy's signing input joins with")
+        raise BadWriteError(
+            f"{what} {text!r} has '|', which Indy's signing input uses as a separator"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ class WriteNym:
 
 @dataclass(frozen=True, slots=True)
 class WriteVerkey:
-    """NYM of a DID that is there: change its key. Signed with the old key."""
+    """NYM of a DID that is on the ledger: change its key. Signed with the old key."""
 
     did: str
     verkey: str
@@ -112,13 +114,13 @@ class WriteAttrib:
 
     @classmethod
     def endpoint(cls, did: str, url: str, routing_keys: tuple[str, ...] = ()) -> Self:
-        """The attribute that tells where the agent of this DID is reached.
+        """The attribute that says where the agent of this DID is reached.
 
         Raises:
-            BadWriteError: `url` is no absolute URL.
+            BadWriteError: `url` is not an absolute URL.
         """
         if not urlsplit(url).scheme or not urlsplit(url).netloc:
-            raise BadWriteError(f"{url[:200]!r} is no absolute URL")
+            raise BadWriteError(f"{url[:200]!r} is not an absolute URL")
         value: Json = {"endpoint": url}
         if routing_keys:
             value["routingKeys"] = list(routing_keys)
@@ -127,7 +129,7 @@ class WriteAttrib:
 
 @dataclass(frozen=True, slots=True)
 class WriteSchema:
-    """SCHEMA: fix the attribute names of a kind of credential, for ever."""
+    """SCHEMA: fix the attribute names of a kind of credential; it cannot be changed."""
 
     issuer_id: str
     name: str
@@ -138,7 +140,7 @@ class WriteSchema:
         _check_did(self.issuer_id)
         _check_part(self.name, "name")
         if not _VERSION.fullmatch(self.version):
-            raise BadWriteError(f"{self.version!r} is no version like 1.0 or 1.0.2")
+            raise BadWriteError(f"{self.version!r} is not a version like 1.0 or 1.0.2")
         if not 0 < len(self.attr_names) <= _MAX_ATTRIBUTES:
             raise BadWriteError(f"a schema has 1 to {_MAX_ATTRIBUTES} attributes")
         if len(set(self.attr_names)) != len(self.attr_names):
@@ -175,14 +177,14 @@ class WriteCredDef:
         except ValueError as error:
             raise BadWriteError(f"schema_id or value: {error}") from error
         if not isinstance(body, dict) or "primary" not in body:
-            raise BadWriteError("the value of a credential definition has a primary key")
+            raise BadWriteError("the value of a credential definition must have a primary key")
 
     @classmethod
     def from_anoncreds(cls, body: Json) -> Self:
         """Take the object that an AnonCreds library made.
 
         Raises:
-            BadWriteError: it is no credential definition of type CL.
+            BadWriteError: it is not a credential definition of type CL.
         """
         try:
             if body["type"] != "CL":
@@ -191,7 +193,7 @@ class WriteCredDef:
             value = json.dumps(keys)
             return cls(body["issuerId"], body["schemaId"], body["tag"], value)
         except (KeyError, TypeError, AttributeError) as error:
-            raise BadWriteError(f"no credential definition: {error}") from error
+            raise BadWriteError(f"not a credential definition: {error}") from error
 
 
 Write = WriteNym | WriteVerkey | WriteAttrib | WriteSchema | WriteCredDef
@@ -220,7 +222,7 @@ def write_from_json(body: Json) -> Write:
     """Read back what `write_to_json` wrote.
 
     Raises:
-        BadWriteError: it is none, or breaks a limit.
+        BadWriteError: it is not a write, or breaks a limit.
     """
     members = dict(body)
     try:
@@ -233,4 +235,4 @@ def write_from_json(body: Json) -> Write:
     except BadWriteError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise BadWriteError(f"no write: {error}") from error
+        raise BadWriteError(f"not a write: {error}") from error

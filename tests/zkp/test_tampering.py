@@ -32,7 +32,7 @@ def inside(value: Any) -> list[tuple[str | int, Any]]:
 
 
 def leaves(value: Any, path: Path = ()) -> Iterator[Path]:
-    """Yield the path of every value that is no container; one byte list counts as a leaf."""
+    """Yield the path of every value that is not a container; one byte list counts as a leaf."""
     members = inside(value)
     if not members or (isinstance(value, list) and isinstance(members[0][1], int)):
         yield path

@@ -22,7 +22,7 @@ _INTEGER = re.compile(r"[+-]?[0-9]+")
 def encode(raw: str) -> str:
     """Return the decimal integer that a signature holds for `raw`.
 
-    A lone surrogate, which is no text, encodes as something that no text does.
+    A lone surrogate, which is not text, encodes as something that no text does.
     """
     number = _int32(raw)
     if number is not None:
@@ -32,7 +32,7 @@ def encode(raw: str) -> str:
 
 
 def is_canonical(raw: str) -> bool:
-    """`raw` is the only integer spelling of its encoding; text that is no integer always is."""
+    """`raw` is the only integer spelling of its encoding; text that is not an integer always is."""
     number = _int32(raw)
     return number is None or str(number) == raw
 

@@ -169,7 +169,7 @@ def check_values(
                 f"SEC-I03: the value of {name!r} would be read as another number"
             )
         if common_name(name) in compared and int32(raw) is None:
-            raise InvalidError(f"SEC-P20: the value of {name!r} is no 32-bit integer")
+            raise InvalidError(f"SEC-P20: the value of {name!r} is not a 32-bit integer")
 
 
 def values_digest(values: Mapping[str, str]) -> str:
@@ -197,7 +197,7 @@ def signed_names(cred_def: Json) -> frozenset[str]:
     """Return the common names of the attributes that a credential definition signs.
 
     Raises:
-        InvalidError: it is no credential definition.
+        InvalidError: it is not a credential definition.
     """
     try:
         found = frozenset(cast("dict[str, object]", cred_def["value"]["primary"]["r"]))
@@ -210,7 +210,7 @@ def modulus(cred_def: Json) -> int:
     """Return the number below which the elements of the issuer's group lie.
 
     Raises:
-        InvalidError: it is no credential definition.
+        InvalidError: it is not a credential definition.
     """
     try:
         digits = cast("object", cred_def["value"]["primary"]["n"])

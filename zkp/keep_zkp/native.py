@@ -214,16 +214,16 @@ def text(value: object, what: str) -> str:
     """Return `value` if the library can take it as text.
 
     Raises:
-        InvalidError: it is no text, or has a NUL or a lone surrogate, or is too long.
+        InvalidError: it is not text, or has a NUL or a lone surrogate, or is too long.
     """
     if not isinstance(value, str):
-        raise InvalidError(f"{what} is no text")
+        raise InvalidError(f"{what} is not text")
     if len(value) > MAX_TEXT:
         raise InvalidError(f"{what} is too long")
     try:
         raw = value.encode()
     except UnicodeEncodeError as error:
-        raise InvalidError(f"{what} is no Unicode text") from error
+        raise InvalidError(f"{what} is not Unicode text") from error
     if b"\x00" in raw:
         raise InvalidError(f"{what} contains a NUL")
     return value
@@ -233,7 +233,7 @@ def json_text(value: Json) -> str:
     """Return a JSON object as the text that the library parses.
 
     Raises:
-        InvalidError: it is no JSON object, no Unicode text, or too long.
+        InvalidError: it is not a JSON object, no Unicode text, or too long.
     """
     if not isinstance(value, dict):  # pyright: ignore[reportUnnecessaryIsInstance] - callers lie
         raise InvalidError("no JSON object")

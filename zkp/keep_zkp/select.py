@@ -144,7 +144,7 @@ def _why_not(asked: Attribute | Predicate, held: Held, same: Same) -> str | None
 def _fails(predicate: Predicate, raw: str) -> str | None:
     number = int32(raw)
     if number is None:
-        return f"{predicate.name} is no number that can be compared"
+        return f"{predicate.name} is not a number that can be compared"
     if predicate.holds(number):
         return None
     return (

@@ -141,7 +141,7 @@ class Question:
 
 
 def refused(request: PresentationRequest, *reasons: Reason) -> Verdict:
-    """Return the verdict on something that is no answer at all."""
+    """Return the verdict on something that is not an answer at all."""
     answers = tuple(_nothing(request, key) for key in request.asked)
     return Verdict(proved=False, reasons=reasons, notices=(), answers=answers)
 

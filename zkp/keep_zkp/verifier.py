@@ -28,7 +28,7 @@ def named(request: PresentationRequest, presentation: Json) -> Named:
     """Return which ledger objects to resolve.
 
     Raises:
-        RefusedError: it is no presentation, or names more than the request can need (SEC-P30);
+        RefusedError: it is not a presentation, or names more than the request can need (SEC-P30);
             `verify` without objects gives the verdict on it.
     """
     identifiers = read_presentation(presentation, request).identifiers

@@ -22,7 +22,6 @@ from keep_agent.identity.keys import NewKey, raw_key
 from keep_agent.registry.jobs import AGREEMENT, Job, Jobs
 from keep_agent.store.profile import Profile
 from keep_agent.store.rows import Commit
-from keep_agent.store.store import Profile
 from keep_ledger.codes import Role
 from keep_ledger.identifiers import Did
 from keep_ledger.interface import TaaAcceptance

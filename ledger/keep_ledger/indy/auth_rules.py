@@ -24,17 +24,17 @@ _ENTRIES = TypeAdapter[list[Json]](list[Json], config=ConfigDict(strict=True))
 
 
 async def read_rules(pool: Pool, progress: Progress | None) -> dict[RuleKey, Constraint]:
-    """All rules that are in force.
+    """Read all rules that are in force.
 
-    The answer about all rules at once bears no proof; it serves only to find rules that we do not
-    know. Those that we know are asked for whether it names them or not, so that none can be hidden.
+    The answer about all rules at once has no proof; it is used only to find rules that we do not
+    know. The known ones are read in any case, so that none can be hidden.
 
     Args:
-        progress: called with how many are read, and of how many.
+        progress: called with how many have been read, and how many there are.
 
     Raises:
         LedgerUnavailableError: no trustworthy answer to one of the questions.
-        RefusedError: the ledger holds a rule that we cannot read.
+        RefusedError: a rule cannot be read.
     """
     named = _keys(await pool.hint({"type": GET_AUTH_RULE}))
     keys = sorted(named | DEFAULTS.keys())
@@ -61,11 +61,11 @@ async def read_rules(pool: Pool, progress: Progress | None) -> dict[RuleKey, Con
 
 
 async def read_rule(pool: Pool, key: RuleKey) -> Constraint:
-    """One rule, with a fresh proof or as f + 1 nodes say alike (one that was never written).
+    """Read one rule, with a fresh proof, or as f + 1 nodes agree (a rule that was never written).
 
     Raises:
-        LedgerUnavailableError: no such answer, or the ledger has no such rule.
-        RefusedError: it holds one that we cannot read.
+        LedgerUnavailableError: there is no such answer, or the ledger has no such rule.
+        RefusedError: the rule cannot be read.
     """
     reply = await pool.ask({"type": GET_AUTH_RULE} | key.to_json(), CONFIG)
     if any(reply.get(name) != value for name, value in key.to_json().items()):
@@ -77,7 +77,7 @@ async def read_rule(pool: Pool, key: RuleKey) -> Constraint:
 
 
 async def _read_if_there(pool: Pool, key: RuleKey, named: set[RuleKey]) -> Constraint | None:
-    """None: older nodes do not have this rule; they neither name it nor answer."""
+    """Return None for a rule that older nodes do not have: they neither name it nor answer."""
     try:
         return await read_rule(pool, key)
     except UntrustedReplyError:
@@ -96,4 +96,4 @@ def _entries(reply: Json) -> list[Json]:
     try:
         return _ENTRIES.validate_python(reply.get("data"))
     except ValidationError as error:
-        raise UntrustedReplyError("a node answered with no list of auth rules") from error
+        raise UntrustedReplyError("a node answered without a list of auth rules") from error

@@ -11,11 +11,11 @@ from keep_ledger.interface import Taa
 async def in_force(pool: Pool) -> Taa | None:
     """Read the agreement that authors must accept now, and how they may.
 
-    The latest is read for its digest, then again by that digest: only the latter's proof tells
-    where the version ends and the text begins.
+    The newest is read for its digest, then again by that digest: only the proof of the second answer
+    shows where the version ends and the text begins.
 
     Raises:
-        LedgerUnavailableError: no answer that can be trusted.
+        LedgerUnavailableError: there is no answer that can be trusted.
     """
     latest = replies.taa(await pool.ask(requests.get_taa(), codes.CONFIG))
     if latest is None:

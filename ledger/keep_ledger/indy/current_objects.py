@@ -1,4 +1,4 @@
-"""What a request is about, and what the ledger has of it now."""
+"""The object that a request would change, as the ledger has it now."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from keep_ledger.json_object import Json
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Something that is on the ledger.
+    """An object on the ledger.
 
     Attributes:
-        what: it, in words: `DID X`, `schema a:1.0 of X`.
-        seq_no: the transaction that made it what it is; None where the ledger does not tell.
-        value: it, as the ledger spells it.
+        what: its name for people: `DID X`, `schema a 1.0 of X`.
+        seq_no: of its last transaction; None where the ledger does not say.
+        value: its content as the ledger gives it.
     """
 
     what: str
@@ -46,7 +46,7 @@ def ledger_of(request: Json) -> int:
     """The ledger that a request is for.
 
     Raises:
-        BadWriteError: no type that is written by clients.
+        BadWriteError: clients do not write this type.
     """
     kind = request["operation"].get("type")
     if kind == NODE:
@@ -55,11 +55,11 @@ def ledger_of(request: Json) -> int:
         return codes.DOMAIN
     if kind in codes.CONFIG_TYPES:
         return codes.CONFIG
-    raise BadWriteError(f"requests of type {kind!r} are not known here")
+    raise BadWriteError(f"requests of type {kind!r} are not supported here")
 
 
 def digest_of(transaction: Json) -> str | None:
-    """The `payloadDigest` in a transaction; that of the genesis has none."""
+    """The `payloadDigest` of a transaction; None in the genesis."""
     metadata: Any = transaction["txn"].get("metadata")
     if not isinstance(metadata, dict):
         return None
@@ -68,22 +68,22 @@ def digest_of(transaction: Json) -> str | None:
 
 
 async def find(pool: Pool, request: Json) -> Found | None:
-    """What the domain or config ledger has now of that which a request would change.
+    """Read from the domain or config ledger the object that a request would change.
 
     Raises:
-        BadWriteError: it cannot be told what the request is about, or nothing is read for its type.
-        LedgerUnavailableError: no answer that can be trusted.
+        BadWriteError: the request does not name its object, or nothing is read for its type.
+        LedgerUnavailableError: there is no answer that can be trusted.
     """
     operation: Json = request["operation"]
     kind = operation.get("type")
     if kind not in _QUESTIONS:
-        raise BadWriteError(
-            f"what the ledger has for requests of type {kind!r} is not read here"
-        )
+        raise BadWriteError(f"the objects of requests of type {kind!r} are not read here")
     try:
         question, what = _QUESTIONS[kind](request["identifier"], operation)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise BadWriteError(f"it cannot be told what the request is about: {error}") from error
+        raise BadWriteError(
+            f"the request does not name the object that it is about: {error}"
+        ) from error
     reply = await pool.ask(
         question, codes.CONFIG if kind in codes.CONFIG_TYPES else codes.DOMAIN
     )
@@ -94,7 +94,7 @@ async def find(pool: Pool, request: Json) -> Found | None:
 
 
 def _value(kind: str, operation: Json, reply: Json) -> Json | None:
-    """The object in a reply, held against the question where `check_answers` does not."""
+    """The object in a reply, checked against the question where `check_answers` does not."""
     data: Any = reply.get("data")
     if data is None:
         return None
@@ -111,7 +111,7 @@ def _nym_value(operation: Json, reply: Json) -> Json:
         if found["dest"] != operation["dest"]:
             raise UntrustedReplyError("a node answered for another DID")
     except (ValueError, TypeError, KeyError) as error:
-        raise UntrustedReplyError("an answer that is no NYM") from error
+        raise UntrustedReplyError("an answer that is not a NYM") from error
     return found
 
 
@@ -187,11 +187,11 @@ _QUESTIONS: dict[str, Callable[[str, Json], tuple[Json, str]]] = {
 }
 
 READ = frozenset(_QUESTIONS)
-"""Types of requests that `found` reads for."""
+"""Types of requests whose object `find` reads."""
 
 
 def node(operation: Json, pool: Sequence[Json]) -> Found | None:
-    """What the pool ledger has of a node: the members of its transactions, later ones over earlier."""
+    """A node in the pool ledger: the members of its transactions, later ones over earlier ones."""
     value: Json = {}
     number = None
     for place, transaction in enumerate(pool, 1):
@@ -203,7 +203,7 @@ def node(operation: Json, pool: Sequence[Json]) -> Found | None:
 
 
 def nym(did: str, domain: Iterable[Json]) -> tuple[str | None, str | None, int] | None:
-    """Whole verkey, role and last transaction of a DID at the end of these transactions."""
+    """Full verkey, role and last transaction of a DID after these transactions."""
     verkey: str | None = None
     role: str | None = None
     last = 0
@@ -220,7 +220,7 @@ def nym(did: str, domain: Iterable[Json]) -> tuple[str | None, str | None, int] 
 
 
 def role_holders(domain: Iterable[Json]) -> dict[str, list[str]]:
-    """Who has a role at the end of the domain ledger: codes of roles to DIDs, in their order."""
+    """The DIDs that have a role at the end of the domain ledger, by the code of the role."""
     roles: dict[str, str | None] = {}
     for transaction in domain:
         data = transaction["txn"]["data"]

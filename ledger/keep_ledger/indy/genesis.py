@@ -1,6 +1,6 @@
 """Genesis transactions of an Indy pool: read strictly, pinned after first use.
 
-They are the root of all trust in a ledger: who can change them can be the ledger.
+All trust in a ledger starts with them: whoever can change them can pretend to be the ledger.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ _KEY_BYTES = 32
 
 
 def _address(text: str) -> str:
-    """An IP address, as indy-node demands; indy-vdr 0.4 hangs for good on what is no address."""
+    """An IP address, as indy-node demands; indy-vdr 0.4 hangs for ever on anything else."""
     return str(ip_address(text))
 
 
 def _key(text: str) -> str:
-    """32 bytes in base58; any other length makes indy-vdr 0.4 unusable for the whole process."""
+    """32 bytes in base58; another length makes indy-vdr 0.4 unusable for the whole process."""
     if len(base58.b58decode(text)) != _KEY_BYTES:
-        raise ValueError("no key of 32 bytes")
+        raise ValueError("is not a key of 32 bytes")
     return text
 
 
@@ -88,11 +88,11 @@ class _Line(_Model):
 
 @dataclass(frozen=True, slots=True)
 class Genesis:
-    """Pool transactions from the first on.
+    """The first pool transactions.
 
     Attributes:
         lines: one JSON object each, as they came.
-        digest: hex SHA-256 over the lines in one canonical spelling: white space does not count.
+        digest: hex SHA-256 of the lines in canonical JSON: white space does not count.
     """
 
     lines: tuple[str, ...]
@@ -100,10 +100,10 @@ class Genesis:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read one NODE transaction a line.
+        """Read one NODE transaction per line.
 
         Raises:
-            GenesisError: anything else, or validators without a BLS key: no proof could be checked.
+            GenesisError: it is something else, or a validator has no BLS key, so that no proof could be checked.
         """
         lines = tuple(line.strip() for line in text.splitlines() if line.strip())
         if not 0 < len(lines) <= _MAX_NODES:
@@ -111,8 +111,8 @@ class Genesis:
         nodes = [_parse_line(line, number) for number, line in enumerate(lines, 1)]
         if len({node.alias for node in nodes}) != len(nodes):
             raise GenesisError("the genesis names a node twice")
-        spelled = (json.dumps(json.loads(line), sort_keys=True) for line in lines)
-        return cls(lines, hashlib.sha256("\n".join(spelled).encode()).hexdigest())
+        canonical = (json.dumps(json.loads(line), sort_keys=True) for line in lines)
+        return cls(lines, hashlib.sha256("\n".join(canonical).encode()).hexdigest())
 
     @property
     def text(self) -> str:
@@ -158,12 +158,12 @@ def check_file(source: str | None) -> None:
 
 
 async def load(source: str, fetch: Fetch, folder: Path | None) -> Genesis:
-    """Get the genesis and hold it against the one that was used first.
+    """Read the genesis and compare it with the one that was used first.
 
     Args:
-        source: path of a file, or an http(s) URL. With a URL that does not answer, the pinned copy serves.
-        fetch: gets the URL.
-        folder: where the pinned copy lies; None pins nothing.
+        source: path of a file, or an http(s) URL. If the URL does not answer, the pinned copy is used.
+        fetch: downloads the URL.
+        folder: where the pinned copy is; None pins nothing.
 
     Raises:
         GenesisError: missing, malformed, or not the pinned one.
@@ -179,7 +179,7 @@ async def load(source: str, fetch: Fetch, folder: Path | None) -> Genesis:
         raise GenesisError(
             f"the genesis at {source} is not the one that was used first (it was"
             f" {pinned.digest[:16]}, it is {genesis.digest[:16]}). If the network was really set up"
-            f" anew, delete the folder {folder} and start again; if not, trust neither and ask who runs it."
+            f" again, delete the folder {folder} and start again; if not, trust neither and ask who runs it."
         )
     if pinned is None and folder is not None:
         await asyncio.to_thread(write_text, folder / _PINNED, genesis.text)
@@ -196,7 +196,7 @@ def _is_url(source: str) -> bool:
 
 
 async def _get(source: str, fetch: Fetch) -> str:
-    """The text at `source`; OSError when it cannot be had."""
+    """The text at `source`; OSError if it cannot be read."""
     if _is_url(source):
         try:
             async with asyncio.timeout(_FETCH_TIMEOUT_S):
@@ -214,11 +214,11 @@ def _text(raw: bytes, source: str) -> str:
     try:
         return raw.decode()
     except UnicodeDecodeError as error:
-        raise GenesisError(f"the genesis at {source} is no text") from error
+        raise GenesisError(f"the genesis at {source} is not text") from error
 
 
 def starts_with(transactions: str, genesis: Genesis) -> bool:
-    """Whether pool transactions kept on disk continue this genesis."""
+    """Whether cached pool transactions begin with this genesis."""
     lines = [line for line in transactions.splitlines() if line.strip()]
     head = lines[: len(genesis.lines)]
     try:

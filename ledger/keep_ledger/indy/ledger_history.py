@@ -1,10 +1,10 @@
 """All transactions of a ledger, and the proof that none is missing, changed or added.
 
-More than f of n nodes, one honest node among them, say how many transactions there are and what the
-root over them is. The transactions themselves may come from anybody: the root is computed from them.
+More than f of n nodes, at least one of them honest, must agree on the number of transactions and on the
+root hash. The transactions themselves may come from any node: the root is computed from them.
 
-Why not the root in a state proof: where enough nodes give the same answer, indy-vdr takes that for
-proof, and returns of these replies the one with the newest signature, which nobody has verified then.
+Why not use the root in a state proof: where enough nodes give the same answer, indy-vdr accepts that as
+proof and returns the reply with the newest signature, which it has not verified.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from keep_ledger.json_object import Json
 log = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
-"""Told how many transactions are there, and of how many."""
+"""Called with how many transactions have been read, and how many there are."""
 
 _AT_ONCE = 20
 _BLOCK = 200
@@ -42,7 +42,7 @@ _HEAD_PAUSE_S = 0.3
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """How long a ledger is, and the root over all of it."""
+    """The length of a ledger, and its Merkle root."""
 
     size: int
     root: bytes
@@ -50,11 +50,11 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """A whole ledger as it was at some moment; complete and unchanged, which was proved.
+    """A whole ledger as it was at some moment, proved to be complete and unchanged.
 
     Attributes:
-        transactions: from the first on; number n stands at n - 1.
-        root: the Merkle root over them, which more than f nodes gave.
+        transactions: all, in order; number n is at index n - 1.
+        root: their Merkle root, on which more than f nodes agree.
         read_at: Unix seconds of that moment.
     """
 
@@ -65,11 +65,11 @@ class History:
 
 
 def quiet(_done: int, _size: int) -> None:
-    """A `Progress` for nobody."""
+    """A `Progress` that does nothing."""
 
 
 async def head(pool: Pool, ledger_id: int) -> Head:
-    """How long a ledger is by the word of more than f nodes; the longest, if several lengths are.
+    """The length and root on which more than f nodes agree; of several, the longest.
 
     Raises:
         UntrustedReplyError: they do not agree.
@@ -86,11 +86,11 @@ async def head(pool: Pool, ledger_id: int) -> Head:
 
 
 def agreed_head(question: Json, texts: Iterable[str], nodes: int) -> Head | None:
-    """What more than f of n nodes say, None if they do not.
+    """The length and root on which more than f of n nodes agree; None if they do not.
 
     Args:
         question: a GET_TXN for the first transaction.
-        texts: what came, one per node.
+        texts: the answers, one per node.
         nodes: n.
     """
     votes = Counter(claim for text in texts if (claim := _claim(question, text)))
@@ -113,11 +113,11 @@ def _claim(question: Json, text: str) -> Head | None:
 
 
 class LedgerReader:
-    """Reads one ledger, the first time all of it and later what is new.
+    """Reads one ledger: all of it the first time, later only what is new.
 
     Args:
-        file: keeps what was read, one transaction a line; None keeps nothing. It is not trusted:
-            the root is computed from it like from what nodes say.
+        file: cache of what was read, one transaction per line; None caches nothing. It is not trusted:
+            the root is computed from it as from the nodes' answers.
     """
 
     def __init__(self, pool: Pool, ledger_id: int, file: Path | None) -> None:
@@ -131,15 +131,15 @@ class LedgerReader:
 
     @property
     def has_read(self) -> bool:
-        """Whether what comes now is only what is new."""
+        """Whether the ledger was read before, so that only new transactions are read now."""
         return self._known is not None
 
     async def read(self, progress: Progress = quiet) -> History:
-        """Read to the end.
+        """Read the whole ledger.
 
         Raises:
-            UntrustedReplyError: no node gives transactions that lead to the agreed root.
-            LedgerUnavailableError: no answer in time; what was read is kept.
+            UntrustedReplyError: no node gives transactions that have the agreed root.
+            LedgerUnavailableError: there was no answer in time; what was read is cached.
         """
         async with self._reading:
             at = await head(self._pool, self._ledger_id)
@@ -153,7 +153,7 @@ class LedgerReader:
                 await self._drop(known)
             name = codes.LEDGER_NAMES[self._ledger_id]
             raise UntrustedReplyError(
-                f"no node gives the {name} ledger that the nodes agree on"
+                f"no node gives the transactions of the {name} ledger that the nodes agree on"
             )
 
     async def _load(self) -> list[Json]:
@@ -164,9 +164,9 @@ class LedgerReader:
         return known
 
     async def _drop(self, known: list[Json]) -> None:
-        """Begin anew with another node: what was read, or was kept, is not the ledger."""
+        """Start again with another node: what was read or cached is not the ledger."""
         ledger, node = codes.LEDGER_NAMES[self._ledger_id], self._order[0]
-        log.warning("not the ledger", extra={"ledger": ledger, "read_from": node})
+        log.warning("a node gave a wrong ledger", extra={"ledger": ledger, "read_from": node})
         self._order.append(self._order.pop(0))
         known.clear()
         self._leaves.clear()
@@ -193,7 +193,7 @@ class LedgerReader:
         return [task.result() for task in asked]
 
     async def _get(self, number: int, slots: asyncio.Semaphore) -> Json:
-        """One transaction from the first node that has it whole."""
+        """One transaction, from the first node that gives it completely."""
         async with slots:
             for node in tuple(self._order):
                 try:
@@ -221,9 +221,9 @@ def _first(group: BaseExceptionGroup[LedgerUnavailableError]) -> LedgerUnavailab
 
 
 def lasting(transaction: Json) -> Json | None:
-    """What is to be kept of a transaction; None if it does not lead to the root beside it.
+    """The part of a transaction to cache; None if its audit path does not lead to its root.
 
-    Nodes that came late have no values of attributes, and say so by a transaction that is not whole.
+    Nodes that joined late do not have the values of attributes, and give an incomplete transaction.
     """
     try:
         likely = list(merkle.leaves(transaction))
@@ -235,7 +235,7 @@ def lasting(transaction: Json) -> Json | None:
 
 
 def _kept(file: Path | None) -> tuple[list[Json], list[bytes]]:
-    """Transactions and leaves of a file, up to the first line that is none."""
+    """Transactions and leaves in a file, up to the first bad line."""
     lines = ((file and read_text(file)) or "").splitlines()
     found: list[Json] = []
     leaves: list[bytes] = []
@@ -260,4 +260,4 @@ def _append(file: Path, block: list[Json]) -> None:
         with file.open("a", encoding="utf-8") as end:
             end.write(text)
     except OSError as error:
-        log.warning("ledger not kept", extra={"why": str(error)})
+        log.warning("ledger not cached", extra={"why": str(error)})

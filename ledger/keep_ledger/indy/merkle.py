@@ -1,8 +1,7 @@
 """The Merkle tree of an Indy ledger (RFC 6962): the leaf of a transaction, roots of whole ledgers.
 
-A leaf is the hash of a transaction in MessagePack. Of that format a ledger needs what JSON knows,
-which is the half page below; so no dependency is taken for it, and the tests compare it with the
-library byte for byte.
+A leaf is the hash of a transaction in MessagePack. A ledger uses only the types of JSON, which are encoded
+in half a page below instead of by a dependency; the tests compare it with the library byte for byte.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from keep_ledger.codes import ATTRIB
 from keep_ledger.json_object import Json
 
 BESIDE = ("rootHash", "auditPath", "ledgerSize")
-"""What GET_TXN adds to a transaction; it is no part of the leaf."""
+"""What GET_TXN adds to a transaction; it is not part of the leaf."""
 
 EMPTY = hashlib.sha256().digest()
 """Root of a ledger without transactions."""
@@ -31,10 +30,10 @@ _UINT, _INT = 0xCB, 0xCF  # the format byte of n bytes' length is this plus its 
 
 
 def pack(value: Any) -> bytes:
-    """Write a JSON-like value in MessagePack, as it stands: nothing is sorted here.
+    """Encode a JSON value in MessagePack; members stay in their order.
 
     Raises:
-        ValueError: an integer beyond 64 bits, or no JSON.
+        ValueError: an integer of more than 64 bits, or not JSON.
     """
     match value:
         case None:
@@ -56,7 +55,7 @@ def pack(value: Any) -> bytes:
             items = cast("Sequence[Any]", value)
             return _head(len(items), 0x90, 16, (None, 0xDC, 0xDD)) + b"".join(map(pack, items))
         case _:
-            raise ValueError(f"{type(value).__name__} is no JSON")
+            raise ValueError(f"{type(value).__name__} is not JSON")
 
 
 def _int(value: int) -> bytes:
@@ -64,7 +63,7 @@ def _int(value: int) -> bytes:
     for place, (limit, form) in enumerate(sizes):
         if size < limit:
             return struct.pack(form, *((first + place, value) if place else (value,)))
-    raise ValueError("an integer beyond 64 bits")
+    raise ValueError("an integer of more than 64 bits")
 
 
 def _head(size: int, short: int, below: int, formats: tuple[int | None, int, int]) -> bytes:
@@ -77,24 +76,24 @@ def _head(size: int, short: int, below: int, formats: tuple[int | None, int, int
 
 
 def stored(transaction: Json) -> Json:
-    """A transaction as it is known, without what GET_TXN adds."""
+    """A transaction without what GET_TXN adds."""
     return {key: value for key, value in transaction.items() if key not in BESIDE}
 
 
 def leaves(transaction: Json) -> Iterator[bytes]:
-    """Hashes that a transaction may have in the ledger, the likeliest first; mostly just one.
+    """The leaf hashes that a transaction may have, the most likely first; mostly only one.
 
-    A ledger has hashes in place of an attribute's `raw` and `enc`; nodes that know the values put
-    them back. A value that looks like a hash may be either.
+    A ledger stores hashes in place of an attribute's `raw` and `enc`; nodes that have the values insert
+    them again. A value that looks like a hash may be either.
 
     Raises:
-        ValueError: it is no transaction.
+        ValueError: it is not a transaction.
     """
     body = stored(transaction)
     payload: Any = body.get("txn")
     data: Any = cast("Json", payload).get("data") if isinstance(payload, dict) else None
     if not isinstance(data, dict):
-        raise ValueError("no transaction")  # noqa: TRY004  callers give what came from outside
+        raise ValueError("not a transaction")  # noqa: TRY004  the value comes from outside
     members = cast("Json", data)
     names = [n for n in ("raw", "enc") if isinstance(members.get(n), str)]
     if payload["type"] != ATTRIB or not names:
@@ -113,7 +112,7 @@ def _leaf(body: Json) -> bytes:
 
 
 def _sorted(value: Any) -> Any:
-    """Sort keys as the nodes do: a list within a list stays as it is."""
+    """Sort keys as the nodes do: a list inside a list is left as it is."""
     if isinstance(value, dict):
         members = cast("Json", value)
         return {key: _sorted(members[key]) for key in sorted(members)}
@@ -126,13 +125,13 @@ def _sorted(value: Any) -> Any:
 
 
 def leaf(transaction: Json) -> bytes:
-    """The hash of a transaction; where two are possible, the one that its path leads from.
+    """The leaf hash of a transaction; of two possible ones, that which its audit path fits.
 
     Args:
         transaction: as GET_TXN gives it.
 
     Raises:
-        ValueError: it is no transaction.
+        ValueError: it is not a transaction.
     """
     found = list(leaves(transaction))
     if len(found) == 1:
@@ -141,7 +140,7 @@ def leaf(transaction: Json) -> bytes:
 
 
 def fits(start: bytes, transaction: Json) -> bool:
-    """Whether the path beside a transaction leads from that leaf to the root beside it."""
+    """Whether the audit path of a transaction leads from this leaf to its root."""
     try:
         path = [base58.b58decode(text) for text in transaction["auditPath"]]
         place, size = transaction["txnMetadata"]["seqNo"] - 1, transaction["ledgerSize"]
@@ -151,7 +150,7 @@ def fits(start: bytes, transaction: Json) -> bool:
 
 
 def climb(start: bytes, place: int, size: int, path: Iterable[bytes]) -> bytes | None:
-    """Go from a leaf to the root; None if the path is too long or too short.
+    """Compute the root from a leaf and its audit path; None if the path has a wrong length.
 
     Source: RFC 9162, section 2.1.3.2.
 
@@ -159,7 +158,7 @@ def climb(start: bytes, place: int, size: int, path: Iterable[bytes]) -> bytes |
         start: the leaf.
         place: of the leaf, from 0.
         size: of the tree, in leaves.
-        path: the hashes beside the way, lowest first.
+        path: the sibling hashes, lowest first.
     """
     if not 0 <= place < size:
         return None
@@ -182,7 +181,7 @@ def _pair(left: bytes, right: bytes) -> bytes:
 
 
 def root(hashes: Iterable[bytes]) -> bytes:
-    """The root over leaves, by the way of RFC 6962: full subtrees first, then from the right."""
+    """The root of leaves as in RFC 6962: full subtrees first, then from the right."""
     peaks: list[tuple[int, bytes]] = []  # of full subtrees: their size, falling, and their root
     for one in hashes:
         peaks.append((1, one))

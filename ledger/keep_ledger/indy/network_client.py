@@ -1,6 +1,6 @@
-"""One network as a client: what stands in it, proved, and what several people add to it.
+"""A client of one network, for several people: reads with proofs, and writes with many signatures.
 
-Everything that is returned has a proof, or is what more than f nodes say alike.
+Everything that it returns has a proof, or more than f nodes agree on it.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ from keep_ledger.plugins import Fetch
 
 _LOOKS = 6
 _LOOK_S = 1.5
-_SPREAD_S = 2.0
+_NODES_S = 2.0
 _SIGNATURE_BYTES = 64
 
 
@@ -78,20 +78,20 @@ class _Nym(BaseModel):
 
 
 class NetworkClient:
-    """One network, opened by its genesis; whom to contact is known by the first question.
+    """One network, opened with its genesis; it is contacted by the first question.
 
     Attributes:
-        network: SHA-256 that names the network (`Genesis.digest`), 32 bytes.
+        network: SHA-256 of the genesis (`Genesis.digest`), 32 bytes.
         pool: the connection to the validators.
     """
 
     def __init__(self, source: str, fetch: Fetch, cache: Path | None = None) -> None:
-        """Name it; `async with` opens it.
+        """Prepare a client; `async with` opens it.
 
         Args:
             source: file or http(s) URL of the genesis.
-            fetch: gets the URL.
-            cache: folder where ledgers are kept that were read, below it one folder per network.
+            fetch: downloads the URL.
+            cache: folder for ledgers that were read; it gets a folder for each network.
         """
         self._source = source
         self._fetch = fetch
@@ -104,7 +104,7 @@ class NetworkClient:
         """Read the genesis.
 
         Raises:
-            GenesisError: it cannot be had, or is none.
+            GenesisError: it cannot be read, or is not a genesis.
         """
         found = await genesis.load(self._source, self._fetch, None)
 
@@ -126,26 +126,26 @@ class NetworkClient:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Let the validators go."""
+        """Close the connections."""
         await self.pool.close()
 
     # -- reading ---------------------------------------------------------------------------------
 
     async def nym(self, did: str) -> NymState | None:
-        """A DID as it is now; None if it is not there.
+        """A DID as it is now; None if it is not on the ledger.
 
         Raises:
-            BadIdError: no DID.
-            LedgerUnavailableError: no answer that can be trusted.
+            BadIdError: it is not a DID.
+            LedgerUnavailableError: there is no answer that can be trusted.
         """
         asked = Did.parse(did)
         return _nym(asked, await self.pool.ask(requests.get_nym(asked), codes.DOMAIN))
 
     async def nym_at(self, did: str, seq_no: int) -> NymState | None:
-        """A DID as it was after that transaction of the domain ledger, by the word of f + 1 nodes.
+        """A DID as it was after a transaction of the domain ledger; f + 1 nodes agree on it.
 
-        Nodes find old states by their second; where more was written within it, the whole history
-        is read.
+        Nodes find old states by the second; where more was written in that second, the whole
+        ledger is read.
         """
         asked = Did.parse(did)
         operation = requests.get_nym(asked) | {"seqNo": seq_no}
@@ -159,7 +159,7 @@ class NetworkClient:
         return last and NymState(asked.id, *last)
 
     async def txn(self, ledger_id: int, seq_no: int) -> Json | None:
-        """One transaction by the word of f + 1 nodes; None if the ledger is not so long."""
+        """One transaction on which f + 1 nodes agree; None if the ledger is shorter."""
         question, texts = await self.pool.each(requests.get_txn(seq_no, ledger_id))
         bare = [text for one in texts.values() if (text := _bare(one))]
         reply = replies.agreed(question, bare, len(await self.pool.nodes()))
@@ -167,22 +167,22 @@ class NetworkClient:
         if data is None:
             return None
         if merkle.number_of(data) != seq_no:
-            raise UntrustedReplyError("the nodes show another transaction than asked")
+            raise UntrustedReplyError("the nodes returned another transaction than asked")
         found: Json = data
         return found
 
     async def history(self, ledger_id: int, progress: Progress = quiet) -> History:
-        """All transactions of a ledger, proved to be all and unchanged.
+        """All transactions of a ledger, proved to be complete and unchanged.
 
-        They are kept, so that the next time only new ones are read.
+        They are cached, so that the next call reads only new ones.
 
         Raises:
-            LedgerUnavailableError: no such proof in time; what was read is kept all the same.
+            LedgerUnavailableError: there was no such proof in time; what was read is cached.
         """
         return await self._readers[ledger_id].read(progress)
 
     async def role_holders(self, progress: Progress = quiet) -> dict[str, list[str]]:
-        """Who has a role now: codes of roles to DIDs in the order of their registration."""
+        """The DIDs that have a role now, by the code of the role, in the order of registration."""
         domain = await self.history(codes.DOMAIN, progress)
         return current_objects.role_holders(domain.transactions)
 
@@ -191,10 +191,10 @@ class NetworkClient:
         return await author_agreement.in_force(self.pool)
 
     async def current_object(self, request: Json) -> Found | None:
-        """What the ledger has now of that which a request would change; None: it would be new.
+        """The object that a request would change, as it is now; None if it would be new.
 
         Raises:
-            BadWriteError: of such requests nothing is read here (rules: `auth.read_rules`).
+            BadWriteError: nothing is read here for such requests (for rules see `auth_rules.read_rules`).
         """
         if request["operation"].get("type") == codes.NODE:
             pool = await self.history(codes.POOL)
@@ -207,48 +207,48 @@ class NetworkClient:
         """Send a signed request and return its sequence number.
 
         When this returns, every node that answers in time has it, so that it can be read. A request
-        that has landed already is not sent again. Sending the same bytes twice is
-        harmless: the ledger answers the second time with what it wrote the first time.
+        that is on the ledger already is not sent again. Sending the same bytes twice is harmless:
+        the ledger answers with what it wrote the first time.
 
         Args:
             request: without signatures.
-            signatures: by DID; or one alone, of the author (or of the author's group).
+            signatures: by DID; or a single one, of the author (or of the author's group).
 
         Raises:
-            BadWriteError: it is no request, or a signature has not 64 bytes.
-            NotWrittenError: the ledger refused it; says why and who.
-            LedgerUnavailableError: no answer in time; it may land later, so submit it again.
+            BadWriteError: it is not a request, or a signature does not have 64 bytes.
+            NotWrittenError: the ledger refused it; the text says why.
+            LedgerUnavailableError: there was no answer in time; it may still be written: submit it again.
         """
         wire = _signed(request, signatures)
         digest = hashlib.sha256(wire.signature_input).hexdigest()
         number = await self._find_transaction(request, digest)
         if number is None:
             number = await self._send(wire, request, digest)
-            await self._spread(current_objects.ledger_of(request), number)
+            await self._wait_for_nodes(current_objects.ledger_of(request), number)
         return number
 
-    async def _spread(self, ledger_id: int, number: int) -> None:
-        """Wait, but not long, until the nodes have a transaction.
+    async def _wait_for_nodes(self, ledger_id: int, number: int) -> None:
+        """Wait a short time until all nodes have a transaction.
 
-        A write is believed when more than f nodes answered; a read may ask another one, which
-        proves what was a moment ago.
+        A write is confirmed by more than f nodes; a read may ask another node, which still proves
+        the state before it.
         """
 
         async def has(node: str) -> None:
             question = requests.get_txn(number, ledger_id)
-            while (await self.pool.one(question, node)).get("data") is None:  # noqa: ASYNC110 - nodes tell nobody
-                await asyncio.sleep(_SPREAD_S / 40)
+            while (await self.pool.one(question, node)).get("data") is None:  # noqa: ASYNC110 - nodes send no events
+                await asyncio.sleep(_NODES_S / 40)
 
         with suppress(TimeoutError):
-            async with asyncio.timeout(_SPREAD_S):
+            async with asyncio.timeout(_NODES_S):
                 nodes = await self.pool.nodes()
                 await asyncio.gather(*map(has, nodes), return_exceptions=True)
 
     async def find_transaction(self, request: Json) -> int | None:
-        """The number of the transaction that a request became, None if none is found.
+        """The number of the transaction that a request became; None if it is not found.
 
-        It is found if nobody changed the same object again since; in the config and pool ledgers
-        always, and in the domain ledger if `history` was read.
+        In the config and pool ledgers it is always found. In the domain ledger it is found if the
+        object was not changed again since, or if `history` was read.
         """
         return await self._find_transaction(request, payload_digest(request))
 
@@ -287,16 +287,18 @@ class NetworkClient:
             if there is not None:
                 return there
             raise LedgerUnavailableError(
-                "the ledger gave no answer in time. The request may still land: submit the same again"
-                f" later, which cannot write it twice ({error})"
+                "the ledger gave no answer in time. The request may still be written: submit the same"
+                f" again later, which cannot write it twice ({error})"
             ) from error
         number = replies.written_at(reply)
         if number is None:
-            raise UntrustedReplyError("the nodes took the request, but do not say where it is")
+            raise UntrustedReplyError(
+                "the nodes accepted the request, but do not say where it is"
+            )
         return number
 
     async def _look(self, request: Json, digest: str) -> int | None:
-        """Whether a request lands after all."""
+        """Wait for a request that got no answer to be written; None if it is not."""
         end = time.monotonic() + _LOOKS * _LOOK_S
         while time.monotonic() < end:
             try:
@@ -310,10 +312,10 @@ class NetworkClient:
 
 
 def payload_digest(request: Json) -> str:
-    """Hex SHA-256 of what is signed: the `payloadDigest` of the ledger.
+    """Hex SHA-256 of the signing input: the ledger's `payloadDigest`.
 
     Raises:
-        BadWriteError: it is no request.
+        BadWriteError: it is not a request.
     """
     return hashlib.sha256(_built(request).signature_input).hexdigest()
 
@@ -323,7 +325,7 @@ def _built(request: Json) -> indy_vdr.Request:
     try:
         return build_custom_request(json.dumps(bare))
     except VdrError as error:
-        raise BadWriteError(f"this is no request: {error}") from error
+        raise BadWriteError(f"this is not a request: {error}") from error
 
 
 def _signed(request: Json, signatures: Mapping[str, bytes] | bytes) -> indy_vdr.Request:
@@ -346,14 +348,14 @@ def _nym(asked: Did, reply: Json) -> NymState | None:
         data = _Nym.model_validate_json(reply["data"])
         key = None if data.verkey is None else full_verkey(data.verkey, asked.id)
     except (ValidationError, BadIdError) as error:
-        raise UntrustedReplyError(f"no NYM: {error}") from error
+        raise UntrustedReplyError(f"not a NYM: {error}") from error
     if data.dest != asked.id:
         raise UntrustedReplyError("the nodes answered for another DID")
     return NymState(asked.id, key, data.role, data.seqNo)
 
 
 def _bare(text: str) -> str | None:
-    """A reply to GET_TXN without the tree around the transaction, in which nodes may differ."""
+    """A reply to GET_TXN without its Merkle proof, in which nodes may differ."""
     try:
         body = json.loads(text)
         data = body["result"]["data"]

@@ -1,4 +1,4 @@
-"""What a node's refusal (REQNACK, REJECT) means for the write (indy-node 1.13, its own words)."""
+"""What a node's refusal (REQNACK, REJECT) means for a write (texts of indy-node 1.13)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MALFORMED = ("insufficient number of valid signatures", "validation error")
 
 
 def outcome(refusal: str) -> Failed | NeedsSignatures:
-    """Tell what a refusal means.
+    """Return what a refusal means for the write.
 
     Args:
         refusal: the node's message, JSON with `reason` and perhaps `code`.
@@ -59,13 +59,13 @@ def _words(reason: str) -> str:
 
 
 def sentence(refusal: str) -> str:
-    """Tell people who signed together what is wrong and what to do; the node's words at the end.
+    """Say what is wrong and what to do, for people who sign together; the node's words at the end.
 
     Args:
         refusal: the node's message, JSON with `reason` and perhaps `code`.
     """
     code, reason = _parse(refusal)
-    return f"{_told(code, reason)} (The ledger's words: {_words(reason)})"
+    return f"{_explained(code, reason)} (The ledger's words: {_words(reason)})"
 
 
 def already_written(refusal: str) -> bool:
@@ -73,10 +73,10 @@ def already_written(refusal: str) -> bool:
     return "already ordered" in refusal
 
 
-def _told(code: Any, reason: str) -> str:
-    if code in _TAA_TOLD:
-        return _TAA_TOLD[code]
-    for pattern, told in _TOLD:
+def _explained(code: Any, reason: str) -> str:
+    if code in _TAA_SENTENCES:
+        return _TAA_SENTENCES[code]
+    for pattern, told in _SENTENCES:
         if found := pattern.search(reason):
             return told(found)
     return "The ledger refused the request."
@@ -85,23 +85,23 @@ def _told(code: Any, reason: str) -> str:
 def _bad_signatures(found: re.Match[str]) -> str:
     dids = ", ".join(re.findall(r"did=([1-9A-HJ-NP-Za-km-z]+)", found[0])) or "somebody"
     return (
-        f"The signature of {dids} does not verify: it is over something else, or the key has changed"
-        " since. One such signature spoils all, so nothing was written: leave it out, or let them sign"
-        " again."
+        f"The signature of {dids} does not verify: it is on something else, or the key has changed"
+        " since. The ledger refuses a request with one such signature: leave it out, or let them"
+        " sign again."
     )
 
 
-_TAA_TOLD = {
-    200: "Only the domain ledger takes an acceptance of the author agreement: propose it without one.",
+_TAA_SENTENCES = {
+    200: "Only the domain ledger accepts an acceptance of the author agreement: propose it without one.",
     201: "The author agreement in force must be accepted in the request: propose it with an acceptance.",
     202: "The request accepts an author agreement that this ledger does not know.",
     203: "The accepted author agreement was retired, or the time of acceptance is finer than a day:"
-    " propose it with a fresh acceptance.",
-    205: "The day of acceptance is outside of what the ledger takes: propose it with a fresh one.",
-    206: "The ledger's list has no such way of accepting the author agreement.",
+    " propose it with a new acceptance.",
+    205: "The day of acceptance is outside the range that the ledger accepts: propose it with a new one.",
+    206: "The ledger's list does not have this way of accepting the author agreement.",
 }
 
-_TOLD: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
+_SENTENCES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
     (re.compile("insufficient number of valid signatures.*", re.DOTALL), _bad_signatures),
     (
         re.compile(r"verkey for (\S+) cannot be found"),
@@ -129,7 +129,7 @@ _TOLD: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
         re.compile(r"Not enough (\S+) signatures"),
         lambda found: (
             "Too few signed with the role that the rule asks for"
-            f" ({'any' if found[1] == '*' else found[1]}); roles are those of this moment."
+            f" ({'any' if found[1] == '*' else found[1]}); the roles that count are those of now."
         ),
     ),
     (

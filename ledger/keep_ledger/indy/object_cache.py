@@ -1,4 +1,4 @@
-"""What never changes is asked for once: a bounded memory over a folder on disk."""
+"""Objects that never change are read once: a bounded memory cache over a folder on disk."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _IN_MEMORY = 256
 
 
 class ObjectCache(Generic[Object]):
-    """Objects of one kind by their did:indy id. What was not found is never remembered.
+    """Objects of one kind by their did:indy id. An absent object is never cached.
 
-    One reader at a time asks for an id; others that want the same wait for its answer.
+    One reader at a time asks for an id; others that need the same id wait for its answer.
     """
 
     def __init__(self, kind: type[Object], folder: Path | None) -> None:
@@ -36,7 +36,7 @@ class ObjectCache(Generic[Object]):
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def get(self, key: str, ask: Callable[[], Awaitable[Object | None]]) -> Object | None:
-        """Give the object from memory, from disk or by asking."""
+        """Return the object from memory, from disk or by asking."""
         if key in self._memory:
             self._memory.move_to_end(key)
             return self._memory[key]
@@ -80,4 +80,4 @@ class ObjectCache(Generic[Object]):
         try:
             write_text(path, json.dumps(asdict(found)))
         except OSError as error:
-            log.warning("ledger object not kept", extra={"id": key, "reason": str(error)})
+            log.warning("ledger object not cached", extra={"id": key, "reason": str(error)})

@@ -1,4 +1,4 @@
-"""The connection to the validators of one network: opened late, bounded in time, honest about its state."""
+"""The connection to the validators of one network: opened when needed, with time limits and a status."""
 
 from __future__ import annotations
 
@@ -63,9 +63,9 @@ class Pool:
 
     Args:
         namespace: its name, for the status.
-        genesis: gets the genesis transactions; called until it succeeds once.
-        folder: where newer pool transactions are kept, so that a changed set of validators is known
-            at the next start even if those of the genesis are gone; None keeps nothing.
+        genesis: reads the genesis transactions; called until it succeeds once.
+        folder: cache of newer pool transactions, so that a changed set of validators is known
+            at the next start even if those of the genesis are gone; None caches nothing.
     """
 
     def __init__(
@@ -81,15 +81,15 @@ class Pool:
         self._names: tuple[str, ...] = ()
 
     def status(self) -> LedgerStatus:
-        """How it did when it was last asked."""
+        """Whether the network answered when it was last asked."""
         h = self._health
         return LedgerStatus(self._namespace, h.answers, h.nodes, h.since, h.last_error)
 
     async def ask(self, operation: Json, ledger_id: int) -> Json:
-        """Read: an answer to this question, with a fresh proof or of f + 1 nodes.
+        """Read an answer to this question that has a fresh proof, or on which f + 1 nodes agree.
 
         Raises:
-            LedgerUnavailableError: no such answer in time.
+            LedgerUnavailableError: there was no such answer in time.
         """
         question = requests.request(operation)
         text = json.dumps(question)
@@ -101,7 +101,7 @@ class Pool:
         return replies.agreed(question, texts.values(), self._health.nodes)
 
     async def hint(self, operation: Json) -> Json:
-        """Read something that the caller will not rely on.
+        """Read an answer without any proof; the caller must not rely on it.
 
         Raises:
             LedgerUnavailableError: no answer in time.
@@ -110,13 +110,13 @@ class Pool:
         return await self._read(lambda pool: pool.submit_request(build_custom_request(text)))
 
     async def each(self, operation: Json) -> tuple[Json, dict[str, str]]:
-        """Ask every node the same; what each says is its own word and nobody's proof.
+        """Ask every node the same question; each answer is unproved.
 
         Returns:
-            The question, and the texts that came by the names of their nodes.
+            The question, and the answers by the names of their nodes.
 
         Raises:
-            LedgerUnavailableError: nothing came in time.
+            LedgerUnavailableError: there was no answer in time.
         """
         question = requests.request(operation)
         text = json.dumps(question)
@@ -125,7 +125,7 @@ class Pool:
         )
 
     async def one(self, operation: Json, node: str) -> Json:
-        """Ask one node, for something that its word will not decide.
+        """Ask one node; the answer is unproved.
 
         Raises:
             LedgerUnavailableError: it gave no answer to this question in time.
@@ -152,11 +152,11 @@ class Pool:
         return self._names
 
     async def write(self, request: indy_vdr.Request) -> Json:
-        """Send a signed request; the reply is one that f + 1 nodes gave alike.
+        """Send a signed request, and return the reply on which f + 1 nodes agree.
 
         Raises:
             RequestRefusedError: they refused it.
-            LedgerUnavailableError: no answer in time; it may land later.
+            LedgerUnavailableError: there was no answer in time; it may still be written.
         """
         return await self._call(lambda pool: pool.submit_request(request), _WRITE_S)
 
@@ -184,7 +184,7 @@ class Pool:
         return answer
 
     def _down(self, reason: str) -> LedgerUnavailableError:
-        """Note the trouble; the validators are asked for anew before the next request."""
+        """Note the failure; the list of validators is read again before the next request."""
         self._refreshed = False
         self._health.now(answers=False)
         self._health.last_error = reason
@@ -240,17 +240,17 @@ class Pool:
             try:
                 write_text(path, transactions)
             except OSError as error:
-                log.warning("pool transactions not kept", extra={"why": str(error)})
+                log.warning("pool transactions not cached", extra={"why": str(error)})
 
     async def _forget(self) -> None:
-        """Start from the genesis next time: what was kept may be what is wrong."""
+        """Start from the genesis next time: the cached transactions may be wrong."""
         if self._folder:
             path = self._folder / _TRANSACTIONS
             await asyncio.to_thread(path.unlink, missing_ok=True)
         await self._close()
 
     async def refresh(self) -> LedgerStatus:
-        """Ask for the validators now."""
+        """Read the list of validators now."""
         self._refreshed = False
         try:
             await self._opened()
@@ -259,7 +259,7 @@ class Pool:
         return self.status()
 
     async def _close(self) -> None:
-        """Close in a thread that nobody has to wait for: a request on its way keeps the call."""
+        """Close in a thread that is not waited for: a request that is under way blocks the call."""
         pool, self._pool = self._pool, None
         self._refreshed = False
         if pool is None:
@@ -272,6 +272,6 @@ class Pool:
             await asyncio.sleep(_CLOSE_S / _CLOSE_LOOKS)
 
     async def close(self) -> None:
-        """Let the validators go; the next request would open them again."""
+        """Close the connections; another request would open them again."""
         async with self._opening:
             await self._close()

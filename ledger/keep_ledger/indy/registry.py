@@ -40,7 +40,7 @@ _CONFIRM_S = 10.0
 
 
 class IndyRegistry:
-    """One Indy network. Opening it contacts nobody; the first question does."""
+    """One Indy network. It is contacted by the first question, not when it is opened."""
 
     def __init__(self, config: LedgerConfig, fetch: Fetch) -> None:
         folder = config.cache and config.cache / config.namespace.replace(":", ".")
@@ -105,7 +105,7 @@ class IndyRegistry:
         return replies.cred_def(asked, await self._schema_at(asked.schema_seq_no), reply)
 
     async def _schema_at(self, seq_no: int) -> SchemaId:
-        """The schema at that place of the ledger: one node's hint, confirmed by a read with proof."""
+        """The schema with this number: one node's hint, confirmed by a read with a proof."""
         reply = await self._pool.hint(requests.get_txn(seq_no))
         hint = replies.schema_hint(self._namespace, reply)
         if hint is not None:
@@ -165,7 +165,7 @@ class IndyRegistry:
                 for did, signature in signed.items():
                     request.set_multi_signature(did, signature)
         except VdrError as error:
-            raise BadWriteError(f"what was prepared is no request: {error}") from error
+            raise BadWriteError(f"what was prepared is not a request: {error}") from error
         try:
             reply = await self._pool.write(request)
         except RequestRefusedError as error:
@@ -173,7 +173,7 @@ class IndyRegistry:
         return Finished(await self._id(prepared.write), replies.written_at(reply))
 
     async def _explained(self, refusal: Failed | NeedsSignatures) -> Failed | NeedsSignatures:
-        """Say which agreement is in force, where that is the trouble."""
+        """Add which agreement is in force, if that is the reason of the refusal."""
         if not isinstance(refusal, Failed) or refusal.why is not Why.AGREEMENT:
             return refusal
         try:

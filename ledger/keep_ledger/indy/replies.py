@@ -1,11 +1,11 @@
-"""Does a reply answer our question, and what does it say?
+"""Replies of nodes: checked against our question, then read.
 
 indy-vdr 0.4 verifies that the *value* in a reply lies under the *key* of our request in a state whose
-root at least n - f validators signed with BLS. It does not compare the reply with the question in all
-else: parts of `data` are in no proof (the name and version of a schema), the transaction type that
-decides how the value is put together is the reply's own, and the root may be that of another ledger,
-in which every key of ours is provably absent. So one lying node could answer "not found", or with an
-old state. Everything that is used of a reply is therefore checked here against the question.
+root at least n - f validators signed with BLS. It does not compare the rest of the reply
+with the question: some parts of `data` are not in the proof (the name and version of a schema), the
+transaction type that decides how the value is built is taken from the reply, and the root may be that of
+another ledger, where every key of ours is provably absent. So one dishonest node could answer "not
+found", or with an old state. Everything that is used of a reply is therefore checked here.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from keep_ledger.interface import CredDef, Nym, Schema
 from keep_ledger.json_object import Json
 
 FRESH_S = 300
-"""A proof may be this old: validators sign their state at least that often."""
+"""The greatest age of a proof: validators sign their state at least this often."""
 
 _AHEAD_S = 300
 _ECHOED = ("dest", "raw", "enc", "hash", "origin", "ref", "signature_type", "tag", "digest")
 
 
 class UntrustedReplyError(LedgerUnavailableError):
-    """A node's reply contradicts the question or itself."""
+    """A node's reply does not fit the question, or contradicts itself."""
 
 
 class _Value(BaseModel):
@@ -81,10 +81,10 @@ _SEQ_NO = TypeAdapter[int](int, config=ConfigDict(strict=True))
 
 
 def check_answers(question: Json, reply: Json) -> None:
-    """Hold a reply against the request that it claims to answer.
+    """Check that a reply answers this request.
 
     Raises:
-        UntrustedReplyError: another type, number or subject than asked.
+        UntrustedReplyError: it has another type, number or subject.
     """
     operation: Json = question["operation"]
     if reply.get("type") != operation["type"] or reply.get("reqId") != question["reqId"]:
@@ -95,9 +95,9 @@ def check_answers(question: Json, reply: Json) -> None:
 
 
 def proved(reply: Json, ledger_id: int, now: float) -> bool:
-    """Whether its state proof, which indy-vdr has verified, is about that ledger and fresh.
+    """Whether its state proof, which indy-vdr has verified, is for this ledger and fresh.
 
-    False asks for the agreement of several nodes instead: of the empty state there is no proof.
+    If not, several nodes must agree instead: there is no proof of an empty state.
     """
     try:
         value = _Proof.model_validate(reply.get("state_proof")).multi_signature.value
@@ -113,11 +113,11 @@ def faulty(nodes: int) -> int:
 
 
 def agreed(question: Json, replies: Iterable[str], nodes: int) -> Json:
-    """The answer that more than f of n nodes give, f being the faulty ones that n can bear.
+    """The answer that more than f of n nodes give; see `faulty`.
 
     Args:
         question: the request, sent to every node.
-        replies: one text per node, as it came; what is no reply does not count.
+        replies: the text of each node; what is not a reply does not count.
         nodes: n.
 
     Raises:
@@ -131,7 +131,7 @@ def agreed(question: Json, replies: Iterable[str], nodes: int) -> Json:
 
 
 def _comparable(question: Json, reply: str) -> str | None:
-    """One spelling of the result without its proof; None if it is no answer."""
+    """The result without its proof in canonical JSON; None if it is not an answer."""
     try:
         result: Any = json.loads(reply)["result"]
         check_answers(question, result)
@@ -166,7 +166,7 @@ def nym(did: Did, asked: str, reply: Json) -> Nym | None:
         reply: a trusted reply.
 
     Raises:
-        UntrustedReplyError: it does not parse, or is about another DID.
+        UntrustedReplyError: it cannot be read, or is about another DID.
     """
     if reply.get("data") is None:
         return None
@@ -178,21 +178,21 @@ def nym(did: Did, asked: str, reply: Json) -> Nym | None:
         role = None if data.role is None else Role(data.role)
         return Nym(asked, key, role, _seq_no(reply))
     except (ValidationError, BadIdError, ValueError) as error:
-        raise UntrustedReplyError(f"no NYM: {error}") from error
+        raise UntrustedReplyError(f"not a NYM: {error}") from error
 
 
 def attrib(name: str, reply: Json) -> Json | None:
     """Read the answer to GET_ATTR.
 
     Raises:
-        UntrustedReplyError: it is no object with the one member asked for.
+        UntrustedReplyError: it is not an object with the one member asked for.
     """
     if reply.get("data") is None:
         return None
     try:
         data: Any = json.loads(reply["data"])
     except (ValueError, TypeError) as error:
-        raise UntrustedReplyError("an attribute that is no JSON") from error
+        raise UntrustedReplyError("an attribute that is not JSON") from error
     if not isinstance(data, dict) or list(cast("Json", data)) != [name]:
         raise UntrustedReplyError("a node answered for another attribute")
     return cast("Json", data)
@@ -202,7 +202,7 @@ def schema(asked: SchemaId, reply: Json) -> Schema | None:
     """Read the answer to GET_SCHEMA; `asked` names its network.
 
     Raises:
-        UntrustedReplyError: it does not parse, or has another name or version.
+        UntrustedReplyError: it cannot be read, or has another name or version.
     """
     data: Any = reply.get("data")
     if not isinstance(data, dict) or "attr_names" not in data:
@@ -211,7 +211,7 @@ def schema(asked: SchemaId, reply: Json) -> Schema | None:
         found = _SchemaData.model_validate(data)
         seq_no = _seq_no(reply)
     except ValidationError as error:
-        raise UntrustedReplyError("no schema") from error
+        raise UntrustedReplyError("not a schema") from error
     if (found.name, found.version) != (asked.name, asked.version):
         raise UntrustedReplyError("a node answered for another schema")
     names = tuple(found.attr_names)
@@ -232,14 +232,14 @@ def cred_def(asked: CredDefId, schema_id: SchemaId, reply: Json) -> CredDef | No
     try:
         seq_no = _seq_no(reply)
     except ValidationError as error:
-        raise UntrustedReplyError("no credential definition") from error
+        raise UntrustedReplyError("not a credential definition") from error
     value = json.dumps(data)
     schema_text = str(schema_id)
     return CredDef(str(asked), str(asked.did), schema_text, asked.tag, value, seq_no)
 
 
 def schema_hint(namespace: str, reply: Json) -> SchemaId | None:
-    """Which schema a GET_TXN reply shows; a hint only, for a read with proof to confirm."""
+    """The schema in a reply to GET_TXN; a hint that a read with proof must confirm."""
     try:
         txn = reply["data"]["txn"]
         if txn["type"] != SCHEMA:
@@ -253,17 +253,17 @@ def schema_hint(namespace: str, reply: Json) -> SchemaId | None:
 
 
 def taa(reply: Json) -> tuple[str, str, str] | None:
-    """Text, version and digest out of the answer to GET_TXN_AUTHR_AGRMT.
+    """Text, version and digest in the answer to GET_TXN_AUTHR_AGRMT.
 
     Raises:
-        UntrustedReplyError: it does not parse, or the digest is not that of version and text.
+        UntrustedReplyError: it cannot be read, or the digest is not that of version and text.
     """
     if reply.get("data") is None:
         return None
     try:
         data = _Taa.model_validate(reply["data"])
     except ValidationError as error:
-        raise UntrustedReplyError("no author agreement") from error
+        raise UntrustedReplyError("not an author agreement") from error
     if hashlib.sha256((data.version + data.text).encode()).hexdigest() != data.digest:
         raise UntrustedReplyError("an author agreement with a wrong digest")
     return data.text, data.version, data.digest
@@ -273,10 +273,10 @@ def aml(reply: Json) -> dict[str, str]:
     """Ways to accept an agreement, label to explanation.
 
     Raises:
-        UntrustedReplyError: it does not parse.
+        UntrustedReplyError: it cannot be read.
     """
     try:
         data = _Aml.model_validate(reply.get("data"))
     except ValidationError as error:
-        raise UntrustedReplyError("no list of acceptance mechanisms") from error
+        raise UntrustedReplyError("not a list of acceptance mechanisms") from error
     return {label: str(text) for label, text in data.aml.items()}

@@ -1,4 +1,4 @@
-"""Operations as indy-node reads them (indy-node, docs/requests.md), without signatures."""
+"""Requests and operations as indy-node reads them (its docs/requests.md), without signatures."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from keep_ledger.writes import (
 )
 
 READER = "LibindyDid111111111111"
-"""Reads need an author but no signature; this one is customary and belongs to nobody."""
+"""Reads need an author but no signature; this usual one belongs to nobody."""
 
 _numbers = itertools.count(time.time_ns())
 
@@ -73,8 +73,8 @@ def write(what: Write, *, known: bool, schema_seq_no: int | None) -> Json:
 
     Args:
         what: the write.
-        known: for a NYM, whether the DID is there: then only the role may be named, since naming a
-            verkey counts as touching it, which only its owner may.
+        known: for a NYM, whether the DID is on the ledger: then only the role may be named, since naming
+            a verkey counts as a change of it, which only its owner may do.
         schema_seq_no: for a credential definition, the schema that it refers to.
     """
     match what:
@@ -115,7 +115,7 @@ def request(
     endorser: str | None = None,
     taa: TaaAcceptance | None = None,
 ) -> Json:
-    """A whole request with a number of its own."""
+    """A complete request with a new number."""
     body: Json = {"identifier": author, "reqId": next(_numbers), "protocolVersion": 2}
     body["operation"] = operation
     if endorser is not None:

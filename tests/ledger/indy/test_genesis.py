@@ -122,7 +122,7 @@ async def test_a_url_that_does_not_answer_leaves_the_pinned_copy(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("raw", "says"), [(b"\xff", "no text"), (b"x" * 2**20 + b"y", "more than")]
+    ("raw", "says"), [(b"\xff", "not text"), (b"x" * 2**20 + b"y", "more than")]
 )
 async def test_a_garbled_answer_is_no_genesis(tmp_path: Path, raw: bytes, says: str) -> None:
     async def fetch(url: str) -> bytes:

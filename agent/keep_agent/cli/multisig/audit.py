@@ -96,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _number(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is no sequence number")
+        raise argparse.ArgumentTypeError(f"{text} is not a sequence number")
     return int(text)
 
 
@@ -178,7 +178,7 @@ def read_folder(folder: Path) -> dict[str, Proposal]:
         BadCommandError: there is no such folder.
     """
     if not folder.is_dir():
-        raise BadCommandError(f"{folder} is no folder")
+        raise BadCommandError(f"{folder} is not a folder")
     found: dict[bytes, tuple[str, Proposal]] = {}
     for path in sorted(folder.rglob("*.psit")):
         name = str(path.relative_to(folder))

@@ -180,7 +180,7 @@ def _received(begun: Begun, paths: Iterable[Path]) -> tuple[list[Hello], list[Se
             if given.member == mine.identifier:
                 sealed[given.digest] = given
         else:
-            raise BadCommandError(f"{path} is no file of a round")
+            raise BadCommandError(f"{path} is not a file of a round")
     return list(hellos.values()), list(sealed.values())
 
 
@@ -258,6 +258,6 @@ def _compare(digest: bytes) -> str:
 def _when_leaving(begun: Begun) -> None:
     if begun.hello.identifier not in begun.hello.ceremony.members:
         note(
-            "You are no member of the new group. When its members have confirmed, delete this folder "
+            "You are not a member of the new group. When its members have confirmed, delete this folder "
             "and the one of your old share."
         )

@@ -47,7 +47,7 @@ def read_text(path: Path) -> str:
     except OSError as error:
         raise BadCommandError(f"{path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise BadCommandError(f"{path} is no text file") from error
+        raise BadCommandError(f"{path} is not a text file") from error
     if len(raw) > _MOST_BYTES:
         raise BadCommandError(f"{path} is larger than {_MOST_BYTES} bytes: none of ours is")
     return text

@@ -61,7 +61,7 @@ class Folder:
         """Take one that is there.
 
         Raises:
-            BadCommandError: it is no folder, or open to others.
+            BadCommandError: it is not a folder, or open to others.
         """
         if not path.is_dir():
             raise BadCommandError(
@@ -196,7 +196,7 @@ def checked_name(text: str) -> str:
     try:
         return TypeAdapter[str](Label).validate_python(text)
     except ValidationError as error:
-        raise BadCommandError(f"that is no name for a group: {reason(error)}") from error
+        raise BadCommandError(f"that is not a name for a group: {reason(error)}") from error
 
 
 def _stamp(challenge: Challenge) -> str:

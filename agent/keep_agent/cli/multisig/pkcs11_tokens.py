@@ -207,7 +207,7 @@ def _text(found: Mapping[str, bytes], name: str) -> str | None:
     try:
         return found[name].decode() if name in found else None
     except UnicodeDecodeError as error:
-        raise BadCommandError(f"{name} is no UTF-8 text") from error
+        raise BadCommandError(f"{name} is not UTF-8 text") from error
 
 
 def _pin_file(source: str | None) -> Path | None:
@@ -328,7 +328,7 @@ def _read(address: Address) -> bytes:
         verkey = _ed25519(_one(session, address, ObjectClass.PUBLIC_KEY))
     if verkey is None:
         raise BadCommandError(
-            f"the key {address.key} is no Ed25519 key; a ledger takes no other"
+            f"the key {address.key} is not an Ed25519 key; a ledger takes no other"
         )
     return verkey
 

@@ -32,7 +32,7 @@ def load(paths: Sequence[Path]) -> Proposal:
 
     Raises:
         BadCommandError: a file cannot be read.
-        RefusedError: it is no proposal, or a forged one.
+        RefusedError: it is not a proposal, or a forged one.
     """
     frames: list[str] = []
     for path in paths:
@@ -145,7 +145,7 @@ def _scanned(path: Path, raw: bytes) -> list[str]:
             kind = zxingcpp.BarcodeFormats(zxingcpp.BarcodeFormat.QRCode)
             found = [] if grey is None else zxingcpp.read_barcodes(grey, formats=kind)
     except Exception as error:  # a damaged picture makes a decoder raise almost anything
-        raise BadCommandError(f"{path} is no picture that can be read") from error
+        raise BadCommandError(f"{path} is not a picture that can be read") from error
     if large:
         raise BadCommandError(f"{path} is too large a picture")
     texts = [code.text for code in found if code.text.startswith("PSIT/")]

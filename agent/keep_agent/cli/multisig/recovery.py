@@ -260,7 +260,7 @@ def _extra(args: argparse.Namespace, *, new: bool, needed: bool = False) -> str:
 def _place(args: argparse.Namespace) -> Place:
     text: str = args.store
     if not text.startswith(STORE):
-        raise BadCommandError(f"{text[:80]!r} is no store: store:PATH")
+        raise BadCommandError(f"{text[:80]!r} is not a store: store:PATH")
     place, name = store_place(text, args.key_file)
     if name:
         raise BadCommandError(

@@ -38,7 +38,7 @@ def from_file(path: Path) -> Plan:
     try:
         return _plan(yaml.safe_load(read_text(path)))
     except yaml.YAMLError as error:
-        raise BadCommandError(f"{path} is no YAML that can be read") from error
+        raise BadCommandError(f"{path} is not YAML that can be read") from error
 
 
 def _circle(text: str) -> dict[str, object]:
@@ -48,7 +48,7 @@ def _circle(text: str) -> dict[str, object]:
         count, names = "1", rest
     if not equals or not count.isdecimal():
         raise BadCommandError(
-            f"{text!r} is no circle: NAME=PERSON, or NAME=2:PERSON,PERSON,PERSON"
+            f"{text!r} is not a circle: NAME=PERSON, or NAME=2:PERSON,PERSON,PERSON"
         )
     guardians = [each.strip() for each in names.split(",")]
     return {"name": name.strip(), "need": int(count), "guardians": guardians}

@@ -83,7 +83,7 @@ def raw_key(path: Path) -> str:
     """Read the raw key of a store: 32 bytes in base58, as agents keep it.
 
     Raises:
-        BadCommandError: as `private_text`, or it is no key.
+        BadCommandError: as `private_text`, or it is not a key.
     """
     text = private_text(path, "key file")
     try:
@@ -106,7 +106,7 @@ def seed(path: Path | None) -> bytes:
     It is 64 hex digits, base64 (44 characters), or 32 plain characters, as Indy's tools take it.
 
     Raises:
-        BadCommandError: as `private_text`, or it is no seed.
+        BadCommandError: as `private_text`, or it is not a seed.
     """
     if path is not None:
         text = private_text(path, "seed file")
@@ -117,7 +117,7 @@ def seed(path: Path | None) -> bytes:
     found = _seed(text)
     if found is None:
         raise BadCommandError(
-            "that is no seed: it has 64 hex digits, 44 characters of base64, or 32 plain characters"
+            "that is not a seed: it has 64 hex digits, 44 characters of base64, or 32 plain characters"
         )
     return found
 

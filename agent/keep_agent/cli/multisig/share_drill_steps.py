@@ -22,10 +22,10 @@ def period(text: str) -> timedelta:
     """Read `90d`.
 
     Raises:
-        ArgumentTypeError: it is no number of days.
+        ArgumentTypeError: it is not a number of days.
     """
     if not (found := _DAYS.fullmatch(text)):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of days, as 90d")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of days, as 90d")
     return timedelta(days=int(found[1]))
 
 

@@ -92,7 +92,7 @@ def open_signer(where: str, key_file: Path | None = None) -> Generator[Signer]:
             f"{where} is a share: it signs in rounds, together with others, never alone"
         )
     else:
-        raise BadCommandError(f"{where[:80]!r} is no place of a key: {_KINDS}")
+        raise BadCommandError(f"{where[:80]!r} is not a place of a key: {_KINDS}")
 
 
 def open_share(where: str) -> tuple[Share, NonceFiles]:
@@ -107,7 +107,7 @@ def open_share(where: str) -> tuple[Share, NonceFiles]:
     from keep_agent.cli.multisig.member_folder import Folder  # noqa: PLC0415
 
     if not where.startswith(SHARE):
-        raise BadCommandError(f"{where[:80]!r} is no share: frost:FOLDER")
+        raise BadCommandError(f"{where[:80]!r} is not a share: frost:FOLDER")
     folder = Folder.of(Path(where.removeprefix(SHARE)))
     return folder.share(), folder.nonces()
 

@@ -218,7 +218,7 @@ def _checked(
         raw = base58.b58decode(value["value"])
         said = signing_input(request)
     except (ValueError, RefusedError):
-        return CheckedSignature(did, role, good=False, why="is no signature")
+        return CheckedSignature(did, role, good=False, why="is not a signature")
     for place, state in enumerate(states):
         if state.verkey and verifies(base58.b58decode(state.verkey), said, raw):
             late = "" if place == 0 else ", replaced when the request may have been on its way"

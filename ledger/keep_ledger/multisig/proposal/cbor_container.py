@@ -38,7 +38,7 @@ def unpacked(raw: bytes) -> tuple[Json, list[Json]]:
     members = cast("Json", whole) if isinstance(whole, dict) else {}
     body, marks = members.get("psit"), members.get("marks")
     if len(members) != 2 or not isinstance(body, dict) or not isinstance(marks, list):  # noqa: PLR2004
-        raise RefusedError("this is no proposal (.psit)")
+        raise RefusedError("this is not a proposal (.psit)")
     listed = cast("list[object]", marks)
     if len(listed) > MAX_MARKS or not all(isinstance(one, dict) for one in listed):
         raise RefusedError("the marks of this proposal cannot be read")
@@ -67,7 +67,9 @@ def _decoded(raw: bytes) -> object:
         RecursionError,
         TypeError,
     ) as error:
-        raise RefusedError("this is no proposal (.psit): no CBOR that can be read") from error
+        raise RefusedError(
+            "this is not a proposal (.psit): no CBOR that can be read"
+        ) from error
     if stream.tell() != len(raw):
         raise RefusedError("something follows after the proposal")
     _only_plain(whole, len(raw))

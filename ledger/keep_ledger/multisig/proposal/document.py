@@ -147,7 +147,7 @@ class Body(Wire):
             raise ValueError("a cosigner, or its key, is named twice")
         for needed in filter(None, (request.author, request.endorser)):
             if needed not in dids:
-                raise ValueError(f"{needed} must sign and is no cosigner")
+                raise ValueError(f"{needed} must sign and is not a cosigner")
         if not self.made < self.expires:
             raise ValueError("it expires before it was made")
         if self.expires - self.made > _LONGEST_S:
@@ -294,7 +294,7 @@ class Proposal:
                 return place
         shown = base58.b58encode(key).decode()
         names = ", ".join(f"{one.name} ({one.verkey})" for one in self.body.cosigners)
-        raise WrongKeyError(f"the key {shown} is no cosigner's here; they are: {names}")
+        raise WrongKeyError(f"the key {shown} is not a cosigner's here; they are: {names}")
 
     def unsealed(self, act: Act, place: int, at: int, text: str = "", **more: Any) -> Mark:
         """A mark whose seal is still to be made: 64 zero bytes.
@@ -346,12 +346,12 @@ class Proposal:
         key = group.shares.get(mark.member)
         name = f"{who.name}, member {mark.member}"
         if key is None:
-            raise RefusedMarkError(name, "is no member of this group")
+            raise RefusedMarkError(name, "is not a member of this group")
         try:
             witness = checked_point(mark.seal[:SIZE])
             answer = checked_scalar(mark.seal[SIZE:])
         except ValueError as error:
-            raise RefusedMarkError(name, "the seal is no proof by a share") from error
+            raise RefusedMarkError(name, "the seal is not a proof by a share") from error
         if not proven(key, mark.member, sha512(self.to_seal(mark)), witness, answer):
             raise RefusedMarkError(name, "what is said in this name was not said by its share")
         parts = [part for part in (mark.commitment, mark.share) if part is not None]

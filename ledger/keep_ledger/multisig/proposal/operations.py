@@ -105,9 +105,9 @@ class Attrib(Operation):
         try:
             found: Any = json.loads(self.raw, object_pairs_hook=once_each)
         except (ValueError, RecursionError) as error:
-            raise ValueError("raw is no JSON that reads in one way") from error
+            raise ValueError("raw is not JSON that reads in one way") from error
         if not isinstance(found, dict):
-            raise ValueError("raw is no JSON object")  # noqa: TRY004  pydantic wants ValueError
+            raise ValueError("raw is not a JSON object")  # noqa: TRY004  pydantic wants ValueError
         return cast("Json", found)
 
 

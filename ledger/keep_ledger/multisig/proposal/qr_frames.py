@@ -41,7 +41,7 @@ def from_frames(texts: Iterable[str]) -> bytes:
     """Put a container together again.
 
     Raises:
-        RefusedError: a text is no frame, frames are of several proposals, some are missing (it
+        RefusedError: a text is not a frame, frames are of several proposals, some are missing (it
             says which), or what they give is damaged.
     """
     parts: dict[int, str] = {}
@@ -49,7 +49,7 @@ def from_frames(texts: Iterable[str]) -> bytes:
     for text in texts:
         found = _FRAME.fullmatch(text.strip())
         if found is None:
-            raise RefusedError(f"this is no frame of a proposal: {text.strip()[:40]!r}")
+            raise RefusedError(f"this is not a frame of a proposal: {text.strip()[:40]!r}")
         number, count, name, part = found.groups()
         heads.add((count, name))
         if parts.setdefault(int(number), part) != part:

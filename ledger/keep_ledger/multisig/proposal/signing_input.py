@@ -28,7 +28,7 @@ def signing_input(request: Json) -> bytes:
         request: a whole request; signatures in it are left out.
 
     Raises:
-        RefusedError: a value that is no JSON, a fraction, or nested too deep.
+        RefusedError: a value that is not JSON, a fraction, or nested too deep.
 
     Source: indy-plenum `SigningSerializer`; indy-node `Request.signingPayloadState` (an ATTRIB's
     content stands in it as its SHA-256).

@@ -81,7 +81,7 @@ class RuleKey:
         """
         parts = text.split("--")
         if len(parts) != 5 or not all(parts[:3]) or parts[1] not in ("ADD", "EDIT"):  # noqa: PLR2004
-            raise RefusedError(f"{text[:80]!r} is no name of an auth rule")
+            raise RefusedError(f"{text[:80]!r} is not a name of an auth rule")
         return cls(*parts)
 
     @classmethod
@@ -89,7 +89,7 @@ class RuleKey:
         """The key in an entry of GET_AUTH_RULE's answer, AUTH_RULE or AUTH_RULES.
 
         Raises:
-            RefusedError: a part is missing or is no text.
+            RefusedError: a part is missing or is not text.
         """
         action, edit = entry.get("auth_action"), "old_value" in entry
         values = {name: entry.get(name) for name in (*_ENTRY, "old_value")}
@@ -207,7 +207,7 @@ def parse_constraint(body: object) -> Constraint:
 
 def _constraint(body: object, depth: int) -> Constraint:
     if not isinstance(body, dict) or depth > _DEEPEST:
-        raise RefusedError("an auth constraint that is no object, or nested too deep")
+        raise RefusedError("an auth constraint that is not an object, or nested too deep")
     told = cast("Json", body)
     match told.get("constraint_id"):
         case "ROLE":

@@ -150,7 +150,7 @@ def parse(text: str) -> Governance:
     """Read a file of wanted quorums.
 
     Raises:
-        RefusedError: it is no YAML, has something that is not known here, or is no sound
+        RefusedError: it is not YAML, has something that is not known here, or is not a sound
             governance; says where and why.
     """
     if len(text) > _LONGEST:
@@ -159,13 +159,13 @@ def parse(text: str) -> Governance:
         told: object = yaml.load(text, _Loader)  # noqa: S506 - it is a safe loader
         wanted = Governance.model_validate(told)
     except yaml.YAMLError as error:
-        raise RefusedError(f"this is no YAML: {' '.join(str(error).split())}") from error
+        raise RefusedError(f"this is not YAML: {' '.join(str(error).split())}") from error
     except ValidationError as error:
         raise RefusedError(f"in the file of wanted quorums: {reason(error)}") from error
     except (RecursionError, ValueError) as error:
         if isinstance(error, RefusedError):
             raise
-        raise RefusedError("this is no YAML of wanted quorums") from error
+        raise RefusedError("this is not YAML of wanted quorums") from error
     wanted_rules(wanted, DEFAULTS)
     return wanted
 

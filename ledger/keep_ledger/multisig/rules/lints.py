@@ -258,11 +258,11 @@ def changes(operation: Json) -> dict[RuleKey, Constraint]:
     """
     entries: object = operation.get("rules") if operation.get("type") == "122" else [operation]
     if operation.get("type") not in ("120", "122") or not isinstance(entries, list):
-        raise RefusedError("this is no change of rules")
+        raise RefusedError("this is not a change of rules")
     found: dict[RuleKey, Constraint] = {}
     for entry in entries:  # pyright: ignore[reportUnknownVariableType] - checked in the next line
         if not isinstance(entry, dict):
-            raise RefusedError("a rule that is no object")
+            raise RefusedError("a rule that is not an object")
         found[RuleKey.of(entry)] = parse_constraint(entry.get("constraint"))  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
     return found
 

@@ -255,7 +255,7 @@ def quorums(rules: Rules, people: People) -> Quorums:
 
 
 def _told(game: Game, action: Action, ways: tuple[Way, ...]) -> tuple[Way, ...]:
-    """With the step that is no move: the owner of just this is given a new key."""
+    """With the step that is not a move: the owner of just this is given a new key."""
 
     def told(way: Way) -> Way:
         open_ = way.moves or _without_owner(

@@ -83,7 +83,7 @@ def checked_scalar(raw: bytes) -> Scalar:
         ValueError: not 32 bytes, or not less than the group order.
     """
     if len(raw) != SIZE or not hmac.compare_digest(reduced(raw + bytes(SIZE)), raw):
-        raise ValueError("is no canonical scalar")
+        raise ValueError("is not a canonical scalar")
     return Scalar(raw)
 
 
@@ -106,7 +106,7 @@ def checked_point(raw: bytes) -> Point:
             prime-order subgroup.
     """
     if len(raw) != SIZE or not sodium.crypto_core_ed25519_is_valid_point(raw):
-        raise ValueError("is no point of the prime-order group")
+        raise ValueError("is not a point of the prime-order group")
     return Point(raw)
 
 

@@ -104,7 +104,7 @@ class Ceremony(Wire):
             dealers: members of `old`, as many as its threshold or more.
 
         Raises:
-            RefusedError: dealers who are no members or too few, or a bad list of members.
+            RefusedError: dealers who are not members or too few, or a bad list of members.
         """
         return _made(session, threshold, tuple(members), tuple(dealers), old)
 
@@ -298,7 +298,7 @@ def finish(
     try:
         return Share(identifier=member, secret=secret, group=group)
     except ValidationError as error:
-        raise RefusedError(f"participant {member} is no member of the new group") from error
+        raise RefusedError(f"participant {member} is not a member of the new group") from error
 
 
 def _made(

@@ -171,7 +171,9 @@ def finish(begun: Begun, hellos: Sequence[Hello], received: Sequence[Sealed]) ->
     """
     me, ceremony = begun.hello.identifier, begun.hello.ceremony
     if me not in ceremony.members:
-        raise RefusedError(f"participant {me} is no member of the new group: nothing to finish")
+        raise RefusedError(
+            f"participant {me} is not a member of the new group: nothing to finish"
+        )
     digest = agreed(begun.hello, hellos)
     keys = {hello.identifier: hello.key for hello in hellos}
     refuse(
@@ -203,7 +205,7 @@ def _box(message: bytes, key: bytes, secret: bytes) -> bytes:
     try:
         return nonce + sodium.crypto_box(message, nonce, key, secret)
     except (CryptoError, RuntimeError) as error:  # a key of small order
-        raise RefusedError("a key in a file of round one is no key") from error
+        raise RefusedError("a key in a file of round one is not a key") from error
 
 
 def _open(

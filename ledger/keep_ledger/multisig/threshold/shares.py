@@ -47,7 +47,7 @@ def _unhex(value: object) -> object:
     if not isinstance(value, str):
         return value
     if not _HEX.fullmatch(value):
-        raise ValueError("is no lower-case hex")
+        raise ValueError("is not lower-case hex")
     return bytes.fromhex(value)
 
 

@@ -23,7 +23,7 @@ class Ran:
 
 
 def run(*words: str | Path, stdin: str = "") -> Ran:
-    """Run `indykeep WORDS`; standard input is no terminal."""
+    """Run `indykeep WORDS`; standard input is not a terminal."""
     out, err = io.StringIO(), io.StringIO()
     with _typing(stdin), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = main([str(word) for word in words])

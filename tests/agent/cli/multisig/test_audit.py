@@ -54,7 +54,7 @@ def proposal_in(file: str) -> Proposal:
 
 
 def copy_and_spoil(file: str) -> None:
-    """Put a copy, a forged copy and what is no proposal beside it."""
+    """Put a copy, a forged copy and what is not a proposal beside it."""
     raw = Path(file).read_bytes()
     Path("copy.psit").write_bytes(raw)
     Path("bad.psit").write_bytes(b"\xa1")
@@ -176,7 +176,7 @@ async def test_files_that_are_no_proposals_are_named_and_left_out(board: Board) 
             "name a DID to audit, or give",
         ),
         (("V4SGRU86Z58d6TV7PBUe6f", "--proposals", "nowhere"), "nowhere is no folder"),
-        (("no-did", "--genesis", "x"), "is no DID"),
+        (("no-did", "--genesis", "x"), "is not a DID"),
         (("V4SGRU86Z58d6TV7PBUe6f", "--genesis", "nowhere"), "cannot get the genesis"),
     ],
 )

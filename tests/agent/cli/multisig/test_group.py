@@ -319,7 +319,7 @@ def _killed(place: Path, commands: Sequence[Sequence[str | Path]]) -> list[int]:
 
 
 def test_a_new_member_only_receives(tmp_path: Path) -> None:
-    """Who is no dealer of a handing-on has nothing to deal out, and is told."""
+    """Who is not a dealer of a handing-on has nothing to deal out, and is told."""
     from keep_ledger.multisig.errors import RefusedError  # noqa: PLC0415
     from keep_ledger.multisig.threshold.dealer import split_new  # noqa: PLC0415
 

@@ -200,7 +200,7 @@ def test_what_is_no_signer_is_refused(where: str, why: str) -> None:
 
 
 def test_a_share_is_found_in_its_private_folder_only(tmp_path: Path) -> None:
-    with pytest.raises(BadCommandError, match="is no share"):
+    with pytest.raises(BadCommandError, match="is not a share"):
         open_share("store:x")
     with pytest.raises(BadCommandError, match="no folder"):
         open_share(f"frost:{tmp_path}/none")

@@ -87,7 +87,7 @@ HOSTILE = {
     "a number of more than 64 bits": "c249" + "01" * 9,
     "a cycle": "d81c81d81d00",
     "many times one value": "d81c82d81d00d81d00",
-    "a name that is no text": "a10102",
+    "a name that is not text": "a10102",
     "a longer spelling of a number": "1801",
     "no end": "9f",
     "a member twice": "a2616101616102",

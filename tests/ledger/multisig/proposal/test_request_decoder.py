@@ -194,5 +194,5 @@ def test_nothing_that_is_json_crashes_the_reader(operation: Json, data: st.DataO
 
 
 def test_a_proposal_needs_its_author_and_endorser_among_those_who_sign() -> None:
-    with pytest.raises(ValueError, match="must sign and is no cosigner"):
+    with pytest.raises(ValueError, match="must sign and is not a cosigner"):
         body(request=request(NYM, ANA.did, endorser=DID))

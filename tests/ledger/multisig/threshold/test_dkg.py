@@ -198,7 +198,7 @@ def test_nobody_becomes_a_member_by_asking() -> None:
         )
         for d in polynomial
     ]
-    with pytest.raises(RefusedError, match="participant 9 is no member"):
+    with pytest.raises(RefusedError, match="participant 9 is not a member"):
         finish(CEREMONY, 9, packages, dealt)
 
 

@@ -93,7 +93,7 @@ def test_two_names_for_one_group_are_noticed() -> None:
 def test_a_key_of_small_order_gets_no_secret() -> None:
     """With it, the box would be readable to everybody."""
     other = HELLOS[2].model_copy(update={"key": bytes(32)})
-    with pytest.raises(RefusedError, match="is no key"):
+    with pytest.raises(RefusedError, match="is not a key"):
         dkg_files.deal(BEGUN[0], [*HELLOS[:2], other])
 
 

@@ -68,7 +68,9 @@ def test_a_group_cannot_lie_about_its_threshold(threshold: int) -> None:
 def test_a_bad_point_is_refused_and_its_sender_named(field: str, which: str) -> None:
     body = commit(TWO_OF_THREE[1], SESSION, MemoryVault()).to_json()
     body[field] = BAD_POINTS[which].hex()
-    with pytest.raises(RefusedError, match=f"participant 2: .*{field} is no point") as refusal:
+    with pytest.raises(
+        RefusedError, match=f"participant 2: .*{field} is not a point"
+    ) as refusal:
         Commitment.from_json(body, sender=2)
     assert refusal.value.culprits == (2,)
 
@@ -79,7 +81,9 @@ def test_a_scalar_that_is_not_canonical_is_refused_and_its_sender_named(which: s
     commitments = committed(TWO_OF_THREE[:2], vault)
     body = signed(TWO_OF_THREE[:1], commitments, vault)[0].to_json()
     body["response"] = BAD_SCALARS[which].hex()
-    with pytest.raises(RefusedError, match=r"participant 1: .*response is no canonical scalar"):
+    with pytest.raises(
+        RefusedError, match=r"participant 1: .*response is not a canonical scalar"
+    ):
         SignatureShare.from_json(body, sender=1)
 
 
