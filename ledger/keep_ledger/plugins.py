@@ -81,7 +81,7 @@ class Ledgers:
 
         Raises:
                     LedgerError: no such plugin, a namespace twice, or a genesis file that is not one.
-                """
+        """
         plugins = {entry.name: entry for entry in entry_points(group=GROUP)}
         opened: list[Registry] = []
         for config in configs:
