@@ -32,11 +32,11 @@ async def attack(council: Council) -> None:
     await expired(council)
     await elsewhere(council)
     await stale(council)
-    rule = await auth_rules.read_rule(council.book.pool, NEW_ENDORSER)
+    rule = await auth_rules.read_rule(council.client.pool, NEW_ENDORSER)
     claim(
         rule.to_json()["sig_count"] == QUORUM, "a new endorser takes three trustees, as before"
     )
-    mallory = await council.book.nym(council.desk.names["MALLORY"])
+    mallory = await council.client.nym(council.desk.names["MALLORY"])
     claim(mallory is None, "Mallory is not on the ledger")
     council.desk.screen.done("the ledger was read again: the rule is as it was, no Mallory")
 

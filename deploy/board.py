@@ -88,11 +88,11 @@ async def play(screen: Screen, folder: Path, *, keep: bool) -> None:
         desk = Desk(screen, folder / "desk", net.genesis)
         desk.folder.mkdir(0o700)
         os.chdir(desk.folder)
-        book = await ground.enter_async_context(NetworkClient(str(net.genesis), _no_url))
+        client = await ground.enter_async_context(NetworkClient(str(net.genesis), _no_url))
         async with asyncio.TaskGroup() as tasks:
             watcher = tasks.create_task(watch(net, ()))
             try:
-                await tell(Council(desk, book))
+                await tell(Council(desk, client))
             except (KeepError, LedgerError, ClaimError):  # perhaps because a node is gone
                 await asyncio.sleep(SETTLE_S)
                 await look(net, ())

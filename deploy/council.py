@@ -38,17 +38,17 @@ class Council:
     """The five and the ledger.
 
     Attributes:
-        book: the ledger as we read it ourselves, with proofs, to check what is told.
+        client: the ledger as we read it ourselves, with proofs, to check what is told.
         token: Ben's key is in a token, not in a store.
     """
 
     desk: Desk
-    book: NetworkClient
+    client: NetworkClient
     token: bool = False
 
     async def told(self, name: str, verkey: str, role: str | None) -> bool:
         """Whether the ledger has a DID so now."""
-        there = await self.book.nym(self.desk.names[name])
+        there = await self.client.nym(self.desk.names[name])
         return there is not None and (there.verkey, there.role) == (
             self.desk.names[verkey],
             role,
@@ -57,7 +57,7 @@ class Council:
     async def straight(self, request: Json, signatures: dict[str, bytes]) -> str:
         """Send something past our own commands; it must be refused. Gives the ledger's reason."""
         try:
-            await self.book.submit(request, signatures)
+            await self.client.submit(request, signatures)
         except NotWrittenError as error:
             return str(error)
         raise ClaimError("the ledger took what it had to refuse")
@@ -200,7 +200,7 @@ async def take_seats(council: Council) -> None:
 
 async def _in_force(council: Council) -> None:
     """Read every rule of the ledger, with proofs: two trustees, who own nothing, meet none."""
-    rules = await auth_rules.read_rules(council.book.pool, None)
+    rules = await auth_rules.read_rules(council.client.pool, None)
     two = [Signer(f"trustee {n}", TRUSTEE, owner=False) for n in range(QUORUM - 1)]
     weak = [key.text for key, rule in rules.items() if satisfied(rule, two)]
     claim(not weak, f"two trustees meet no rule, not even {', '.join(weak)}")
