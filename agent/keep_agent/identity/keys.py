@@ -20,7 +20,7 @@ KEY_BYTES = 32
 SIGNATURE_BYTES = 64
 MAX_MULTIBASE = 4 * 2**10  # decoding base58 is quadratic: 10 ms for this much
 MAX_MULTIKEY = 64  # of 34 bytes come at most 48 letters; a document may hold many keys
-OWN_KEYS_CACHED = 512
+OWN_KEYS_CACHED = 256
 PEER_KEYS_CACHED = 2048
 
 _BASE58 = re.compile(r"[1-9A-HJ-NP-Za-km-z]{32,44}")

@@ -8,9 +8,11 @@ from typing import Any
 Row = tuple[str, str]
 """Category and name."""
 
+MOST_ROWS, MOST_BYTES = 8192, 16 << 20
+
 
 class Rows:
-    """The rows of one profile that need not be read again; the ones used last stay longest.
+    """The rows of a store that need not be read again; the ones used last stay longest.
 
     Args:
         most: how many are kept.
@@ -20,13 +22,13 @@ class Rows:
     def __init__(self, most: int, most_bytes: int) -> None:
         self._most = most
         self._most_bytes = most_bytes
-        self._rows: OrderedDict[Row, tuple[Any, int]] = OrderedDict()
+        self._rows: OrderedDict[tuple[str, ...], tuple[Any, int]] = OrderedDict()
         self.bytes = 0
 
     def __len__(self) -> int:
         return len(self._rows)
 
-    def get(self, row: Row) -> Any | None:
+    def get(self, row: tuple[str, ...]) -> Any | None:
         """Return what the row holds; None says nothing about the store."""
         found = self._rows.get(row)
         if found is None:
@@ -34,7 +36,7 @@ class Rows:
         self._rows.move_to_end(row)
         return found[0]
 
-    def put(self, row: Row, value: Any, size: int) -> None:
+    def put(self, row: tuple[str, ...], value: Any, size: int) -> None:
         """Remember what a row holds, unless it is very long; `size` is its length as it is stored."""
         self.drop(row)
         if size > self._most_bytes // 4:
@@ -44,13 +46,37 @@ class Rows:
         while len(self._rows) > self._most or self.bytes > self._most_bytes:
             self.drop(next(iter(self._rows)))
 
-    def drop(self, row: Row) -> None:
+    def drop(self, row: tuple[str, ...]) -> None:
         """Forget a row, if it is here."""
         found = self._rows.pop(row, None)
         if found is not None:
             self.bytes -= found[1]
 
+    def drop_all(self, profile: str) -> None:
+        """Forget the rows of a profile."""
+        for row in [row for row in self._rows if row[0] == profile]:
+            self.drop(row)
+
+
+class OwnRows:
+    """The rows of one profile among those of all: no other sees them, and all share the room."""
+
+    def __init__(self, rows: Rows, profile: str) -> None:
+        self._rows = rows
+        self._profile = profile
+
+    def get(self, row: Row) -> Any | None:
+        """Return what the row holds; None says nothing about the store."""
+        return self._rows.get((self._profile, *row))
+
+    def put(self, row: Row, value: Any, size: int) -> None:
+        """Remember what a row holds; see `Rows.put`."""
+        self._rows.put((self._profile, *row), value, size)
+
+    def drop(self, row: Row) -> None:
+        """Forget a row, if it is here."""
+        self._rows.drop((self._profile, *row))
+
     def clear(self) -> None:
-        """Forget all."""
-        self._rows.clear()
-        self.bytes = 0
+        """Forget all of this profile."""
+        self._rows.drop_all(self._profile)

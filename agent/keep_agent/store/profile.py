@@ -27,7 +27,7 @@ from keep_agent.core.machine import (
 )
 from keep_agent.core.message import Json, new_id
 from keep_agent.errors import ConflictError, NotFoundError, RefusedError, UnavailableError
-from keep_agent.store.cache import Row, Rows
+from keep_agent.store.cache import OwnRows, Row
 from keep_agent.store.deliveries import Deliveries
 from keep_agent.store.rows import (
     BUCKET,
@@ -44,8 +44,7 @@ from keep_agent.store.uncancelled import whole
 if TYPE_CHECKING:
     from keep_agent.store.store import Store
 
-CACHED_ROWS, CACHED_BYTES = 4096, 16 << 20
-RECENT_EVENTS = 4096
+RECENT_EVENTS = 512
 EVENTS_A_ROW = 1000
 DISCARD_AFTER_S, DISCARD_AGAIN_S = 0.05, 1.0
 PARK_AFTER_S, PARK_MOST = 5.0, 512
@@ -143,7 +142,7 @@ class Profile:
         self.on_taken_over: Callable[[TakenOver], None] = lambda _left: None
         self._catching_up = asyncio.Lock()
         self._store = store
-        self._rows = Rows(CACHED_ROWS, CACHED_BYTES)
+        self._rows = OwnRows(store.rows, name)
         self._generation = 0
         self._discards: list[str] = []
         self._done_by: dict[str, int] = {}

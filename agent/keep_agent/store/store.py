@@ -22,6 +22,7 @@ from aries_askar import Store as Askar
 
 from keep_agent.core.machine import Exchange
 from keep_agent.errors import UnavailableError
+from keep_agent.store.cache import MOST_BYTES, MOST_ROWS, Rows
 from keep_agent.store.location import Location, Sqlite
 from keep_agent.store.lock import lock_file
 from keep_agent.store.processes import SYSTEM, Processes
@@ -45,6 +46,7 @@ class Store:
     def __init__(self, location: Location, askar: Askar, key: str, models: Models) -> None:
         self.askar = askar
         self.reading = asyncio.Semaphore(12)
+        self.rows = Rows(MOST_ROWS, MOST_BYTES)
         self.process = ""
         self.shared = location.shared
         self.counts = Counts()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from keep_agent.store.cache import Rows
+from keep_agent.store.cache import OwnRows, Rows
 
 
 def test_the_rows_used_last_stay_longest() -> None:
@@ -33,6 +33,20 @@ def test_a_row_that_changes_counts_once() -> None:
     rows.drop(("a", "1"))
     rows.drop(("a", "1"))
     assert (rows.get(("a", "1")), rows.bytes) == (None, 0)
-    rows.put(("a", "1"), 1, 7)
-    rows.clear()
-    assert (len(rows), rows.bytes) == (0, 0)
+
+
+def test_profiles_share_the_room_and_see_only_their_own() -> None:
+    rows = Rows(4, 1000)
+    one, other = OwnRows(rows, "one"), OwnRows(rows, "other")
+    for name in "123":
+        one.put(("a", name), f"one {name}", 10)
+    other.put(("a", "1"), "other 1", 10)
+    assert (one.get(("a", "1")), other.get(("a", "1"))) == ("one 1", "other 1")
+    assert other.get(("a", "2")) is None
+    other.put(("a", "2"), "other 2", 10)  # the room is full: what was used least recently goes
+    assert (len(rows), rows.bytes) == (4, 40)
+    assert [one.get(("a", name)) for name in "123"] == ["one 1", None, "one 3"]
+    one.drop(("a", "3"))
+    other.clear()
+    assert (len(rows), rows.bytes) == (1, 10)
+    assert one.get(("a", "1")) == "one 1"
