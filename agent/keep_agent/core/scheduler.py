@@ -41,6 +41,12 @@ class Scheduler:
         self._awaiting: dict[str, int] = {}
         self._ahead_until = 0.0
         self._under_way: set[tuple[str, str]] = set()
+        self._running: set[asyncio.Task[None]] = set()
+
+    @property
+    def busy(self) -> bool:
+        """Whether commands or early messages are under way."""
+        return bool(self._running or self._dispatcher.early)
 
     async def run(self) -> None:
         """Work until cancelled, first of all on what an earlier process left."""
@@ -82,7 +88,9 @@ class Scheduler:
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         assert self._tasks is not None
-        self._tasks.create_task(_apart(work, name), name=name)
+        task = self._tasks.create_task(_apart(work, name), name=name)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
 
     # -- pending commands ------------------------------------------------------------------------
 

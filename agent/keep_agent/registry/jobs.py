@@ -147,6 +147,11 @@ class Jobs:
         self.before: dict[str, FollowUp] = {}
         self.after: dict[str, FollowUp] = {}
 
+    @property
+    def busy(self) -> bool:
+        """Whether a job is under way."""
+        return bool(self._at_work)
+
     async def run(self) -> None:
         """Work until cancelled."""
         async with asyncio.TaskGroup() as tasks:

@@ -31,6 +31,7 @@ from keep_agent.store.cache import OwnRows, Row
 from keep_agent.store.deliveries import Deliveries
 from keep_agent.store.rows import (
     BUCKET,
+    HOUR_S,
     KEPT_WITHIN,
     Commit,
     Outgoing,
@@ -51,6 +52,8 @@ PARK_AFTER_S, PARK_MOST = 5.0, 512
 IDLE_S = 2.0
 RECORD_BYTES = 1500
 """About how long a record is that an exchange keeps, for the cache."""
+FAR_H = 1 << 17
+"""Hours after which no deadline is looked for; 15 years."""
 WIDEST = 64
 """How many buckets of a list are read at once, at the most."""
 
@@ -151,6 +154,7 @@ class Profile:
         self._written = time.monotonic()
         self._recent: deque[Json] = deque(maxlen=RECENT_EVENTS)
         self._changed = asyncio.Event()
+        self._closed = False
 
     @property
     def number(self) -> int:
@@ -191,7 +195,7 @@ class Profile:
         return found
 
     async def find(
-        self, category: str, tags: dict[str, str] | None = None, limit: int | None = None
+        self, category: str, tags: dict[str, Any] | None = None, limit: int | None = None
     ) -> list[tuple[str, Json]]:
         """Return (name, record) of all that carry these tags, oldest first."""
         entries = await self._entries(category, tags, limit)
@@ -288,6 +292,24 @@ class Profile:
             for _, value in await self._entries("exchange", query, None)
         ]
 
+    async def next_due(self) -> float | None:
+        """Return when the first exchange will have waited too long; None: none waits.
+
+        Of a deadline that is more than an hour off, a time at least halfway to it: look again then.
+        """
+        now = time.time()
+        if not await self._due_within(FAR_H, now):
+            return None
+        ahead = 1
+        while not await self._due_within(ahead, now):
+            ahead *= 2
+        if ahead > 1:
+            return now + ahead // 2 * HOUR_S
+        return min(x.due for x in await self.due(now + HOUR_S) if x.due is not None)
+
+    async def _due_within(self, hours: int, now: float) -> bool:
+        return bool(await self.past("exchange", "~due", hour(now + hours * HOUR_S), 1))
+
     async def past(self, category: str, tag: str, before: str, most: int) -> list[str]:
         """Return the names of some rows with a plain tag up to a value: see `day`."""
         return [n for n, _ in await self._entries(category, {tag: {"$lte": before}}, most)]
@@ -343,9 +365,15 @@ class Profile:
         return found[:limit]
 
     async def wait_event(self, after: int) -> None:
-        """Return when an event with a number above `after` is committed."""
-        while self.last_event <= after:
+        """Return when an event with a number above `after` is committed.
+
+        Raises:
+            UnavailableError: the profile is closed.
+        """
+        while self.last_event <= after and not self._closed:
             await self._changed.wait()
+        if self._closed:
+            raise UnavailableError("this tenant is closed")
 
     # -- writing ---------------------------------------------------------------------------------
 
@@ -355,8 +383,10 @@ class Profile:
         Raises:
             ConflictError: an exchange moved on meanwhile, or a first message came twice.
             RefusedError: what serves once is used up.
-            UnavailableError: the store cannot write now; nothing was written.
+            UnavailableError: the store cannot write now, or the profile is closed; nothing was written.
         """
+        if self._closed:
+            raise UnavailableError("this tenant is closed")
         return await self._store.write(self, commit)
 
     async def undelivered(self, name: str) -> Outgoing | None:
@@ -391,6 +421,12 @@ class Profile:
         """Write down what is delivered by now, so that the next process does not send it again."""
         if parked or self.deliveries.untold(self._done):
             await self.commit(Commit(parked=parked, mark=True))
+
+    def close(self) -> None:
+        """Write nothing any more, and forget what was read."""
+        self._closed = True
+        self.forget_all()
+        self._changed.set()
 
     # -- used by the writer ----------------------------------------------------------------------
 

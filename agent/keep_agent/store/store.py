@@ -12,16 +12,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Sequence
+import sys
+from asyncio.subprocess import PIPE
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
-from aries_askar import AskarError
+from aries_askar import AskarError, AskarErrorCode
 from aries_askar import Store as Askar
 
 from keep_agent.core.machine import Exchange
 from keep_agent.errors import UnavailableError
+from keep_agent.store import erase
 from keep_agent.store.cache import MOST_BYTES, MOST_ROWS, Rows
 from keep_agent.store.location import Location, Sqlite
 from keep_agent.store.lock import lock_file
@@ -29,6 +32,7 @@ from keep_agent.store.processes import SYSTEM, Processes
 from keep_agent.store.profile import Counts, Profile
 from keep_agent.store.provision import alone, open_or_provision
 from keep_agent.store.rows import Commit, Models, read_exchange
+from keep_agent.store.uncancelled import whole
 from keep_agent.store.wakeups import Wakeups
 from keep_agent.store.writer import Writer
 
@@ -41,6 +45,8 @@ class Store:
     Attributes:
         process: name of this process among those that share the store; empty: it is the only one.
         shared: whether other processes may write to the store.
+        take_over: makes ours what processes that are gone left to be done.
+        on_start_over: told that our work is another's now, and that we have a new name.
     """
 
     def __init__(self, location: Location, askar: Askar, key: str, models: Models) -> None:
@@ -50,6 +56,8 @@ class Store:
         self.process = ""
         self.shared = location.shared
         self.counts = Counts()
+        self.take_over: Callable[[Sequence[str]], Awaitable[None]] = self._take_over_all
+        self.on_start_over: Callable[[], None] = lambda: None
         self._location = location
         self._key = key
         self._models = models
@@ -60,6 +68,7 @@ class Store:
         self._reopening = asyncio.Lock()
         self._profiles: dict[str, Profile] = {}
         self._writers: dict[str, Writer] = {}
+        self._writing = asyncio.Lock()
         self._tasks: asyncio.TaskGroup | None = None
 
     @classmethod
@@ -101,16 +110,93 @@ class Store:
         )
         self.process = await self._processes.start()
 
+    # -- profiles --------------------------------------------------------------------------------
+
     async def profile(self, name: str) -> Profile:
-        """Return the profile of a tenant, making it if there is none."""
+        """Return a profile, making it if there is none."""
+        if name not in self._profiles:
+            await self.make_profile(name)
+        return await self.open_profile(name)
+
+    async def open_profile(self, name: str) -> Profile:
+        """Return a profile that was made before.
+
+        Raises:
+            UnavailableError: the store does not answer, or there is none of that name.
+        """
         async with self._opening:
             if name not in self._profiles:
-                if name not in await self.askar.list_profiles():
-                    await self.askar.create_profile(name)
                 profile = Profile(self, name)
                 await profile.open()
                 self._profiles[name] = profile
         return self._profiles[name]
+
+    async def make_profile(self, name: str) -> None:
+        """Make a profile, if there is none of that name.
+
+        Raises:
+            UnavailableError: the store does not answer.
+        """
+        if name not in await self._profile_names():
+            await self._alone(self._make(name))
+
+    async def remove_profile(self, name: str) -> None:
+        """Remove a profile with all its rows and keys, if it is there; a file does not hold them any more.
+
+        Raises:
+            UnavailableError: the store does not answer.
+        """
+        await self.release(name)
+        await self._alone(self._remove(name))
+
+    async def release(self, name: str) -> None:
+        """Forget a profile once all that it handed to the writer is written; it takes nothing more.
+
+        Raises:
+            UnavailableError: the writer has ended.
+        """
+        profile = self._profiles.pop(name, None)
+        if profile is None:
+            return
+        profile.close()
+        try:
+            await self.write(profile, Commit())
+        finally:
+            if self.shared:
+                self._writers.pop(name).end()
+
+    async def _profile_names(self) -> Sequence[str]:
+        try:
+            return await self.askar.list_profiles()
+        except AskarError as error:
+            raise UnavailableError(f"the store does not answer: {error}") from error
+
+    async def _make(self, name: str) -> None:
+        try:
+            await self.askar.create_profile(name)
+        except AskarError as error:
+            if error.code != AskarErrorCode.DUPLICATE:  # another process was first
+                raise
+
+    async def _remove(self, name: str) -> None:
+        if isinstance(self._location, Sqlite):
+            program = (sys.executable, "-I", erase.__file__, str(self._location.path), name)
+            process = await asyncio.create_subprocess_exec(*program, stderr=PIPE)
+            _, error = await process.communicate()
+            if process.returncode:
+                last = error.decode(errors="replace").strip().rpartition("\n")[2]
+                raise UnavailableError(f"a profile cannot be removed: {last}")
+        await self.askar.remove_profile(name)
+
+    async def _alone(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do what is no transaction of a profile; in a file, while nothing else is written."""
+        try:
+            async with self._writing:
+                await whole(work)
+        except AskarError as error:
+            raise UnavailableError(f"the store does not answer: {error}") from error
+        finally:
+            work.close()
 
     async def close(self) -> None:
         """Close the store and let others open it."""
@@ -132,14 +218,16 @@ class Store:
 
     def nudge(self, profile: Profile) -> None:
         """Let the writer remove what `Profile.discard` was given."""
-        self._writer(profile).nudge(profile)
+        if self._profiles.get(profile.name) is profile:
+            self._writer(profile).nudge(profile)
 
     def _writer(self, profile: Profile) -> Writer:
         """Return the writer of a profile: a file has one for all, as it lets in one at a time."""
         name = profile.name if self.shared else ""
         writer = self._writers.get(name)
         if writer is None:
-            writer = self._writers[name] = Writer(self)
+            turns = asyncio.Lock() if self.shared else self._writing
+            writer = self._writers[name] = Writer(self, turns)
             if self._tasks is not None:
                 self._tasks.create_task(writer.run(), name=f"store writer {name}")
         return writer
@@ -200,15 +288,15 @@ class Store:
     async def _take_over(self, names: Sequence[str]) -> None:
         assert self._processes is not None
         try:
-            for name in await self.askar.list_profiles():
-                if name != SYSTEM:
-                    await (await self.profile(name)).take_over(names)
+            await self.take_over(names)
             await self._processes.settle(names)
-        except (
-            AskarError,
-            UnavailableError,
-        ) as error:  # they stay ours: the next start tries again
+        except UnavailableError as error:  # they stay ours: the next start tries again
             log.warning("not all taken over", extra={"of": names, "reason": str(error)})
+
+    async def _take_over_all(self, names: Sequence[str]) -> None:
+        for name in await self._profile_names():
+            if name != SYSTEM:
+                await (await self.profile(name)).take_over(names)
 
     def _start_over(self) -> None:
         """Leave what we had to whoever took it over, and go on under a new name."""
@@ -216,6 +304,7 @@ class Store:
         self.process = self._processes.name
         for profile in self._profiles.values():
             profile.start_over()
+        self.on_start_over()
 
 
 async def _refreshed(profile: Profile) -> None:

@@ -83,14 +83,23 @@ class _Attempt:
 
 
 class Writer:
-    """One queue of commits, and the only task that writes them."""
+    """One queue of commits, and the only task that writes them.
 
-    def __init__(self, store: Store) -> None:
+    Args:
+        turns: held while it writes.
+    """
+
+    def __init__(self, store: Store, turns: asyncio.Lock) -> None:
         self._store = store
+        self._turns = turns
         self._jobs: asyncio.Queue[_Job] = asyncio.Queue()
+        self._task: asyncio.Task[None] | None = None
+        self._ended = False
 
     async def write(self, profile: Profile, commit: Commit) -> Commit:
         """Hand a commit over and wait until it is durable."""
+        if self._ended:
+            raise UnavailableError("the store is closing")
         done: asyncio.Future[Commit] = asyncio.get_running_loop().create_future()
         self._jobs.put_nowait(_Job(profile, commit, done))
         return await done
@@ -99,8 +108,15 @@ class Writer:
         """Remove soon what `Profile.discard` was given."""
         self._jobs.put_nowait(_Job(profile, Commit()))
 
+    def end(self) -> None:
+        """Write nothing any more."""
+        self._ended = True
+        if self._task is not None:
+            self._task.cancel()
+
     async def run(self) -> None:
-        """Write, for ever."""
+        """Write until cancelled."""
+        self._task = asyncio.current_task()
         jobs: list[_Job] = []
         written, crowded = 0.0, False
         try:
@@ -111,12 +127,13 @@ class Writer:
                 while not self._jobs.empty() and len(jobs) < MOST_IN_GROUP:
                     jobs.append(self._jobs.get_nowait())
                 profile, crowded = jobs[0].profile, len(jobs) > 1
-                await whole(
-                    self._write_group(profile, [job for job in jobs if job.profile is profile])
-                )
+                mine = [job for job in jobs if job.profile is profile]
+                async with self._turns:
+                    await whole(self._write_group(profile, mine))
                 jobs = [job for job in jobs if job.profile is not profile]
                 written = time.monotonic()
         finally:
+            self._ended = True
             while not self._jobs.empty():
                 jobs.append(self._jobs.get_nowait())
             for job in jobs:
