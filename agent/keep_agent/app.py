@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,11 +17,10 @@ from aiohttp import web
 from keep_agent.core.catalog import Catalog, load_catalog
 from keep_agent.core.loop_monitor import Stall
 from keep_agent.core.machine import Data, Protocol
-from keep_agent.errors import KeepError, NotFoundError, UnavailableError
+from keep_agent.errors import KeepError, UnavailableError
 from keep_agent.settings import Keys, Settings, open_keys
-from keep_agent.store.profile import Profile
-from keep_agent.store.rows import Commit
 from keep_agent.store.store import Store
+from keep_agent.tenants.registry import Tenants
 from keep_agent.tenants.tenant import MAIN, Surroundings, Tenant
 from keep_agent.transport.egress import Egress
 from keep_agent.transport.guard import Guard
@@ -39,7 +38,6 @@ PROCESSES = "processes"
 GENESIS_MAX = 1 << 20
 GENESIS_TYPES = ("text/plain", "application/json", "application/octet-stream")
 PARENT_CHECK_S = 1.0
-SETTLE_S = 5.0
 LIMITS = Limits()
 ADMIN_LIMITS = Limits(shutdown_s=2.0)
 """A caller who still waits at the end has ended waiting; nobody needs long to hear that."""
@@ -54,7 +52,7 @@ class Running:
         endpoint: where peers send messages to the tenant `main`.
     """
 
-    tenants: Mapping[str, Tenant]
+    tenants: Tenants
     port: int
     admin_port: int
     endpoint: str
@@ -100,16 +98,15 @@ async def _agent(settings: Settings, admin: AdminApp) -> AsyncGenerator[Running,
         )
         stack.push_async_callback(store.close)
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
+        tenants = await Tenants.of(store)
         writer = tasks.create_task(store.run(), name="store writer")
         stack.push_async_callback(_end, [writer])
-        profile = await store.profile(MAIN)
-        stack.push_async_callback(_settle, profile, writer)
+        stack.push_async_callback(tenants.close)
         native = Native(
             threads=settings.native_threads, room=NATIVE_ROOM, deadline_s=NATIVE_DEADLINE_S
         )
         stack.callback(native.close)
-        tenants: dict[str, Tenant] = {}
-        api = admin(settings, keys, catalog.routes, tenants)
+        api = admin(settings, keys, catalog.routes, tenants.open)
         doors = await stack.enter_async_context(AsyncExitStack())
         admin_port = await doors.enter_async_context(
             _bound(api, settings.admin_host, settings.admin_port, ADMIN_LIMITS)
@@ -139,8 +136,10 @@ async def _agent(settings: Settings, admin: AdminApp) -> AsyncGenerator[Running,
             seen_days=settings.seen_days,
             stall=Stall() if settings.watch_loop else None,
         )
-        tenants[MAIN] = await Tenant.open(profile, around)
-        work += [tasks.create_task(t.run(), name=t.name) for t in tenants.values()]
+        work.append(tasks.create_task(tenants.run(around), name="tenants"))
+        await tenants.ready()
+        async with tenants.use(MAIN) as main:
+            endpoint = main.endpoint
         if around.stall is not None:
             work.append(tasks.create_task(around.stall.watch(), name="stall"))
         if settings.die_with is not None:
@@ -149,7 +148,7 @@ async def _agent(settings: Settings, admin: AdminApp) -> AsyncGenerator[Running,
             tenants=tenants,
             port=port,
             admin_port=admin_port,
-            endpoint=tenants[MAIN].endpoint,
+            endpoint=endpoint,
             admin_url=_url(settings.admin_host, admin_port),
         )
 
@@ -182,26 +181,12 @@ async def _bound(
         raise UnavailableError(f"cannot listen on {host}:{port}: {why}") from error
 
 
-def _inbound(tenants: Mapping[str, Tenant]) -> web.Application:
+def _inbound(tenants: Tenants) -> web.Application:
     async def receive(name: str, packed: bytes) -> bytes | None:
-        if not tenants:
-            raise UnavailableError("the agent is still starting")
-        if name not in tenants:
-            raise NotFoundError("no such tenant")
-        await tenants[name].receive(packed)
+        await tenants.receive(name, packed)
         return None
 
     return inbound_app(receive, LIMITS)
-
-
-async def _settle(profile: Profile, writer: asyncio.Task[None]) -> None:
-    """Wait until everything that was handed to the writer is written."""
-    if writer.done():
-        return
-    with suppress(TimeoutError, UnavailableError):
-        async with asyncio.timeout(SETTLE_S):
-            await profile.commit(Commit())  # what was handed to the writer is written
-            await profile.settle()
 
 
 def _url(host: str, port: int) -> str:

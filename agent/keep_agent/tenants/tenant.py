@@ -36,7 +36,6 @@ from keep_agent.registry.jobs import Jobs
 from keep_agent.store.cache import Row
 from keep_agent.store.profile import Profile, TakenOver
 from keep_agent.store.rows import Commit
-from keep_agent.store.sweep import sweep
 from keep_ledger.errors import LedgerError, LedgerUnavailableError
 from keep_ledger.plugins import Ledgers
 from keep_zkp.native import Native, Scope
@@ -46,7 +45,6 @@ log = logging.getLogger(__name__)
 MAIN = "main"
 """The tenant that every agent has."""
 
-SWEEP_EVERY_S = 6 * 3600.0
 PARSED_OBJECTS = 128
 AIP = ("AIP2.0/INDYCRED",)
 
@@ -77,11 +75,11 @@ class Surroundings:
 class Tenant:
     """One tenant at work; make it with `open`."""
 
-    def __init__(self, profile: Profile, around: Surroundings) -> None:
-        self.name = profile.name
+    def __init__(self, profile: Profile, around: Surroundings, name: str) -> None:
+        self.name = name
         self.profile = profile
         self.around = around
-        self.endpoint = f"{around.endpoint}/d/{profile.name}"
+        self.endpoint = f"{around.endpoint}/d/{name}"
         self.keys = Keys(profile.key)
         self.scope = Scope(around.native, keep=PARSED_OBJECTS)
         self.policies = Policies(around.protocols)
@@ -114,9 +112,13 @@ class Tenant:
         profile.on_taken_over = self._take_up
 
     @classmethod
-    async def open(cls, profile: Profile, around: Surroundings) -> Tenant:
-        """Put a tenant together out of its profile; `run` makes it work."""
-        tenant = cls(profile, around)
+    async def open(cls, profile: Profile, around: Surroundings, name: str = MAIN) -> Tenant:
+        """Put a tenant together out of its profile; `run` makes it work.
+
+        Args:
+            name: stands in the path of its endpoint.
+        """
+        tenant = cls(profile, around, name)
         await tenant.policies.load(profile)
         await make_link_secret(profile, tenant.scope)
         return tenant
@@ -128,7 +130,11 @@ class Tenant:
             tasks.create_task(self.outbox.run(), name=f"{self.name} outbox")
             tasks.create_task(self.scheduler.run(), name=f"{self.name} scheduler")
             tasks.create_task(self.jobs.run(), name=f"{self.name} jobs")
-            tasks.create_task(self._sweep(), name=f"{self.name} sweeper")
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is under way: messages to send, commands, early messages, jobs."""
+        return bool(self.outbox.waiting or self.scheduler.busy or self.jobs.busy)
 
     async def receive(self, packed: bytes) -> None:
         """Take one packed message; when this returns, its outcome is committed.
@@ -226,9 +232,3 @@ class Tenant:
         return read_document(
             {"id": did, "service": [service] if found.endpoint else []}, Did(did)
         )
-
-    async def _sweep(self) -> None:
-        while True:
-            await asyncio.sleep(SWEEP_EVERY_S)
-            swept = await sweep(self.profile, self.around.seen_days)
-            log.info("swept", extra={"rows": swept, "tenant": self.name})

@@ -177,7 +177,7 @@ async def test_waiting_callers_do_not_hold_up_the_end(tmp_path: Path) -> None:
                     (f"/v1/trust-ping/{x['id']}", {"state": "done"}),
                 )
             ]
-            while x["id"] not in alice.tenants["main"].dispatcher._changes:  # noqa: ASYNC110
+            while x["id"] not in alice.tenants.open["main"].dispatcher._changes:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
             began = time.monotonic()
             await stack.aclose()

@@ -143,7 +143,7 @@ async def test_status_tells_where_and_what(alice: Agent) -> None:
 async def test_the_admin_port_is_out_of_reach_of_peers(tmp_path: Path) -> None:
     """SEC-E: an invitation cannot make us call our own admin API."""
     async with agent(tmp_path) as alice:
-        carrier = alice.running.tenants["main"].around.carrier
+        carrier = alice.running.tenants.open["main"].around.carrier
         outcome = await carrier.post(
             alice.url + "/v1/x", b"{}", "application/ssi-agent-wire", hurry=False
         )
