@@ -45,7 +45,7 @@ PLACES: Mapping[At, tuple[type[Any], str]] = {
     "decide": (Dispatcher, "_decide"),  # a message or command meets its table
     "native": (Lane, "run"),  # cryptography
     "commit": (Session, "commit"),  # SQLite writes
-    "committed": (Profile, "_committed"),  # durable, and nobody was told yet
+    "committed": (Profile, "written"),  # durable, and nobody was told yet
     "send": (Egress, "post"),  # a message leaves
 }
 """Each place of a message's way. `step` is every await besides: each turn that a task gets."""
