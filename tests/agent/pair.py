@@ -6,7 +6,7 @@ import asyncio
 import json
 import secrets
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +25,7 @@ from keep_agent.store.rows import Commit
 from keep_agent.store.store import Store
 from keep_agent.tenants.tenant import Surroundings, Tenant
 from keep_agent.transport.egress import Delivered, Delivery, Refused, Retry
+from keep_ledger.interface import Registry
 from keep_ledger.plugins import Ledgers
 from keep_zkp.native import Native
 
@@ -213,8 +214,14 @@ def packed(body: Json, to: str, sender: LocalKey | None) -> bytes:
 
 
 @asynccontextmanager
-async def opened(folder: Path) -> AsyncGenerator[Pair, None]:
-    """Open the agents with stores in this folder; end all that they run."""
+async def opened(
+    folder: Path, key: str | None = None, networks: Sequence[Registry] = ()
+) -> AsyncGenerator[Pair, None]:
+    """Open the agents with stores in this folder; end all that they run.
+
+    Args:
+        key: of the stores, where they are there already.
+    """
     wire = Wire()
     protocols = load_catalog().protocols
     native = Native(threads=1, room=64, deadline_s=60)
@@ -225,7 +232,7 @@ async def opened(folder: Path) -> AsyncGenerator[Pair, None]:
     for name in ("alice", "faber", "mallory"):
         store = await Store.open(
             Sqlite(folder / f"{name}.db"),
-            base58_key(secrets.token_bytes(32)),
+            key or base58_key(secrets.token_bytes(32)),
             {p.name: p.data for p in protocols.values()},
         )
         stores.append(store)
@@ -233,7 +240,7 @@ async def opened(folder: Path) -> AsyncGenerator[Pair, None]:
         around = Surroundings(
             protocols=protocols,
             ports={},
-            ledgers=Ledgers([]),
+            ledgers=Ledgers(networks),
             native=native,
             carrier=wire,
             endpoint=f"http://{name}.example",
@@ -242,8 +249,8 @@ async def opened(folder: Path) -> AsyncGenerator[Pair, None]:
         )
         tenant = await Tenant.open(await store.profile("main"), around)
         wire.tenants[tenant.endpoint] = tenant
-        tasks.append(asyncio.create_task(tenant.run()))
         agents[name] = Agent(tenant, wire)
+    tasks += [asyncio.create_task(agent.tenant.run()) for agent in agents.values()]
     await asyncio.sleep(0)
     try:
         yield Pair(agents["alice"], agents["faber"], agents["mallory"], wire)
