@@ -28,6 +28,7 @@ from keep_agent.store import erase
 from keep_agent.store.cache import MOST_BYTES, MOST_ROWS, Rows
 from keep_agent.store.location import Location, Sqlite
 from keep_agent.store.lock import lock_file
+from keep_agent.store.migrations import open_newest
 from keep_agent.store.processes import SYSTEM, Processes
 from keep_agent.store.profile import Counts, Profile
 from keep_agent.store.provision import alone, open_or_provision
@@ -75,21 +76,23 @@ class Store:
     async def open(
         cls, location: Location, key: str, models: Models, folder: Path | None = None
     ) -> Self:
-        """Open a store with a raw key, making it if there is none.
+        """Open a store with a raw key, making it if there is none, and migrating an old one.
 
         Args:
             folder: where this process of several says that it lives; on this host alone.
 
         Raises:
-            UnavailableError: another process has the file, the key is wrong, or it cannot be written.
+            UnavailableError: another process has the file, the key is wrong, a newer version wrote it,
+                or it cannot be written.
         """
         lock = None
         if isinstance(location, Sqlite):
             lock = lock_file(location.path.with_suffix(location.path.suffix + ".lock"))
         try:
             async with alone(location):
-                askar = await open_or_provision(location, key)
-        except UnavailableError:
+                file = location.path if isinstance(location, Sqlite) else None
+                askar = await open_newest(lambda: open_or_provision(location, key), file)
+        except BaseException:
             if lock is not None:
                 os.close(lock)
             raise

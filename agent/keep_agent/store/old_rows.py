@@ -1,0 +1,101 @@
+"""Rows as they are stored, whatever version wrote them: how a migration reads and changes them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Iterable
+from dataclasses import dataclass
+
+from aries_askar import Entry
+from aries_askar import Store as Askar
+
+from keep_agent.core.message import Json
+
+WINDOW = 10_000
+"""How many rows are read by one query."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row."""
+
+    category: str
+    name: str
+    value: bytes
+    tags: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What becomes of an old row, all in one transaction, in this order.
+
+    Attributes:
+        gone: category and name of rows to remove.
+        changed: rows that keep their place in the order of their making.
+        new: rows that are added at its end.
+    """
+
+    gone: tuple[tuple[str, str], ...] = ()
+    changed: tuple[Row, ...] = ()
+    new: tuple[Row, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """How many bytes it writes."""
+        return sum(len(row.value) for row in (*self.changed, *self.new))
+
+
+class OldRows:
+    """The rows of one profile."""
+
+    def __init__(self, askar: Askar, profile: str) -> None:
+        self._askar = askar
+        self._profile = profile
+
+    async def all(self, category: str) -> AsyncGenerator[Entry, None]:
+        """Yield all rows of a category in the order of their making; none may be removed meanwhile.
+
+        While rows are read, what is written to a file is not cleared up: hence in windows.
+        """
+        offset = read = 0
+        while offset == read:
+            scan = self._askar.scan(
+                category, None, offset, WINDOW, self._profile, order_by="id"
+            )
+            async for entry in scan:
+                read += 1
+                yield entry
+            offset += WINDOW
+
+    async def newest(self, category: str) -> Entry | None:
+        """Return the row that was made last."""
+        scan = self._askar.scan(
+            category, limit=1, profile=self._profile, order_by="id", descending=True
+        )
+        return next(iter(await scan.fetch_all()), None)
+
+    async def find(self, category: str, name: str) -> Json | None:
+        """Return what a row holds, or None."""
+        async with self._askar.session(self._profile) as session:
+            entry = await session.fetch(category, name)
+        return json.loads(entry.value) if entry else None
+
+    async def count(self, category: str) -> int:
+        """Return how many rows there are."""
+        async with self._askar.session(self._profile) as session:
+            return await session.count(category)
+
+    async def write(self, changes: Iterable[Change]) -> None:
+        """Write some changes, all or none."""
+        some = list(changes)
+        async with self._askar.transaction(self._profile) as tx:
+            replaced = (row for change in some for row in change.changed)
+            work = [tx.remove(*row) for change in some for row in change.gone]
+            work += [tx.replace(r.category, r.name, r.value, r.tags) for r in replaced]
+            for result in await asyncio.gather(*work, return_exceptions=True):
+                if isinstance(result, BaseException):
+                    raise result
+            for row in (r for c in some for r in c.new):
+                await tx.insert(row.category, row.name, row.value, row.tags)
+            await tx.commit()

@@ -1,0 +1,267 @@
+"""From version 1 to 2 of a store: what is left to do, and the lists, are found by tags.
+
+In version 1 an exchange had no number and no deadline of its own, each message to send had a row until it was
+delivered, a first message that waits for an invitation had a row beside its exchange (`attached`), and
+all rows of a category were read to find the old ones.
+
+What is here knows the rows of both versions and the protocols as they were, and does not change with them. An exchange of any
+other protocol gets neither a deadline nor an end until it moves.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from keep_agent.core.message import Json, new_id, write_json
+from keep_agent.store.old_rows import Change, OldRows, Row
+from keep_agent.store.rows import DAY_S, bucket, day, hour
+
+Changes = AsyncGenerator[Change | None, None]
+"""For each row that was looked at, what becomes of it; None: it is of the new version already."""
+
+MOST_OF_A_NUMBER = 8
+"""How many exchanges share a number at the most, where the log has fewer rows than there are exchanges."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """What the table of a protocol said.
+
+    Attributes:
+        waits: roles and states that time ends.
+        stays: roles and states that something may come in, and time does not end.
+    """
+
+    expires_s: float
+    keep_days: int
+    waits: frozenset[str] = frozenset()
+    stays: frozenset[str] = frozenset()
+
+
+_MINUTE_S, _WEEK_S = 60, 7 * DAY_S
+_TABLES = {
+    "basicmessage/1": _Table(0, 30, stays=frozenset({"receiver received"})),
+    "didexchange/1": _Table(
+        DAY_S,
+        30,
+        waits=frozenset({"requester request-sent", "responder request-received"}),
+        stays=frozenset({"responder response-sent"}),
+    ),
+    "discover-features/1": _Table(_MINUTE_S, 1, waits=frozenset({"requester query-sent"})),
+    "discover-features/2": _Table(_MINUTE_S, 1, waits=frozenset({"requester queries-sent"})),
+    "issue-credential/2": _Table(
+        _WEEK_S,
+        30,
+        waits=frozenset(
+            {
+                "holder proposal-sent",
+                "holder offer-received",
+                "holder request-sent",
+                "holder credential-received",
+                "issuer proposal-received",
+                "issuer offer-sent",
+                "issuer request-received",
+                "issuer credential-issued",
+            }
+        ),
+    ),
+    "out-of-band/1": _Table(
+        _MINUTE_S,
+        30,
+        waits=frozenset({"receiver await-response"}),
+        stays=frozenset({"receiver prepare-response"}),
+    ),
+    "present-proof/2": _Table(
+        DAY_S,
+        30,
+        waits=frozenset(
+            {
+                "prover proposal-sent",
+                "prover request-received",
+                "prover presentation-sent",
+                "verifier proposal-received",
+                "verifier request-sent",
+                "verifier presentation-received",
+            }
+        ),
+    ),
+    "trust_ping/1": _Table(_MINUTE_S, 1, waits=frozenset({"sender waiting"})),
+}
+
+
+async def _exchanges(rows: OldRows) -> Changes:
+    count = await rows.count("exchange")
+    share, last = await _numbers(rows, count)
+    left = count
+    async for entry in rows.all("exchange"):
+        left -= 1
+        x = json.loads(entry.value)
+        if "number" in x:
+            yield None
+            continue
+        x |= {"out": [], "by": "", "number": last - left // share, **_times(x)}
+        yield Change(changed=(_exchange(entry.name, x),))
+
+
+async def _numbers(rows: OldRows, exchanges: int) -> tuple[int, int]:
+    """Return how many exchanges share a number, and the last number.
+
+    Lists are read from the newest row of the log downwards: the newest exchange gets its number.
+    """
+    log = await _last_log_row(rows)
+    share = min(-(-exchanges // max(log, 1)), MOST_OF_A_NUMBER) or 1
+    return share, max(log, -(-exchanges // share))
+
+
+def _times(x: Json) -> Json:
+    table = _TABLES.get(x["protocol"])
+    here = f"{x['role']} {x['state']}"
+    due = until = None
+    if table and here in table.waits:
+        due = x["updated"] + table.expires_s
+    elif table and here not in table.stays:
+        until = x["updated"] + table.keep_days * DAY_S
+    return {"due": due, "until": until}
+
+
+def _exchange(name: str, x: Json) -> Row:
+    lists = {
+        "~protocol": x["protocol"],
+        "~state": f"{x['protocol']} {x['state']}",
+        "~peer": x["connection"] or x["peer"],
+    }
+    tags: dict[str, Any] = {tag: bucket(value, x["number"]) for tag, value in lists.items()}
+    tags["thid"] = x["thid"]
+    if x["then"]:
+        tags["then"] = x["by"]
+    if x["sent"]:
+        tags["sent"] = set(x["sent"])
+    if x["due"] is not None:
+        tags["~due"] = hour(x["due"])
+    if x["until"] is not None and not x["then"]:
+        tags["~until"] = day(x["until"])
+    if x["out"]:
+        tags["~out"] = {bucket(out["by"], out["number"]) for out in x["out"]}
+    return Row("exchange", name, write_json(x), tags)
+
+
+async def _attached(rows: OldRows) -> Changes:
+    """Put a first message that waits for an invitation into its exchange, unless it has its peer."""
+    names = [entry.name async for entry in rows.all("attached")]
+    for name in names:
+        x = await rows.find("exchange", name)
+        changed: tuple[Row, ...] = ()
+        if x is not None and x["connection"] is None:
+            attached = await rows.find("attached", name) or {}
+            body = attached["message"]
+            held = {
+                "name": f"{name}.{body['@id']}",
+                "lane": f"{x['peer']} {x['thid']}",
+                "thid": x["thid"],
+                "body": body,
+                "exchange": name,
+                "connection": None,
+                "target": None,
+                "by": "",
+                "number": x["number"],
+            }
+            changed = (_exchange(name, {**x, "out": [held]}),)
+        yield Change(gone=(("attached", name),), changed=changed)
+
+
+async def _outbox(rows: OldRows) -> Changes:
+    """Make the rows anew in the order of their commits: what was written at once lies in any."""
+    left: list[tuple[int, str]] = []
+    async for entry in rows.all("outbox"):
+        row = json.loads(entry.value)
+        if "by" in row:
+            yield None
+        else:
+            left.append((row["order"], entry.name))
+    for _, name in sorted(left):
+        row = await rows.find("outbox", name) or {}
+        del row["order"]
+        exchange, dot, _ = name.partition(".")
+        row |= {"exchange": exchange if dot else None, "by": "", "number": 0}
+        yield Change(
+            gone=(("outbox", name),),
+            new=(Row("outbox", name, write_json(row), {"by": ""}),),
+        )
+
+
+async def _inbox(rows: OldRows) -> Changes:
+    async for entry in rows.all("inbox"):
+        row = json.loads(entry.value)
+        if "by" in row:
+            yield None
+            continue
+        value = write_json({**row, "by": ""})
+        yield Change(changed=(Row("inbox", entry.name, value, {"by": ""}),))
+
+
+async def _jobs(rows: OldRows) -> Changes:
+    async for entry in rows.all("job"):
+        if "open" not in entry.tags:
+            yield None
+            continue
+        yield Change(changed=(Row("job", entry.name, entry.value, {"by": ""}),))
+
+
+def _dated(category: str) -> Callable[[OldRows], Changes]:
+    async def changes(rows: OldRows) -> Changes:
+        async for entry in rows.all(category):
+            if "~day" in entry.tags:
+                yield None
+                continue
+            made = {"~day": day(json.loads(entry.value)["at"])}
+            yield Change(changed=(Row(category, entry.name, entry.value, made),))
+
+    return changes
+
+
+async def _log(rows: OldRows) -> Changes:
+    _, last = await _numbers(rows, await rows.count("exchange"))
+    async for entry in rows.all("log"):
+        row = json.loads(entry.value)
+        if "done" in row:
+            yield None
+            continue
+        yield Change(changed=(_log_row(int(entry.name), row["events"]),))
+    if last > await _last_log_row(rows):  # so that new exchanges get higher numbers
+        yield Change(new=(_log_row(last, []),))
+
+
+async def _last_log_row(rows: OldRows) -> int:
+    newest = await rows.newest("log")
+    return int(newest.name) if newest else 0
+
+
+def _log_row(number: int, events: list[Json]) -> Row:
+    at = events[-1]["at"] if events else time.time()
+    row = {
+        "id": new_id(),
+        "at": at,
+        "by": "",
+        "done": number,
+        "events": events,
+        "out": [],
+        "rows": [],
+    }
+    return Row("log", str(number), write_json(row), {"~day": day(at), "by": ""})
+
+
+STAGES: Mapping[str, Callable[[OldRows], Changes]] = {
+    "exchange": _exchanges,
+    "attached": _attached,
+    "outbox": _outbox,
+    "inbox": _inbox,
+    "job": _jobs,
+    "seen": _dated("seen"),
+    "dead-letter": _dated("dead-letter"),
+    "log": _log,
+}
+"""By category, one after the other: the next one finds what those before it have written."""
