@@ -27,13 +27,13 @@ LOCK, TEST_LOCK = (
     ROOT / "deploy" / "requirements.txt",
     ROOT / "deploy" / "requirements-test.txt",
 )
-AGENT = Venv("agents", HOME / "venv", (LOCK,), download_mb=32, disk_mb=103, project=ROOT)
+AGENT = Venv("agents", HOME / "venv", (LOCK,), download_mb=36, disk_mb=117, project=ROOT)
 TEST = Venv(
     "tests and checks",
     HOME / "test-venv",
     (LOCK, TEST_LOCK),
-    download_mb=178,
-    disk_mb=650,
+    download_mb=182,
+    disk_mb=664,
     project=ROOT,
 )
 SUITES = Venv(

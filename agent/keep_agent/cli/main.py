@@ -153,10 +153,20 @@ def _run(args: argparse.Namespace) -> int:
     given = {"INDYKEEP_DIE_WITH": args.die_with} if args.die_with else {}
     settings = Settings.load({**os.environ, **given}, args.config)
     logs.set_up(settings.log_level, settings.log_format)
-    code = asyncio.run(_serve(settings, _say_json if args.json else _say))
+    with asyncio.Runner(loop_factory=_loop) as runner:
+        code = runner.run(_serve(settings, _say_json if args.json else _say))
     logging.shutdown()
     sys.stdout.flush()
     os._exit(code)  # native threads may call back while an interpreter ends, and abort it
+
+
+def _loop() -> asyncio.AbstractEventLoop:
+    """Return uvloop's event loop where that is installed, else asyncio's."""
+    try:
+        from uvloop import new_event_loop  # noqa: PLC0415 - see the module
+    except ImportError:
+        return asyncio.new_event_loop()
+    return new_event_loop()
 
 
 async def _serve(settings: Settings, say: Callable[[Mapping[str, object]], None]) -> int:
