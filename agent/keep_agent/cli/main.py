@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import json
 import logging
 import os
@@ -147,6 +148,7 @@ class _Version(argparse.Action):
 
 
 def _run(args: argparse.Namespace) -> int:
+    gc.disable()  # nothing that is imported is garbage: to look for it is a tenth of the start
     from keep_agent import logs  # noqa: PLC0415
     from keep_agent.settings import Settings  # noqa: PLC0415
 
@@ -174,6 +176,8 @@ async def _serve(settings: Settings, say: Callable[[Mapping[str, object]], None]
     from keep_agent.api.app import admin_app  # noqa: PLC0415
     from keep_agent.app import running  # noqa: PLC0415
 
+    gc.freeze()  # nor is it later: a whole collection took 25 ms of the event loop
+    gc.enable()
     stop = asyncio.Event()
 
     def end() -> None:
