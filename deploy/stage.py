@@ -115,6 +115,7 @@ async def agent(
     genesis: Path | None,
     ports: Sequence[int],
     settings: Mapping[str, str],
+    python: str = sys.executable,
 ) -> AsyncGenerator[Agent]:
     """Start an agent; it answers when the block begins.
 
@@ -124,6 +125,7 @@ async def agent(
         genesis: of its network, which need not run yet; None: it has none.
         ports: one for other agents, one for the admin API.
         settings: more settings, by name in small letters; they win.
+        python: of the environment that the agent is installed in.
 
     Raises:
         StartError: it did not start; the message ends with its log.
@@ -144,7 +146,7 @@ async def agent(
     users = dict.fromkeys(name for name in os.environ if name.startswith("INDYKEEP_"))
     admin = f"http://127.0.0.1:{ports[1]}"
     log = data.with_name(f"{data.name}.log")
-    command = (sys.executable, "-m", "keep_agent", "run")
+    command = (python, "-m", "keep_agent", "run")
     async with running(title, command, log=log, env={**users, **ours}) as child:
         await ready(child, f"{admin}/ready", within_s=READY_S)
         key = data / ADMIN_KEY_FILE

@@ -33,8 +33,11 @@ tests/README.md explains the tests; .indykeep/test-venv/bin/pytest --help lists 
 Checks the format, runs the linter, both type checkers and the import rules, all of them even after
 a failure, and prints the number of lines of each folder. It changes nothing.""",
     "bench": """\
-Measures agents on this machine: credentials, presentations, messages and connections, each beside
-what the libraries alone take.""",
+Measures agents on this machine: credentials and presentations beside what the libraries alone take, messages,
+connections, what each of them writes, starts, and an agent with 100,000 finished exchanges.
+
+On a machine that others use too, one run tells little: --against runs messages and connections of this
+checkout and of an older one in turns, and compares the medians.""",
     "bench-network": "Measures a local Indy network on this machine: its start, writes and reads.",
     "campaign": """\
 Kills an issuer and a holder again and again while they work, each at points that the seed draws, and
@@ -61,6 +64,10 @@ a network runs there.""",
 """What a verb does, by the verb and, where it has one, the word after it."""
 
 
+BENCH = ("credentials", "presentations", "messages", "connections", "starts", "lists")
+"""What `./manage bench` measures, by groups."""
+
+
 def reader(command: str) -> argparse.ArgumentParser:
     """Return what reads a command of TEXTS and prints its help."""
     made = argparse.ArgumentParser(
@@ -76,6 +83,14 @@ def reader(command: str) -> argparse.ArgumentParser:
             _add_json(made)
             about = "a short form that measures little"
             made.add_argument("--quick", action="store_true", help=about)
+            about = f"of: {', '.join(BENCH)}"
+            made.add_argument(
+                "--only", type=_groups, default=BENCH, metavar="NAME[,NAME]", help=about
+            )
+            about = (
+                "an older one, where ./manage check has run: messages and connections in turns"
+            )
+            made.add_argument("--against", type=Path, metavar="CHECKOUT", help=about)
         case "bench-network":
             _add_json(made)
             made.add_argument(
@@ -101,3 +116,13 @@ def _add_json(made: argparse.ArgumentParser) -> None:
     made.add_argument(
         "--json", type=Path, metavar="FILE", help="write the figures there, one flat object"
     )
+
+
+def _groups(words: str) -> tuple[str, ...]:
+    """Read `--only`."""
+    found = tuple(words.split(","))
+    if unknown := set(found).difference(BENCH):
+        raise argparse.ArgumentTypeError(
+            f"no {', '.join(sorted(unknown))}; of: {', '.join(BENCH)}"
+        )
+    return found

@@ -187,7 +187,7 @@ VERBS = {
     "demo": Verb("[multisig] [--keep]", '"over 18" in 15 s; or 3 of 5 trustees in 30 s', demo),
     "test": Verb("[pytest arguments]", "all tests; 8 min", test),
     "check": Verb("", "format, lint, types, import rules; 1 min", check),
-    "bench": Verb("[--json FILE]", "what this machine can do", bench),
+    "bench": Verb("[--only NAMES] [...]", "what this machine can do", bench),
     "bench-network": Verb("[--json FILE]", "what the local network can do", bench_network),
     "campaign": Verb(
         "[...]", "[--kills N] [--pool]: kill agents; network, node-suites", campaign

@@ -195,12 +195,16 @@ class Load:
         self, numbers: Iterator[int], item: Callable[[int], Awaitable[None]]
     ) -> None:
         for number in numbers:
-            try:
-                async with asyncio.timeout(LATE_S):
-                    await item(number)
-            except (KeepError, FailedError, TimeoutError) as error:
-                self.lost += 1
-                self.errors.append(f"{type(error).__name__}: {error}")
+            await self.run_one(number, item)
+
+    async def run_one(self, number: int, item: Callable[[int], Awaitable[None]]) -> None:
+        """Run one item to its end; what goes wrong is noted."""
+        try:
+            async with asyncio.timeout(LATE_S):
+                await item(number)
+        except (KeepError, FailedError, TimeoutError) as error:
+            self.lost += 1
+            self.errors.append(f"{type(error).__name__}: {error}")
 
 
 def credentials(

@@ -1,14 +1,16 @@
 """The scene of the bench: an office that issues and verifies, and a holder, both real processes.
 
-They read the objects of the ledger from a real Indy network and keep them on disk. Then the network is
-stopped: its nodes would take a few percent of a core, and nothing that is measured asks them.
+Where credentials are measured, they read the objects of the ledger from a real Indy network and keep them on
+disk. Then the network is stopped: its nodes would take a few percent of a core, and nothing that is measured
+asks them.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -27,59 +29,83 @@ LONGEST_S = 180.0
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """Office and holder, connected, automatic, each with what it needs from the ledger.
+    """Office and holder, connected, automatic.
 
     Attributes:
         folder: of everything.
-        genesis: of the network, which is gone by now.
+        genesis: of the network, which is gone by now; None: there was none.
+        cred_def_id: of what the office issues; empty where there was no network.
         idle_rss_mb: memory of an agent that has just started.
     """
 
     office: Party
     holder: Party
     folder: Path
-    genesis: Path
+    genesis: Path | None
     cred_def_id: str
     idle_rss_mb: float
 
 
 @asynccontextmanager
 async def scene(folder: Path, running: Network | None) -> AsyncGenerator[Scene]:
-    """Set the scene.
+    """Set the scene, with what both need from a ledger.
 
     Args:
         running: a network to use; None: one of our own.
     """
     async with AsyncExitStack() as stack:
-        ports = stack.enter_context(free_ports(4))
         async with AsyncExitStack() as pool:
             net = running
             if net is None:
                 net = await pool.enter_async_context(network(folder / "network"))
-            one = await stack.enter_async_context(
-                start("office", folder, net.genesis, ports[:2])
-            )
-            two = await stack.enter_async_context(
-                start("holder", folder, net.genesis, ports[2:])
-            )
-            office = await stack.enter_async_context(follow(one))
-            holder = await stack.enter_async_context(follow(two))
-            idle = max(office.rss_mb(), holder.rss_mb())
-            cred_def_id = await publish(net, one.client)
-            await automate(one.client)
-            await automate(two.client)
-            office.peer, holder.peer = await connect(one.client, two.client)
-            await _warm_up(office, holder, cred_def_id)
-        yield Scene(office, holder, folder, net.genesis, cred_def_id, idle)
+            on = await stack.enter_async_context(pair(folder, net.genesis))
+            cred_def_id = await publish(net, on.office.client)
+            await _warm_up(on.office, on.holder, cred_def_id)
+        yield replace(on, cred_def_id=cred_def_id)
+
+
+@asynccontextmanager
+async def pair(
+    folder: Path, genesis: Path | None, python: str = sys.executable
+) -> AsyncGenerator[Scene]:
+    """Start office and holder, and connect them.
+
+    Args:
+        python: of the environment whose agents they are.
+    """
+    async with AsyncExitStack() as stack:
+        ports = stack.enter_context(free_ports(4))
+        one = await stack.enter_async_context(
+            start("office", folder, genesis, ports[:2], python)
+        )
+        two = await stack.enter_async_context(
+            start("holder", folder, genesis, ports[2:], python)
+        )
+        office = await stack.enter_async_context(follow(one))
+        holder = await stack.enter_async_context(follow(two))
+        idle = max(office.rss_mb(), holder.rss_mb())
+        await automate(one.client)
+        await automate(two.client)
+        office.peer, holder.peer = await connect(one.client, two.client)
+        yield Scene(office, holder, folder, genesis, "", idle)
 
 
 @asynccontextmanager
 async def start(
-    title: str, folder: Path, genesis: Path, ports: Sequence[int]
+    title: str,
+    folder: Path,
+    genesis: Path | None,
+    ports: Sequence[int],
+    python: str = sys.executable,
 ) -> AsyncGenerator[Agent]:
     """Start an agent, new or on what it left."""
     async with agent(
-        title, folder / title, genesis=genesis, ports=ports, settings=SETTINGS
+        title,
+        folder / title,
+        genesis=genesis,
+        ports=ports,
+        settings=SETTINGS,
+        python=python,
     ) as started:
         yield started
 
