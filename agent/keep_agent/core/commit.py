@@ -22,9 +22,8 @@ from keep_agent.core.machine import (
 )
 from keep_agent.core.message import PREFIX, Json, Message, ProblemReport, Thread, TypeUri
 from keep_agent.errors import RefusedError
-from keep_agent.store.rows import Commit, Outgoing, Waiting, day
+from keep_agent.store.rows import SEEN, Commit, Outgoing, Waiting, day
 
-SEEN = "seen"
 MOST_MESSAGES = 100
 """How many messages of a peer one exchange takes."""
 

@@ -19,7 +19,7 @@ from weakref import WeakValueDictionary
 
 from pydantic import ValidationError
 
-from keep_agent.core.commit import SEEN, Event, body_digest, joined, logged, outcome, seen_name
+from keep_agent.core.commit import Event, body_digest, joined, logged, outcome, seen_name
 from keep_agent.core.machine import (
     START,
     Command,
@@ -55,7 +55,7 @@ from keep_agent.errors import (
     UnknownTypeError,
 )
 from keep_agent.store.profile import Profile, drafted
-from keep_agent.store.rows import Commit, Waiting
+from keep_agent.store.rows import SEEN, Commit, Waiting
 
 log = logging.getLogger(__name__)
 

@@ -13,11 +13,10 @@ from keep_agent.core.message import Json
 from keep_agent.didcomm.lanes import Letter
 from keep_agent.errors import ConflictError, UnavailableError
 from keep_agent.store.profile import Profile
-from keep_agent.store.rows import Commit, Outgoing, day
+from keep_agent.store.rows import DEAD, Commit, Outgoing, day
 
 log = logging.getLogger(__name__)
 
-DEAD = "dead-letter"
 AGAIN_S = 0.5
 
 

@@ -39,6 +39,8 @@ from keep_agent.core.machine import (
 )
 from keep_agent.core.message import Json, write_json
 
+SEEN, DEAD = "seen", "dead-letter"
+
 KEPT_WITHIN = frozenset({"connection", "invitation"})
 """The categories of records that may be kept in the row of an exchange."""
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import time
 
-from keep_agent.core.commit import SEEN
 from keep_agent.core.machine import Delete
-from keep_agent.didcomm.undelivered import DEAD
 from keep_agent.store.profile import Profile
-from keep_agent.store.rows import DAY_S, Commit, day
+from keep_agent.store.rows import DAY_S, DEAD, SEEN, Commit, day
 
 AT_ONCE = 50
 

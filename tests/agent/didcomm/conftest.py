@@ -20,12 +20,11 @@ from keep_agent.didcomm import undelivered
 from keep_agent.didcomm.attempt import Carrier
 from keep_agent.didcomm.outbox import Outbox
 from keep_agent.didcomm.slots import Slots
-from keep_agent.didcomm.undelivered import DEAD
 from keep_agent.identity.connections import CONNECTION, Connection
 from keep_agent.identity.keys import Keys, NewKey
 from keep_agent.store.location import Sqlite
 from keep_agent.store.profile import Profile
-from keep_agent.store.rows import Commit, Outgoing
+from keep_agent.store.rows import DEAD, Commit, Outgoing
 from keep_agent.store.store import Store
 from keep_agent.transport.egress import (
     Delivered,

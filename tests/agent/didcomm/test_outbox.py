@@ -13,9 +13,8 @@ from keep_agent.core.machine import Exchange
 from keep_agent.core.message import Json
 from keep_agent.didcomm import lanes
 from keep_agent.didcomm import outbox as module
-from keep_agent.didcomm.undelivered import DEAD
 from keep_agent.errors import UnavailableError
-from keep_agent.store.rows import Commit
+from keep_agent.store.rows import DEAD, Commit
 from keep_agent.transport.egress import (
     Delivered,
     Delivery,

@@ -19,10 +19,9 @@ from keep_agent.core.machine import Put
 from keep_agent.didcomm import attempt, lanes
 from keep_agent.didcomm import outbox as module
 from keep_agent.didcomm.envelope import seal
-from keep_agent.didcomm.undelivered import DEAD
 from keep_agent.identity.connections import CONNECTION, Connection
 from keep_agent.identity.keys import NewKey
-from keep_agent.store.rows import Commit
+from keep_agent.store.rows import DEAD, Commit
 from keep_agent.transport.egress import (
     Egress,
     Refused,

@@ -11,11 +11,9 @@ from typing import Any
 import pytest
 from toy_protocol import TOY, Memory, Side, State, opened
 
-from keep_agent.core.commit import SEEN
 from keep_agent.core.machine import ABANDONED, Exchange, Put
-from keep_agent.didcomm.undelivered import DEAD
 from keep_agent.store.profile import Profile
-from keep_agent.store.rows import DAY_S, Commit, day
+from keep_agent.store.rows import DAY_S, DEAD, SEEN, Commit, day
 from keep_agent.store.sweep import sweep
 
 PROTOCOLS = {TOY.name: TOY}
