@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 
 from aries_askar import Store as Askar
 
+from keep_agent.core.catalog import load_catalog
 from keep_agent.settings import STORE_FILE, STORE_KEY_FILE
 from keep_agent.store.location import Sqlite
 from keep_agent.store.profile import Profile
@@ -45,7 +46,9 @@ async def search(agent: Agent, texts: Iterable[str]) -> tuple[int, set[str]]:
 async def opened(agent: Agent) -> AsyncGenerator[Profile]:
     """Open a copy of an agent's store, as whoever holds its key can, and forget it again."""
     async with copied(agent) as folder:
-        store = await Store.open(Sqlite(folder / STORE_FILE), _key(agent), {})
+        store = await Store.open(
+            Sqlite(folder / STORE_FILE), _key(agent), load_catalog().models
+        )
         try:
             yield await store.profile(MAIN)
         finally:

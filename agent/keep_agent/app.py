@@ -14,9 +14,9 @@ from typing import Any
 
 from aiohttp import web
 
-from keep_agent.core.catalog import Catalog, load_catalog
+from keep_agent.core.catalog import load_catalog
 from keep_agent.core.loop_monitor import Stall
-from keep_agent.core.machine import Data, Protocol
+from keep_agent.core.machine import Protocol
 from keep_agent.errors import KeepError, UnavailableError
 from keep_agent.settings import Keys, Settings, open_keys
 from keep_agent.store.store import Store
@@ -93,7 +93,7 @@ async def _agent(settings: Settings, admin: AdminApp) -> AsyncGenerator[Running,
         store = await Store.open(
             settings.store,
             keys.store.get_secret_value(),
-            _models(catalog),
+            catalog.models,
             settings.data_dir / PROCESSES,
         )
         stack.push_async_callback(store.close)
@@ -215,10 +215,6 @@ def _alive(pid: int) -> bool:
     except PermissionError:
         return True
     return True
-
-
-def _models(catalog: Catalog) -> dict[str, type[Data]]:
-    return {name: protocol.data for name, protocol in catalog.protocols.items()}
 
 
 def _ledger_configs(settings: Settings) -> list[LedgerConfig]:

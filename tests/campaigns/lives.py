@@ -16,6 +16,7 @@ import wallets
 from campaigns.mortal import Fuse, Life
 
 from keep_agent.client import Client
+from keep_agent.core.catalog import load_catalog
 from keep_agent.errors import UnavailableError
 from keep_agent.store.location import Sqlite
 from keep_agent.store.rows import Commit
@@ -145,7 +146,9 @@ async def agent(title: str, folder: Path, ports: Sequence[int]) -> AsyncGenerato
 
 async def give_issuer_keys(folder: Path) -> None:
     """Put the published test keys of `licence` into a store that no agent has open yet."""
-    store = await Store.open(Sqlite(folder / "agent.db"), wallets.STORE_KEY, {})
+    store = await Store.open(
+        Sqlite(folder / "agent.db"), wallets.STORE_KEY, load_catalog().models
+    )
     writer = asyncio.create_task(store.run())
     profile = await store.profile(MAIN)
     await profile.commit(Commit(writes=wallets.issuer_keys("licence")))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, cast
 
-from keep_agent.core.machine import Protocol
+from keep_agent.core.machine import Data, Protocol
 from keep_agent.errors import BadCommandError, KeepError
 
 PROTOCOLS, PORTS = "indykeep.protocols", "indykeep.ports"
@@ -44,6 +44,11 @@ class Catalog:
     def protocols(self) -> dict[str, Protocol[Any]]:
         """The same protocols by `family/major`."""
         return {protocol.name: protocol for protocol in self.routes.values()}
+
+    @property
+    def models(self) -> dict[str, type[Data]]:
+        """What exchanges of each protocol remember, by `family/major`."""
+        return {name: protocol.data for name, protocol in self.protocols.items()}
 
 
 def load_catalog() -> Catalog:
