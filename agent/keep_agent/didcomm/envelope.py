@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import os
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, cast
@@ -160,8 +161,8 @@ async def unpack(packed: bytes, find: Find) -> Received:
 def _pack(message: bytes, to: Sequence[str], sender: LocalKey | None) -> Json:
     if not to:
         raise BadMessageError("there is nobody to encrypt to")
-    cek = Key.generate(KeyAlg.C20P)
-    secret = cek.get_secret_bytes()
+    secret = os.urandom(_CEK_BYTES)
+    cek = Key.from_secret_bytes(KeyAlg.C20P, secret)
     header = {
         "enc": _ENC,
         "typ": _TYP,
@@ -184,7 +185,7 @@ def _lock(secret: bytes, verkey: str, sender: LocalKey | None) -> Json:
     if sender is None:
         sealed = crypto_box.crypto_box_seal(to, secret)
         return {"encrypted_key": _encode(sealed), "header": {"kid": verkey}}
-    nonce = crypto_box.random_nonce()
+    nonce = os.urandom(_BOX_NONCE_BYTES)
     return {
         "encrypted_key": _encode(crypto_box.crypto_box(to, sender.exchange, secret, nonce)),
         "header": {
