@@ -32,7 +32,10 @@ MAX_TEXT = 1 << 20
 """Longest text, and longest JSON object as text, that is handed to the library."""
 
 _NICE = 5
-"""Cryptography gives way to whoever answers messages: it can wait, they stall everybody."""
+"""Cryptography gives way to whoever answers messages: it can wait, they stall everybody.
+
+But it is not SCHED_IDLE: a thread that holds the GIL would wait for a core then, and the event loop for it.
+"""
 
 P = ParamSpec("P")
 R = TypeVar("R")
