@@ -10,18 +10,21 @@ import itertools
 import json
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
 import base58
-import indy_vdr
 import pytest
 import pytest_asyncio
+from indy_vdr import VdrError
 from indy_vdr.ledger import build_custom_request
+from keep_ledger.indy.request_objects import ledger_of
 from nacl.signing import SigningKey
 
 from keep_ledger.indy.current_objects import ledger_of
+from keep_ledger.indy.native_pool import NativePool
 from keep_ledger.json_object import Json
 from keep_ledger.multisig.rules.auth_rules import RuleKey
 from keep_ledger.multisig.rules.default_rules import DEFAULTS
@@ -63,7 +66,7 @@ class Governed:
         endorser: one that is registered.
     """
 
-    def __init__(self, genesis: Path, pool: indy_vdr.Pool) -> None:
+    def __init__(self, genesis: Path, pool: NativePool) -> None:
         self.genesis = genesis
         self._pool = pool
         self._people: dict[str, list[Person]] = {}
@@ -125,7 +128,7 @@ class Governed:
                 request.set_multi_signature(did, signature)
         try:
             reply: Json = await self._pool.submit_request(request)
-        except indy_vdr.VdrError as error:
+        except VdrError as error:
             raise LedgerRefusal(str(error)) from error
         self.expect(body["operation"])
         await self._spread(ledger_of(body), reply["txnMetadata"]["seqNo"])
@@ -207,10 +210,6 @@ class Governed:
         if person not in (*self.trustees, self.endorser):
             self._people[did] = [person]
 
-    def close(self) -> None:
-        """Let go of the pool."""
-        self._pool.close()
-
 
 @pytest.fixture(scope="session")
 def governed_network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IndyNetwork]:
@@ -222,11 +221,11 @@ def governed_network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IndyN
 
 @pytest_asyncio.fixture(scope="session")
 async def governed_once(governed_network: IndyNetwork) -> AsyncIterator[Governed]:
-    pool = await indy_vdr.open_pool(transactions_path=str(governed_network.genesis))
-    governed = Governed(governed_network.genesis, pool)
-    await governed.set_up()
-    yield governed
-    governed.close()
+    with closing(NativePool(governed_network.genesis.read_text())) as pool:
+        await pool.refresh()
+        governed = Governed(governed_network.genesis, pool)
+        await governed.set_up()
+        yield governed
 
 
 @pytest_asyncio.fixture

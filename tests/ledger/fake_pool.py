@@ -9,6 +9,7 @@ import json
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import base58
@@ -145,8 +146,9 @@ class PaperPool:
         await asyncio.sleep(0)
         return GENESIS
 
-    def close(self) -> None:
+    def close(self) -> Thread:
         """Nothing is open."""
+        return Thread()
 
 
 def write(node: Node, request: Json, said: bytes) -> None:

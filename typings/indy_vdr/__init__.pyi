@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from typing import Any
 
+from indy_vdr.bindings import RequestHandle
+
 class VdrErrorCode(IntEnum):
     SUCCESS = 0
     CONFIG = 1
@@ -26,6 +28,7 @@ class VdrError(Exception):
     def __init__(self, code: VdrErrorCode, message: str, extra: str | None = None) -> None: ...
 
 class Request:
+    handle: RequestHandle | None
     @property
     def body(self) -> str: ...
     @property

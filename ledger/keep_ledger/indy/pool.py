@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from threading import Thread
 from typing import TypeVar
 
 import indy_vdr
@@ -21,6 +20,7 @@ from keep_ledger.errors import LedgerError, LedgerUnavailableError
 from keep_ledger.indy import replies, requests
 from keep_ledger.indy.cache_files import read_text, write_text
 from keep_ledger.indy.genesis import Genesis, starts_with
+from keep_ledger.indy.native_pool import NativePool
 from keep_ledger.interface import LedgerStatus
 from keep_ledger.json_object import Json
 
@@ -75,7 +75,7 @@ class Pool:
         self._genesis = genesis
         self._folder = folder
         self._opening = asyncio.Lock()
-        self._pool: indy_vdr.Pool | None = None
+        self._pool: NativePool | None = None
         self._refreshed = False
         self._health = _Health()
         self._names: tuple[str, ...] = ()
@@ -160,14 +160,14 @@ class Pool:
         """
         return await self._call(lambda pool: pool.submit_request(request), _WRITE_S)
 
-    async def _read(self, call: Callable[[indy_vdr.Pool], Awaitable[Answer]]) -> Answer:
+    async def _read(self, call: Callable[[NativePool], Awaitable[Answer]]) -> Answer:
         try:
             return await self._call(call, _READ_S)
         except RequestRefusedError as error:
             raise LedgerUnavailableError(f"the nodes refuse to answer: {error}") from error
 
     async def _call(
-        self, call: Callable[[indy_vdr.Pool], Awaitable[Answer]], seconds: float
+        self, call: Callable[[NativePool], Awaitable[Answer]], seconds: float
     ) -> Answer:
         pool = await self._opened()
         try:
@@ -191,7 +191,7 @@ class Pool:
         log.warning("ledger unavailable", extra={"ledger": self._namespace, "why": reason})
         return LedgerUnavailableError(f"{self._namespace}: {reason}")
 
-    async def _opened(self) -> indy_vdr.Pool:
+    async def _opened(self) -> NativePool:
         if self._pool is not None and self._refreshed:
             return self._pool
         async with self._opening:
@@ -201,12 +201,12 @@ class Pool:
                 await self._refresh(self._pool)
             return self._pool
 
-    async def _open(self) -> indy_vdr.Pool:
+    async def _open(self) -> NativePool:
         try:
             genesis = await self._genesis()
             indy_vdr.set_config(_SETTINGS)  # of the process; read when a pool is made
             kept = await asyncio.to_thread(self._kept, genesis)
-            return await indy_vdr.open_pool(transactions=kept or genesis.text, no_refresh=True)
+            return NativePool(kept or genesis.text)
         except LedgerUnavailableError as error:
             raise self._down(str(error)) from error
         except VdrError as error:
@@ -216,7 +216,7 @@ class Pool:
         text = self._folder and read_text(self._folder / _TRANSACTIONS)
         return text if text and starts_with(text, genesis) else None
 
-    async def _refresh(self, pool: indy_vdr.Pool) -> None:
+    async def _refresh(self, pool: NativePool) -> None:
         try:
             async with asyncio.timeout(_REFRESH_S):
                 status = await pool.refresh()
@@ -259,13 +259,12 @@ class Pool:
         return self.status()
 
     async def _close(self) -> None:
-        """Close in a thread that is not waited for: a request that is under way blocks the call."""
+        """Close, and wait a moment for that; a request on its way would take longer."""
         pool, self._pool = self._pool, None
         self._refreshed = False
         if pool is None:
             return
-        closing = Thread(target=pool.close, name="close pool", daemon=True)
-        closing.start()
+        closing = pool.close()
         for _ in range(_CLOSE_LOOKS):
             if not closing.is_alive():
                 return
