@@ -18,6 +18,8 @@ from aries_askar import Key, KeyAlg
 from indy_vdr import VdrError, VdrErrorCode
 from indy_vdr.ledger import build_custom_request
 
+from keep_network.native_pool import NativePool
+
 TRUSTEE = "V4SGRU86Z58d6TV7PBUe6f"
 READS_AT_ONCE = 100  # of thousands at once, some get lost on the way
 SEED = b"000000000000000000000000Trustee1"
@@ -39,7 +41,7 @@ class Client:
         repeated: how many of them timed out first.
     """
 
-    def __init__(self, pool: indy_vdr.Pool) -> None:
+    def __init__(self, pool: NativePool) -> None:
         self._pool = pool
         self._key = Key.from_secret_bytes(KeyAlg.ED25519, SEED)
         self._last_id = 0
@@ -56,7 +58,13 @@ class Client:
             ack_s: a read goes to other nodes after so many seconds of silence.
         """
         indy_vdr.set_config({"ack_timeout": ack_s or reply_s, "reply_timeout": reply_s})
-        return cls(await indy_vdr.open_pool(transactions_path=str(genesis)))
+        client = cls(NativePool(await asyncio.to_thread(genesis.read_text)))
+        try:
+            await client._pool.refresh()
+        except BaseException:
+            client.close()
+            raise
+        return client
 
     async def write(self, *, again: bool = False) -> str:
         """Write a new DID and return it.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 import json
 import os
 import secrets
@@ -12,7 +11,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,10 @@ import dying_nodes
 import pytest
 from indy_client import Client, until
 from indy_vdr import VdrError
+from indy_vdr.ledger import build_get_nym_request
 from pool import MANAGE, Network, manage
+
+from keep_network.native_pool import NativePool
 
 pytestmark = pytest.mark.pool
 LONG = bool(os.environ.get("INDYKEEP_CAMPAIGN"))
@@ -58,13 +60,9 @@ def ports(network: Network) -> list[int]:
 
 async def read(genesis: Path, did: str) -> Any:
     """Read a NYM as any client does: indy-vdr itself refuses an answer without a good proof."""
-    vdr = importlib.import_module("indy_vdr")
-    ledger = importlib.import_module("indy_vdr.ledger")
-    pool = await vdr.open_pool(transactions_path=str(genesis))
-    try:
-        return await pool.submit_request(ledger.build_get_nym_request(None, did))
-    finally:
-        pool.close()
+    with closing(NativePool(await asyncio.to_thread(genesis.read_text))) as pool:
+        await pool.refresh()
+        return await pool.submit_request(build_get_nym_request(None, did))
 
 
 async def test_what_was_registered_is_still_there_after_a_restart(

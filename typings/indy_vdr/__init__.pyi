@@ -1,7 +1,7 @@
 # What this project uses of indy-vdr 0.4.2, read off its sources.
-# `Pool.submit_request` and `submit_action` consume the request: read `body` before.
+# A pool consumes a request: read `body` before.
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from enum import IntEnum
 from typing import Any
 
@@ -37,24 +37,4 @@ class Request:
     def set_txn_author_agreement_acceptance(self, acceptance: dict[str, Any]) -> None: ...
     def set_multi_signature(self, identifier: str, signature: bytes) -> None: ...
 
-class Pool:
-    last_status: dict[str, Any] | None
-    def close(self) -> None: ...
-    async def refresh(self) -> dict[str, Any]: ...
-    async def get_transactions(self) -> str: ...
-    async def submit_request(self, request: Request) -> dict[str, Any]: ...
-    async def submit_action(
-        self,
-        request: Request,
-        node_aliases: Sequence[str] | None = None,
-        timeout: int | None = None,
-    ) -> dict[str, str]: ...
-
 def set_config(config: Mapping[str, int]) -> None: ...
-async def open_pool(
-    transactions_path: str | None = None,
-    transactions: str | None = None,
-    node_weights: Mapping[str, float] | None = None,
-    no_refresh: bool = False,
-    socks_proxy: str | None = None,
-) -> Pool: ...

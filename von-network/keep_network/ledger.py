@@ -7,12 +7,13 @@ import importlib
 import json
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager, closing
 from typing import Any
 
 import base58
 import indy_vdr
-from indy_vdr import Pool, Request, VdrError
+from indy_vdr import Request, VdrError
 from indy_vdr import ledger as vdr
 
 from keep_network import agreement, cut, ports, processes
@@ -20,6 +21,7 @@ from keep_network.compat import sodium
 from keep_network.errors import BadInputError, LaggingError, NetworkError, NoWriteError
 from keep_network.genesis import HOST
 from keep_network.json_shape import Json, is_object, object_of
+from keep_network.native_pool import NativePool
 from keep_network.record import Network
 
 TRUSTEE_DID = "V4SGRU86Z58d6TV7PBUe6f"
@@ -49,8 +51,9 @@ async def first_write(network: Network, watch: Callable[[], None], limit_s: floa
             await asyncio.sleep(0.05)
             continue
         try:
-            pool = await open_pool(network)
-            await _everywhere(network, pool, await _write(pool, TRUSTEE_DID), silent_too=True)
+            async with opened(network) as pool:
+                number = await _write(pool, TRUSTEE_DID)
+                await _everywhere(network, pool, number, silent_too=True)
         except (VdrError, LaggingError) as error:
             why = str(error)  # nodes listen before they agree on who they are
             await asyncio.sleep(0.1)
@@ -76,11 +79,13 @@ async def register(
     check(did, verkey, role, alias)
     _require_quorum(network)
     try:
-        pool = await open_pool(network)
-        number = await _known(pool, did, verkey, role)
-        if number is None:
-            number = await _write(pool, did, verkey, alias, None if role == "none" else role)
-        await _everywhere(network, pool, number)
+        async with opened(network) as pool:
+            number = await _known(pool, did, verkey, role)
+            if number is None:
+                number = await _write(
+                    pool, did, verkey, alias, None if role == "none" else role
+                )
+            await _everywhere(network, pool, number)
     except VdrError as error:
         full = shutil.disk_usage(network.folder).free < _FULL_BYTES
         why = f"the disk of {network.folder} is full" if full else str(error)
@@ -107,12 +112,13 @@ async def add_node(network: Network, number: int, port: int, keys: dict[str, str
         "services": ["VALIDATOR"],
     }
     try:
-        pool = await open_pool(network)
-        if await _known(pool, did, verkey, "STEWARD") is None:
-            await _everywhere(network, pool, await _write(pool, did, verkey, None, "STEWARD"))
-        request = vdr.build_node_request(did, keys["dest"], node)
-        request.set_signature(_sign(seed, request.signature_input))
-        await pool.submit_request(request)
+        async with opened(network) as pool:
+            if await _known(pool, did, verkey, "STEWARD") is None:
+                written = await _write(pool, did, verkey, None, "STEWARD")
+                await _everywhere(network, pool, written)
+            request = vdr.build_node_request(did, keys["dest"], node)
+            request.set_signature(_sign(seed, request.signature_input))
+            await pool.submit_request(request)
     except VdrError as error:
         raise NetworkError(f"the network did not take {keys['alias']}: {error}") from error
 
@@ -160,16 +166,19 @@ def _listening(network: Network) -> bool:
     return all(ports.answers(network.client_port(number)) for number in network.numbers)
 
 
-async def open_pool(network: Network) -> Pool:
-    """Connect to a network.
+@asynccontextmanager
+async def opened(network: Network) -> AsyncGenerator[NativePool]:
+    """The connection to a network.
 
     Raises:
         VdrError: too few nodes answer.
     """
-    return await indy_vdr.open_pool(transactions_path=str(network.genesis))
+    with closing(NativePool(network.genesis.read_text())) as pool:
+        await pool.refresh()
+        yield pool
 
 
-async def _known(pool: Pool, did: str, verkey: str, role: str) -> int | None:
+async def _known(pool: NativePool, did: str, verkey: str, role: str) -> int | None:
     """Return the number of the transaction that registered it, None if there is none."""
     answer = await pool.submit_request(vdr.build_get_nym_request(None, did))
     if not answer["data"]:
@@ -181,7 +190,7 @@ async def _known(pool: Pool, did: str, verkey: str, role: str) -> int | None:
 
 
 async def _write(
-    pool: Pool,
+    pool: NativePool,
     did: str,
     verkey: str | None = None,
     alias: str | None = None,
@@ -195,7 +204,7 @@ async def _write(
     return int(answer["txnMetadata"]["seqNo"])
 
 
-async def _accept(pool: Pool, request: Request) -> None:
+async def _accept(pool: NativePool, request: Request) -> None:
     """Accept the author agreement if the ledger has one; without that it takes no write."""
     taa = await pool.submit_request(vdr.build_get_txn_author_agreement_request())
     if not taa["data"]:
@@ -225,7 +234,7 @@ def _nacl() -> Any:
 
 
 async def _everywhere(
-    network: Network, pool: Pool, number: int, *, silent_too: bool = False
+    network: Network, pool: NativePool, number: int, *, silent_too: bool = False
 ) -> None:
     """Wait until every live node has a transaction.
 
@@ -255,7 +264,7 @@ def _live(network: Network) -> list[int]:
     ]
 
 
-async def _until_node_has(pool: Pool, node: str, number: int, deadline: float) -> bool:
+async def _until_node_has(pool: NativePool, node: str, number: int, deadline: float) -> bool:
     """Ask one node for a transaction until it has it; return False if it says nothing.
 
     Raises:

@@ -16,7 +16,7 @@ from indy_vdr import ledger as vdr
 from keep_network import arguments, control
 from keep_network.arguments import Verbs, folder_of
 from keep_network.errors import BadInputError, NetworkError
-from keep_network.ledger import open_pool
+from keep_network.ledger import opened
 from keep_network.record import Network
 
 _RULES = {
@@ -108,7 +108,8 @@ def _read(args: argparse.Namespace) -> None:
 async def _ask(network: Network, request: Request) -> dict[str, Any]:
     """Return the nodes' answer; its `data` is parsed where it is JSON in a string."""
     try:
-        told: dict[str, Any] = await (await open_pool(network)).submit_request(request)
+        async with opened(network) as pool:
+            told = await pool.submit_request(request)
     except VdrError as error:
         raise NetworkError(f"the network did not answer: {error}") from error
     if isinstance(told["data"], str):

@@ -10,13 +10,17 @@ import secrets
 import signal
 import socket
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import psutil
 import pytest
+from indy_vdr.ledger import build_custom_request
 from pool import Network, manage
+
+from keep_network.native_pool import NativePool
 
 pytestmark = pytest.mark.pool
 
@@ -57,21 +61,25 @@ def process(network: Network) -> psutil.Process:
 async def test_what_is_registered_is_on_every_node_and_on_the_pages(
     network: Network, web: aiohttp.ClientSession
 ) -> None:
-    vdr = importlib.import_module("indy_vdr")
     genesis = await (await web.get("/genesis")).text()
     assert genesis == network.genesis.read_text()
-    pool = await vdr.open_pool(transactions=genesis)
-    for _ in range(3):
-        made = await register(web, seed=secrets.token_hex(16))
-        read = {"type": "105", "dest": made["did"]}
-        body = {"identifier": made["did"], "reqId": 1, "protocolVersion": 2, "operation": read}
-        answers = await pool.submit_action(json.dumps(body))
-        assert len(answers) == 4
-        for answer in answers.values():
-            assert made["verkey"] in answer
-        found = await get(web, f"/ledger/domain?query={made['did']}")
-        assert found["total"] == 1
-    pool.close()
+    with closing(NativePool(genesis)) as pool:
+        await pool.refresh()
+        for _ in range(3):
+            made = await register(web, seed=secrets.token_hex(16))
+            read = {"type": "105", "dest": made["did"]}
+            body = {
+                "identifier": made["did"],
+                "reqId": 1,
+                "protocolVersion": 2,
+                "operation": read,
+            }
+            answers = await pool.submit_action(build_custom_request(json.dumps(body)))
+            assert len(answers) == 4
+            for answer in answers.values():
+                assert made["verkey"] in answer
+            found = await get(web, f"/ledger/domain?query={made['did']}")
+            assert found["total"] == 1
 
 
 async def test_a_real_transaction_is_believed_for_three_reasons(

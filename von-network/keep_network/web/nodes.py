@@ -6,13 +6,14 @@ import asyncio
 import json
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, Self, cast
+from typing import Protocol, Self
 
 import indy_vdr
 from indy_vdr import VdrError, VdrErrorCode
 from indy_vdr.ledger import build_custom_request
 
 from keep_network.json_shape import Json, is_object
+from keep_network.native_pool import NativePool
 from keep_network.web.errors import RefusedError, UnavailableError
 from keep_network.web.keys import Key
 
@@ -77,7 +78,7 @@ class Nodes(Protocol):
 class VdrNodes:
     """The nodes through indy-vdr."""
 
-    def __init__(self, pool: indy_vdr.Pool) -> None:
+    def __init__(self, pool: NativePool) -> None:
         self._pool = pool
         self._verifiers: dict[str, Json] = {}
         self._last_id = 0
@@ -91,9 +92,14 @@ class VdrNodes:
         """
         indy_vdr.set_config(_TIMEOUTS)
         try:
-            async with asyncio.timeout(_OPEN_S):
-                nodes = cls(await indy_vdr.open_pool(transactions=genesis))
-                await nodes._look()
+            nodes = cls(NativePool(genesis))
+            try:
+                async with asyncio.timeout(_OPEN_S):
+                    await nodes._pool.refresh()
+                    await nodes._look()
+            except BaseException:
+                nodes.close()
+                raise
         except TimeoutError as error:  # silence is no answer
             raise UnavailableError("the nodes do not answer") from error
         except VdrError as error:
@@ -147,7 +153,7 @@ class VdrNodes:
         self._pool.close()
 
     async def _look(self) -> None:
-        self._verifiers = await cast("Any", self._pool).get_verifiers()
+        self._verifiers = await self._pool.get_verifiers()
 
     def _request(
         self, operation: Json, identifier: str, extra: Json | None = None
