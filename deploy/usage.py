@@ -101,6 +101,8 @@ def reader(command: str) -> argparse.ArgumentParser:
             made.add_argument("--seed", type=int, metavar="N", help="of an earlier campaign")
             about = "on a real network, whose nodes are killed too"
             made.add_argument("--pool", action="store_true", help=about)
+            about = "with two processes on each side, which share a store in PostgreSQL"
+            made.add_argument("--postgres", action="store_true", help=about)
         case "test" | "campaign network":
             made.add_argument(
                 "arguments", nargs="*", metavar="ARGUMENT", help="as pytest has it"

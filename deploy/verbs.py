@@ -190,7 +190,9 @@ VERBS = {
     "bench": Verb("[--only NAMES] [...]", "what this machine can do", bench),
     "bench-network": Verb("[--json FILE]", "what the local network can do", bench_network),
     "campaign": Verb(
-        "[...]", "[--kills N] [--pool]: kill agents; network, node-suites", campaign
+        "[...]",
+        "[--kills N] [--pool] [--postgres]: kill agents; network, node-suites",
+        campaign,
     ),
     "network": Verb(
         "[verb ...]", "a local Indy network of your own: von-network/manage", network

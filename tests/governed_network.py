@@ -20,7 +20,6 @@ import pytest
 import pytest_asyncio
 from indy_vdr import VdrError
 from indy_vdr.ledger import build_custom_request
-from keep_ledger.indy.request_objects import ledger_of
 from nacl.signing import SigningKey
 
 from keep_ledger.indy.current_objects import ledger_of

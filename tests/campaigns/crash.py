@@ -18,7 +18,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,10 +26,11 @@ from typing import Any
 import wallets
 from bench.raw import question
 from bench.scene import publish
-from campaigns.lives import Agent, agent, give_issuer_keys
-from campaigns.mortal import PLACES, At, Fuse
+from campaigns.lives import Agent, Mortal, agent, give_issuer_keys, shared_agent
+from campaigns.mortal import PLACES, SILENT_S, At, Fuse
 from pool import Network
-from two_agents import automate, connect
+from postgres import MISSING, Server, programs, running
+from two_agents import AUTOMATIC, automate, connect
 
 from keep_agent.client import Client
 from keep_agent.core.message import new_id
@@ -38,6 +39,8 @@ from processes import free_ports, run
 from usage import reader
 
 AT_ONCE = 3
+AWAY = 0.2
+"""How often a process that shares its store stays away until others have taken over its work."""
 PATIENCE_S = 90.0
 """An exchange that has not ended so long after the last kill is lost."""
 
@@ -100,10 +103,12 @@ class Campaign:
     async def run(self) -> None:
         """Kill and work; then wait until all has come to its end, and look."""
         began = time.monotonic()
-        for each in (self.office, self.alice):
+        for each in self._processes:
             await each.begin(None)
             await each.answers()
-            await automate(each.client)
+        for side in self._both:
+            await automate(side.client)
+            await _know_policies(side)
         ours, theirs = await connect(self.office.client, self.alice.client)
         self.peers = {self.office.title: ours, self.alice.title: theirs}
         if self.pool is not None:
@@ -114,7 +119,7 @@ class Campaign:
             numbers = itertools.count()
             work = [tasks.create_task(self._work(numbers, chance)) for _ in range(AT_ONCE)]
             await asyncio.gather(
-                *(self._kill(each, random.Random(chance.random())) for each in self._both),
+                *(self._kill(each, random.Random(chance.random())) for each in self._processes),
                 self._kill_pool(random.Random(chance.random())),
             )
             self.over = True
@@ -133,17 +138,28 @@ class Campaign:
     def _both(self) -> tuple[Agent, Agent]:
         return self.office, self.alice
 
+    @property
+    def _processes(self) -> tuple[Mortal, ...]:
+        return (*self.office.processes, *self.alice.processes)
+
+    @property
+    def _crowd(self) -> int:
+        """How many processes an agent has."""
+        return len(self.office.processes)
+
     # -- killing ---------------------------------------------------------------------------------
 
-    async def _kill(self, victim: Agent, chance: random.Random) -> None:
-        """End life after life of one agent, until both together have died often enough."""
+    async def _kill(self, victim: Mortal, chance: random.Random) -> None:
+        """End life after life of one process, until all together have died often enough."""
         await victim.end(chance.uniform(0.1, 0.5))
         self.report.kills["outside"] += 1
         while self.report.kills.total() < self.kills:
             fuse = draw(chance)
             await victim.begin(fuse)
-            burnt = await victim.end(chance.uniform(1.0, 2.0))
+            burnt = await victim.end(chance.uniform(1.0, 2.0) * self._crowd)
             self.report.kills[fuse.at if burnt else "outside"] += 1
+            if self._crowd > 1 and chance.random() < AWAY:
+                await asyncio.sleep(chance.uniform(1, 2) * SILENT_S)  # its work is taken over
         await victim.begin(None)
         await victim.answers()
 
@@ -200,9 +216,10 @@ class Campaign:
 
     async def _settled(self) -> None:
         """Wait until nothing is on its way any more."""
-        for each in self._both:
-            while (await each.client.status())["outbox"]:  # noqa: ASYNC110 - over HTTP
+        for process in self._processes:
+            while (await process.client.status())["outbox"]:  # noqa: ASYNC110 - over HTTP
                 await asyncio.sleep(0.1)
+        for each in self._both:
             while len(await _all(each.client, f"/v1/{SAY}")) < len(self.begun[SAY]):  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
 
@@ -231,7 +248,7 @@ class Campaign:
         held = await _all(self.alice.client, "/v1/credentials")
         numbers = Counter(str(c["values"]["number"]) for c in held)
         self._compare("credentials", numbers, self.numbers)
-        for each in self._both:
+        for each in self._processes:
             if left := (await each.client.status())["outbox"]:
                 self._fail(f"{left} messages are left in the outbox of {each.title}")
 
@@ -255,23 +272,49 @@ class Campaign:
         self.report.failures.append(words)
 
 
-async def campaign(folder: Path, kills: int, seed: int, pool: Network | None = None) -> Report:
+async def campaign(
+    folder: Path,
+    kills: int,
+    seed: int,
+    *,
+    pool: Network | None = None,
+    postgres: Server | None = None,
+) -> Report:
     """Run a campaign in an empty folder.
 
     Args:
         pool: a network to use, and to kill too; None: ledgers in memory.
+        postgres: where each agent has a database that two processes share; None: each has a file.
     """
     report = Report(seed)
     async with AsyncExitStack() as stack:
-        ports = stack.enter_context(free_ports(4))
-        office = await stack.enter_async_context(agent("office", folder / "office", ports[:2]))
-        alice = await stack.enter_async_context(agent("alice", folder / "alice", ports[2:]))
-        if pool is None:
-            await give_issuer_keys(office.folder)
+        if postgres is None:
+            ports = stack.enter_context(free_ports(4))
+            office = await stack.enter_async_context(agent("office", folder, ports[:2]))
+            alice = await stack.enter_async_context(agent("alice", folder, ports[2:]))
         else:
-            office.genesis = alice.genesis = pool.genesis
+            ports = stack.enter_context(free_ports(12))
+            office, alice = [
+                await stack.enter_async_context(
+                    shared_agent(title, folder, some, await postgres.make(f"{title}_{seed}"))
+                )
+                for title, some in (("office", ports[:6]), ("alice", ports[6:]))
+            ]
+        if pool is None:
+            await give_issuer_keys(office)
+        else:
+            for each in (*office.processes, *alice.processes):
+                each.genesis = pool.genesis
         await Campaign(office, alice, kills, report, pool).run()
     return report
+
+
+async def _know_policies(side: Agent) -> None:
+    """Wait until every process has read what one of them was told."""
+    for process in side.processes:
+        known: Sequence[object] = ()
+        while len(known) < len(AUTOMATIC):
+            known = (await process.client.call("GET", "/v1/policies"))["results"]
 
 
 async def _insist(call: Callable[[], Awaitable[Any]]) -> Any:
@@ -304,12 +347,18 @@ async def _main(args: argparse.Namespace) -> int:
     seed = args.seed if args.seed is not None else secrets.randbelow(10**6)
     print(f"seed {seed}", flush=True)  # noqa: T201
     folder = Path(tempfile.mkdtemp(prefix="indykeep-campaign-"))
-    pool = Network(folder / "network") if args.pool else None
-    try:
-        report = await campaign(folder, args.kills, seed, pool)
-    finally:
-        if pool is not None:
-            pool.stop()
+    with ExitStack() as stack:
+        pool = postgres = None
+        if args.pool:
+            pool = Network(folder / "network")
+            stack.callback(pool.stop)
+        if args.postgres:
+            found = programs()
+            if found is None:
+                print(MISSING)  # noqa: T201
+                return 1
+            postgres = stack.enter_context(running(found))
+        report = await campaign(folder, args.kills, seed, pool=pool, postgres=postgres)
     print(report)  # noqa: T201
     if report.failures:
         print(f"stores and logs are in {folder}")  # noqa: T201

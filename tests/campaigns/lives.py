@@ -8,32 +8,38 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import wallets
+from balancer import balancer
 from campaigns.mortal import Fuse, Life
 
+from keep_agent.app import PROCESSES
 from keep_agent.client import Client
 from keep_agent.core.catalog import load_catalog
 from keep_agent.errors import UnavailableError
-from keep_agent.store.location import Sqlite
+from keep_agent.store.location import Location, Sqlite, parse
 from keep_agent.store.rows import Commit
 from keep_agent.store.store import Store
 from keep_agent.tenants.tenant import MAIN
 
 ADMIN_KEY = "campaign-admin-key"
-READY_S = 30.0
+READY_S = 60.0
 TESTS = Path(__file__).parents[1]
+
+Settings = Mapping[str, str]
+"""Settings of an agent by the name of their variable."""
 
 
 class DiedOddlyError(Exception):
     """A life ended by something else than SIGKILL: its log says why."""
 
 
-class Agent:
-    """One agent through all its lives; `client` speaks to whichever lives.
+class Mortal:
+    """One process of an agent through all its lives; `client` speaks to it alone.
 
     Attributes:
         genesis: of a real network; None: a ledger in memory that has the published test keys. What
@@ -41,14 +47,15 @@ class Agent:
     """
 
     def __init__(
-        self, title: str, folder: Path, ports: Sequence[int], client: Client, log: Path
+        self, title: str, folder: Path, ports: Sequence[int], client: Client, settings: Settings
     ) -> None:
         self.title = title
         self.folder = folder
         self.client = client
-        self.log = log
+        self.log = folder.with_suffix(".log")
         self.genesis: Path | None = None
         self._ports = ports
+        self._settings = settings
         self._pid = 0
         self._process: asyncio.subprocess.Process | None = None
 
@@ -109,6 +116,7 @@ class Agent:
             "INDYKEEP_ALLOW_PRIVATE_EGRESS": "true",
             "INDYKEEP_DIE_WITH": str(os.getpid()),
             "INDYKEEP_LEDGERS": json.dumps([ledger]),
+            **self._settings,
         }
 
     @asynccontextmanager
@@ -133,22 +141,68 @@ class Agent:
             await self._process.wait()
 
 
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """One agent, of one process or of several that share a store; `client` speaks to whichever lives."""
+
+    title: str
+    store: Location
+    client: Client
+    processes: tuple[Mortal, ...]
+
+
 @asynccontextmanager
 async def agent(title: str, folder: Path, ports: Sequence[int]) -> AsyncGenerator[Agent]:
-    """Prepare an agent whose lives can begin."""
+    """Prepare an agent of one process on SQLite, whose lives can begin."""
+    async with _mortal(title, folder / title, ports, {}) as one:
+        yield Agent(title, Sqlite(one.folder / "agent.db"), one.client, (one,))
+
+
+@asynccontextmanager
+async def shared_agent(
+    title: str, folder: Path, ports: Sequence[int], url: str
+) -> AsyncGenerator[Agent]:
+    """Prepare an agent of two processes on PostgreSQL, behind one address.
+
+    Args:
+        ports: six: of the address for peers and for callers, and two of each process.
+        url: of an empty database.
+    """
+    settings = {
+        "INDYKEEP_STORE_URI": url,
+        "INDYKEEP_ENDPOINT": f"http://127.0.0.1:{ports[0]}",
+    }
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(balancer(ports[0], (ports[2], ports[4])))
+        await stack.enter_async_context(balancer(ports[1], (ports[3], ports[5])))
+        url_of_both = f"http://127.0.0.1:{ports[1]}"
+        client = await stack.enter_async_context(Client(url_of_both, ADMIN_KEY))
+        processes = [
+            await stack.enter_async_context(
+                _mortal(
+                    f"{title} {n}", folder / f"{title}-{n}", ports[2 * n : 2 * n + 2], settings
+                )
+            )
+            for n in (1, 2)
+        ]
+        yield Agent(title, parse(url), client, tuple(processes))
+
+
+@asynccontextmanager
+async def _mortal(
+    title: str, folder: Path, ports: Sequence[int], settings: Settings
+) -> AsyncGenerator[Mortal]:
     folder.mkdir()  # noqa: ASYNC240 - once, before anything runs
-    log = folder.with_suffix(".log")
     async with Client(f"http://127.0.0.1:{ports[1]}", ADMIN_KEY) as client:
-        one = Agent(title, folder, ports, client, log)
+        one = Mortal(title, folder, ports, client, settings)
         async with one.forked():
             yield one
 
 
-async def give_issuer_keys(folder: Path) -> None:
-    """Put the published test keys of `licence` into a store that no agent has open yet."""
-    store = await Store.open(
-        Sqlite(folder / "agent.db"), wallets.STORE_KEY, load_catalog().models
-    )
+async def give_issuer_keys(agent: Agent) -> None:
+    """Put the published test keys of `licence` into a store that no process has open yet."""
+    folder = agent.processes[0].folder / PROCESSES
+    store = await Store.open(agent.store, wallets.STORE_KEY, load_catalog().models, folder)
     writer = asyncio.create_task(store.run())
     profile = await store.profile(MAIN)
     await profile.commit(Commit(writes=wallets.issuer_keys("licence")))

@@ -32,11 +32,15 @@ from keep_agent.core.scheduler import Scheduler
 from keep_agent.didcomm import outbox
 from keep_agent.logs import set_up
 from keep_agent.settings import Settings
+from keep_agent.store import processes
 from keep_agent.store.profile import Profile
 from keep_agent.tenants.tenant import Tenant
 from keep_agent.transport.egress import Egress
 from keep_ledger.plugins import Fetch, LedgerConfig
 from keep_zkp.native import Lane
+
+SILENT_S = 3.0
+"""After so long without a beat, another process takes over the work of one."""
 
 At = Literal["step", "receive", "decide", "native", "commit", "committed", "send"]
 
@@ -44,7 +48,7 @@ PLACES: Mapping[At, tuple[type[Any], str]] = {
     "receive": (Tenant, "receive"),  # a peer's message came in
     "decide": (Dispatcher, "_decide"),  # a message or command meets its table
     "native": (Lane, "run"),  # cryptography
-    "commit": (Session, "commit"),  # SQLite writes
+    "commit": (Session, "commit"),  # the database writes
     "committed": (Profile, "written"),  # durable, and nobody was told yet
     "send": (Egress, "post"),  # a message leaves
 }
@@ -87,6 +91,7 @@ def main() -> None:
     """Live, die, and live again until stdin ends."""
     keep_ledger.memory.open_ledger = _full_ledger
     outbox.SILENCE_S, outbox.FIRST_PAUSE_S, outbox.LONGEST_PAUSE_S = 1.0, 0.05, 0.5
+    processes.BEAT_S, processes.SILENT_S = 0.5, SILENT_S
     while line := sys.stdin.readline():
         pid = os.fork()
         if pid == 0:

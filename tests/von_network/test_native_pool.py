@@ -8,7 +8,7 @@ import re
 import pytest
 from indy_vdr import VdrError, VdrErrorCode
 from native_thread import said
-from paper_network import GENESIS
+from fake_network import GENESIS
 
 from keep_network.web import nodes
 from keep_network.web.errors import UnavailableError

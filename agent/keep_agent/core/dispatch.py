@@ -24,6 +24,7 @@ from keep_agent.core.machine import (
     START,
     Command,
     Exchange,
+    Expired,
     Peer,
     Protocol,
     Refused,
@@ -160,10 +161,13 @@ class Dispatcher:
                     await self._decide(protocol, x, event)
                 except ConflictError:
                     continue
-                except OutOfTurnError as error:
-                    if not protocol.may_come(x.role, x.state, type(message)):
-                        raise
-                    raise EarlyError from error
+                except PeerError as error:
+                    if attempt + 1 < TRIES and await self.profile.moved_on():
+                        continue  # another process had changed what this was decided on
+                    early = isinstance(error, OutOfTurnError)
+                    if early and protocol.may_come(x.role, x.state, type(message)):
+                        raise EarlyError from error
+                    raise
                 self.on_message(peer.connection, Message.thread_of(received.body))
                 return
         raise UnavailableError("this thread is too busy; send it again")
@@ -323,6 +327,7 @@ class Dispatcher:
             LocalError, UnavailableError: as of `start`.
         """
         deadline = time.monotonic() + wait_s
+        looked = False
         while True:
             changed = self.changed(name)
             x = await self.profile.exchange(name)
@@ -331,6 +336,10 @@ class Dispatcher:
                     done = await self._try(name, command, ran)
                 if done is not None:
                     return done
+            if not looked:
+                looked = True
+                if await self.profile.moved_on():
+                    continue
             left = deadline - time.monotonic()
             if left <= 0 or (x is not None and not self._may_come(x, command)):
                 raise not_now(self.context.protocols, name, x, command)
@@ -341,11 +350,17 @@ class Dispatcher:
                 continue
 
     async def _try(self, name: str, command: Command, ran: Json | None) -> Exchange[Any] | None:
-        for _ in range(TRIES):
+        for attempt in range(TRIES):
             x = await self.profile.exchange(name)
             if x is None or (ran is not None and ran not in x.then):
                 return x
             protocol = self.context.protocols[x.protocol]
+            if (
+                attempt
+                and isinstance(command, Expired)
+                and (x.due is None or x.due > time.time())
+            ):
+                return x  # it has moved on, and waits for something else
             if (x.role, x.state, type(command)) not in protocol.cells:
                 return None
             try:

@@ -10,10 +10,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from keep_agent.core.catalog import find_protocol
 from keep_agent.core.machine import NOT_FOR_CALLERS, Command, Exchange, Protocol, Put, Then
-from keep_agent.errors import BadCommandError
+from keep_agent.errors import BadCommandError, UnavailableError
 from keep_agent.store.profile import Profile
 
 POLICY = "policy"
+AGAIN_S = 0.5
 
 
 class Automatic(BaseModel):
@@ -55,16 +56,27 @@ class Policies:
     def __init__(self, protocols: Mapping[str, Protocol[Any]]) -> None:
         self._protocols = protocols
         self._policies: dict[str, Policy] = {}
-        self._reading: asyncio.Task[None] | None = None
+        self._changed = asyncio.Event()
 
     async def load(self, profile: Profile) -> None:
         """Read them from the store."""
         for _, record in await profile.find(POLICY):
             self.adopt(Policy.model_validate(record))
 
-    def reload(self, profile: Profile) -> None:
+    def reload(self) -> None:
         """Read them again soon: another process has changed one."""
-        self._reading = asyncio.get_running_loop().create_task(self.load(profile))
+        self._changed.set()
+
+    async def run(self, profile: Profile) -> None:
+        """Read them when another process has changed one, until cancelled."""
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            try:
+                await self.load(profile)
+            except UnavailableError:
+                await asyncio.sleep(AGAIN_S)
+                self._changed.set()
 
     def adopt(self, policy: Policy) -> None:
         """Use this one from now on."""

@@ -189,6 +189,10 @@ class Scheduler:
             self.deliver(waiting)
         await self._look_ahead()
 
+    def look_again(self) -> None:
+        """Look for deadlines soon: those of a process that is gone are ours, too."""
+        self._ahead_until = 0.0
+
     async def _look_ahead(self) -> None:
         """Take up the deadlines of this hour and the next one; those after them are in the store alone."""
         self._ahead_until = time.time() + HOUR_S

@@ -103,13 +103,25 @@ class Outbox:
 
     # -- what others tell it ---------------------------------------------------------------------
 
-    def take(self, rows: Iterable[Outgoing]) -> None:
-        """Send these, committed just now."""
+    def take(self, rows: Iterable[Outgoing], *, new: bool = True) -> None:
+        """Send these, committed just now.
+
+        Args:
+            new: False: they are left by another process, and so are not too many.
+        """
         if self._tasks is None:
             self._fresh += rows  # `run` sends them after those that it reads from the store
             return
         for row in rows:
-            self._take(row, new=True)
+            self._take(row, new=new)
+
+    def drop(self) -> None:
+        """Send nothing of what waits: another process does."""
+        self._fresh.clear()
+        for peer in tuple(self._lanes.peers.values()):
+            for letter in tuple(peer.letters.values()):
+                self._trust(letter)
+                self._forget(letter)
 
     def came(self, thid: str, size: int) -> None:
         """Note how many bytes came in on a thread: what leaves on it is measured by that."""

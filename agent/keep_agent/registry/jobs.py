@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
+from functools import partial
 from typing import Any, Self, assert_never
 
 from pydantic import BaseModel, ConfigDict
@@ -143,7 +144,7 @@ class Jobs:
         self._ledgers = ledgers
         self._tasks: asyncio.TaskGroup | None = None
         self._taken_over = asyncio.Event()
-        self._at_work: set[str] = set()
+        self._at_work: dict[str, asyncio.Task[None]] = {}
         self.before: dict[str, FollowUp] = {}
         self.after: dict[str, FollowUp] = {}
 
@@ -168,6 +169,12 @@ class Jobs:
     def take_up(self) -> None:
         """Go on with jobs of a process that is gone: they are ours now."""
         self._taken_over.set()
+
+    def drop(self) -> None:
+        """Work on nothing: another process has taken over what we had."""
+        for task in self._at_work.values():
+            task.cancel()
+        self._at_work.clear()
 
     async def _open(self) -> None:
         for _, record in await self._profile.find(JOB, {"by": self._profile.process}):
@@ -195,9 +202,13 @@ class Jobs:
 
     def _go(self, job: Job) -> None:
         if self._tasks is not None and job.id not in self._at_work:
-            self._at_work.add(job.id)
             task = self._tasks.create_task(self._work(job), name=f"job {job.id}")
-            task.add_done_callback(lambda _: self._at_work.discard(job.id))
+            self._at_work[job.id] = task
+            task.add_done_callback(partial(self._rest, job.id))
+
+    def _rest(self, name: str, task: asyncio.Task[None]) -> None:
+        if self._at_work.get(name) is task:
+            del self._at_work[name]
 
     async def _work(self, job: Job) -> None:
         pause = FIRST_PAUSE_S

@@ -6,8 +6,9 @@ few seconds: a beat. One whose count stands still is silent, by the clock of who
 need not agree. A silent one's work is adopted by one write into its record, inside a transaction,
 so one process gets it. Rows keep their tag: what an adopted process had adopted goes along with it.
 
-A process that was only slow learns at its next beat that it was adopted. Until then it may go on with
-work that is no longer its own, so ask `sure` before what must not be done twice.
+A process that was only slow learns at its next beat that it was adopted, or from the log of the profile
+that it wants to write to: whoever takes over says so there first (`Profile.take_over`). So clocks decide
+when work is taken over, and never whether two processes write as the owner of one piece of work.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import secrets
 import socket
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -75,10 +77,11 @@ class Processes:
     Args:
         folder: of this host alone; in it, a locked file says that a process lives. A new process there
             adopts one that is gone without waiting for its silence.
+        beat_s, silent_s: `BEAT_S` and `SILENT_S`, but for tests.
         shared: whether other processes can have the store open; if not, all that came before are gone,
             and nobody needs beats.
         on_adoption: told the names whose work is ours from now on; not by `start`: see `names` then.
-        on_adopted: told that our work is another's from now on: drop it; `name` is a new one.
+        on_adopted: told that what we had is no longer ours: drop it; `name` is a new one.
     """
 
     def __init__(
@@ -89,8 +92,8 @@ class Processes:
         shared: bool,
         on_adoption: Callable[[Sequence[str]], None],
         on_adopted: Callable[[], None],
-        beat_s: float = BEAT_S,
-        silent_s: float = SILENT_S,
+        beat_s: float,
+        silent_s: float,
     ) -> None:
         self.name = ""
         self._adopted: frozenset[str] = frozenset()
@@ -102,6 +105,8 @@ class Processes:
         self._beat_s = beat_s
         self._silent_s = silent_s
         self._lock: int | None = None
+        self._given_up = False
+        self._hurry = asyncio.Event()
         self._beaten = 0.0
         self._looked = 0.0
         self._seen: dict[str, tuple[int, float]] = {}
@@ -115,6 +120,11 @@ class Processes:
     def sure(self) -> bool:
         """Whether nobody can have adopted us yet: we beat a short time ago."""
         return not self._shared or time.monotonic() - self._beaten < self._silent_s * SURE
+
+    def give_up(self) -> None:
+        """Take a new name soon and adopt the old one, as if we had died and started again."""
+        self._given_up = True
+        self._hurry.set()
 
     async def start(self) -> str:
         """Take a name and adopt what is gone for certain; returns the name.
@@ -135,7 +145,10 @@ class Processes:
     async def run(self) -> None:
         """Beat, and adopt who falls silent, until cancelled; returns at once where nobody shares."""
         while self._shared:
-            await asyncio.sleep(self._beat_s)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._beat_s):
+                    await self._hurry.wait()
+            self._hurry.clear()
             try:
                 if new := await self._round_at_last():
                     log.warning("adopted work", extra={"us": self.name, "of": sorted(new)})
@@ -227,7 +240,7 @@ class Processes:
         async with self._store.askar.transaction(SYSTEM) as tx:
             records = await _records(tx)
             own = records.get(self.name)
-            if own is not None and own.adopted_by is None:
+            if own is not None and own.adopted_by is None and not self._given_up:
                 await _write(tx, self.name, replace(own, beat=own.beat + 1, at=time.time()))
                 mine = await self._adopt(tx, records, gone)
                 await tx.commit()
@@ -236,9 +249,10 @@ class Processes:
                 return new
         old = self.name
         await self._take_name()
-        log.warning("our work was adopted", extra={"us": old, "new": self.name})
+        self._given_up = False
+        log.warning("we go on under a new name", extra={"us": old, "new": self.name})
         self._on_adopted()
-        return await self._round(gone)
+        return await self._round([*gone, old])
 
     async def _adopt(
         self, tx: Session, records: dict[str, Record], gone: Sequence[str]

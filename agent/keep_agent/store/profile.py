@@ -29,6 +29,7 @@ from keep_agent.core.message import Json, new_id
 from keep_agent.errors import ConflictError, NotFoundError, RefusedError, UnavailableError
 from keep_agent.store.cache import OwnRows, Row
 from keep_agent.store.deliveries import Deliveries
+from keep_agent.store.location import SESSIONS
 from keep_agent.store.rows import (
     BUCKET,
     HOUR_S,
@@ -142,8 +143,10 @@ class Profile:
         self.deliveries = Deliveries()
         self.on_commit: Callable[[Commit], None] = lambda _commit: None
         self.on_others: Callable[[Sequence[Row]], None] = lambda _rows: None
-        self.on_taken_over: Callable[[TakenOver], None] = lambda _left: None
-        self._catching_up = asyncio.Lock()
+        self.on_taken_over: Callable[[TakenOver], None] | None = None
+        self.on_start_over: Callable[[], None] = lambda: None
+        self.turn = asyncio.Lock()
+        """Held by whoever writes or catches up, so that no row of the log is taken in twice."""
         self._store = store
         self._rows = OwnRows(store.rows, name)
         self._generation = 0
@@ -165,6 +168,11 @@ class Profile:
     def process(self) -> str:
         """The process that work which is committed now belongs to."""
         return self._store.process
+
+    @property
+    def shared(self) -> bool:
+        """Whether other processes may write to it."""
+        return self._store.shared
 
     @property
     def counts(self) -> Counts:
@@ -457,37 +465,64 @@ class Profile:
         self._number = number
         for category, name in log["rows"]:
             self._rows.drop((category, name))
+        if self._store.process in log["over"]:
+            self._store.give_up()
         self._done_by[log["by"]] = log["done"]
         self._tell(log["events"])
         self.on_others([(category, name) for category, name in log["rows"]])
 
-    async def refresh(self) -> None:
-        """Take in what other processes committed, without writing."""
-        async with self._catching_up:
-            await self._read(self.catch_up)
+    async def refresh(self, number: int = 0) -> None:
+        """Take in what other processes committed, without writing.
+
+        Args:
+            number: of a row of the log up to which this is needed; 0: to the newest.
+        """
+        async with self.turn:
+            if not number or number > self._number:
+                await self._read(self.catch_up)
+
+    async def moved_on(self) -> bool:
+        """Take in what other processes committed; tell whether that is anything."""
+        before = self._number
+        if self._store.shared:
+            await self.refresh()
+        return self._number > before
 
     async def take_over(self, gone: Sequence[str]) -> None:
-        """Make ours what processes that are gone left to be done in this profile."""
+        """Make ours what processes that are gone left to be done in this profile.
+
+        The first commit keeps a process out that is not gone, only slow: whatever it commits before is
+        found, and when it wants to commit after it, it learns that its work is ours.
+        """
         for name in gone:
+            await self.commit(Commit(mark=True, over=name))
             left = await self._left(name, *await self._stood(name))
             mine = [replace(row, by=self.process, number=0) for row in left]
             await self.commit(Commit(writes=tuple(map(_parked, mine)), mark=True))
             self.deliveries.add_parked(mine)
-            self.left += mine
             waiting = [Waiting(name=n, **v) for n, v in await self.find("inbox", {"by": name})]
             await self.commit(Commit(writes=await self._owned("inbox", name)))
             pending = [
-                (await self.commit(Commit(exchanges=(x,)))).exchange(x.id)
-                for x in await self.exchanges("then", name)
+                x
+                for each in await self.exchanges("then", name)
+                if (x := await self._ours(each))
             ]
             await self.commit(Commit(writes=await self._owned("job", name)))
-            self.on_taken_over(TakenOver(mine, waiting, pending))
+            if self.on_taken_over is None:
+                self.left += mine
+            else:
+                self.on_taken_over(TakenOver(mine, waiting, pending))
 
     async def _stood(self, by: str) -> tuple[int, int]:
-        """Return up to where a process had delivered, and the newest row of the log."""
-        await self.refresh()
+        """Return up to where a process had delivered, and the number of its newest row of the log."""
         rows = await self.page("log", {"by": by}, 0, 1)
-        return (json.loads(rows[0][1])["done"] if rows else 0), self._number
+        return (json.loads(rows[0][1])["done"], int(rows[0][0])) if rows else (0, 0)
+
+    async def _ours(self, x: Exchange[Any]) -> Exchange[Any] | None:
+        """Make an exchange ours; None: another process has changed it, and has its commands."""
+        with suppress(ConflictError):
+            return (await self.commit(Commit(exchanges=(x,)))).exchange(x.id)
+        return None
 
     async def _owned(self, category: str, by: str) -> tuple[Write, ...]:
         """Return the writes that make rows of a process ours."""
@@ -499,6 +534,8 @@ class Profile:
     def start_over(self) -> None:
         """Drop what another process has taken over: it was written down, and is not ours any more."""
         self.deliveries = Deliveries()
+        self.left = []
+        self.on_start_over()
 
     async def check(self, commit: Commit, taken: set[Row]) -> Commit:
         """Compare what a commit was decided on with what is; return it as it is to be written.
@@ -597,7 +634,8 @@ class Profile:
             )
             for x in commit.exchanges
         )
-        return replace(commit, exchanges=exchanges, outbox=outbox)
+        waiting = tuple(replace(row, by=by) for row in commit.waiting)
+        return replace(commit, exchanges=exchanges, outbox=outbox, waiting=waiting)
 
     def _keeps(self, x: Exchange[Any], out: Json) -> bool:
         """Tell whether a message that an exchange kept so far is still needed there."""
@@ -611,7 +649,7 @@ class Profile:
     def _log(self, commits: Sequence[Commit], number: int) -> Json | None:
         """Return the log row of a group; None: there is nothing to tell."""
         changed = _changed(commits) if self._store.shared else []
-        if not (changed or any(c.events or c.outbox or c.mark for c in commits)):
+        if not (changed or any(c.events or c.outbox or c.waiting or c.mark for c in commits)):
             return None
         now = time.time()
         events = [event for commit in commits for event in commit.events]
@@ -626,6 +664,7 @@ class Profile:
             "events": [{"n": n, "at": now, **e} for n, e in enumerate(events, first)],
             "out": loose,
             "rows": changed,
+            "over": [commit.over for commit in commits if commit.over],
         }
 
     async def has(self, group: Group) -> bool:
@@ -750,6 +789,9 @@ class Profile:
                 return await fetch(session)
 
         async with self._store.reading:
+            for _ in range(SESSIONS if self._store.shared else 0):
+                with suppress(UnavailableError):  # a connection of the pool that has died
+                    return await _reading(read())
             return await _reading(read())
 
 

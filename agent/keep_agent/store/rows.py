@@ -112,6 +112,7 @@ class Commit:
         parked: messages that have waited a while, and get a row of their own.
         events: for the log, without number and time.
         mark: write a row of the log though nothing happened: it tells what is delivered.
+        over: the process whose work is taken over: from this row of the log on it writes nothing.
     """
 
     exchanges: tuple[Exchange[Any], ...] = ()
@@ -123,6 +124,7 @@ class Commit:
     parked: tuple[Outgoing, ...] = ()
     events: tuple[Json, ...] = ()
     mark: bool = False
+    over: str | None = None
 
     def exchange(self, name: str) -> Exchange[Any]:
         """Return the exchange of this id as it was committed."""

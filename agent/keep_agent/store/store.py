@@ -24,7 +24,7 @@ from aries_askar import Store as Askar
 
 from keep_agent.core.machine import Exchange
 from keep_agent.errors import UnavailableError
-from keep_agent.store import erase
+from keep_agent.store import erase, processes
 from keep_agent.store.cache import MOST_BYTES, MOST_ROWS, Rows
 from keep_agent.store.location import Location, Sqlite
 from keep_agent.store.lock import lock_file
@@ -39,6 +39,10 @@ from keep_agent.store.writer import Writer
 
 log = logging.getLogger(__name__)
 
+READERS, WRITERS = 12, 6
+"""How many sessions are open at once. Who writes also reads: if writers took all, each would wait for ever."""
+AGAIN_S = 2.0
+
 
 class Store:
     """One Askar store.
@@ -52,7 +56,8 @@ class Store:
 
     def __init__(self, location: Location, askar: Askar, key: str, models: Models) -> None:
         self.askar = askar
-        self.reading = asyncio.Semaphore(12)
+        self.reading = asyncio.Semaphore(READERS)
+        self.writing = asyncio.Semaphore(WRITERS)
         self.rows = Rows(MOST_ROWS, MOST_BYTES)
         self.process = ""
         self.shared = location.shared
@@ -64,6 +69,7 @@ class Store:
         self._models = models
         self._lock: int | None = None
         self._processes: Processes | None = None
+        self._named = True
         self._wakeups = Wakeups(location, self._wake)
         self._opening = asyncio.Lock()
         self._reopening = asyncio.Lock()
@@ -110,6 +116,8 @@ class Store:
             shared=True,
             on_adoption=self._adopt,
             on_adopted=self._start_over,
+            beat_s=processes.BEAT_S,
+            silent_s=processes.SILENT_S,
         )
         self.process = await self._processes.start()
 
@@ -251,29 +259,36 @@ class Store:
                 self._tasks = None
 
     def check_alive(self) -> None:
-        """Refuse to write once others may take this process for gone.
+        """Refuse to write once others may take this process for gone, or have done so.
 
         Raises:
-            UnavailableError: its last beat is too long ago.
+            UnavailableError: its last beat is too long ago, or its name is given up.
         """
-        if self._processes is not None and not self._processes.sure:
+        if self._processes is not None and not (self._processes.sure and self._named):
             raise UnavailableError("this process was away; others may have its work")
+
+    def give_up(self) -> None:
+        """Write nothing more under this name: another process has its work, or nobody knows what is written."""
+        if self._processes is not None:
+            self._named = False
+            self._processes.give_up()
 
     def written(self, profile: Profile, number: int) -> None:
         """Tell the other processes how far the log of a profile reaches."""
         self._wakeups.notify(profile.name, number)
 
-    async def reopen(self, profile: Profile) -> None:
-        """Give up poisoned connections ("database is locked" leaves one for the store's life)."""
-        old = self.askar
+    async def reopen(self, old: Askar) -> None:
+        """Give up poisoned connections ("database is locked" leaves one for the store's life).
+
+        Args:
+            old: with which it went wrong; several writers find that out at once.
+        """
         async with self._reopening:
             if old is self.askar:
                 with suppress(AskarError):
                     await self.askar.close()
                 with suppress(AskarError):
                     self.askar = await Askar.open(self._location.uri, "raw", self._key)
-        with suppress(UnavailableError):
-            await profile.reopen()
 
     # -- the other processes ---------------------------------------------------------------------
 
@@ -281,7 +296,8 @@ class Store:
         for profile in self._profiles.values():
             behind = name is None or (name == profile.name and number > profile.number)
             if behind and self._tasks is not None:
-                self._tasks.create_task(_refreshed(profile), name=f"catch up {profile.name}")
+                work = _refreshed(profile, number)
+                self._tasks.create_task(work, name=f"catch up {profile.name}")
 
     def _adopt(self, names: Sequence[str]) -> None:
         """Take over what processes that are gone left, and forget them then."""
@@ -290,11 +306,15 @@ class Store:
 
     async def _take_over(self, names: Sequence[str]) -> None:
         assert self._processes is not None
-        try:
-            await self.take_over(names)
-            await self._processes.settle(names)
-        except UnavailableError as error:  # they stay ours: the next start tries again
-            log.warning("not all taken over", extra={"of": names, "reason": str(error)})
+        while self._processes.names.issuperset(names):  # else we lost them with our own name
+            try:
+                await self.take_over(names)
+                await self._processes.settle(names)
+            except (AskarError, UnavailableError) as error:
+                log.warning("not all taken over", extra={"of": names, "reason": str(error)})
+                await asyncio.sleep(AGAIN_S)
+            else:
+                return
 
     async def _take_over_all(self, names: Sequence[str]) -> None:
         for name in await self._profile_names():
@@ -304,14 +324,14 @@ class Store:
     def _start_over(self) -> None:
         """Leave what we had to whoever took it over, and go on under a new name."""
         assert self._processes is not None
-        self.process = self._processes.name
+        self.process, self._named = self._processes.name, True
         for profile in self._profiles.values():
             profile.start_over()
         self.on_start_over()
 
 
-async def _refreshed(profile: Profile) -> None:
+async def _refreshed(profile: Profile, number: int) -> None:
     try:
-        await profile.refresh()
+        await profile.refresh(number)
     except UnavailableError as error:  # the next wake-up, or poll, tries again
         log.warning("cannot catch up", extra={"reason": str(error)})

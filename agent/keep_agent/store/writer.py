@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from aries_askar import AskarError, AskarErrorCode
+from aries_askar import Store as Askar
 
 from keep_agent.core.message import write_json
 from keep_agent.errors import ConflictError, UnavailableError
@@ -51,9 +52,12 @@ class _Attempt:
 
     Attributes:
         late: those that lost against another one; told when that one is written.
+        unclear: the store was asked to commit and has not answered.
     """
 
     jobs: list[_Job]
+    askar: Askar
+    unclear: bool = False
     late: list[tuple[_Job, Exception]] = field(default_factory=list[tuple[_Job, Exception]])
     group: Group | None = None
 
@@ -140,8 +144,12 @@ class Writer:
                 job.settle(UnavailableError("the store is closing"))
 
     async def _write_group(self, profile: Profile, jobs: list[_Job]) -> None:
+        async with self._store.writing, profile.turn:
+            await self._write_together(profile, jobs)
+
+    async def _write_together(self, profile: Profile, jobs: list[_Job]) -> None:
         discards = profile.take_discards()
-        attempt = _Attempt(jobs)
+        attempt = _Attempt(jobs, self._store.askar)
         try:
             await self._transact(profile, attempt, discards)
         except Exception as error:  # noqa: BLE001 - found out and told one by one
@@ -158,7 +166,7 @@ class Writer:
     async def _write_apart(self, profile: Profile, jobs: Sequence[_Job]) -> None:
         """Find out which commit of a group cannot be written; the others do not suffer."""
         for job in jobs:
-            alone = _Attempt([job])
+            alone = _Attempt([job], self._store.askar)
             try:
                 await self._transact(profile, alone, [])
             except Exception as error:  # noqa: BLE001 - the writer goes on, its caller knows
@@ -172,16 +180,27 @@ class Writer:
     async def _written_after_all(
         self, profile: Profile, attempt: _Attempt, error: Exception
     ) -> bool:
-        """Take in a group that the store has, though it did not say so; False: it has not."""
-        if not isinstance(_why_not_written(error), UnavailableError):
+        """Take in a group that the store has, though it did not say so; False: it has not.
+
+        Where it cannot be asked either, this process gives up its name and takes over what it left.
+        """
+        if not _of_the_store(error):
             return False
         profile.forget_all()
-        await self._store.reopen(profile)
-        with suppress(UnavailableError):
-            if attempt.group is not None and await profile.has(attempt.group):
-                profile.written(attempt.group)
-                return True
-        return False
+        await self._store.reopen(attempt.askar)
+        if not self._store.shared:
+            with suppress(UnavailableError):
+                await profile.reopen()
+        if not attempt.unclear or attempt.group is None:
+            return False
+        try:
+            written = await profile.has(attempt.group)
+        except UnavailableError:
+            self._store.give_up()
+            return False
+        if written:
+            profile.written(attempt.group)
+        return written
 
     async def _transact(
         self, profile: Profile, attempt: _Attempt, discards: Sequence[str]
@@ -189,7 +208,7 @@ class Writer:
         store = self._store
         # SQLite may refuse to open one more connection for reading while somebody writes
         group = None if store.shared else await attempt.check(profile)
-        async with store.askar.transaction(profile.name) as tx:
+        async with attempt.askar.transaction(profile.name) as tx:
             if group is None:
                 await profile.catch_up(tx)
                 store.check_alive()
@@ -206,6 +225,7 @@ class Writer:
                 if isinstance(result, BaseException):
                     raise result
             if work:
+                attempt.unclear = True
                 await tx.commit()
         store.counts.transactions += bool(work)
         store.counts.rows += len(work)
@@ -215,8 +235,12 @@ class Writer:
 
 
 def _why_not_written(error: Exception) -> Exception:
-    if not isinstance(error, AskarError):
-        return error
-    if error.code == AskarErrorCode.DUPLICATE:
+    if _of_the_store(error):
+        return UnavailableError(f"the store cannot write: {error}")
+    if isinstance(error, AskarError):
         return ConflictError("somebody else made this record first")
-    return UnavailableError(f"the store cannot write: {error}")
+    return error
+
+
+def _of_the_store(error: Exception) -> bool:
+    return isinstance(error, AskarError) and error.code != AskarErrorCode.DUPLICATE

@@ -110,6 +110,7 @@ class Tenant:
         profile.on_commit = self._committed
         profile.on_others = self._others_committed
         profile.on_taken_over = self._take_up
+        profile.on_start_over = self._drop
 
     @classmethod
     async def open(cls, profile: Profile, around: Surroundings, name: str = MAIN) -> Tenant:
@@ -130,6 +131,10 @@ class Tenant:
             tasks.create_task(self.outbox.run(), name=f"{self.name} outbox")
             tasks.create_task(self.scheduler.run(), name=f"{self.name} scheduler")
             tasks.create_task(self.jobs.run(), name=f"{self.name} jobs")
+            if self.profile.shared:
+                tasks.create_task(
+                    self.policies.run(self.profile), name=f"{self.name} policies"
+                )
 
     @property
     def busy(self) -> bool:
@@ -192,17 +197,23 @@ class Tenant:
             elif category == CONNECTION:
                 self.outbox.moved(name)
         if any(category == POLICY for category, _ in rows):
-            self.policies.reload(self.profile)
+            self.policies.reload()
         self.scheduler.try_early()
 
     def _take_up(self, left: TakenOver) -> None:
         """Go on with what a process that is gone left to be done."""
-        self.outbox.take(left.outgoing)
+        self.outbox.take(left.outgoing, new=False)
         for waiting in left.waiting:
             self.scheduler.deliver(waiting)
         for x in left.pending:
             self.scheduler.follow(x)
         self.jobs.take_up()
+        self.scheduler.look_again()
+
+    def _drop(self) -> None:
+        """Leave to another process what it has taken over."""
+        self.outbox.drop()
+        self.jobs.drop()
 
     async def _too_long(self, exchange: str, reason: str) -> None:
         """End the exchange of a message that is too long for its peer, and tell the peer."""

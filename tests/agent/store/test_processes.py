@@ -233,6 +233,8 @@ async def test_on_a_file_all_that_came_before_are_gone(tmp_path: Path) -> None:
             shared=False,
             on_adoption=lambda _names: None,
             on_adopted=lambda: None,
+            beat_s=BEAT_S,
+            silent_s=SILENT_S,
         )
 
     first, second, third = (processes(folder) for folder in "abb")

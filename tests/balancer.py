@@ -1,0 +1,71 @@
+"""One address for several processes: whoever connects gets the next one that lives."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager, suppress
+
+BYTES = 1 << 16
+
+
+@asynccontextmanager
+async def balancer(port: int, behind: Sequence[int]) -> AsyncGenerator[None]:
+    """Take connections at a port and hand them to others, in turn."""
+    turns = itertools.cycle(range(len(behind)))
+    calls: set[asyncio.Task[None]] = set()
+
+    async def call(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        calls.add(task)
+        first = next(turns)
+        try:
+            for each in (*behind[first:], *behind[:first]):
+                with suppress(OSError):
+                    await _joined(
+                        reader, writer, *await asyncio.open_connection("127.0.0.1", each)
+                    )
+                    return
+        except asyncio.CancelledError:  # the end of the block: nobody awaits this task but us
+            pass
+        finally:
+            writer.transport.abort()
+            calls.discard(task)
+
+    server = await asyncio.start_server(call, "127.0.0.1", port)
+    try:
+        yield
+    finally:
+        server.close()
+        for task in calls:
+            task.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
+
+
+async def _joined(
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    inner_reader: asyncio.StreamReader,
+    inner_writer: asyncio.StreamWriter,
+) -> None:
+    """Carry bytes both ways until one side ends."""
+    ways = [
+        asyncio.ensure_future(_carry(reader, inner_writer)),
+        asyncio.ensure_future(_carry(inner_reader, writer)),
+    ]
+    try:
+        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for way in ways:
+            way.cancel()
+        await asyncio.gather(*ways, return_exceptions=True)
+        inner_writer.transport.abort()
+
+
+async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(OSError):
+        while some := await reader.read(BYTES):
+            writer.write(some)
+            await writer.drain()
