@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,13 +31,18 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
     return {**os.environ, **{f"INDYKEEP_{name}": value for name, value in given.items()}}
 
 
-async def launch(folder: Path, *args: str, **more: str) -> Process:
+INDYKEEP = ("-m", "keep_agent")
+
+
+async def launch(
+    folder: Path, *args: str, program: Sequence[str] = INDYKEEP, **more: str
+) -> Process:
     """Start `indykeep run` with this folder for its data; its log is `log` there."""
     folder.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 - nobody waits for it
     path = {"PYTHONPATH": more.pop("PYTHONPATH", "")}
     with (folder / "log").open("ab") as log:
         return await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "keep_agent", "run", *args),
+            *(sys.executable, *program, "run", *args),
             env={**environment(folder, **more), **path},
             stdout=PIPE,
             stderr=log,
@@ -65,21 +70,25 @@ class Spawned:
 
     process: Process
     places: dict[str, Any]
+    key: str
     client: Client
 
 
 @asynccontextmanager
-async def spawned(folder: Path, **more: str) -> AsyncGenerator[Spawned, None]:
-    """Run an agent until the block ends; it must end cleanly then."""
-    process = await launch(folder, "--json", **more)
+async def spawned(
+    folder: Path, program: Sequence[str] = INDYKEEP, **more: str
+) -> AsyncGenerator[Spawned, None]:
+    """Run an agent until the block ends; it must end cleanly then, if nobody killed it."""
+    process = await launch(folder, "--json", program=program, **more)
     try:
         places = json.loads(await output(process))
         file = Path(places["admin_key_file"])
         key = file.read_text("utf-8").strip()  # noqa: ASYNC240
         async with Client(places["admin_url"], key) as client:
-            yield Spawned(process, places, client)
-        process.terminate()
-        assert await ended(process) == 0
+            yield Spawned(process, places, key, client)
+        if process.returncode is None:
+            process.terminate()
+            assert await ended(process) == 0
     finally:
         if process.returncode is None:
             process.kill()
