@@ -6,9 +6,9 @@ import asyncio
 import re
 
 import pytest
+from fake_network import GENESIS
 from indy_vdr import VdrError, VdrErrorCode
 from native_thread import said
-from fake_network import GENESIS
 
 from keep_network.web import nodes
 from keep_network.web.errors import UnavailableError

@@ -132,9 +132,7 @@ class Tenant:
             tasks.create_task(self.scheduler.run(), name=f"{self.name} scheduler")
             tasks.create_task(self.jobs.run(), name=f"{self.name} jobs")
             if self.profile.shared:
-                tasks.create_task(
-                    self.policies.run(self.profile), name=f"{self.name} policies"
-                )
+                tasks.create_task(self.policies.run(self.profile), name=f"{self.name} policies")
 
     @property
     def busy(self) -> bool:
