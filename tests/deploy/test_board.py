@@ -22,8 +22,8 @@ from story import ClaimError
 
 ATTACKS = {
     "Cas alone makes one trustee enough": "Not enough TRUSTEE signatures",
-    "a mark in Dee's name": "✓ not merged: Dee: what is said in this name was not said by",
-    "Cas changes one byte": "✓ not read: Ana: what is said in this name was not said by",
+    "a mark in Dee's name": "✓ not merged: Dee: a mark in this name was not made with",
+    "Cas changes one byte": "✓ not read: Ana: a mark in this name was not made with",
     "Cas writes a rule": "constraint metadata of a rule can hide another rule",
     "what he proposed last week": "✓ not signed: it expired at 20",
     "the same for another network": "✓ not signed, not sent: it is for another network",

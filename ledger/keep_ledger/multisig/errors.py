@@ -2,9 +2,9 @@
 
 LedgerError
   MultisigError
-    RefusedError     what somebody handed in is malformed, forged or of another session; says who
-    SpentError       nonces that were used, replaced or never made here: commit again
-    RecoveryError    shares on paper that do not give back the key they are for
+    RefusedError     an input is malformed, forged or of another session; says whose
+    SpentError       nonces were used, replaced or never made here: commit again
+    RecoveryError    shares on paper do not restore their key
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class RefusedError(MultisigError, ValueError):
 
     Attributes:
         culprits: identifiers of those who provably made or passed on the bad value, in order;
-            empty when it cannot be told who (a carrier may have changed it).
+            empty when that is not known (it may have been changed on the way).
     """
 
     def __init__(self, reason: str, culprits: Iterable[int] = ()) -> None:
@@ -40,15 +40,16 @@ class RecoveryError(MultisigError, ValueError):
 
 
 def named(identifiers: Iterable[int]) -> str:
-    """`participant 1, 3`: how people are told who is meant."""
-    return "participant " + ", ".join(map(str, sorted(identifiers)))
+    """`participant 1`, `participants 1, 3`: the culprits in a message."""
+    listed = sorted(identifiers)
+    return f"participant{'s' * (len(listed) > 1)} {', '.join(map(str, listed))}"
 
 
 def refuse(culprits: Iterable[int], why: str) -> None:
-    """Go on if there are no culprits.
+    """Refuse an input if there are culprits.
 
     Raises:
-        RefusedError: there are; it names them.
+        RefusedError: there are culprits; it names them.
     """
     if found := sorted(culprits):
         raise RefusedError(f"{named(found)}: {why}", found)

@@ -18,8 +18,3 @@ def note(text: str) -> None:
 def printable(text: str) -> str:
     """The text without what could move a terminal's cursor: it may quote a file or a ledger."""
     return "".join(c if c.isprintable() else "?" for c in text)
-
-
-def counted(count: int, noun: str) -> str:
-    """`1 QR code`, `2 QR codes`."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -8,7 +8,6 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from keep_agent.cli.multisig.output import counted
 from keep_agent.errors import BadCommandError
 from keep_ledger.multisig.errors import RefusedError
 from keep_ledger.multisig.proposal.cbor_container import MAX_BYTES
@@ -16,6 +15,7 @@ from keep_ledger.multisig.proposal.document import Proposal
 from keep_ledger.multisig.proposal.qr_frames import from_frames, to_frames
 from keep_ledger.multisig.proposal.review import SKEW_S
 from keep_ledger.private_files import write_shared
+from keep_ledger.wording import counted
 
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp")
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")

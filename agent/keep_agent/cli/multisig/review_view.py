@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING
 
 from keep_agent.cli.multisig import proposal_files
 from keep_agent.cli.multisig.input_files import read_text, read_value
-from keep_agent.cli.multisig.output import counted, note, printable, say
+from keep_agent.cli.multisig.output import note, printable, say
 from keep_agent.errors import BadCommandError
 from keep_ledger.multisig.audit.control_descriptor import Descriptor
 from keep_ledger.multisig.proposal.describe_request import Fact, moment
 from keep_ledger.multisig.proposal.document import Proposal
 from keep_ledger.multisig.proposal.review import LedgerView, Sheet, review
 from keep_ledger.multisig.rules.auth_rules import RuleKey
+from keep_ledger.wording import counted
 
 if TYPE_CHECKING:
     from keep_ledger.indy.network_client import NetworkClient

@@ -7,9 +7,10 @@ import json
 from pathlib import Path
 
 from keep_agent.cli.multisig import proposal_files, review_view
-from keep_agent.cli.multisig.output import counted, note, say
+from keep_agent.cli.multisig.output import note, say
 from keep_ledger.multisig.errors import RefusedError
 from keep_ledger.multisig.proposal.review import Sheet
+from keep_ledger.wording import counted
 
 _EXAMPLES = """examples:
   indykeep show endorser.psit --genesis genesis.txn

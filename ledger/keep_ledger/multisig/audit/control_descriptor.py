@@ -1,8 +1,7 @@
 """The public description of who controls a ledger identity.
 
-It holds no secret. Keep it apart from the keys and in several hands: with it every share, key
-and rule can be checked when it is needed most, at a restore or a drill, and without it a
-group that lost a member's memory can no longer tell what it was.
+It has no secret. Keep it apart from the keys, in several copies with several people: with it every
+share, key and rule can be checked at a restore or a drill.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from keep_ledger.multisig.threshold.shares import MAX_SIGNERS, Digest, Group, Sh
 
 
 def rule_digest(constraint: Json) -> bytes:
-    """SHA-256 of an auth rule's constraint as the ledger gives it, whatever order its keys have."""
+    """SHA-256 of an auth rule's constraint as the ledger gives it; the order of keys does not count."""
     return sha256(json.dumps(constraint, sort_keys=True, separators=(",", ":")).encode())
 
 
@@ -47,7 +46,7 @@ class Person(BaseModel):
     """A member who signs on the ledger with a DID of its own.
 
     Attributes:
-        verkey: base58, never abbreviated, as it was when the descriptor was made.
+        verkey: base58, never abbreviated, at the time of the descriptor.
     """
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
@@ -67,16 +66,16 @@ class Person(BaseModel):
 
 
 class Descriptor(Wire):
-    """Members, verkeys, thresholds, rule digests; no secret.
+    """Members, verkeys, thresholds and rule digests; it has no secret.
 
     Attributes:
-        network: SHA-256 of the genesis transactions, so that it fits one network only.
-        did: the identity that is controlled, if it is one; None for a quorum of trustees.
+        network: SHA-256 of the genesis transactions, so that it is valid for one network only.
+        did: the identity that is controlled; None for a quorum of trustees.
         threshold: how many of `members` must sign by the ledger's rules; 0 without members.
-        members: who sign with DIDs of their own.
+        members: those who sign with DIDs of their own.
         group: the FROST group behind `did`, if there is one.
         rules: auth rule key (`1--ADD--role--*--101`) and digest of its constraint, in order.
-        backup: of the store that this descriptor's owner keeps its own keys in.
+        backup: of the store with the keys of this descriptor's owner.
     """
 
     KIND = "group-descriptor/1"
@@ -103,7 +102,7 @@ class Descriptor(Wire):
         return self
 
     def check_share(self, share: Share) -> None:
-        """At a restore: whether a FROST share is of the group described here.
+        """Check at a restore that a FROST share belongs to the group described here.
 
         Raises:
             RefusedError: it is of another group, or of an older sharing of the same key.
@@ -113,7 +112,7 @@ class Descriptor(Wire):
         refuse(wrong, "the share is of another group, or an older sharing of this key")
 
     def differences(self, now: Self) -> tuple[str, ...]:
-        """What changed since this was made, in sentences; empty if nothing but name and time."""
+        """What has changed since this descriptor was made, in sentences; name and time do not count."""
         found = [
             f"{what} changed"
             for what in ("network", "did", "threshold", "group", "backup")

@@ -1,8 +1,8 @@
-"""Everything that an identity ever wrote, and that was written about it, checked from the ledger alone.
+"""Check everything that an identity wrote, and that was written about it, from the ledger alone.
 
-For each transaction: the request is put together again and its digest compared with the one that the
-ledger keeps; every signature is verified with the key of that time; and, where there are proposals
-to compare with, it must have been approved just as it stands there.
+For each transaction the request is rebuilt and its digest compared with that on the ledger; every
+signature is verified with the key of that time; and, if proposals are given, one of them must have
+approved exactly this request.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ class CheckedSignature:
     """One signature of a transaction.
 
     Attributes:
-        did: whose it is said to be.
-        role: of the DID at that time, Indy's number; None: no role.
-        good: False: it does not verify; None: it cannot be told.
-        why: how that was found, in words.
+        did: the DID that signed, as the transaction says.
+        role: of the DID at that time, Indy's code; None: no role.
+        good: False: it does not verify; None: it cannot be checked.
+        why: the reason, in words.
     """
 
     did: str
@@ -50,15 +50,15 @@ class CheckedSignature:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One transaction that has to do with the identity.
+    """One transaction that concerns the identity.
 
     Attributes:
-        parts: what the identity has to do with it, of: author, endorser, signer, subject.
+        parts: what the identity is in it: author, endorser, signer, subject.
         summary: what it did, in words.
-        request: put together again from the transaction.
-        digest: as the ledger keeps it; None in the genesis.
-        rebuilt: whether the request has that digest; None in the genesis.
-        explained: name of the approved proposal that it became.
+        request: rebuilt from the transaction.
+        digest: on the ledger; None in the genesis.
+        rebuilt: whether the rebuilt request has that digest; None in the genesis.
+        explained: name of the approved proposal behind it.
     """
 
     moment: Moment
@@ -73,12 +73,12 @@ class Entry:
 
     @property
     def name(self) -> str:
-        """How people refer to it."""
+        """Its name for people: ledger and number."""
         return f"{LEDGER_NAMES[self.moment.ledger_id]} {self.moment.seq_no}"
 
     @property
     def genesis(self) -> bool:
-        """Whether everybody starts with it; such has neither signatures nor a digest."""
+        """Whether it is part of the genesis: such a transaction has neither signatures nor a digest."""
         return self.digest is None and not self.signatures
 
 
@@ -89,9 +89,9 @@ class ApprovedProposal:
     Attributes:
         name: of its file.
         request: what was approved.
-        signers: DIDs whose signature on it is known.
-        expires: Unix seconds, None: never.
-        cancelled: whether its author took it back.
+        signers: DIDs that have signed it.
+        expires: Unix seconds; None: never.
+        cancelled: whether its author cancelled it.
     """
 
     name: str
@@ -103,7 +103,7 @@ class ApprovedProposal:
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """Something that should not be; `text` says what and why it matters."""
+    """Something that is wrong; `text` says what, and why it matters."""
 
     entry: str
     kind: str
@@ -112,13 +112,13 @@ class Alarm:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All of it.
+    """The result of an audit.
 
     Attributes:
         did: the identity.
-        states: what keys and roles it had.
-        entries: in the order of time.
-        compared: whether proposals were there to compare with.
+        states: the keys and roles that it had.
+        entries: in order of time.
+        compared: whether it was compared with proposals.
     """
 
     did: str
@@ -134,14 +134,14 @@ def audit(
     since: int = 1,
     history: KeyHistory | None = None,
 ) -> Report:
-    """Check everything on an identity.
+    """Audit an identity.
 
     Args:
         did: bare id.
-        ledgers: number of a ledger to all its transactions; the domain ledger must be among them.
-        since: skip what is older than this transaction of the domain ledger; keys and roles are
-            followed from the beginning all the same.
-        history: of that domain ledger, if there is one already.
+        ledgers: all transactions by the number of their ledger; the domain ledger is required.
+        since: leave out what is older than this transaction of the domain ledger; keys and roles are
+            still followed from the beginning.
+        history: of that domain ledger, if it was made already.
     """
     history = history or KeyHistory(ledgers[1])
     first = _time_of(ledgers[1], since)
@@ -158,7 +158,7 @@ def audit(
 
 
 def _time_of(domain: Sequence[Json], number: int) -> float:
-    """When a transaction was written; never, if it is still to come."""
+    """When a transaction was written; infinity if it does not exist yet."""
     if number <= 1:
         return 0
     return Moment.of(1, domain[number - 1]).time if number <= len(domain) else math.inf
@@ -169,7 +169,7 @@ def _recent(moment: Moment, since: int, first: float) -> bool:
 
 
 def parts_of(did: str, transaction: Json) -> tuple[str, ...]:
-    """What an identity has to do with a transaction; empty: nothing."""
+    """What an identity is in a transaction; empty if it is not in it."""
     metadata: Json = transaction["txn"].get("metadata") or {}
     signers = {one["from"] for one in _values(transaction)}
     roles = {
@@ -212,7 +212,7 @@ def _checked(
     role = states[0].role if states else None
     if not fits:
         return CheckedSignature(
-            did, role, None, "cannot be checked, as the request could not be put together"
+            did, role, None, "cannot be checked, because the request could not be rebuilt"
         )
     try:
         raw = base58.b58decode(value["value"])
@@ -221,8 +221,12 @@ def _checked(
         return CheckedSignature(did, role, good=False, why="is not a signature")
     for place, state in enumerate(states):
         if state.verkey and verifies(base58.b58decode(state.verkey), said, raw):
-            late = "" if place == 0 else ", replaced when the request may have been on its way"
-            why = f"fits the key of that time, {state.verkey}{late}"
+            late = (
+                ""
+                if place == 0
+                else ", which was replaced while the request may have been under way"
+            )
+            why = f"verifies with the key of that time, {state.verkey}{late}"
             return CheckedSignature(did, state.role, good=True, why=why)
     return _without_state(did, role, request, said, raw, known=bool(states))
 
@@ -233,12 +237,15 @@ def _without_state(
     """A signature that fits no key that the ledger had for the DID."""
     if known:
         return CheckedSignature(
-            did, role, good=False, why="does not fit the key that the ledger had for this DID"
+            did,
+            role,
+            good=False,
+            why="does not verify with the key that the ledger had for this DID",
         )
     operation: Json = request["operation"]
     brought: Any = operation.get("verkey") if operation.get("type") == NYM else None
     if isinstance(brought, str) and verifies(_key(brought, operation["dest"]), said, raw):
-        why = "was not on the ledger; the signature fits the key that this very request brought"
+        why = "was not on the ledger; the signature verifies with the key in this request"
         return CheckedSignature(did, None, good=True, why=why)
     return CheckedSignature(did, None, good=False, why="was not on the ledger")
 
@@ -253,18 +260,18 @@ def _key(verkey: str, did: str) -> bytes:
 
 
 def _alarms(one: Entry) -> list[Alarm]:
-    """What the ledger alone tells."""
+    """Alarms that need no proposals."""
     found: list[Alarm] = []
     if one.rebuilt is False:
         text = (
-            "the digest that the ledger keeps is not that of the transaction as the nodes show it: what"
-            " was signed cannot be told from the ledger"
+            "the digest on the ledger is not that of the transaction as the nodes show it: what was"
+            " signed is not known from the ledger"
         )
         if one.request["operation"].get("type") == ATTRIB:
-            text += "; an attribute may have been spelled in another way when it was signed"
+            text += "; an attribute may have been written with other spaces when it was signed"
         found.append(Alarm(one.name, "digest", text))
     elif one.digest is not None and not one.signatures:
-        found.append(Alarm(one.name, "signature", "it has a digest, but no signature"))
+        found.append(Alarm(one.name, "signature", "it has a digest but no signature"))
     found += [
         Alarm(one.name, "signature", f"the signature of {signed.did}: {signed.why}")
         for signed in one.signatures
@@ -277,9 +284,9 @@ def _alarms(one: Entry) -> list[Alarm]:
 
 
 def explain(report: Report, approved: Iterable[ApprovedProposal]) -> Report:
-    """Compare with what was approved; a write that nothing explains raises an alarm.
+    """Compare with approved proposals; a write without one raises an alarm.
 
-    What others wrote about the identity is its business only where a key or a role was changed.
+    What others wrote about the identity counts only if it changed a key or a role.
     """
     known: dict[bytes, list[ApprovedProposal]] = {}
     for proposal in approved:
@@ -289,8 +296,8 @@ def explain(report: Report, approved: Iterable[ApprovedProposal]) -> Report:
     first = report.states[0].since if report.states else None
     for one in report.entries:
         candidates = known.get(one.digest or b"", [])
-        told, name = _compared(one, candidates, created=one.moment == first)
-        alarms += told
+        found, name = _compared(one, candidates, created=one.moment == first)
+        alarms += found
         if candidates and one.rebuilt is False:
             alarms = [a for a in alarms if (a.entry, a.kind) != (one.name, "digest")]
         entries.append(replace(one, explained=name))
@@ -322,9 +329,9 @@ def _unexplained(one: Entry, *, created: bool) -> list[Alarm]:
 
 
 def _against(one: Entry, proposal: ApprovedProposal) -> list[Alarm]:
-    """What is not as a proposal with the same digest has it."""
+    """Where a transaction differs from a proposal with the same digest."""
     texts: list[tuple[str, str]] = [
-        ("content", f"what landed is not what {proposal.name} says: {difference}")
+        ("content", f"what was written is not what {proposal.name} says: {difference}")
         for difference in differences(proposal.request, one.request)
     ]
     signers = {signed.did for signed in one.signatures}
@@ -332,20 +339,18 @@ def _against(one: Entry, proposal: ApprovedProposal) -> list[Alarm]:
         who = ", ".join(strangers)
         texts.append(("approval", f"{proposal.name} holds no approval of {who}, who signed it"))
     if proposal.cancelled:
-        texts.append(("cancelled", f"{proposal.name} was cancelled, and landed all the same"))
+        texts.append(("cancelled", f"{proposal.name} was cancelled, but was written"))
     if proposal.expires is not None and one.moment.time > proposal.expires:
         when = utc_time(proposal.expires)
-        texts.append(
-            ("expired", f"{proposal.name} had expired at {when}, and landed all the same")
-        )
+        texts.append(("expired", f"{proposal.name} had expired at {when}, but was written"))
     return [Alarm(one.name, kind, text) for kind, text in texts]
 
 
 def differences(approved: Any, landed: Any, where: str = "request") -> list[str]:
-    """Where two requests differ, type by type and value by value.
+    """Where two requests differ in types and values.
 
-    One signing input can belong to several requests, so equal digests are not enough. The text
-    of an attribute is compared by what it says: nodes spell it anew.
+    Several requests can have the same signing input, so equal digests are not enough. The JSON text
+    of an attribute is compared by content, since nodes write it in their own way.
     """
     unlike = [f"{where} is {short_json(landed)}, approved was {short_json(approved)}"]
     if type(approved) is not type(landed):
@@ -368,9 +373,9 @@ def differences(approved: Any, landed: Any, where: str = "request") -> list[str]
 
 def _member(name: str, one: Json, other: Json, where: str) -> list[str]:
     if name not in one:
-        return [f"{where} is {short_json(other[name])}, approved was none"]
+        return [f"{where} is {short_json(other[name])}, none was approved"]
     if name not in other:
-        return [f"{where} is not there, approved was {short_json(one[name])}"]
+        return [f"{where} is missing, approved was {short_json(one[name])}"]
     if name == "raw" and where == "request.operation.raw":
         return differences(_loaded(one[name]), _loaded(other[name]), where)
     return differences(one[name], other[name], where)

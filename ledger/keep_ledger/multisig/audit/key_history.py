@@ -1,6 +1,6 @@
-"""What was so at an earlier time: keys and roles of DIDs, and requests behind transactions.
+"""Keys and roles of DIDs at an earlier time, and the requests behind transactions.
 
-Everything here is read off transactions; that none of them is missing is for the caller to prove.
+Everything is read from transactions; the caller must have proved that none is missing.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from keep_ledger.json_object import Json
 from keep_ledger.multisig.errors import RefusedError
 from keep_ledger.multisig.proposal.signing_input import digest
 
-ON_ITS_WAY_S = 60
-"""A request is checked when it comes in and written when its turn comes: meanwhile a key or a role
-may have been replaced by a request that overtook it."""
+UNDER_WAY_S = 60
+"""A request is checked when it arrives and written later; meanwhile another request may have replaced
+a key or a role."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Moment:
-    """Where a transaction stands.
+    """The place of a transaction.
 
     Attributes:
         time: Unix seconds; 0 for the genesis, which has none.
@@ -37,20 +37,20 @@ class Moment:
 
     @classmethod
     def of(cls, ledger_id: int, transaction: Json) -> Moment:
-        """Read it off a transaction."""
+        """Read it from a transaction."""
         metadata: Json = transaction["txnMetadata"]
         return cls(metadata.get("txnTime") or 0, ledger_id, metadata["seqNo"])
 
 
 @dataclass(frozen=True, slots=True)
 class KeyState:
-    """A DID as one transaction left it.
+    """The key and role of a DID after one transaction.
 
     Attributes:
-        verkey: base58, whole; None: it had none.
-        role: Indy's number; None: it had none.
+        verkey: base58, full; None: it had none.
+        role: Indy's code; None: it had none.
         since: the transaction.
-        by: its author; None in the genesis.
+        by: the author of the transaction; None in the genesis.
     """
 
     verkey: str | None
@@ -82,30 +82,30 @@ class KeyHistory:
         states.append(KeyState(verkey, role, Moment.of(DOMAIN, transaction), by))
 
     def states(self, did: str) -> tuple[KeyState, ...]:
-        """All that it was, in order."""
+        """All states of a DID, in order."""
         return tuple(self._states.get(did, ()))
 
     def now(self, did: str) -> KeyState | None:
-        """What it is at the end of the ledger; None if it is not there."""
+        """Its state at the end of the ledger; None if it is not there."""
         states = self._states.get(did)
         return states[-1] if states else None
 
     def at(self, did: str, moment: Moment) -> KeyState | None:
-        """What it was just before a transaction."""
+        """Its state just before a transaction."""
         return next(reversed([w for w in self.states(did) if _before(w.since, moment)]), None)
 
     def plausible(self, did: str, moment: Moment) -> tuple[KeyState, ...]:
-        """Everything that the nodes may have gone by for a transaction, the likeliest first.
+        """Every state that the nodes may have used to check a transaction, the most likely first.
 
-        That is what it was just before; what had replaced something while the request may have
-        been on its way; and, for another ledger's transaction of the same second, whatever it was
-        within that second.
+        That is the state just before it; earlier states that were replaced while the request may
+        have been under way; and, for a transaction of another ledger in the same second, every
+        state within that second.
         """
         states = self.states(did)
         likely = [w for w in states if _before(w.since, moment)][::-1]
         found = likely[:1]
         for newer, older in pairwise(likely):
-            if newer.since.time < moment.time - ON_ITS_WAY_S:
+            if newer.since.time < moment.time - UNDER_WAY_S:
                 break
             found.append(older)
         if moment.ledger_id != DOMAIN:
@@ -129,7 +129,7 @@ def _whole(did: str, verkey: Any) -> str | None:
 
 
 def kept_digest(transaction: Json) -> bytes | None:
-    """The digest of the request that the ledger keeps; that of the genesis has none."""
+    """The digest of the request, as the ledger has it; None in the genesis."""
     metadata: Any = transaction["txn"].get("metadata") or {}
     try:
         return bytes.fromhex(metadata["payloadDigest"])
@@ -138,10 +138,10 @@ def kept_digest(transaction: Json) -> bytes | None:
 
 
 def request_of(transaction: Json) -> tuple[Json, bool]:
-    """The request that became a transaction, and whether it has the digest that the ledger keeps.
+    """Rebuild the request behind a transaction; also return whether it has the ledger's digest.
 
-    Nodes add the version of a transaction's form where the author named none, and keep the text of
-    an attribute in a spelling of their own: of what it may have been, the one that fits is given.
+    Nodes add a format version if the author gave none, and write the JSON text of an attribute in
+    their own way: of the possible requests, the one with that digest is returned.
     """
     kept = kept_digest(transaction)
     made = list(_requests(transaction["txn"]))

@@ -1,4 +1,4 @@
-"""An audit for readers, as sentences, and for programs, as JSON."""
+"""An audit as sentences for people, and as JSON for programs."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from keep_ledger.json_object import Json
 from keep_ledger.multisig.audit.identity_audit import Entry, Report
 from keep_ledger.multisig.audit.key_history import KeyState
 from keep_ledger.multisig.audit.transaction_words import sanitize_text, utc_time
+from keep_ledger.wording import counted
 
 
 def sentences(report: Report) -> list[str]:
-    """The whole report for a reader."""
-    lines = [f"The identity {report.did}: {len(report.entries)} transactions."]
+    """The whole report as lines of text."""
+    lines = [f"The identity {report.did}: {counted(len(report.entries), 'transaction')}."]
     lines += [f"  {_state(state)}" for state in report.states] or ["  It is not on the ledger."]
     for one in report.entries:
-        lines += ["", *_told(one, compared=report.compared)]
+        lines += ["", *_entry_lines(one, compared=report.compared)]
         lines += [
             f"  ALARM: {alarm.text}" for alarm in report.alarms if alarm.entry == one.name
         ]
@@ -27,16 +28,16 @@ def sentences(report: Report) -> list[str]:
 def _state(state: KeyState) -> str:
     since = f"domain {state.since.seq_no}, {utc_time(state.since.time)}"
     by = f", by {state.by}" if state.by else ""
-    key = state.verkey or "none (it belonged to who registered it)"
+    key = state.verkey or "none (it belonged to the DID that registered it)"
     return f"since {since}{by}: key {key}, role {ROLE_NAMES.get(state.role or '', 'none')}"
 
 
-def _told(one: Entry, *, compared: bool) -> list[str]:
+def _entry_lines(one: Entry, *, compared: bool) -> list[str]:
     who = one.author or "The genesis"
     lines = [f"{one.name}, {utc_time(one.moment.time)}: {who} {one.summary}"]
     lines.append(f"  this identity is: {', '.join(one.parts)}")
     if one.genesis:
-        return [*lines, "  part of the genesis, which everybody starts with: nobody signed it"]
+        return [*lines, "  part of the genesis, which is not signed"]
     if endorser := one.request.get("endorser"):
         lines.append(f"  endorsed by {endorser}")
     if acceptance := one.request.get("taaAcceptance"):
@@ -45,7 +46,7 @@ def _told(one: Entry, *, compared: bool) -> list[str]:
         role = role_name(signed.role)
         lines.append(f"  signed by {signed.did} ({role} then): {signed.why}")
     if one.digest is not None and one.rebuilt:
-        lines.append(f"  digest {one.digest.hex()}: put together again, and equal")
+        lines.append(f"  digest {one.digest.hex()}: equal to that of the rebuilt request")
     if compared and one.explained:
         lines.append(f"  approved as {sanitize_text(one.explained)}")
     return lines
@@ -63,16 +64,15 @@ def _acceptance(acceptance: Any) -> str:
 
 def _verdict(report: Report) -> str:
     found = [signed.good for one in report.entries for signed in one.signatures]
-    checked = f"{found.count(True)} signatures verify"
+    good = found.count(True)
+    checked = f"{counted(good, 'signature')} verif{'ies' if good == 1 else 'y'}"
     if None in found:
         checked += f", {found.count(None)} cannot be checked"
     if report.alarms:
-        return f"{len(report.alarms)} alarm{'s' * (len(report.alarms) > 1)}; {checked}."
+        return f"{counted(len(report.alarms), 'alarm')}; {checked}."
     if report.compared:
-        return f"Nothing wrong: {checked}; every write was approved as it stands there."
-    return (
-        f"Nothing wrong: {checked}. Without proposals it cannot be said who approved of what."
-    )
+        return f"Nothing wrong: {checked}; every write was approved exactly as it is on the ledger."
+    return f"Nothing wrong: {checked}. Without proposals it is not known who approved what."
 
 
 def to_json(report: Report) -> Json:

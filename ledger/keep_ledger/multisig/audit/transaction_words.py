@@ -14,7 +14,7 @@ _SHOWN = 200
 
 
 def summary(transaction: Json, moment: Moment, history: KeyHistory) -> str:
-    """What a transaction did, in words; it does not say who."""
+    """What a transaction did, as a phrase without its author."""
     kind, data = transaction["txn"]["type"], transaction["txn"]["data"]
     if kind == NYM:
         return _nym(data, history.at(data["dest"], moment))
@@ -33,7 +33,7 @@ def _nym(data: Json, was: KeyState | None) -> str:
         changes.append(f"the key to {sanitize_text(data['verkey'])}")
     if "role" in data:
         changes.append(f"the role from {role_name(was.role)} to {role}")
-    return f"changed of the DID {did} {' and '.join(changes) or 'nothing'}"
+    return f"changed {' and '.join(changes) or 'nothing'} of the DID {did}"
 
 
 _DEEDS: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -69,14 +69,14 @@ def _dig(data: Any, path: str) -> Any:
 
 
 def sanitize_text(value: Any) -> str:
-    """A value from a ledger, safe for a terminal and not too long."""
+    """A value from a ledger as text that is safe for a terminal, shortened if it is long."""
     text = value if isinstance(value, str) else short_json(value)
     clean = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
     return clean if len(clean) <= _SHOWN else f"{clean[:_SHOWN]}..."
 
 
 def short_json(value: Any) -> str:
-    """A value as JSON, safe for a terminal and not too long."""
+    """A value as JSON that is safe for a terminal, shortened if it is long."""
     text = json.dumps(value, ensure_ascii=True)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 

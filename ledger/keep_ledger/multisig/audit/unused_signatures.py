@@ -1,7 +1,7 @@
-"""Signatures that were given and not used: which a ledger would still take, and how to end them.
+"""Signatures that were given and not used: which a ledger would still accept, and how to invalidate them.
 
-A ledger knows no expiry: a signature on a request is good until the request has landed, or until
-something that it needs is no longer so.
+On a ledger nothing expires: a signature on a request is valid until the request is written, or until
+the signer's key or role, a rule or the author agreement changes.
 """
 
 from __future__ import annotations
@@ -20,21 +20,22 @@ from keep_ledger.multisig.audit.transaction_words import sanitize_text, utc_time
 from keep_ledger.multisig.proposal.signing_input import digest, signing_input
 from keep_ledger.multisig.rules.auth_rules import ANY, leaves, parse_constraint
 from keep_ledger.multisig.signatures import verifies
+from keep_ledger.wording import counted
 
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A proposal that may not have landed.
+    """A proposal that may not have been written.
 
     Attributes:
         name: of its file.
         network: SHA-256 of the genesis that it was made for.
         request: without signatures.
-        expires: Unix seconds, by which its cosigners go; a ledger does not.
+        expires: Unix seconds, for its cosigners; a ledger ignores it.
         rules: auth rule key to constraint, as its proposer read them.
-        signatures: by DID; those of groups that were put together, too.
+        signatures: by DID; also complete ones of groups.
         names: of people, by DID.
-        committed: by DID of a group: the members whose nonces wait for a second round.
+        committed: by DID of a group: the members whose nonces wait for the second round.
     """
 
     name: str
@@ -49,10 +50,10 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """An author agreement that was in force once.
+    """An author agreement that is or was in force.
 
     Attributes:
-        retired: Unix seconds from which on no acceptance of it counts; None: not retired.
+        retired: Unix seconds after which acceptances of it do not count; None: not retired.
     """
 
     version: str
@@ -68,26 +69,26 @@ class LedgerState:
         network: SHA-256 of the genesis.
         now: Unix seconds.
         history: of the domain ledger.
-        landed: digests of all requests on all ledgers.
-        agreements: by digest; empty when author agreements are off, then acceptances are not asked for.
+        written: digests of all requests on all ledgers.
+        agreements: by digest; empty when author agreements are disabled, so that none must be accepted.
     """
 
     network: bytes
     now: int
     history: KeyHistory
-    landed: frozenset[bytes]
+    written: frozenset[bytes]
     agreements: Mapping[str, Agreement]
 
 
 @dataclass(frozen=True, slots=True)
 class UnusedSignature:
-    """A signature that the ledger would still take.
+    """A signature that the ledger would still accept.
 
     Attributes:
         who: name and DID.
         role: of the signer today, in words.
-        expired: whether the proposal has expired among its cosigners.
-        ways: how to end it, sentences, the surest first.
+        expired: whether the proposal has expired for its cosigners.
+        ways: how to invalidate it, as sentences, the surest first.
     """
 
     proposal: str
@@ -105,12 +106,12 @@ def ledger_now(
     ledgers: Mapping[int, Sequence[Json]],
     history: KeyHistory | None = None,
 ) -> LedgerState:
-    """Gather what decides, from whole ledgers (0 pool, 1 domain, 2 config)."""
-    landed = frozenset(
+    """Collect this from whole ledgers (0 pool, 1 domain, 2 config)."""
+    written = frozenset(
         found for txns in ledgers.values() for txn in txns if (found := kept_digest(txn))
     )
     agreements = agreements_of(ledgers.get(2, ()))
-    return LedgerState(network, now, history or KeyHistory(ledgers[1]), landed, agreements)
+    return LedgerState(network, now, history or KeyHistory(ledgers[1]), written, agreements)
 
 
 def agreements_of(config: Iterable[Json]) -> dict[str, Agreement]:
@@ -135,19 +136,19 @@ def _taa_digest(version: str, text: str) -> str:
 
 
 def find_unused(pending: Iterable[Pending], ledger: LedgerState) -> list[UnusedSignature]:
-    """All signatures that the ledger would still take today; proposals for other networks are left out."""
+    """All signatures that the ledger would accept today; proposals for other networks are left out."""
     return [
         one
         for proposal in pending
         if proposal.network == ledger.network
-        and digest(proposal.request) not in ledger.landed
+        and digest(proposal.request) not in ledger.written
         and acceptance_counts(proposal.request, ledger)
         for one in _signatures(proposal, ledger)
     ]
 
 
 def acceptance_counts(request: Json, ledger: LedgerState) -> bool:
-    """Whether the ledger would take what a request accepts, or that it accepts nothing."""
+    """Whether the ledger would accept a request with its acceptance of an author agreement, or without one."""
     if request["operation"].get("type") not in DOMAIN_TYPES or not ledger.agreements:
         return True
     in_force = [a for a in ledger.agreements.values() if not _retired(a, ledger.now)]
@@ -159,7 +160,7 @@ def acceptance_counts(request: Json, ledger: LedgerState) -> bool:
 
 
 def _accepted(request: Json) -> str | None:
-    """Digest of the author agreement that a request accepts; None: it accepts none."""
+    """Digest of the author agreement that a request accepts; None if it accepts none."""
     acceptance: Any = request.get("taaAcceptance")
     if not isinstance(acceptance, dict):
         return None
@@ -181,36 +182,38 @@ def _signatures(proposal: Pending, ledger: LedgerState) -> Iterator[UnusedSignat
             continue
         if wanted and now.role not in wanted and did != proposal.request.get("identifier"):
             continue
-        yield _loose(proposal, did, now.role, ledger)
+        yield _complete(proposal, did, now.role, ledger)
     for did, members in proposal.committed.items():
         if did not in proposal.signatures and members:
-            yield _half(proposal, did, members, ledger)
+            yield _unfinished(proposal, did, members, ledger)
 
 
 def roles_wanted(constraints: Iterable[Json]) -> frozenset[str]:
-    """The roles that rules speak of; empty if any role will do."""
+    """The roles that rules name; empty if any role is enough."""
     found = {leaf.role for body in constraints for leaf in leaves(parse_constraint(body))}
     return frozenset() if ANY in found else frozenset(filter(None, found))
 
 
-def _loose(
+def _complete(
     proposal: Pending, did: str, role: str | None, ledger: LedgerState
 ) -> UnusedSignature:
     who = _who(proposal, did)
     ways = [
-        f"{who} rotates its key: what it signed before is worthless at once, and spoils the set"
+        f"{who} rotates its key: its old signatures become invalid at once, and the ledger refuses a request with one"
     ]
     if did in proposal.committed:
         ways = [
-            f"the key of the group {who} is rotated: its signature is whole, no nonce can end it"
+            f"the key of the group {who} is rotated: its signature is complete, so burning nonces does not help"
         ]
     if role is not None and did != proposal.request.get("identifier"):
-        ways.append(f"{who} loses the role {role_name(role)}, if the others do without")
+        ways.append(
+            f"{who} loses the role {role_name(role)}, if the other signatures are not enough without it"
+        )
     ways += _by_all(proposal, ledger)
     return _made(proposal, did, role, ledger, ways)
 
 
-def _half(
+def _unfinished(
     proposal: Pending, did: str, members: Sequence[int], ledger: LedgerState
 ) -> UnusedSignature:
     named = ", ".join(map(str, members))
@@ -222,13 +225,13 @@ def _half(
 
 
 def _by_all(proposal: Pending, ledger: LedgerState) -> Iterator[str]:
-    """What the network can do about all signatures on a request at once."""
+    """How the network can invalidate all signatures on a request at once."""
     for rule in proposal.rules:
-        yield f"the rule {sanitize_text(rule)} is changed so that these signatures do not meet it"
+        yield f"the rule {sanitize_text(rule)} is changed so that these signatures do not satisfy it"
     name = _accepted(proposal.request) or ""
     if agreement := ledger.agreements.get(name):
         yield (
-            f"the author agreement {sanitize_text(agreement.version)} is retired: that ends every pending request"
+            f"the author agreement {sanitize_text(agreement.version)} is retired: that invalidates every pending request"
             " to the domain ledger that accepts it, not only this one"
         )
 
@@ -255,25 +258,23 @@ def _who(proposal: Pending, did: str) -> str:
 def unused_sentences(
     found: Sequence[UnusedSignature], pending: Sequence[Pending], ledger: LedgerState
 ) -> list[str]:
-    """The list for a reader."""
+    """The list as lines of text."""
     foreign = [one.name for one in pending if one.network != ledger.network]
-    lines = [f"{sanitize_text(name)}: for another network, not looked at" for name in foreign]
+    lines = [f"{sanitize_text(name)}: for another network, not checked" for name in foreign]
     if not found:
         return [
             *lines,
-            f"No signature is loose: {len(pending) - len(foreign)} proposals looked at.",
+            f"No unused signature is valid; checked {counted(len(pending) - len(foreign), 'proposal')}.",
         ]
     expires = {one.name: one.expires for one in pending}
     for one in found:
         until = utc_time(expires[one.proposal])
         state = (
-            f"expired {until}, which the ledger does not know"
-            if one.expired
-            else f"until {until}"
+            f"expired {until}, which the ledger ignores" if one.expired else f"until {until}"
         )
         lines += [
-            f"{sanitize_text(one.proposal)} ({state}): the ledger would take {one.who}, {one.role}"
+            f"{sanitize_text(one.proposal)} ({state}): the ledger would accept the signature of {one.who}, {one.role}"
         ]
-        lines += [f"  to end it: {way}" for way in one.ways]
-    count = f"{len(found)} signatures are" if len(found) > 1 else "One signature is"
-    return [*lines, f"{count} loose."]
+        lines += [f"  to invalidate it: {way}" for way in one.ways]
+    verb = "is" if len(found) == 1 else "are"
+    return [*lines, f"{counted(len(found), 'unused signature')} {verb} valid."]

@@ -1,1 +1,1 @@
-"""A request that several people sign: its form, what may stand in it, and what each must see of it."""
+"""A request that several people sign: its format, what it may contain, and what each cosigner must see."""

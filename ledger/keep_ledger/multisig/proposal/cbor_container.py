@@ -1,4 +1,4 @@
-"""The container of a proposal: CBOR (RFC 8949) in its one deterministic encoding."""
+"""The container of a proposal: CBOR (RFC 8949), deterministically encoded."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ _WIDEST = 1 << 63
 
 def packed(body: Json, marks: Sequence[Json]) -> bytes:
     """Write a container: equal values give equal bytes."""
-    told = [
+    plain = [
         {k: v for k, v in mark.items() if v not in (None, "", 0) or k == "by"} for mark in marks
     ]
-    return cbor2.dumps({"psit": _slim(body), "marks": told}, canonical=True)
+    return cbor2.dumps({"psit": _slim(body), "marks": plain}, canonical=True)
 
 
 def unpacked(raw: bytes) -> tuple[Json, list[Json]]:
     """Read a container: the body and the marks.
 
     Raises:
-        RefusedError: too large, no container, or with something else than text, bytes, whole numbers
-            of 64 bits, truth values, lists and objects: a tag, a fraction, a cycle.
+        RefusedError: it is too large, not a container, or has something other than text, bytes, integers
+            of 64 bits, booleans, lists and objects: a tag, a fraction, a cycle.
     """
     if len(raw) > MAX_BYTES:
         raise RefusedError(f"a proposal has at most {MAX_BYTES} bytes")
@@ -46,7 +46,7 @@ def unpacked(raw: bytes) -> tuple[Json, list[Json]]:
 
 
 def _slim(value: Any) -> Any:
-    """Without members that are None, the default; what came from a ledger stays as it is."""
+    """Remove members that are None, the default; what came from a ledger is left as it is."""
     if isinstance(value, dict):
         members = cast("Json", value)
         kept = {"request", "rules", "before"}
@@ -67,20 +67,18 @@ def _decoded(raw: bytes) -> object:
         RecursionError,
         TypeError,
     ) as error:
-        raise RefusedError(
-            "this is not a proposal (.psit): no CBOR that can be read"
-        ) from error
+        raise RefusedError("this is not a proposal (.psit): its CBOR cannot be read") from error
     if stream.tell() != len(raw):
-        raise RefusedError("something follows after the proposal")
-    _only_plain(whole, len(raw))
+        raise RefusedError("there are more bytes after the proposal")
+    _check_types(whole, len(raw))
     return whole
 
 
-def _only_plain(whole: object, size: int) -> None:
-    """Refuse what has no place in a proposal.
+def _check_types(whole: object, size: int) -> None:
+    """Refuse types that a proposal must not have.
 
     Args:
-        size: bytes of the container; more values than these are one value many times.
+        size: bytes of the container; more values than bytes mean that a value is shared.
     """
     left: list[tuple[int, object]] = [(0, whole)]
     count = 0
@@ -89,10 +87,10 @@ def _only_plain(whole: object, size: int) -> None:
         count += 1
         if depth > _DEEPEST or count > size:
             raise RefusedError(f"the proposal is nested more than {_DEEPEST} deep")
-        left += ((depth + 1, one) for one in _inside(value))
+        left += ((depth + 1, one) for one in _parts(value))
 
 
-def _inside(value: object) -> Iterable[object]:
+def _parts(value: object) -> Iterable[object]:
     match value:
         case dict():
             members = cast("dict[object, object]", value)
@@ -104,4 +102,4 @@ def _inside(value: object) -> Iterable[object]:
         case None | str() | bytes() | int():
             return ()
         case _:
-            raise RefusedError(f"a proposal holds no {type(value).__name__}")
+            raise RefusedError(f"a proposal must not contain a {type(value).__name__}")

@@ -1,7 +1,6 @@
-"""What a request does, in words: one sentence, and every value in it.
+"""A request in words: one sentence, and every value in it.
 
-Everything that is in the request is said, so that nothing can hide; where it changes something,
-what is there now stands beside it.
+Every value of the request is shown, so that nothing can be hidden; a change shows the old value, too.
 """
 
 from __future__ import annotations
@@ -35,16 +34,17 @@ from keep_ledger.multisig.proposal.operations import (
 from keep_ledger.multisig.proposal.request_decoder import Request
 from keep_ledger.multisig.rules.auth_rules import RuleKey, parse_constraint, sentence
 from keep_ledger.multisig.threshold.curve import sha256
+from keep_ledger.wording import counted
 
 Fact = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """A request for a reader.
+    """A request in words.
 
     Attributes:
-        headline: what it does, in a sentence without a full stop.
+        headline: what it does, as a sentence without a full stop.
         facts: every value, with its name.
     """
 
@@ -53,12 +53,12 @@ class Description:
 
 
 def describe(request: Request, before: Json) -> Description:
-    """Say what a request does.
+    """Describe a request.
 
     Args:
-        before: what is on the ledger (`review.Before`), so that a change reads as one.
+        before: what is on the ledger now, as in `Body.before`, to describe a change as a change.
     """
-    headline, facts = _of(request.operation, request, before)
+    headline, facts = _operation(request.operation, request, before)
     return Description(headline, (*facts, *_around(request)))
 
 
@@ -72,7 +72,9 @@ def moment(seconds: int) -> str:
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M} UTC"
 
 
-def _of(operation: AnyOperation, request: Request, before: Json) -> tuple[str, list[Fact]]:
+def _operation(
+    operation: AnyOperation, request: Request, before: Json
+) -> tuple[str, list[Fact]]:
     match operation:
         case Nym():
             return _nym(operation, before)
@@ -82,7 +84,7 @@ def _of(operation: AnyOperation, request: Request, before: Json) -> tuple[str, l
             return "Change who may do something on this network", list(_change(operation))
         case AuthRules():
             return (
-                f"Change {len(operation.rules)} rules about who may do what on this network",
+                f"Change {counted(len(operation.rules), 'rule')} about who may do what on this network",
                 [fact for change in operation.rules for fact in _change(change)],
             )
         case Agreement() | Mechanisms() | NoAgreement():
@@ -98,16 +100,19 @@ def _nym(op: Nym, before: Json) -> tuple[str, list[Fact]]:
     role = role_name(op.role)
     if before.get("exists"):
         was = role_name(before.get("role"))
-        deeds: list[str] = []
+        changes: list[str] = []
         if op.sets_role:
-            deeds.append(f"its role from {was} to {role}")
+            changes.append(f"its role from {was} to {role}")
             facts.append(("role", f"{was} -> {role}"))
         if op.verkey:
-            deeds.append("its key")
+            changes.append("its key")
             facts.append(("key", f"{before.get('verkey')} -> {op.verkey}"))
-        headline = f"Change {' and '.join(deeds) or 'nothing'} of the DID {op.dest}"
+        headline = f"Change {' and '.join(changes) or 'nothing'} of the DID {op.dest}"
         return headline, facts + _alias(op)
-    facts += [("role", role), ("key", op.verkey or "none: it belongs to who registers it")]
+    facts += [
+        ("role", role),
+        ("key", op.verkey or "none: the DID that registers it can sign for it"),
+    ]
     return f"Register the DID {op.dest} with {_with_article(role)}", facts + _alias(op)
 
 
@@ -137,7 +142,7 @@ def _object(
                 f"{change} the schema {data.name} {data.version} as {request.author}",
                 [
                     ("schema", f"{data.name} {data.version}"),
-                    (f"{len(data.attr_names)} attributes", "; ".join(data.attr_names)),
+                    (counted(len(data.attr_names), "attribute"), "; ".join(data.attr_names)),
                 ],
             )
         case ClaimDef():
@@ -190,8 +195,8 @@ def _agreement(op: Agreement | Mechanisms | NoAgreement) -> tuple[str, list[Fact
                 facts.append(("ratified", moment(op.ratification_ts)))
             if op.retirement_ts is not None:
                 facts.append(("retired from", moment(op.retirement_ts)))
-            deed = "Set the end of" if op.text is None else "Put in force"
-            return f"{deed} the author agreement, version {op.version}", facts
+            verb = "Set the end of" if op.text is None else "Put in force"
+            return f"{verb} the author agreement, version {op.version}", facts
         case _:
             assert_never(op)
 
@@ -201,20 +206,20 @@ def _network(op: Node | Upgrade | PoolConfig) -> tuple[str, list[Fact]]:
         case Node():
             data = op.data.model_dump(exclude_none=True)
             facts = [(name, json.dumps(value)) for name, value in data.items()]
-            deed = "Change"
+            verb = "Change"
             if op.data.services is not None:
-                deed = "Let take part" if op.data.services else "Take out of the consensus"
-            return f"{deed}: the node {op.data.alias}", [("node", op.dest), *facts]
+                verb = "Let take part" if op.data.services else "Take out of the consensus"
+            return f"{verb}: the node {op.data.alias}", [("node", op.dest), *facts]
         case Upgrade():
-            deed = "Upgrade" if op.action == "start" else "Cancel an upgrade of"
+            verb = "Upgrade" if op.action == "start" else "Cancel an upgrade of"
             data = op.model_dump(exclude_none=True, exclude={"type"})
             return (
-                f"{deed} the nodes: {op.package or 'indy-node'} {op.version}",
+                f"{verb} the nodes: {op.package or 'indy-node'} {op.version}",
                 [(name, json.dumps(value)) for name, value in data.items()],
             )
         case PoolConfig():
-            deed = "Let the network take writes" if op.writes else "Stop all writes"
-            return deed, [("writes", str(op.writes)), ("force", str(bool(op.force)))]
+            verb = "Let the network take writes" if op.writes else "Stop all writes"
+            return verb, [("writes", str(op.writes)), ("force", str(bool(op.force)))]
         case _:
             assert_never(op)
 

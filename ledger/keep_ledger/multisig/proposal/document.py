@@ -1,15 +1,15 @@
-"""A proposal: a request, what surrounds it, and what its cosigners said.
+"""A proposal: a request, its context, and the marks of its cosigners.
 
 One format for M of N, endorsement and FROST.
 
-The `Body` is fixed when the proposal is made, and its digest names it. Everything that anybody
-says of it is a `Mark`, sealed by the one who says it over that digest: so network, expiry, memo and
-members bind among cosigners, though a ledger knows nothing of them. A value that exists is
-verified: whoever carries a proposal can withhold marks, but neither change nor invent one.
+The `Body` does not change after the proposal was made, and its digest names the proposal. A cosigner
+answers with a `Mark`, which it seals (signs) over that digest: so network, expiry, memo and members are
+binding among cosigners, although a ledger does not know them. Marks are verified when they are read:
+whoever transports a proposal can withhold marks, but cannot change or invent one.
 
-A cosigner is a person with a DID and a key, or a FROST group behind a DID. Of a person, a mark of
-assent carries the signature on the request. Of a group, members first commit and then sign (two
-rounds), and their seals are proofs made by their shares.
+A cosigner is a person with a DID and a key, or a FROST group behind a DID. The `sign` mark of a person
+has the signature on the request. The members of a group first commit and then sign (two rounds), and
+their seals are proofs made with their shares.
 
 The container is CBOR (RFC 8949, deterministic encoding), `.psit`.
 """
@@ -54,12 +54,12 @@ from keep_ledger.multisig.threshold.shares import (
 
 _LONGEST_S = 366 * 86400
 _SEAL = b"\x00indykeep/psit/mark/1\x00"
-"""No signing input begins so: a seal can never serve as the signature of a request."""
+"""No signing input begins like this: a seal can never be used as the signature of a request."""
 _SESSION = b"\x00indykeep/psit/session/1\x00"
 
 
 class RefusedMarkError(RefusedError):
-    """A mark is not by whom it says; the file is not to be believed.
+    """A mark was not made by the cosigner that it names; do not trust the file.
 
     Attributes:
         who: the cosigner's name in the proposal.
@@ -71,7 +71,7 @@ class RefusedMarkError(RefusedError):
 
 
 class WrongKeyError(MultisigError, ValueError):
-    """The key or share at hand is none of this proposal's cosigners."""
+    """The given key or share does not belong to a cosigner of this proposal."""
 
 
 def _is_signature(raw: bytes) -> bytes:
@@ -85,15 +85,15 @@ Memo = Annotated[str, Field(max_length=500, pattern=r"^[^\n\t]*$"), AfterValidat
 
 
 Shown = Annotated[str, Field(max_length=600), AfterValidator(visible)]
-"""What came from a ledger, or is said to: it is put before people's eyes."""
+"""Text from a ledger, or claimed to be: it is shown to people."""
 
 
 class Cosigner(Wire):
-    """Somebody whose signature may be wanted.
+    """A person or group whose signature may be needed.
 
     Attributes:
-        key: Ed25519 verification key, as it was when the proposal was made.
-        group: where a FROST group stands behind the DID; `key` is the group's.
+        key: Ed25519 verification key at the time of the proposal.
+        group: the FROST group behind the DID, if there is one; `key` is the group's.
     """
 
     KIND = "psit-cosigner/1"
@@ -105,26 +105,26 @@ class Cosigner(Wire):
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if self.group is not None and self.group.key != self.key:
-            raise ValueError("the group has another key")
+            raise ValueError("the key is not that of the group")
         return self
 
     @property
     def verkey(self) -> str:
-        """The key as a ledger writes it."""
+        """The key in base58, as on a ledger."""
         return base58.b58encode(self.key).decode()
 
 
 class Body(Wire):
-    """What is proposed; its digest is the proposal's name.
+    """What is proposed; its digest names the proposal.
 
     Attributes:
         network: SHA-256 of the genesis transactions.
-        request: without signatures; it decodes (`transactions.decode`).
+        request: without signatures; `request_decoder.decode` accepts it.
         made: Unix seconds.
-        expires: Unix seconds; afterwards nobody signs or sends it.
-        rules: auth rule key to constraint, as the proposer read them: those that it must meet.
-        before: what it changes, as the proposer read it (`review.Before`).
-        replaces: an older proposal for which this one was made.
+        expires: Unix seconds; after that nobody signs or sends it.
+        rules: the rules that it must satisfy, as the proposer read them: auth rule key to constraint.
+        before: what it changes, as the proposer read it.
+        replaces: an older proposal that this one replaces.
     """
 
     KIND = "psit/1"
@@ -144,7 +144,7 @@ class Body(Wire):
         dids = [one.did for one in self.cosigners]
         keys = [one.key for one in self.cosigners]
         if len(set(dids)) != len(dids) or len(set(keys)) != len(keys):
-            raise ValueError("a cosigner, or its key, is named twice")
+            raise ValueError("a cosigner or its key is named twice")
         for needed in filter(None, (request.author, request.endorser)):
             if needed not in dids:
                 raise ValueError(f"{needed} must sign and is not a cosigner")
@@ -167,18 +167,18 @@ Act = Literal["sign", "commit", "refuse", "comment", "cancel"]
 
 
 class Mark(Wire):
-    """What a cosigner, or a member of a group, said of a proposal.
+    """The answer of a cosigner, or of a member of a group, to a proposal.
 
     Attributes:
-        by: place of the cosigner in the body, from 0.
-        member: FROST identifier, where the cosigner is a group; else 0.
-        act: `sign`: assent; `commit`: a group's first round; `refuse`, `comment`, `cancel`.
-        at: Unix seconds by the clock of whom it is by.
-        text: the reason of a refusal, a comment.
-        signature: of a person that signs: on the request.
+        by: index of the cosigner in the body, from 0.
+        member: FROST identifier, if the cosigner is a group; else 0.
+        act: `sign`: approval; `commit`: the first round of a group; `refuse`, `comment`, `cancel`.
+        at: Unix seconds by the cosigner's clock.
+        text: the reason of a refusal, or a comment.
+        signature: on the request, of a person who signs.
         commitment: of a member that commits.
         share: of a member that signs.
-        seal: a person's signature over all this and the proposal, or a member's proof.
+        seal: a person's signature over all of this and the proposal, or a member's proof.
     """
 
     KIND = "psit-mark/1"
@@ -201,14 +201,14 @@ class Mark(Wire):
         }.get((self.act, self.member > 0), (False, False, False))
         given = tuple(x is not None for x in (self.signature, self.commitment, self.share))
         if given != expected or (self.act == "commit" and not self.member):
-            raise ValueError(f"a mark of this kind ({self.act}) does not look like this")
+            raise ValueError(f"a mark of this kind ({self.act}) has other members")
         if self.act in {"refuse", "comment"} and not self.text.strip():
-            raise ValueError("says nothing")
+            raise ValueError("has no text")
         return self
 
     @property
     def slot(self) -> tuple[int, int, str, bytes]:
-        """What there is one of: a later mark of the same slot takes an earlier one's place."""
+        """What can exist only once: a later mark in the same slot replaces an earlier one."""
         return self.by, self.member, self.act, self.seal if self.act == "comment" else b""
 
 
@@ -224,7 +224,7 @@ class Proposal:
         """Verify every mark.
 
         Raises:
-            RefusedMarkError: one is forged, or by somebody else; says whose.
+            RefusedMarkError: one is forged; says in whose name.
         """
         self.body = body
         self.id = body.digest
@@ -239,7 +239,7 @@ class Proposal:
             raise RefusedError(f"more than {MAX_MARKS} marks")
         self.marks = tuple(found[slot] for slot in sorted(found))
 
-    # -- carried ------------------------------------------------------------------------------
+    # -- as bytes -----------------------------------------------------------------------------
 
     def to_bytes(self) -> bytes:
         """The container: equal proposals give equal bytes."""
@@ -250,20 +250,22 @@ class Proposal:
         """Read a container.
 
         Raises:
-            RefusedError: too large, no such container, or not in its one encoding.
+            RefusedError: it is too large, not a proposal, or not deterministically encoded.
             RefusedMarkError: it holds a forged mark.
         """
         body, listed = unpacked(raw)
         found = cls(Body.from_json(body), map(Mark.from_json, listed))
         if found.to_bytes() != raw:
-            raise RefusedError("the proposal is not in its one encoding: somebody changed it")
+            raise RefusedError(
+                "the proposal is not deterministically encoded: somebody changed it"
+            )
         return found
 
     def merged(self, other: Self) -> Self:
-        """Both proposals' marks; whatever order they are merged in, the result is the same.
+        """The proposal with the marks of both; the order of merging does not matter.
 
         Raises:
-            RefusedError: they are about different requests, or differ in anything else.
+            RefusedError: they are different proposals.
         """
         if other.id != self.id:
             what = "requests" if other.body.request != self.body.request else "proposals"
@@ -272,61 +274,64 @@ class Proposal:
             )
         return type(self)(self.body, (*self.marks, *other.marks))
 
-    # -- said ---------------------------------------------------------------------------------
+    # -- marks --------------------------------------------------------------------------------
 
     def with_mark(self, mark: Mark) -> Self:
-        """The proposal and one mark more."""
+        """The proposal with one more mark."""
         return type(self)(self.body, (*self.marks, mark))
 
     def without_future_commitments(self, latest: int) -> Self:
-        """The proposal without commitments from the future, which would always be the last ones."""
+        """The proposal without commitments from the future, which would always count as the newest."""
         marks = (m for m in self.marks if m.act != "commit" or m.at <= latest)
         return type(self)(self.body, marks)
 
     def place_of(self, key: bytes) -> int:
-        """Where a key stands among the cosigners.
+        """The index of the cosigner with this key.
 
         Raises:
-            WrongKeyError: nowhere.
+            WrongKeyError: there is none.
         """
         for place, one in enumerate(self.body.cosigners):
             if one.key == key:
                 return place
         shown = base58.b58encode(key).decode()
         names = ", ".join(f"{one.name} ({one.verkey})" for one in self.body.cosigners)
-        raise WrongKeyError(f"the key {shown} is not a cosigner's here; they are: {names}")
+        raise WrongKeyError(
+            f"the key {shown} does not belong to a cosigner; the cosigners are: {names}"
+        )
 
     def unsealed(self, act: Act, place: int, at: int, text: str = "", **more: Any) -> Mark:
-        """A mark whose seal is still to be made: 64 zero bytes.
+        """A mark without its seal yet: 64 zero bytes.
 
-        It is later than what the same one said of this kind before, whatever the clock says.
+        Its time is later than that of the mark which it replaces, whatever the clock says.
         """
         blank = Mark(by=place, act=act, at=at, text=text, seal=bytes(SIGNATURE_BYTES), **more)
         before = [mark.at + 1 for mark in self.marks if mark.slot == blank.slot]
         return blank.model_copy(update={"at": max([at, *before])})
 
     def to_seal(self, mark: Mark) -> bytes:
-        """What the seal of a mark is made over: everything in it, and this proposal."""
+        """What the seal of a mark signs: everything in the mark, and this proposal."""
         plain = mark.model_copy(update={"seal": bytes(SIGNATURE_BYTES)})
         return _SEAL + sha256(self.id, plain.digest)
 
     def sealed_by_share(self, mark: Mark, share: Share) -> Mark:
-        """Seal a member's mark with a proof by its share."""
+        """Seal a member's mark with a proof made with its share."""
         context = sha512(self.to_seal(mark))
         witness, answer = prove(share.secret, share.identifier, context)
         return mark.model_copy(update={"seal": witness + answer})
 
     def session(self, place: int) -> bytes:
-        """The name of a group's signing session: this proposal and that cosigner."""
+        """The id of a group's signing session: this proposal and this cosigner."""
         return sha256(_SESSION, self.id, self.body.cosigners[place].did.encode())
 
     def _verify(self, mark: Mark) -> None:
         if mark.by >= len(self.body.cosigners):
-            raise RefusedError("a mark is by nobody who is named in the proposal")
+            raise RefusedError("a mark is by nobody named in the proposal")
         who = self.body.cosigners[mark.by]
         if (who.group is not None) != (mark.member > 0):
             raise RefusedMarkError(
-                who.name, "a group speaks by its members, a person by its key"
+                who.name,
+                "marks of a group must be by its members, marks of a person by its key",
             )
         if who.group is None:
             self._verify_person(who, mark)
@@ -335,12 +340,12 @@ class Proposal:
 
     def _verify_person(self, who: Cosigner, mark: Mark) -> None:
         if not verifies(who.key, self.to_seal(mark), mark.seal):
-            raise RefusedMarkError(
-                who.name, "what is said in this name was not said by its key"
-            )
+            raise RefusedMarkError(who.name, "a mark in this name was not made with its key")
         given = mark.signature
         if given is not None and not verifies(who.key, self.request.signing_input, given):
-            raise RefusedMarkError(who.name, "the signature does not fit this request and key")
+            raise RefusedMarkError(
+                who.name, "the signature does not verify for this request and key"
+            )
 
     def _verify_member(self, who: Cosigner, group: Group, mark: Mark) -> None:
         key = group.shares.get(mark.member)
@@ -353,18 +358,20 @@ class Proposal:
         except ValueError as error:
             raise RefusedMarkError(name, "the seal is not a proof by a share") from error
         if not proven(key, mark.member, sha512(self.to_seal(mark)), witness, answer):
-            raise RefusedMarkError(name, "what is said in this name was not said by its share")
+            raise RefusedMarkError(name, "a mark in this name was not made with its share")
         parts = [part for part in (mark.commitment, mark.share) if part is not None]
         for part in parts:
             if (part.identifier, part.session) != (mark.member, self.session(mark.by)):
-                raise RefusedMarkError(name, "a round of another member or another proposal")
+                raise RefusedMarkError(
+                    name, "a commitment or share of another member or another proposal"
+                )
         if mark.commitment is not None and mark.commitment.group != group.digest:
             raise RefusedMarkError(name, "committed for another group")
 
-    # -- what it amounts to -------------------------------------------------------------------
+    # -- results ------------------------------------------------------------------------------
 
     def of(self, act: Act, place: int | None = None) -> list[Mark]:
-        """The marks of a kind, perhaps of one cosigner."""
+        """The marks of a kind, of all cosigners or of one."""
         return [m for m in self.marks if m.act == act and place in (None, m.by)]
 
     def commitments(self, place: int) -> list[Commitment]:
@@ -373,10 +380,10 @@ class Proposal:
         return [mark.commitment for mark in found if mark.commitment is not None]
 
     def quorum(self, place: int) -> list[Commitment]:
-        """The commitments that a group signs with: of the members that committed last.
+        """The commitments that a group signs with: those of the members that committed last.
 
-        Empty as long as they are too few. If one of them does not sign, or signs falsely, as many
-        others as are needed commit again, and go on without it.
+        Empty while there are too few. If a member does not sign, or signs wrongly, enough others
+        commit again and go on without it.
         """
         group = self.body.cosigners[place].group
         found = self.commitments(place)
@@ -395,10 +402,10 @@ class Proposal:
         return [s for s in found if s.identifier in members and s.signed == signed]
 
     def signatures(self) -> dict[str, bytes]:
-        """Signatures on the request by DID: of persons, and of groups whose rounds are done.
+        """Signatures on the request by DID: of persons, and of groups that have finished both rounds.
 
         Raises:
-            RefusedError: a member of a group cheated; says which.
+            RefusedError: a member of a group gave a wrong share; says which.
         """
         found: dict[str, bytes] = {}
         for place, who in enumerate(self.body.cosigners):
@@ -419,11 +426,11 @@ class Proposal:
         except RefusedError as error:
             who = self.body.cosigners[place].name
             raise RefusedError(
-                f"{who}: {error}; the others commit again", error.culprits
+                f"{who}: {error}; the others must commit again", error.culprits
             ) from error
 
     def cancelled(self) -> bool:
-        """Whether its author took it back; of a group, as many members as sign."""
+        """Whether its author cancelled it; of a group, as many members as must sign."""
         for place, who in enumerate(self.body.cosigners):
             if who.did == self.request.author:
                 needed = who.group.threshold if who.group else 1
@@ -432,7 +439,7 @@ class Proposal:
 
 
 def merge(proposals: Sequence[Proposal]) -> Proposal:
-    """All marks of several copies of one proposal.
+    """Merge several copies of one proposal.
 
     Raises:
         RefusedError: they are not copies of one proposal.

@@ -1,4 +1,4 @@
-"""Values in requests: each has one reading, and holds nothing by which a request could be another."""
+"""Values in requests: each can be read in one way only, and cannot turn a request into another one."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ MAX_NAME = 256
 _BLANK = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
-"""What Unicode lets nobody see although it counts as printable."""
+"""Characters that are invisible although Unicode counts them as printable."""
 
 
 def base58_of(size: int) -> Any:
-    """A check: so many bytes in base58, in its one spelling."""
+    """A check: this many bytes in canonical base58."""
 
     def check(text: str) -> str:
         try:
@@ -40,23 +40,23 @@ def _verkey(text: str) -> str:
 
 
 def visible(text: str) -> str:
-    """A check: a reader sees every character, and no other text looks the same by its encoding."""
+    """A check: every character is visible, and the text is in Unicode normal form."""
     seen = text.replace("\n", "").replace("\t", "")
     if text != text.strip() or not seen.isprintable() or _BLANK.search(text):
-        raise ValueError("has blanks around it or characters that cannot be seen")
+        raise ValueError("has spaces around it or invisible characters")
     if not unicodedata.is_normalized("NFC", text):
-        raise ValueError("has characters in more than one spelling (write it in NFC)")
+        raise ValueError("is not in Unicode normal form NFC")
     return text
 
 
 def without(separators: str, where: str) -> Any:
-    """A check: none of these characters."""
+    """A check: the text has none of these characters."""
 
     def check(text: str) -> str:
         for mark in separators:
             if mark in text:
                 raise ValueError(
-                    f"holds {mark!r}, which in {where} can hide another request under the same signature"
+                    f"has {mark!r}, which in {where} can hide another request under the same signature"
                 )
         return text
 
@@ -73,11 +73,11 @@ Name = Annotated[
     AfterValidator(visible),
     without("|,:\n\t", "a name"),
 ]
-"""A short text: no separator at all."""
+"""A short text without any separator."""
 Prose = Annotated[
     str, Field(max_length=_MAX_TEXT), AfterValidator(visible), without("|", "a text")
 ]
-"""A long text that stands where a ledger takes nothing but text, so that `,` and `:` are harmless."""
+"""A long text in a place where a ledger accepts only text, so that `,` and `:` are harmless."""
 ObjectId = Annotated[
     str,
     Field(min_length=1, max_length=600),

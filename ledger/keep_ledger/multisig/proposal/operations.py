@@ -1,4 +1,4 @@
-"""What requests do: a closed schema for every type of transaction that is reviewed here."""
+"""Operations of requests: a closed schema for every type of transaction that can be reviewed."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from keep_ledger.multisig.rules.single_reading import hides_nothing
 
 
 class Closed(BaseModel):
-    """An object without anything that is not named here."""
+    """An object that has only the members named here."""
 
     model_config = ConfigDict(
         frozen=True, strict=True, extra="forbid", hide_input_in_errors=True
@@ -43,7 +43,7 @@ class Operation(Closed):
     """What a request does.
 
     Attributes:
-        LEDGER: number of the ledger that it is written to.
+        LEDGER: number of its ledger.
         NAME: Indy's name of the type.
     """
 
@@ -55,7 +55,7 @@ class Nym(Operation):
     """NYM: a DID, its key, its role.
 
     Attributes:
-        role: None takes every role away; a member that is not there leaves it as it is.
+        role: None removes every role; if the member is absent, the role does not change.
     """
 
     NAME: ClassVar[str] = "NYM"
@@ -69,17 +69,19 @@ class Nym(Operation):
     def _one_meaning(self) -> Self:
         for name in ("verkey", "alias"):
             if name in self.model_fields_set and getattr(self, name) is None:
-                raise ValueError(f"{name} is null, which reads like an empty one: leave it out")
+                raise ValueError(
+                    f"{name} is null, which is signed like an empty text: leave it out"
+                )
         return self
 
     @property
     def sets_role(self) -> bool:
-        """Whether the role is touched at all."""
+        """Whether it sets or removes a role."""
         return "role" in self.model_fields_set
 
 
 class Attrib(Operation):
-    """ATTRIB: one attribute of a DID, in plain."""
+    """ATTRIB: one attribute of a DID, in plain text."""
 
     NAME: ClassVar[str] = "ATTRIB"
     type: Literal["100"]
@@ -90,13 +92,13 @@ class Attrib(Operation):
     @classmethod
     def _shown(cls, body: Json) -> Json:
         if {"hash", "enc"} & body.keys():
-            raise ValueError("only a hash or a cipher text is shown, which nobody can review")
+            raise ValueError("it has only a hash or an encrypted text, which nobody can review")
         return body
 
     @model_validator(mode="after")
     def _one_attribute(self) -> Self:
         if len(self.content) != 1:
-            raise ValueError("raw holds not exactly one attribute")
+            raise ValueError("raw must have exactly one attribute")
         return self
 
     @property
@@ -105,7 +107,7 @@ class Attrib(Operation):
         try:
             found: Any = json.loads(self.raw, object_pairs_hook=once_each)
         except (ValueError, RecursionError) as error:
-            raise ValueError("raw is not JSON that reads in one way") from error
+            raise ValueError("raw is not unambiguous JSON") from error
         if not isinstance(found, dict):
             raise ValueError("raw is not a JSON object")  # noqa: TRY004  pydantic wants ValueError
         return cast("Json", found)
@@ -268,12 +270,12 @@ class Agreement(Operation):
     retirement_ts: Seconds | None = None
 
     @model_validator(mode="after")
-    def _one_deed(self) -> Self:
+    def _one_purpose(self) -> Self:
         new = self.text is not None and self.ratification_ts is not None
         if new is (self.retirement_ts is not None) or (self.text is None) is new:
             raise ValueError(
-                "an agreement is either new, with text and ratification_ts, or it ends, with"
-                " retirement_ts alone: two of them could vanish under the same signature"
+                "an agreement is either new, with text and ratification_ts, or it ends, with only"
+                " retirement_ts: a combination could be read in another way under the same signature"
             )
         return self
 
@@ -326,12 +328,12 @@ class RuleChange(Closed):
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if (self.auth_action == "EDIT") != ("old_value" in self.model_fields_set):
-            raise ValueError("a rule about a change names an old value, and no other does")
+            raise ValueError("a rule has old_value with EDIT, and only then")
         return self
 
 
 class AuthRule(RuleChange, Operation):
-    """AUTH_RULE: a new rule about who may do what."""
+    """AUTH_RULE: change one rule about who may do what."""
 
     LEDGER: ClassVar[int] = CONFIG
     NAME: ClassVar[str] = "AUTH_RULE"
@@ -344,7 +346,7 @@ class AuthRule(RuleChange, Operation):
 
 
 class AuthRules(Operation):
-    """AUTH_RULES: several new rules, all or none."""
+    """AUTH_RULES: change several rules, all or none."""
 
     LEDGER: ClassVar[int] = CONFIG
     NAME: ClassVar[str] = "AUTH_RULES"
@@ -380,18 +382,18 @@ class Upgrade(Operation):
     package: Name | None = None
 
     @model_validator(mode="after")
-    def _none_vanishes(self) -> Self:
-        """Two optional members side by side can be read as the name of an unknown one."""
+    def _none_hidden(self) -> Self:
+        """In the signing input two adjacent optional members can be read as one unknown member."""
         for one, other in (("force", "justification"), ("package", "reinstall")):
             if {one, other} <= self.model_fields_set:
                 raise ValueError(
-                    f"{one} and {other} together could vanish under the same signature: leave one out"
+                    f"{one} and {other} together could be hidden under the same signature: leave one out"
                 )
         return self
 
 
 class PoolConfig(Operation):
-    """POOL_CONFIG: whether the network takes writes at all."""
+    """POOL_CONFIG: whether the network accepts writes."""
 
     LEDGER: ClassVar[int] = CONFIG
     NAME: ClassVar[str] = "POOL_CONFIG"

@@ -1,8 +1,8 @@
-"""A proposal as QR codes: one picture where it fits, else several that follow each other.
+"""A proposal as QR codes: one picture if it fits, else several frames.
 
-A frame is text of QR's alphanumeric alphabet, so that any scanner reads it and any line of text
-carries it: `PSIT/<number>/<count>/<first 8 hex of SHA-256>/<base32 of a part>`. The parts joined
-are the container, compressed (zlib). Frames may come in any order, and twice.
+A frame is text of QR's alphanumeric alphabet, so that any scanner can read it and it can be sent as a line
+of text: `PSIT/<number>/<count>/<first 8 hex of SHA-256>/<base32 of a part>`. The parts joined
+are the container, compressed (zlib). Frames may come in any order, and more than once.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from keep_ledger.multisig.proposal.cbor_container import MAX_BYTES
 from keep_ledger.multisig.threshold.curve import sha256
 
 ONE_CODE = 1600
-"""Bytes (compressed) up to which one QR code is made; it has about 125 modules a side then."""
+"""The most bytes (compressed) in a single QR code, which then has about 125 modules a side."""
 PART = 350
-"""Bytes of a frame where there are several: small enough for a phone's camera."""
+"""Bytes in each of several frames: few enough for a phone's camera."""
 _FRAME = re.compile(r"PSIT/([0-9]{1,4})/([0-9]{1,4})/([0-9A-F]{8})/([A-Z2-7]{1,4000})")
 _MOST = 4000
 
 
 def to_frames(container: bytes) -> list[str]:
-    """Cut a container into the texts of its QR codes: one, or as many as it takes."""
+    """Split a container into the texts of its QR codes."""
     packed = zlib.compress(container, 9)
     size = ONE_CODE if len(packed) <= ONE_CODE else PART
     parts = [packed[at : at + size] for at in range(0, len(packed), size)]
@@ -38,11 +38,11 @@ def to_frames(container: bytes) -> list[str]:
 
 
 def from_frames(texts: Iterable[str]) -> bytes:
-    """Put a container together again.
+    """Join the texts of QR codes into a container.
 
     Raises:
         RefusedError: a text is not a frame, frames are of several proposals, some are missing (it
-            says which), or what they give is damaged.
+            says which), or they are damaged.
     """
     parts: dict[int, str] = {}
     heads: set[tuple[str, str]] = set()
@@ -53,10 +53,10 @@ def from_frames(texts: Iterable[str]) -> bytes:
         number, count, name, part = found.groups()
         heads.add((count, name))
         if parts.setdefault(int(number), part) != part:
-            raise RefusedError(f"there are two different frames number {number}")
+            raise RefusedError(f"there are two different frames with number {number}")
     if len(heads) != 1:
         raise RefusedError(
-            f"these are frames of {len(heads)} proposals" if heads else "no frame"
+            f"these are frames of {len(heads)} proposals" if heads else "there is no frame"
         )
     count, name = heads.pop()
     if missing := [str(n) for n in range(1, min(int(count), _MOST) + 1) if n not in parts]:

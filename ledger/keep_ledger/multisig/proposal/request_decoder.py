@@ -1,12 +1,13 @@
-"""Requests as a cosigner may see them: a closed schema for every type, with one meaning each.
+"""Decode a request strictly: a closed schema for every type, so that each request has one meaning.
 
-What a ledger takes is wider than what is accepted here. Left out is all that could mean something
-else to the ledger than to the reader under the same signature (`signing`): unknown members, other
-types than shown, empty values that read like each other, separators in texts, and content that
-is only a hash. Where the ledger takes what it gets, nothing can be seen from a request: a list of names
-flattens like a single name with commas, and a map or text that it does not look into (keys of a
-CRED_DEF, ways to accept an agreement, alias of a NODE) like that and the members after it. This
-is caught when what landed is compared with what was approved (`audit.differences`).
+A ledger accepts more than is accepted here. Refused is what could mean something else to the ledger than
+to the reader under the same signature (`signing_input`): unknown members, other types than shown, empty
+values that are signed alike, separators in texts, and content that is only a hash.
+
+Some ambiguities cannot be seen in a request, because the ledger does not check the value: a list of names
+is signed like a single name with commas, and so is a map or text (keys of a CRED_DEF, ways to accept an
+agreement, alias of a NODE) like itself and the members after it. This is found when the transaction is
+compared with what was approved (`identity_audit.differences`).
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from keep_ledger.multisig.threshold.shares import reason
 
 
 class Acceptance(Closed):
-    """That the author accepted the agreement in force."""
+    """The author's acceptance of the author agreement."""
 
     taaDigest: Sha256  # noqa: N815
     mechanism: Name
@@ -43,11 +44,11 @@ class _Envelope(Closed):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request that was decoded; `body` is exactly what was given.
+    """A decoded request; `body` is exactly what was given.
 
     Attributes:
-        author: the DID that becomes owner of what it creates; it must be among the signers.
-        endorser: a DID that takes responsibility for the author, and signs, too.
+        author: the DID that becomes the owner of what is created; it must sign.
+        endorser: a DID that takes responsibility for the author; it must sign, too.
         body: the request without signatures.
     """
 
@@ -60,20 +61,20 @@ class Request:
 
     @property
     def signing_input(self) -> bytes:
-        """What is signed, rebuilt from what was decoded."""
+        """The bytes that are signed."""
         return signing_input(self.body)
 
     @property
     def digest(self) -> bytes:
-        """The digest by which the ledger will know it."""
+        """The digest that the ledger will store for it."""
         return digest(self.body)
 
 
 def decode(body: Json) -> Request:
-    """Read a request without signatures, or refuse it with the first reason.
+    """Decode a request without signatures, or refuse it with the first reason.
 
     Raises:
-        RefusedError: of a type that is not known here, or not of its closed schema; says where.
+        RefusedError: its type is not supported, or it does not fit the schema; says where.
     """
     try:
         envelope = _Envelope.model_validate(body)
@@ -103,7 +104,7 @@ def _no_empty(body: Json, *names: str) -> None:
 
 
 def _no_nulls(body: Json) -> None:
-    """Refuse null where it is not one of the values that mean something."""
+    """Refuse null where it has no meaning of its own."""
     meant = {"role", "new_value", "old_value"}  # no role, of a DID or in a rule
 
     def look(value: Any, place: str) -> None:

@@ -1,10 +1,9 @@
-"""What a cosigner sees of a proposal, and why it must not be signed or sent.
+"""Review a proposal: what a cosigner sees of it, and the reasons not to sign or send it.
 
-The proposer writes into a proposal what was on the ledger then: the rules that it must meet and
-what it changes. Whoever signs or sends reads the ledger himself (`LedgerView`), and both must be the
-same: a rule that was tightened, a role or a key that changed meanwhile makes a proposal
-stale, whoever signed it. After it was sent, what landed is compared
-with what was approved (`audit.differences`).
+The proposer records what was on the ledger: the rules that the request must satisfy, and what it changes.
+Whoever signs or sends reads the ledger again (`LedgerView`), and both must be the same: if a rule, a role
+or a key has changed meanwhile, the proposal is outdated, whoever signed it. After it was sent, the
+transaction is compared with what was approved (`identity_audit.differences`).
 """
 
 from __future__ import annotations
@@ -35,8 +34,8 @@ class Person:
     """A DID as the ledger has it now.
 
     Attributes:
-        key: None where it has none.
-        role: Indy's number; None for no role.
+        key: None if it has none.
+        role: Indy's code; None for no role.
     """
 
     key: bytes | None
@@ -45,16 +44,16 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class LedgerView:
-    """What somebody read of the ledger, with proofs, to judge one request.
+    """What was read of the ledger, with proofs, to review one request.
 
     Attributes:
         network: SHA-256 of the genesis transactions.
-        people: author, endorser and cosigners by DID; a DID that is not there is left out.
-        rules: the rules that the request must meet: key to constraint, as the ledger gives it.
-        before: what the request changes, in the members that `Body.before` has.
-        agreement: digest of the author agreement in force, hex; None: there is none.
-        owner: the DID that owns what is changed, where the ledger knows owners.
-        changing: of a change of rules: those rules as they are now.
+        people: author, endorser and cosigners by DID, if they are on the ledger.
+        rules: the rules that the request must satisfy: key to constraint, as the ledger gives it.
+        before: what the request changes, with the members of `Body.before`.
+        agreement: digest of the author agreement in force, hex; None if there is none.
+        owner: the DID that owns what is changed, if the ledger has owners for it.
+        changing: the present constraints of the rules that the request changes.
     """
 
     network: bytes
@@ -68,15 +67,15 @@ class LedgerView:
 
 @dataclass(slots=True)
 class Sheet:
-    """A proposal, looked at: everything that a page or a terminal shows of it.
+    """A reviewed proposal: everything that a page or a terminal shows of it.
 
     Attributes:
-        refusals: why it must not be signed or sent; empty: nothing stands against it.
+        refusals: reasons not to sign or send it; empty if there are none.
         warnings: what a signer should know.
-        now: rules that it changes, as they are now.
-        rules: the rules that it must meet, as sentences.
-        signers: each cosigner, and what it said so far.
-        missing: who must still sign, in words; None: it can be sent. Unknown without a ledger.
+        now: the rules that it changes, as they are now.
+        rules: the rules that it must satisfy, as sentences.
+        signers: each cosigner and its marks so far.
+        missing: who must still sign, in words; None if it can be sent. Unknown without a ledger.
         signatures: those that count, by DID.
     """
 
@@ -99,55 +98,54 @@ class Sheet:
 def review(
     proposal: Proposal, now: int, view: LedgerView | None, network: bytes | None
 ) -> Sheet:
-    """Look at a proposal.
+    """Review a proposal.
 
     Args:
         now: Unix seconds.
         view: what the ledger says; None for a signer without network, who is shown what the
-            proposer read, and told so.
-        network: of a signer without network, if he has its genesis or descriptor.
+            proposer read, with a warning.
+        network: SHA-256 of the genesis, for a signer without network who has a genesis or descriptor.
     """
     said = describe(proposal.request, proposal.body.before)
     sheet = Sheet(said.headline, said.facts)
-    _lives(proposal, now, sheet)
-    _fits_network(proposal.body, view.network if view else network, sheet)
+    _check_times(proposal, now, sheet)
+    _check_network(proposal.body, view.network if view else network, sheet)
     sheet.rules = [_rule(key, body) for key, body in proposal.body.rules.items()]
     sheet.signers = [_signer(proposal, i, c) for i, c in enumerate(proposal.body.cosigners)]
     if view is None:
         sheet.warnings.append(
-            "not compared with the ledger here: rules, keys and what is there now are as the"
+            "not compared with the ledger: rules, keys and what it changes are shown as the"
             " proposer read them"
         )
         sheet.missing = "unknown without the ledger"
         return sheet
     sheet.now = [_rule(key, body) for key, body in view.changing.items()]
-    _unchanged(proposal.body, view, sheet)
-    _people(proposal, view, sheet)
-    _agreed(proposal.request, view, sheet)
+    _check_unchanged(proposal.body, view, sheet)
+    _check_people(proposal, view, sheet)
+    _check_agreement(proposal.request, view, sheet)
     sheet.missing = _missing(proposal, view, sheet)
     return sheet
 
 
-def _lives(proposal: Proposal, now: int, sheet: Sheet) -> None:
+def _check_times(proposal: Proposal, now: int, sheet: Sheet) -> None:
     body = proposal.body
     if body.expires <= now:
         sheet.refusals.append(
-            f"it expired at {moment(body.expires)}: have it made anew (indykeep propose renew)"
+            f"it expired at {moment(body.expires)}: ask for a new one (indykeep propose renew)"
         )
     if body.made > now + SKEW_S:
         sheet.refusals.append(
-            f"it says it was made at {moment(body.made)}, which is in the future: look at the"
-            " clocks"
+            f"it was made at {moment(body.made)}, which is in the future: check the clocks"
         )
     if proposal.cancelled():
-        sheet.refusals.append("its author took it back")
+        sheet.refusals.append("its author cancelled it")
 
 
-def _fits_network(body: Body, network: bytes | None, sheet: Sheet) -> None:
+def _check_network(body: Body, network: bytes | None, sheet: Sheet) -> None:
     if network is None:
         sheet.warnings.append(
             "the network was not checked: give --genesis or --descriptor, since a signature for"
-            " one network holds on every other that has the same DIDs"
+            " one network is valid on any other that has the same DIDs"
         )
     elif network != body.network:
         sheet.refusals.append(
@@ -166,25 +164,25 @@ def _signer(proposal: Proposal, place: int, who: Cosigner) -> Fact:
         "sign": "signed",
         "commit": "committed",
         "refuse": "refused",
-        "cancel": "took it back",
+        "cancel": "cancelled",
     }
     for mark in proposal.marks:
         if mark.by == place:
             member = f"member {mark.member} " if mark.member else ""
             text = f": {mark.text}" if mark.text else ""
-            said.append(f"{member}{names.get(mark.act, 'says')} ({moment(mark.at)}){text}")
-    return f"{who.name} ({who.did})", "; ".join(said) or "has not said anything"
+            said.append(f"{member}{names.get(mark.act, 'commented')} ({moment(mark.at)}){text}")
+    return f"{who.name} ({who.did})", "; ".join(said) or "has not answered"
 
 
-def _unchanged(body: Body, view: LedgerView, sheet: Sheet) -> None:
+def _check_unchanged(body: Body, view: LedgerView, sheet: Sheet) -> None:
     for key in sorted(body.rules.keys() | view.rules.keys()):
         then, here = body.rules.get(key), view.rules.get(key)
         if then == here:
             continue
-        was = _rule(key, then) if then else "it was not among those that count"
-        now = _rule(key, here) if here else "it is not among those that count"
+        was = _rule(key, then) if then else "it did not apply"
+        now = _rule(key, here) if here else "it does not apply"
         sheet.refusals.append(
-            f"the rule {key} is another than when it was proposed: {was} Now: {now}"
+            f"the rule {key} has changed since it was proposed: {was} Now: {now}"
         )
     for name in sorted(body.before.keys() | view.before.keys()):
         before, after = body.before.get(name), view.before.get(name)
@@ -197,7 +195,7 @@ def _unchanged(body: Body, view: LedgerView, sheet: Sheet) -> None:
         sheet.refusals.append("no rule of this ledger allows it")
 
 
-def _people(proposal: Proposal, view: LedgerView, sheet: Sheet) -> None:
+def _check_people(proposal: Proposal, view: LedgerView, sheet: Sheet) -> None:
     needed = {proposal.request.author: "the author", proposal.request.endorser: "the endorser"}
     for who in proposal.body.cosigners:
         there = view.people.get(who.did)
@@ -206,30 +204,32 @@ def _people(proposal: Proposal, view: LedgerView, sheet: Sheet) -> None:
         why = "is not on the ledger" if there is None else "has another key now"
         if who.did in needed:
             sheet.refusals.append(
-                f"{needed[who.did]}, {who.name} ({who.did}), {why}: make it anew"
+                f"{needed[who.did]}, {who.name} ({who.did}), {why}: ask for a new proposal"
             )
         else:
-            sheet.warnings.append(f"{who.name} ({who.did}) {why}: what it signs does not count")
+            sheet.warnings.append(f"{who.name} ({who.did}) {why}: its signature does not count")
     endorser = proposal.request.endorser
     if endorser and (there := view.people.get(endorser)) and there.role != ENDORSER:
         sheet.refusals.append(
             f"the endorser {endorser} has {role_name(there.role)}, and the ledger"
-            " takes only an ENDORSER"
+            " accepts only an ENDORSER"
         )
 
 
-def _agreed(request: Request, view: LedgerView, sheet: Sheet) -> None:
-    """What the ledger will say about the author agreement (codes 200 to 206)."""
+def _check_agreement(request: Request, view: LedgerView, sheet: Sheet) -> None:
+    """Check what the ledger would refuse about the author agreement (its codes 200 to 206)."""
     accepted = request.acceptance
     if request.operation.LEDGER != DOMAIN:
         if accepted is not None:
             sheet.refusals.append("it accepts the author agreement, which this ledger refuses")
     elif accepted is None and view.agreement is not None:
-        sheet.refusals.append("it does not accept the author agreement in force: make it anew")
+        sheet.refusals.append(
+            "it does not accept the author agreement in force: ask for a new proposal"
+        )
     elif accepted is not None and accepted.taaDigest != view.agreement:
         sheet.warnings.append(
-            "it accepts an author agreement that is not the one in force (any more); the ledger"
-            " takes it unless that one was retired"
+            "it accepts an author agreement that is not the one in force; the ledger accepts that"
+            " unless the agreement was retired"
         )
 
 
@@ -246,21 +246,21 @@ def _missing(proposal: Proposal, view: LedgerView, sheet: Sheet) -> str | None:
         )
     author, endorser = proposal.request.author, proposal.request.endorser
     needed = {author: "author", endorser: "endorser"}
-    wanted = [
+    needed_texts = [
         f"{who.name}, the {needed[who.did]}"
         for who in proposal.body.cosigners
         if who.did in needed and who.did not in sheet.signatures
     ]
     for constraint in map(parse_constraint, view.rules.values()):
-        if wanted:
-            wanted.append(missing(constraint, signers))
+        if needed_texts:
+            needed_texts.append(missing(constraint, signers))
         else:
-            wanted.append(refusal(constraint, signers, author, endorser))
-    return "; ".join(dict.fromkeys(filter(None, wanted))) or None
+            needed_texts.append(refusal(constraint, signers, author, endorser))
+    return "; ".join(dict.fromkeys(filter(None, needed_texts))) or None
 
 
 def _owns(request: Request, did: str, view: LedgerView) -> bool:
-    """Whether a signer counts as owner: only the author can (indy-node `need_to_be_owner`)."""
+    """Whether a signer counts as the owner: only the author can (indy-node `need_to_be_owner`)."""
     if did != request.author:
         return False
     if isinstance(request.operation, Nym | Attrib | RegistryEntry):

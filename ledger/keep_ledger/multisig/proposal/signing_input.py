@@ -1,9 +1,9 @@
-"""What is signed of an Indy request, and the digest by which a ledger names it.
+"""The signing input of an Indy request, and the digest that a ledger stores for it.
 
-Indy flattens a request into text: the members of an object in order as `name:value` joined by `|`,
-lists joined by `,`, without marks for where anything begins or ends (indy-plenum,
-`SigningSerializer`). So two different requests can have one text, and one signature serves for
-both: whoever signs must know the request (`transactions.decode`), and rebuild the text himself.
+Indy turns a request into text: the sorted members of an object as `name:value` joined by `|`, and lists
+joined by `,`, without marking where a value begins or ends (indy-plenum, `SigningSerializer`). So two
+different requests can have the same text and the same signature: whoever signs must check the request
+(`request_decoder.decode`) and build the text from it.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ _HASHED = ("raw", "enc", "hash")
 
 
 def signing_input(request: Json) -> bytes:
-    """The bytes that everybody signs who signs this request.
+    """The bytes that every signer of this request signs.
 
     Args:
-        request: a whole request; signatures in it are left out.
+        request: a complete request; signatures in it are left out.
 
     Raises:
-        RefusedError: a value that is not JSON, a fraction, or nested too deep.
+        RefusedError: a value is not JSON, is a fraction, or is nested too deep.
 
     Source: indy-plenum `SigningSerializer`; indy-node `Request.signingPayloadState` (an ATTRIB's
-    content stands in it as its SHA-256).
+    content is replaced by its SHA-256).
     """
     body = {name: value for name, value in request.items() if name not in UNSIGNED}
     operation: Any = body.get("operation")
@@ -41,7 +41,7 @@ def signing_input(request: Json) -> bytes:
 
 
 def digest(request: Json) -> bytes:
-    """SHA-256 of `signing_input`: what a ledger keeps as `payloadDigest` of the transaction."""
+    """SHA-256 of `signing_input`: the `payloadDigest` of the transaction on the ledger."""
     return sha256(signing_input(request))
 
 
@@ -72,4 +72,4 @@ def _flat(value: object, depth: int) -> str:
             members = cast("Mapping[str, object]", value)
             return "|".join(f"{k}:{_flat(members[k], depth + 1)}" for k in sorted(members))
         case _:
-            raise RefusedError(f"a request holds no {type(value).__name__}")
+            raise RefusedError(f"a request must not contain a {type(value).__name__}")

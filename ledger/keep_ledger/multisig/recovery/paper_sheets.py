@@ -1,4 +1,4 @@
-"""A guardian's share as a page to print: HTML that needs nothing else, with a QR code."""
+"""A guardian's share as a page to print: a self-contained HTML page with a QR code."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ footer {{ font: 9pt monospace; word-break: break-all }}
 {words}
 </ol>
 {qr}
-<p>Keep this page where only you can reach it, and away from the other shares. Hand it over only to the
-person you know, face to face, when the key is lost. Nobody needs to see it for a drill: type the words into
-your own computer, which answers for you. When you get a newer share, destroy this one.</p>
+<p>Keep this page where only you can reach it, and away from the other shares. When the key is lost, give it
+only to a person whom you know, face to face. A drill does not need this page to be shown to anybody: type the
+words into your own computer, which answers for you. When you get a newer share, destroy this one.</p>
 <footer>Public key of this share: {key}<br>Backup: {backup}</footer>
 </body></html>
 """
 
 
 def sheet(backup: Backup, share: PaperShare) -> str:
-    """The page for one guardian. It shows the secret: print it, do not keep or send it.
+    """The page for one guardian. It shows the secret: print it, but do not store or send it.
 
     Args:
         share: of this backup, else KeyError.

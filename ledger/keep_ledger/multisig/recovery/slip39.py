@@ -1,15 +1,13 @@
 """A store's key on paper, split among people who are trusted together but not alone: SLIP-39.
 
-What is split is the store's raw key, 32 bytes (agents keep it in base58). A `Plan` says whose
-shares restore it ("me, or two of family"). `split` also makes a `Backup`: the public record
-by which a mistyped, foreign or replaced share is named, a wrong passphrase is noticed
-(SLIP-39 alone would silently give another key), and shares are drilled. A backup holds no
-secret, but whoever has enough shares *and* the backup can try passphrases against it, as he
-can against the store.
+The store's raw key is split: 32 bytes (agents store it in base58). A `Plan` says whose shares restore it
+("me, or two of family"). `split` also makes a `Backup`: a public record that identifies a mistyped, foreign
+or replaced share, detects a wrong passphrase (SLIP-39 alone would silently return another key), and is
+needed for drills. A backup has no secret, but whoever has enough shares *and* the backup can try
+passphrases against it, as against the store.
 
-SLIP-39 is not verifiable secret sharing: that the shares are right is known because the
-splitter checked each of them before it handed them out, and the drills show that they are
-still the same.
+SLIP-39 is not verifiable secret sharing: the shares are right because `split` checks each of them before it
+returns them, and drills show that they are still the same.
 """
 
 from __future__ import annotations
@@ -49,6 +47,7 @@ from keep_ledger.multisig.threshold.curve import (
 )
 from keep_ledger.multisig.threshold.share_drill import Answer, Challenge, answer_with
 from keep_ledger.multisig.threshold.shares import MAX_SIGNERS, Digest, PointBytes, Wire
+from keep_ledger.wording import counted
 
 KEY_SIZE = 32
 WORDS = 33
@@ -57,7 +56,7 @@ _MOST = 16
 
 def _is_label(text: str) -> str:
     if text != text.strip() or any(unicodedata.category(c)[0] == "C" for c in text):
-        raise ValueError("has blanks around it or characters that cannot be seen")
+        raise ValueError("has spaces around it or invisible characters")
     return text
 
 
@@ -65,11 +64,11 @@ Label = Annotated[str, Field(min_length=1, max_length=80), AfterValidator(_is_la
 
 
 class Circle(BaseModel):
-    """People who count alike.
+    """People whose shares count alike (a group of SLIP-39).
 
     Attributes:
         need: how many of the guardians it takes. With 1 there is exactly one guardian, since
-            several equal shares could not be told apart (SLIP-39); make several circles instead.
+            SLIP-39 cannot distinguish equal shares; make several circles instead.
         guardians: their names, one share each.
     """
 
@@ -84,7 +83,7 @@ class Circle(BaseModel):
             raise ValueError(f"{self.name} has fewer guardians than it needs")
         if self.need == 1 < len(self.guardians):
             raise ValueError(
-                f"{self.name}: one of several is not possible; make several circles"
+                f"{self.name}: one of several guardians is not possible; make several circles"
             )
         if len(set(self.guardians)) != len(self.guardians):
             raise ValueError(f"{self.name} names a guardian twice")
@@ -108,7 +107,7 @@ class Plan(Wire):
 
     @property
     def places(self) -> dict[int, tuple[int, int]]:
-        """Identifier of each share, from 1, to its circle and its place there, from 0."""
+        """Identifier of each share, from 1, to its circle and its index there, from 0."""
         pairs = [(c, g) for c, x in enumerate(self.circles) for g in range(len(x.guardians))]
         return dict(enumerate(pairs, start=1))
 
@@ -183,14 +182,14 @@ class PaperShare:
 def split(
     key: bytes, plan: Plan, made: datetime, passphrase: str = ""
 ) -> tuple[Backup, tuple[PaperShare, ...]]:
-    """Split a key; every share was tried before they are given back.
+    """Split a key; every share is tested before they are returned.
 
     Args:
         key: the raw key of a store, 32 random bytes.
-        passphrase: printable ASCII; needed at restoring, too, if it is given.
+        passphrase: printable ASCII; if given, it is needed to restore.
 
     Raises:
-        RecoveryError: no such key or passphrase, or the shares do not restore the key.
+        RecoveryError: the key or passphrase is not valid, or the shares do not restore the key.
     """
     if len(key) != KEY_SIZE:
         raise RecoveryError(f"the raw key of a store has {KEY_SIZE} bytes")
@@ -214,16 +213,16 @@ def split(
 
 
 def restore(backup: Backup | None, sheets: Sequence[str], passphrase: str = "") -> bytes:
-    """Give the key back.
+    """Restore a key.
 
     Args:
         backup: the public record. None if it is lost: then a wrong passphrase gives a wrong
             key without an error, and the proof is that the store opens.
-        sheets: the words of each share, in any order; more than needed do no harm.
+        sheets: the words of each share, in any order; more than needed are allowed.
 
     Raises:
-        RecoveryError: a sheet is mistyped (says which and where, not what), of another or an
-            older set, they are too few, or the passphrase is wrong.
+        RecoveryError: a sheet is mistyped (says which and where, but no word), or of another or an
+            older set, there are too few, or the passphrase is wrong.
     """
     extra = _passphrase(passphrase)
     shares = [_read(text, number) for number, text in enumerate(sheets, start=1)]
@@ -235,7 +234,7 @@ def restore(backup: Backup | None, sheets: Sequence[str], passphrase: str = "") 
         key = combine_mnemonics([share.mnemonic() for share in chosen], extra)
     except MnemonicError:  # see _read
         raise RecoveryError(
-            "the sheets do not fit together, though each is well formed"
+            "the sheets do not belong together, although each is well formed"
         ) from None
     if backup is not None and _fingerprint(key) != backup.fingerprint:
         raise RecoveryError("the sheets are right, so the passphrase is wrong")
@@ -243,7 +242,7 @@ def restore(backup: Backup | None, sheets: Sequence[str], passphrase: str = "") 
 
 
 def answer_with_words(backup: Backup, words: str, challenge: Challenge) -> Answer:
-    """Answer a drill for a share on paper, at its guardian's.
+    """Answer a drill for a share on paper, on its guardian's computer.
 
     Raises:
         RecoveryError: the words are mistyped, or this share is not of this backup.
@@ -262,17 +261,16 @@ async def replace(
     change: Callable[[bytes], Awaitable[None]],
     passphrase: str = "",
 ) -> Backup:
-    """Change a store's key and share the new one: how a guardian is removed, or a lost share.
+    """Change a store's key and split the new one, to remove a guardian or a lost share.
 
-    The order is what makes it safe to be interrupted: the new shares are with the guardians
-    before the key changes, so at every moment one set restores the store. Afterwards the old
-    shares open nothing but old copies of the store, which they always will. DIDs that were lost
-    with a store need their ledger keys rotated, too.
+    It can be interrupted safely: the guardians have the new shares before the key changes, so one set
+    restores the store at every moment. Afterwards the old shares open only old copies of the store. DIDs
+    whose store was stolen also need new keys on the ledger.
 
     Args:
-        keep: prints or stores the shares, and returns when they are safe; when it raises, the
-            key stays as it is.
-        change: gives the store this new raw key; when it raises, the old shares stay valid.
+        keep: prints or stores the shares, and returns when they are safe; if it raises, the key does
+            not change.
+        change: gives the store this new raw key; if it raises, the old shares stay valid.
     """
     key = token_bytes(KEY_SIZE)
     backup, shares = split(key, plan, made, passphrase)
@@ -283,7 +281,7 @@ async def replace(
 
 def _passphrase(text: str) -> bytes:
     if not all(" " <= letter <= "~" for letter in text):
-        raise RecoveryError("a passphrase of SLIP-39 is printable ASCII")
+        raise RecoveryError("a passphrase for SLIP-39 must be printable ASCII")
     return text.encode()
 
 
@@ -296,7 +294,7 @@ def _secret(words: str) -> Scalar:
 
 
 def _read(text: str, number: int) -> Mnemonic:
-    """The share in these words; errors say where the fault is, never a word."""
+    """The share in these words; an error says where the mistake is, but no word."""
     words = text.lower().split()
     try:
         return Mnemonic.from_mnemonic(" ".join(words))
@@ -310,7 +308,7 @@ def _fault(words: list[str]) -> str:
         return f"word {', '.join(unknown)} is not on the SLIP-39 list"
     if len(words) != WORDS:
         return f"it has {len(words)} words instead of {WORDS}"
-    return "its checksum is wrong: a word is another one, or two are swapped"
+    return "its checksum is wrong: a word is wrong, or two are swapped"
 
 
 def _identifier(backup: Backup, share: Mnemonic, which: str) -> int:
@@ -322,10 +320,10 @@ def _identifier(backup: Backup, share: Mnemonic, which: str) -> int:
 
 
 def _chosen(shares: Sequence[Mnemonic], backup: Backup | None) -> list[Mnemonic]:
-    """Exactly as many shares as are needed.
+    """Choose exactly as many shares as are needed.
 
     Raises:
-        RecoveryError: they are too few (says what is missing) or of several sets.
+        RecoveryError: there are too few (says what is missing), or they are of several sets.
     """
     circles: dict[int, dict[int, Mnemonic]] = defaultdict(dict)
     for share in shares:
@@ -350,11 +348,11 @@ def _missing(circles: dict[int, dict[int, Mnemonic]], need: int, backup: Backup 
         f"circle {index + 1} has {len(circle)} of {next(iter(circle.values())).member_threshold}"
         for index, circle in sorted(circles.items())
     )
-    return f"{need} full circles are needed; {have}"
+    return f"{counted(need, 'full circle')} needed; {have}"
 
 
 def _covering(circles: Sequence[Sequence[str]], plan: Plan) -> list[list[str]]:
-    """Sets of shares that just suffice and in which every share occurs."""
+    """Smallest sufficient sets of shares that together contain every share."""
     count = len(circles)
     windows = [
         [(start + k) % count for k in range(plan.need)] for start in range(0, count, plan.need)

@@ -1,1 +1,1 @@
-"""Auth rules of an Indy ledger: read, met or not, changed, and what they are worth together."""
+"""Auth rules of an Indy ledger: read, checked, described, changed, and which quorums they make together."""

@@ -16,14 +16,14 @@ from keep_ledger.multisig.rules.auth_rules import ANY, RuleKey
 
 @dataclass(frozen=True, slots=True)
 class Before:
-    """What the ledger has now of the subject of a write.
+    """The present state of the object of a write.
 
     Attributes:
-        exists: the DID of a NYM; the attribute, schema, credential definition, registry, state of a
-            registry, agreement of this version, or node that the write names.
+        exists: whether the ledger has the DID, attribute, schema, credential definition, registry,
+            state of a registry, agreement of this version, or node that the write names.
         role: of the DID of a NYM.
         node: data of the node, for NODE.
-        action: the last action with the upgrade of this name and version, for POOL_UPGRADE.
+        action: the last action on the upgrade of this name and version, for POOL_UPGRADE.
     """
 
     exists: bool
@@ -38,13 +38,13 @@ _EDITED = frozenset({"9", "120", "122", "130"})
 
 
 def applicable(operation: Json, before: Before) -> tuple[RuleKey, ...]:
-    """The rules that the ledger checks for a write, all of which must be met, in its order.
+    """The rules that the ledger checks for a write, in its order; all must be satisfied.
 
-    A key that is in no map of rules means that the ledger takes no such write from anybody. None at
-    all is a NYM without role and verkey, which only the owner may write.
+    If the ledger has no rule with one of these keys, it accepts the write from nobody. The result is empty
+    for a NYM without role and verkey, which only the owner may write.
 
     Raises:
-        RefusedError: a type of transaction that has no rules.
+        RefusedError: there are no rules for this type of transaction.
     """
     kind = operation.get("type")
     if kind == "1":

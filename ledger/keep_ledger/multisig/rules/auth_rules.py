@@ -1,15 +1,15 @@
-"""Auth rules of an Indy ledger: read strictly, met or not, and said in plain words.
+"""Auth rules of an Indy ledger: read strictly, checked, and put into words.
 
-A rule is a key (which kind of write, of which field, from which value to which) and a constraint on
-who signs. What a constraint means is not in its text alone; it is written down here as the ledger
-applies it (indy-node: `indy_common/authorize`, the request handlers, `client_authn`):
+A rule is a key (which kind of write, which field, from which value to which) and a constraint on the
+signers. The constraint's JSON does not say all that it means; this is how the ledger applies it
+(indy-node: `indy_common/authorize`, the request handlers, `client_authn`):
 
-- The author must sign, and must be on the ledger unless the signatures it needs may come from
-  outside. `need_to_be_owner` asks about the author only; whoever else signs does not matter.
-- One signer counts in every part of an AND: `1 trustee AND 1 of any role` is one trustee.
+- The author must sign, and must be on the ledger unless off-ledger signatures are allowed.
+  `need_to_be_owner` is about the author only, not about the other signers.
+- One signer counts in every part of an AND: one trustee satisfies `1 trustee AND 1 of any role`.
 - `*` counts every signature.
-- An author without a role whose write is signed by an endorser, steward or trustee as well must
-  name an endorser, who signs too. A named endorser must have the role ENDORSER and no other.
+- An author without a role whose write is also signed by an endorser, steward or trustee must name an
+  endorser, who signs, too. The named endorser must have the role ENDORSER and no other.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from keep_ledger.multisig.rules.rule_words import (
 
 ANY = "*"
 PRIVILEGED = frozenset({TRUSTEE, STEWARD, ENDORSER})
-"""Roles whose signature on another's write makes it an endorsed one."""
+"""Roles whose signature on the write of an author without a role is an endorsement."""
 
 _DEEPEST = 8
 _MOST_PARTS = 64
@@ -47,13 +47,13 @@ _COMPARED = frozenset(
 
 @dataclass(frozen=True, slots=True, order=True)
 class RuleKey:
-    """Which writes a rule is about.
+    """The writes that a rule is about.
 
     Attributes:
         auth_type: number of the transaction type.
         action: ADD or EDIT.
-        old: value before; `*` for any, and always with ADD; empty for no role.
-        new: value after, likewise.
+        old: old value; `*` for any, and always with ADD; empty for no role.
+        new: new value, likewise.
     """
 
     auth_type: str
@@ -64,24 +64,24 @@ class RuleKey:
 
     @property
     def text(self) -> str:
-        """`1--ADD--role--*--101`: how the ledger itself names the rule."""
+        """`1--ADD--role--*--101`: the ledger's own name of the rule."""
         return f"{self.auth_type}--{self.action}--{self.field}--{self.old}--{self.new}"
 
     @property
     def description(self) -> str:
-        """What it is about, in words: `register an endorser`."""
+        """The writes in words: `register an endorser`."""
         return describe_rule(self.auth_type, self.action, self.field, self.old, self.new)
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read a text as `text` gives it.
+        """Read what `text` returns.
 
         Raises:
-            RefusedError: it is no such text.
+            RefusedError: it is not such a text.
         """
         parts = text.split("--")
         if len(parts) != 5 or not all(parts[:3]) or parts[1] not in ("ADD", "EDIT"):  # noqa: PLR2004
-            raise RefusedError(f"{text[:80]!r} is not a name of an auth rule")
+            raise RefusedError(f"{text[:80]!r} is not the name of an auth rule")
         return cls(*parts)
 
     @classmethod
@@ -89,17 +89,15 @@ class RuleKey:
         """The key in an entry of GET_AUTH_RULE's answer, AUTH_RULE or AUTH_RULES.
 
         Raises:
-            RefusedError: a part is missing or is not text.
+            RefusedError: a member is missing or is not text.
         """
         action, edit = entry.get("auth_action"), "old_value" in entry
         values = {name: entry.get(name) for name in (*_ENTRY, "old_value")}
         texts = {name: "" if value is None else value for name, value in values.items()}
         if not entry.keys() >= _ENTRY or not all(isinstance(v, str) for v in texts.values()):
-            raise RefusedError(
-                "an auth rule without auth_type, auth_action, field or new_value"
-            )
+            raise RefusedError("an auth rule lacks auth_type, auth_action, field or new_value")
         if action not in ("ADD", "EDIT") or edit is not (action == "EDIT"):
-            raise RefusedError("an auth rule has an old_value with EDIT, and only then")
+            raise RefusedError("an auth rule has old_value with EDIT, and only then")
         old = texts["old_value"] if edit else ANY
         return cls(
             texts["auth_type"], texts["auth_action"], texts["field"], old, texts["new_value"]
@@ -108,7 +106,7 @@ class RuleKey:
     def to_json(self) -> Json:
         """The members that name it in GET_AUTH_RULE, AUTH_RULE and AUTH_RULES.
 
-        "No role" is the empty text: the ledger gives that back, and null means the same.
+        "No role" is the empty text: the ledger returns that, and null means the same.
         """
         body = {
             "auth_type": self.auth_type,
@@ -119,7 +117,7 @@ class RuleKey:
         return body | ({"old_value": self.old} if self.action == "EDIT" else {})
 
     def covers(self, other: RuleKey) -> bool:
-        """Whether this rule decides about `other`, which has no `*` but where all are meant."""
+        """Whether this rule applies to `other`, in which `*` stands only where any value is meant."""
         pairs = zip(self.text.split("--"), other.text.split("--"), strict=True)
         return all(mine in (ANY, theirs) for mine, theirs in pairs)
 
@@ -132,13 +130,13 @@ RULE, RULES = RuleKey("120", "EDIT", ANY, ANY, ANY), RuleKey("122", "EDIT", ANY,
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """So many signatures by one role.
+    """A number of signatures by one role.
 
     Attributes:
-        role: number of a role, None for a DID without one, `*` for any.
-        need_to_be_owner: the author is the owner of what is changed (see `owner_counts`).
-        off_ledger_signature: signers need not be on the ledger; they are then not told apart.
-            None where the ledger does not say.
+        role: code of a role; None for a DID without a role, `*` for any.
+        need_to_be_owner: the author must own what is changed (see `owner_counts`).
+        off_ledger_signature: signers need not be on the ledger; then the ledger does not distinguish
+            them. None if the ledger does not say.
     """
 
     role: str | None
@@ -148,7 +146,7 @@ class Role:
     metadata: Json = field(default_factory=dict[str, Any], hash=False)
 
     def to_json(self) -> Json:
-        """As the ledger gives it."""
+        """The JSON of the ledger."""
         body: Json = {
             "constraint_id": "ROLE",
             "role": self.role,
@@ -163,32 +161,32 @@ class Role:
 
 @dataclass(frozen=True, slots=True)
 class And:
-    """All of these."""
+    """All parts must be satisfied."""
 
     parts: tuple[Constraint, ...]
 
     def to_json(self) -> Json:
-        """As the ledger gives it."""
+        """The JSON of the ledger."""
         return {"constraint_id": "AND", "auth_constraints": [p.to_json() for p in self.parts]}
 
 
 @dataclass(frozen=True, slots=True)
 class Or:
-    """One of these."""
+    """One part must be satisfied."""
 
     parts: tuple[Constraint, ...]
 
     def to_json(self) -> Json:
-        """As the ledger gives it."""
+        """The JSON of the ledger."""
         return {"constraint_id": "OR", "auth_constraints": [p.to_json() for p in self.parts]}
 
 
 @dataclass(frozen=True, slots=True)
 class Forbidden:
-    """Nobody."""
+    """Nobody may do it."""
 
     def to_json(self) -> Json:
-        """As the ledger gives it."""
+        """The JSON of the ledger."""
         return {"constraint_id": "FORBIDDEN"}
 
 
@@ -197,34 +195,34 @@ Rules = Mapping[RuleKey, Constraint]
 
 
 def parse_constraint(body: object) -> Constraint:
-    """Read a constraint as the ledger gives it, or as it stands in a request.
+    """Read a constraint from the ledger or from a request.
 
     Raises:
-        RefusedError: a member too many or missing, of a wrong type, or nested too deep.
+        RefusedError: a member is unknown, missing or of a wrong type, or it is nested too deep.
     """
     return _constraint(body, 0)
 
 
 def _constraint(body: object, depth: int) -> Constraint:
     if not isinstance(body, dict) or depth > _DEEPEST:
-        raise RefusedError("an auth constraint that is not an object, or nested too deep")
-    told = cast("Json", body)
-    match told.get("constraint_id"):
+        raise RefusedError("an auth constraint is not an object, or is nested too deep")
+    members = cast("Json", body)
+    match members.get("constraint_id"):
         case "ROLE":
-            return _role(told)
+            return _role(members)
         case "AND":
-            return And(_parts(told, depth))
+            return And(_parts(members, depth))
         case "OR":
-            return Or(_parts(told, depth))
-        case "FORBIDDEN" if len(told) == 1:
+            return Or(_parts(members, depth))
+        case "FORBIDDEN" if len(members) == 1:
             return Forbidden()
         case kind:
-            raise RefusedError(f"no auth constraint is called {kind!r} and looks like this")
+            raise RefusedError(f"there is no auth constraint {kind!r} with these members")
 
 
-def _parts(told: Json, depth: int) -> tuple[Constraint, ...]:
-    listed: object = told.get("auth_constraints")
-    if told.keys() != {"constraint_id", "auth_constraints"} or not isinstance(listed, list):
+def _parts(members: Json, depth: int) -> tuple[Constraint, ...]:
+    listed: object = members.get("auth_constraints")
+    if members.keys() != {"constraint_id", "auth_constraints"} or not isinstance(listed, list):
         raise RefusedError("AND and OR have a list of auth_constraints and nothing else")
     parts = cast("list[object]", listed)
     if not 0 < len(parts) <= _MOST_PARTS:
@@ -232,27 +230,27 @@ def _parts(told: Json, depth: int) -> tuple[Constraint, ...]:
     return tuple(_constraint(part, depth + 1) for part in parts)
 
 
-def _role(told: Json) -> Role:
-    if extra := told.keys() - _ROLE_MEMBERS - _ROLE_OPTIONS:
-        raise RefusedError(f"an auth constraint has nothing called {min(extra)!r}")
-    role, count = told.get("role", ""), told.get("sig_count")
-    owner, off = told.get("need_to_be_owner", False), told.get("off_ledger_signature")
-    metadata: object = told.get("metadata", {})
+def _role(members: Json) -> Role:
+    if extra := members.keys() - _ROLE_MEMBERS - _ROLE_OPTIONS:
+        raise RefusedError(f"an auth constraint has no member {min(extra)!r}")
+    role, count = members.get("role", ""), members.get("sig_count")
+    owner, off = members.get("need_to_be_owner", False), members.get("off_ledger_signature")
+    metadata: object = members.get("metadata", {})
     if not (role is None or isinstance(role, str)) or role not in _ROLES:
-        raise RefusedError(f"an auth constraint about a role that is not there: {role!r}")
+        raise RefusedError(f"an auth constraint with an unknown role: {role!r}")
     if type(count) is not int or not 0 <= count <= _MOST_SIGNATURES:
         raise RefusedError(f"an auth constraint with {count!r} signatures")
     if type(owner) is not bool or type(off) not in (bool, type(None)):
-        raise RefusedError("need_to_be_owner and off_ledger_signature are true or false")
+        raise RefusedError("need_to_be_owner and off_ledger_signature must be true or false")
     if off and role != ANY:
-        raise RefusedError("off_ledger_signature goes with the role * only")
+        raise RefusedError("off_ledger_signature is allowed with the role * only")
     if not isinstance(metadata, dict):
-        raise RefusedError("the metadata of an auth constraint is an object")
+        raise RefusedError("the metadata of an auth constraint must be an object")
     return Role(role, count, owner, off, cast("Json", metadata))
 
 
 def leaves(constraint: Constraint) -> tuple[Role, ...]:
-    """Every part that asks for signatures."""
+    """All parts that require signatures."""
     match constraint:
         case Role():
             return (constraint,)
@@ -264,17 +262,17 @@ def leaves(constraint: Constraint) -> tuple[Role, ...]:
             assert_never(constraint)
 
 
-# -- who signs -----------------------------------------------------------------------------------
+# -- signers -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Signer:
-    """Somebody whose signature under a request is good.
+    """Somebody with a valid signature on a request.
 
     Attributes:
-        role: its number, None without one.
-        owner: owns what is changed. Where `owner_counts` says no, True for everybody.
-        known: is on the ledger. Nobody else can sign, but for a NYM that a DID writes for itself.
+        role: its code; None for no role.
+        owner: whether it owns what is changed; True for everybody where `owner_counts` is False.
+        known: whether it is on the ledger. Others can sign only the NYM with which a DID registers itself.
     """
 
     did: str
@@ -286,8 +284,8 @@ class Signer:
 def owner_counts(key: RuleKey) -> bool:
     """Whether the ledger compares the author with the owner for these writes.
 
-    Where it does not, `need_to_be_owner` is met by every author: there is no owner yet, or the
-    author is it by the name of the object.
+    If not, every author satisfies `need_to_be_owner`: there is no owner yet, or the id of the object
+    contains the author.
     """
     return (key.auth_type, key.action) in _COMPARED
 
@@ -295,12 +293,12 @@ def owner_counts(key: RuleKey) -> bool:
 def refusal(
     constraint: Constraint, signers: Sequence[Signer], author: str, endorser: str | None
 ) -> str:
-    """Why the ledger would refuse a request; empty if it would not.
+    """What is missing for the ledger to accept a request; empty if nothing is.
 
     Args:
-        signers: who signed, each once.
-        author: DID in `identifier`.
-        endorser: DID in `endorser`.
+        signers: those who signed, each once.
+        author: the DID in `identifier`.
+        endorser: the DID in `endorser`.
     """
     by_did = {signer.did: signer for signer in signers}
     if author not in by_did:
@@ -314,14 +312,14 @@ def refusal(
 
 
 def satisfied(constraint: Constraint, signers: Sequence[Signer]) -> bool:
-    """Whether a request signed by just these can be taken, with the best of them as author."""
+    """Whether a request with exactly these signers can be accepted, with the best of them as author."""
     return not missing(constraint, signers)
 
 
 def missing(constraint: Constraint, signers: Sequence[Signer]) -> str:
-    """Whose signatures are still wanted, in words; empty if none: `two more trustees`.
+    """Which signatures are still missing, in words: `two more trustees`; empty if none are.
 
-    The best author and endorser among the signers are supposed.
+    It assumes the best choice of author and endorser among the signers.
     """
     if not signers:
         return who(constraint)
@@ -346,7 +344,7 @@ def _missing(constraint: Constraint, signers: Sequence[Signer], author: Signer) 
             told = [_missing(part, signers, author) for part in constraint.parts]
             return "" if "" in told else ", or ".join(dict.fromkeys(told))
         case Forbidden():
-            return "nothing helps: it is forbidden to everybody"
+            return "no signature is enough: it is forbidden to everybody"
         case _:
             assert_never(constraint)
 
@@ -358,7 +356,7 @@ def _missing_role(leaf: Role, signers: Sequence[Signer], author: Signer) -> str:
         return ""
     if not leaf.off_ledger_signature and not author.known:
         return "an author who is on the ledger"
-    count = len(signers) if leaf.role == ANY else sum(_plays(s, leaf) for s in signers)
+    count = len(signers) if leaf.role == ANY else sum(_has_role(s, leaf) for s in signers)
     short = leaf.sig_count - count
     if short <= 0:
         return ""
@@ -366,7 +364,7 @@ def _missing_role(leaf: Role, signers: Sequence[Signer], author: Signer) -> str:
     return f"{words[0]} more {words[2]}" if count else f"{words[0]} {words[2]}"
 
 
-def _plays(signer: Signer, leaf: Role) -> bool:
+def _has_role(signer: Signer, leaf: Role) -> bool:
     return signer.known and signer.role == leaf.role
 
 
@@ -374,21 +372,23 @@ def _plays(signer: Signer, leaf: Role) -> bool:
 
 
 def sentence(key: RuleKey, constraint: Constraint) -> str:
-    """The whole rule in words: `Two trustees together may register an endorser.`."""
-    told = who(constraint if key.action == "EDIT" or owner_counts(key) else _free(constraint))
+    """The rule in words: `Two trustees together may register an endorser.`."""
+    told = who(
+        constraint if key.action == "EDIT" or owner_counts(key) else _without_owner(constraint)
+    )
     first = told.index(told.lstrip("(")[0])
     return f"{told[: first + 1].upper()}{told[first + 1 :]} may {key.description}."
 
 
-def _free(constraint: Constraint) -> Constraint:
-    """Without demands on the owner, where there is none yet."""
+def _without_owner(constraint: Constraint) -> Constraint:
+    """Without `need_to_be_owner`, for objects that have no owner yet."""
     match constraint:
         case Role():
             return replace(constraint, need_to_be_owner=False)
         case And():
-            return And(tuple(map(_free, constraint.parts)))
+            return And(tuple(map(_without_owner, constraint.parts)))
         case Or():
-            return Or(tuple(map(_free, constraint.parts)))
+            return Or(tuple(map(_without_owner, constraint.parts)))
         case Forbidden():
             return constraint
         case _:
@@ -396,7 +396,7 @@ def _free(constraint: Constraint) -> Constraint:
 
 
 def who(constraint: Constraint) -> str:
-    """Who satisfies it, in words."""
+    """Who satisfies a constraint, in words."""
     match constraint:
         case Role():
             return _who_role(constraint)

@@ -1,7 +1,7 @@
-"""The rules of a ledger that nobody has changed, and so the names of all rules.
+"""The default rules of a ledger, and thereby the names of all rules.
 
-Source: indy-node 1.13 `indy_common/authorize/auth_map.py`. What is not written on the ledger is
-decided by this table in every node; no rule can be added to it by a transaction.
+Source: indy-node 1.13 `indy_common/authorize/auth_map.py`. A rule that is not on the ledger is taken from
+this table by every node; a transaction cannot add a rule.
 """
 
 from __future__ import annotations
@@ -79,4 +79,4 @@ _TABLE: dict[str, Constraint] = {
 }
 
 DEFAULTS: Rules = {RuleKey.parse(text): constraint for text, constraint in _TABLE.items()}
-"""All rules there are, as they are until somebody changes them."""
+"""All rules, as they are until they are changed."""

@@ -1,8 +1,8 @@
-"""Governance as a file: how many trustees decide what, and the rules that make it so.
+"""Governance as a file: how many trustees decide what, and the rules that put it in force.
 
-A quorum on one rule is worth as much as the weakest way around it: who may make trustees, change
-the rules, or give a trustee another key, signs for everything. So every rule that names a trustee
-is set, and a file is refused in which one of these ways takes fewer trustees than something else.
+A quorum in one rule is only as strong as the weakest way around it: whoever can register trustees, change
+the rules, or give a trustee another key can do everything. So every rule that names a trustee is set,
+and a file is refused if one of these ways takes fewer trustees than something else.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ _TOPIC_OF = {kind: topic for topic, kinds in _TOPICS.items() for kind in kinds}
 
 def _quorum(value: object) -> object:
     if type(value) is int and value < 1:
-        raise ValueError("a quorum of nobody lets everybody decide: at least 1")
+        raise ValueError("a quorum of 0 lets everybody decide: it must be at least 1")
     return value
 
 
@@ -80,11 +80,11 @@ Decider = Annotated[Constraint, PlainValidator(_decider)]
 
 
 class Trustees(Closed):
-    """Those who decide.
+    """The trustees.
 
     Attributes:
-        members: how many there are.
-        quorum: how many of them decide together.
+        members: how many trustees there are.
+        quorum: how many of them must agree.
     """
 
     members: Count
@@ -92,7 +92,7 @@ class Trustees(Closed):
 
 
 class Topics(Closed):
-    """Quorums for what is decided otherwise than the rest; None: as the rest."""
+    """Quorums for topics that differ from the rest; None: as the rest."""
 
     roles: Count | None = None
     schemas: Count | None = None
@@ -103,7 +103,7 @@ class Topics(Closed):
 
 
 class Recovery(Closed):
-    """Who beside its owner may give a DID another key."""
+    """How many trustees can give a DID another key, beside its owner."""
 
     quorum: Count
 
@@ -112,9 +112,9 @@ class Governance(Closed):
     """Wanted quorums.
 
     Attributes:
-        recovery: None: a lost key is lost.
-        stewards_register_endorsers: whether one steward may do so alone.
-        custom: by the name of a rule, what it is to be instead.
+        recovery: None: a lost key cannot be replaced.
+        stewards_register_endorsers: whether a single steward may register endorsers.
+        custom: constraints by the names of their rules.
     """
 
     trustees: Trustees
@@ -124,13 +124,13 @@ class Governance(Closed):
     custom: dict[str, Decider] = Field(default_factory=dict[str, Constraint])
 
     def quorum(self, key: RuleKey) -> int:
-        """How many trustees are to decide about a rule's subject."""
+        """How many trustees must agree on the writes of a rule."""
         topic = _TOPIC_OF.get(key.auth_type, "")
         return getattr(self.topics, topic, None) or self.trustees.quorum
 
 
 class _Loader(yaml.SafeLoader):
-    """Without what makes a file say other things than it seems to: names given twice, aliases."""
+    """A YAML loader that refuses what makes a file hard to read: duplicate names, aliases, merges."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(AliasEvent):
@@ -142,7 +142,7 @@ class _Loader(yaml.SafeLoader):
         if "<<" in names:
             raise RefusedError("the file merges another mapping (<<): write it out")
         if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise RefusedError(f"the file says {twice[0]!r} twice")
+            raise RefusedError(f"the file has {twice[0]!r} twice")
         return cast("dict[Any, Any]", super().construct_mapping(node, deep))
 
 
@@ -150,14 +150,14 @@ def parse(text: str) -> Governance:
     """Read a file of wanted quorums.
 
     Raises:
-        RefusedError: it is not YAML, has something that is not known here, or is not a sound
-            governance; says where and why.
+        RefusedError: it is not YAML, has an unknown member, or its rules are not sound; says where
+            and why.
     """
     if len(text) > _LONGEST:
         raise RefusedError(f"a file of wanted quorums has at most {_LONGEST} characters")
     try:
-        told: object = yaml.load(text, _Loader)  # noqa: S506 - it is a safe loader
-        wanted = Governance.model_validate(told)
+        body: object = yaml.load(text, _Loader)  # noqa: S506 - it is a safe loader
+        wanted = Governance.model_validate(body)
     except yaml.YAMLError as error:
         raise RefusedError(f"this is not YAML: {' '.join(str(error).split())}") from error
     except ValidationError as error:
@@ -165,25 +165,25 @@ def parse(text: str) -> Governance:
     except (RecursionError, ValueError) as error:
         if isinstance(error, RefusedError):
             raise
-        raise RefusedError("this is not YAML of wanted quorums") from error
+        raise RefusedError("this YAML is not a file of wanted quorums") from error
     wanted_rules(wanted, DEFAULTS)
     return wanted
 
 
-# -- the rules that it asks for ------------------------------------------------------------------
+# -- the rules that it stands for ----------------------------------------------------------------
 
 
 def wanted_rules(wanted: Governance, rules: Rules) -> dict[RuleKey, Constraint]:
-    """What the rules are to be: those that name trustees, the one about keys, and custom ones.
+    """The wanted rules: those that name trustees, the one about keys, and custom ones.
 
     Args:
         rules: all that are in force.
 
     Raises:
-        RefusedError: they would lock everybody out, or could be walked around.
+        RefusedError: they would lock everybody out, or could be circumvented.
     """
     found = {
-        key: _lifted(_shape(key, rules[key], wanted), wanted.quorum(key))
+        key: _with_quorum(_shape(key, rules[key], wanted), wanted.quorum(key))
         for key in rules
         if _names_trustee(rules[key]) or _names_trustee(DEFAULTS.get(key, Forbidden()))
     }
@@ -200,7 +200,7 @@ def wanted_rules(wanted: Governance, rules: Rules) -> dict[RuleKey, Constraint]:
 
 
 def _shape(key: RuleKey, now: Constraint, wanted: Governance) -> Constraint:
-    """Who may do it beside trustees: as on a new ledger, so that a file has one meaning."""
+    """Who may do it beside trustees: as in the default rules, so that a file has one meaning."""
     first = DEFAULTS.get(key, now)
     shape = first if _names_trustee(first) else now
     if wanted.stewards_register_endorsers or not _gives_role(key):
@@ -209,22 +209,22 @@ def _shape(key: RuleKey, now: Constraint, wanted: Governance) -> Constraint:
 
 
 def _gives_role(key: RuleKey) -> bool:
-    """Whether it is about registering or changing who has a role."""
+    """Whether it is about giving or removing a role."""
     return (
         key.auth_type == "1" and key.field == "role" and {key.old, key.new} - {"", ANY} != set()
     )
 
 
-def _lifted(constraint: Constraint, quorum: int) -> Constraint:
+def _with_quorum(constraint: Constraint, quorum: int) -> Constraint:
     match constraint:
         case Role(role=codes.TRUSTEE):
             return Role(codes.TRUSTEE, quorum, constraint.need_to_be_owner)
         case Role():
             return replace(constraint, metadata={})
         case And():
-            return And(tuple(_lifted(part, quorum) for part in constraint.parts))
+            return And(tuple(_with_quorum(part, quorum) for part in constraint.parts))
         case Or():
-            return Or(tuple(_lifted(part, quorum) for part in constraint.parts))
+            return Or(tuple(_with_quorum(part, quorum) for part in constraint.parts))
         case Forbidden():
             return constraint
         case _:
@@ -236,17 +236,17 @@ def _names_trustee(constraint: Constraint) -> bool:
 
 
 def cautions(wanted: Governance) -> list[str]:
-    """What is allowed and should be known before it is signed."""
-    members, told = wanted.trustees.members, list[str]()
+    """Warnings about a file that is allowed."""
+    members, found = wanted.trustees.members, list[str]()
     if wanted.trustees.quorum == members > 1:
-        told.append(
-            "All trustees must sign: one lost key, and nothing can be decided any more."
+        found.append(
+            "All trustees must sign: if one key is lost, nothing can be decided any more."
         )
     if wanted.recovery is None:
-        told.append("There is no recovery: a lost key cannot be replaced by the trustees.")
+        found.append("There is no recovery: the trustees cannot replace a lost key.")
     elif wanted.recovery.quorum >= members:
-        told.append("A trustee's lost key cannot be replaced: without it there are too few.")
-    return told
+        found.append("A trustee's lost key cannot be replaced: the other trustees are too few.")
+    return found
 
 
 # -- what changes --------------------------------------------------------------------------------
@@ -254,7 +254,7 @@ def cautions(wanted: Governance) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One rule that is to become another."""
+    """The change of one rule."""
 
     key: RuleKey
     before: Constraint
@@ -263,15 +263,15 @@ class Change:
     @property
     def sentence(self) -> str:
         """`Register an endorser: a steward or a trustee -> three trustees together`."""
-        deed = self.key.description
-        return f"{deed[:1].upper()}{deed[1:]}: {who(self.before)} -> {who(self.after)}"
+        text = self.key.description
+        return f"{text[:1].upper()}{text[1:]}: {who(self.before)} -> {who(self.after)}"
 
 
 def diff(wanted: Governance, rules: Rules) -> tuple[Change, ...]:
-    """Every rule that changes, those about rules last.
+    """Every rule that changes; those about rules come last.
 
     Raises:
-        RefusedError: as `wanted_rules`.
+        RefusedError: as for `wanted_rules`.
     """
     found = wanted_rules(wanted, rules)
     changed = [key for key in found if not same(found[key], rules[key])]
@@ -280,10 +280,10 @@ def diff(wanted: Governance, rules: Rules) -> tuple[Change, ...]:
 
 
 def operation(wanted: Governance, rules: Rules) -> Json:
-    """The one AUTH_RULES that makes it so: all rules or none.
+    """The AUTH_RULES operation that changes all of these rules at once.
 
     Raises:
-        RefusedError: as `wanted_rules`; or the ledger is already so.
+        RefusedError: as for `wanted_rules`; or nothing would change.
     """
     changes = diff(wanted, rules)
     if not changes:
@@ -294,9 +294,9 @@ def operation(wanted: Governance, rules: Rules) -> Json:
 
 
 def change_to(rules: Mapping[RuleKey, Constraint]) -> Json:
-    """An AUTH_RULES for just these rules, spelled so that it can be signed (`unmistakable`).
+    """An AUTH_RULES operation for these rules, written so that it can be signed (`single_reading`).
 
-    Those that ask for an owner go last because of that; the others stay in their order.
+    Rules that require an owner come last for that reason; the others stay in their order.
     """
     keys = list(rules)
     order, parts = spelled([rule.to_json() for rule in rules.values()])

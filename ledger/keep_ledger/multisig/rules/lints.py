@@ -41,11 +41,11 @@ _SEPARATORS = "|,:"
 
 @dataclass(frozen=True, slots=True)
 class Lint:
-    """Something to look at.
+    """A problem in a set of rules.
 
     Attributes:
-        rules: whom it is about.
-        grave: it makes a quorum worth less than it says, or locks somebody out.
+        rules: the rules concerned.
+        grave: it makes a quorum weaker than it says, or locks somebody out.
     """
 
     rules: tuple[RuleKey, ...]
@@ -54,10 +54,10 @@ class Lint:
 
 
 def lints(rules: Rules, people: People) -> tuple[Lint, ...]:
-    """Everything that is wrong, grave things first.
+    """All problems, grave ones first.
 
     Args:
-        people: who is on the ledger today.
+        people: how many are on the ledger today.
     """
     found = [*_locked(quorums(rules, people)), *_twins(rules), *_recovery(rules)]
     for key, constraint in rules.items():
@@ -65,10 +65,10 @@ def lints(rules: Rules, people: People) -> tuple[Lint, ...]:
     return tuple(sorted(found, key=lambda lint: not lint.grave))
 
 
-def _locked(told: Quorums) -> Iterator[Lint]:
-    for name, quorum in told.items():
+def _locked(found: Quorums) -> Iterator[Lint]:
+    for name, quorum in found.items():
         if not quorum.ways:
-            final = ": the rules are as they are for good" if name == CHANGE_RULES else ""
+            final = ": the rules can never be changed" if name == CHANGE_RULES else ""
             yield Lint(
                 quorum.action.keys, grave=True, text=f"nobody can {name} any more{final}"
             )
@@ -94,32 +94,35 @@ def _few(there: int) -> str:
 
 def _of_leaf(key: RuleKey, leaf: Role) -> Iterator[tuple[bool, str]]:
     if leaf.sig_count == 0:
-        yield True, "no signature of the role is asked for: anybody on the ledger may do it"
+        yield True, "no signature of the role is required: anybody on the ledger may do it"
     if leaf.off_ledger_signature:
-        yield True, "off-ledger signatures are not counted: one key signs as any number of DIDs"
+        yield (
+            True,
+            "off-ledger signatures are not counted by signer: one key can sign as any number of DIDs",
+        )
     if (
         leaf.role == ANY
         and leaf.sig_count > 1
         and key.auth_type == "1"
         and key.action == "EDIT"
     ):
-        yield True, "a DID that writes itself makes up its cosigners"
+        yield True, "a DID that writes itself can invent its cosigners"
     if leaf.need_to_be_owner and not owner_counts(key) and DEFAULTS.get(key) != leaf:
-        yield False, "nobody checks here who the owner is"
+        yield False, "the ledger does not check the owner here"
     if leaf.metadata:
         spelled = json.dumps(leaf.metadata)
         hides = any(mark in spelled.strip("{}").replace('": ', "") for mark in _SEPARATORS)
-        yield hides, _NOTE[hides]
+        yield hides, _METADATA[hides]
 
 
-_NOTE = {
-    True: "a note that can stand for another rule in what is signed",
-    False: "a note, which the ledger ignores",
+_METADATA = {
+    True: "metadata that can stand for another rule in the signing input",
+    False: "metadata, which the ledger ignores",
 }
 
 
 def asks(constraint: Constraint, role: str) -> int | None:
-    """The fewest signatures of a role with which alone it is met; None: never."""
+    """The fewest signatures of one role that alone satisfy a constraint; None: never."""
     match constraint:
         case Role():
             meets = constraint.role in (role, ANY) and not constraint.need_to_be_owner
@@ -131,8 +134,8 @@ def asks(constraint: Constraint, role: str) -> int | None:
                 (n for n in _each(constraint.parts, role) if n is not None), default=None
             )
         case _:
-            told = _each(constraint.parts, role)
-            return None if None in told else max(n for n in told if n is not None)
+            counts_ = _each(constraint.parts, role)
+            return None if None in counts_ else max(n for n in counts_ if n is not None)
 
 
 def _each(parts: tuple[Constraint, ...], role: str) -> list[int | None]:
@@ -140,16 +143,16 @@ def _each(parts: tuple[Constraint, ...], role: str) -> list[int | None]:
 
 
 def _twins(rules: Rules) -> Iterator[Lint]:
-    """Two rules for one end: the weaker decides."""
+    """Two rules by which the same can be reached: the weaker one decides."""
     for strict, others in _families():
-        told = [lax for lax in others if _laxer(rules, lax, strict)]
-        if told:
-            lax = told[0]
+        weaker = [lax for lax in others if _laxer(rules, lax, strict)]
+        if weaker:
+            lax = weaker[0]
             yield Lint(
                 (strict, lax),
                 grave=strict.auth_type != "102",
                 text=f"to {strict.description} takes {who(rules[strict])}, but to {lax.description} only"
-                f" {who(rules[lax])}, which comes to the same: the weaker rule decides",
+                f" {who(rules[lax])}, which has the same effect: the weaker rule decides",
             )
 
 
@@ -167,7 +170,7 @@ def _families() -> Iterator[tuple[RuleKey, list[RuleKey]]]:
 
 
 def _laxer(rules: Rules, lax: RuleKey, strict: RuleKey) -> bool:
-    """Whether some people can do the one who cannot do the other; as the ledger came, is not told."""
+    """Whether some people can do the first but not the second; unchanged default rules do not count."""
     both = (lax, strict)
     if not all(key in rules for key in both) or all(
         rules[key] == DEFAULTS.get(key) for key in both
@@ -178,7 +181,7 @@ def _laxer(rules: Rules, lax: RuleKey, strict: RuleKey) -> bool:
 
 
 def _recovery(rules: Rules) -> Iterator[Lint]:
-    """Who may give somebody's DID a new key signs with that DID."""
+    """Whoever can give a DID a new key can sign with that DID."""
     recovery = asks(rules.get(VERKEY, Forbidden()), TRUSTEE)
     asked = [
         n for key in CHANGE if key in rules and (n := asks(rules[key], TRUSTEE)) is not None
@@ -188,7 +191,7 @@ def _recovery(rules: Rules) -> Iterator[Lint]:
             (VERKEY, *CHANGE),
             grave=True,
             text=f"{role_count(recovery, TRUSTEE)} can give any DID a new key and so sign as everybody:"
-            f" every quorum of more trustees is worth {number_word(recovery)}",
+            f" every larger quorum of trustees is worth only {number_word(recovery)}",
         )
 
 
@@ -197,7 +200,7 @@ def _recovery(rules: Rules) -> Iterator[Lint]:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What would become of an action."""
+    """An action whose quorum would change."""
 
     before: Quorum
     after: Quorum
@@ -211,11 +214,11 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Differences:
-    """What a change of rules would change.
+    """The effects of a change of rules.
 
     Attributes:
         changed: actions with another quorum.
-        new: what would be wrong that is not wrong now.
+        new: new problems.
         final: nobody could change the rules any more.
     """
 
@@ -225,15 +228,15 @@ class Differences:
 
     @property
     def locked(self) -> tuple[str, ...]:
-        """What nobody could do any more who can now."""
+        """Actions that nobody could do any more."""
         return tuple(d.after.action.name for d in self.changed if not d.after.ways)
 
 
 def what_if(rules: Rules, change: Rules, people: People) -> Differences:
-    """Look at a change of rules before it is signed.
+    """The effects of a change of rules, before it is signed.
 
     Raises:
-        RefusedError: it is about a rule that the ledger does not have.
+        RefusedError: the ledger does not have one of the rules.
     """
     if unknown := change.keys() - rules.keys():
         raise RefusedError(f"the ledger has no rule {min(unknown).text}")
@@ -262,14 +265,14 @@ def changes(operation: Json) -> dict[RuleKey, Constraint]:
     found: dict[RuleKey, Constraint] = {}
     for entry in entries:  # pyright: ignore[reportUnknownVariableType] - checked in the next line
         if not isinstance(entry, dict):
-            raise RefusedError("a rule that is not an object")
+            raise RefusedError("a rule is not an object")
         found[RuleKey.of(entry)] = parse_constraint(entry.get("constraint"))  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
     return found
 
 
-def takeover(told: Quorums) -> str:
-    """The first thing to know: who could take over the network."""
-    quorum = told.get(CHANGE_RULES)
+def takeover(found: Quorums) -> str:
+    """Who could take over the network, in a sentence."""
+    quorum = found.get(CHANGE_RULES)
     if quorum is None or not quorum.ways:
         return "Nobody can take over the network, and nobody can change its rules."
     names = " or ".join(way.who for way in quorum.ways)

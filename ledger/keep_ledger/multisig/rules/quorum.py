@@ -1,8 +1,8 @@
-"""The effective quorum: the smallest coalitions that can bring an action about, in any way.
+"""The effective quorum: the smallest coalitions that can bring about an action, by any way.
 
-What a rule asks for is not what an action takes. Two trustees may be asked for, and one may be
-able to register the second; a rule may be strict and the rule about rules lax; who may give a
-DID a new key signs with it. So every move is tried (`reach`), and the result says the way.
+What a rule requires is not what an action takes. A rule may require two trustees, and one may be able to
+register the second; a rule may be strict, and the rule about rules weak; whoever can give a DID a new key
+can sign with it. So every move is tried (`reachability`), and the result says which way was found.
 """
 
 from __future__ import annotations
@@ -38,20 +38,21 @@ from keep_ledger.multisig.rules.reachability import (
 from keep_ledger.multisig.rules.rule_words import role_count
 
 People = Mapping[str | None, int]
-"""How many there are with each role; None: without one."""
+"""How many DIDs have each role; None: no role."""
 
 CHANGE_RULES = "change the rules"
 
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """Something that people want to know about.
+    """Something that can be done on a ledger.
 
     Attributes:
-        name: what is done, as it stands after `can`.
-        topic: under which heading it belongs.
-        keys: rules any of which opens it: the weakest decides.
-        owner: the role of the owner of what is changed; for what has an owner (`owned`).
+        name: what is done, as a phrase after `can`.
+        topic: its heading.
+        keys: rules, any one of which is enough: the weakest decides.
+        owned: whether what is changed has an owner.
+        owner: the role of that owner.
     """
 
     name: str
@@ -160,16 +161,16 @@ def _role_changes() -> Iterable[Action]:
 
 
 ACTIONS: tuple[Action, ...] = tuple(_actions())
-"""Everything that rules are about; every rule belongs to one action."""
+"""All actions; every rule belongs to one of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """A coalition of which nobody can be missed, and what it does before the deed.
+    """A smallest coalition, and its moves before the action.
 
     Attributes:
         people: by role, in the order of `ROLES`.
-        moves: in words; none if it simply signs.
+        moves: in words; empty if it simply signs.
     """
 
     people: Counts
@@ -194,13 +195,13 @@ class Way:
 
 @dataclass(frozen=True, slots=True)
 class Quorum:
-    """What an action takes.
+    """The effective quorum of an action.
 
     Attributes:
-        ways: all smallest coalitions, none of whom owns what is changed; fewest people first. None
-            at all: nobody can do it, and nobody can change that.
-        with_owner: whom the owner needs beside; None where there is no owner.
-        asked: the fewest people who can do it without any move before; None: nobody.
+        ways: all smallest coalitions without the owner of what is changed; fewest people first. Empty:
+            nobody can do it, and nobody can change that.
+        with_owner: whom the owner needs in addition; None where there is no owner.
+        asked: the fewest people who can do it without other moves; None: nobody.
     """
 
     action: Action
@@ -215,7 +216,7 @@ class Quorum:
 
     @property
     def weaker(self) -> bool:
-        """Whether fewer people can bring it about than the rule asks for."""
+        """Whether fewer people can bring it about than the rule requires."""
         return self.size is not None and (self.asked is None or self.size < self.asked)
 
     @property
@@ -238,8 +239,8 @@ def quorums(rules: Rules, people: People) -> Quorums:
 
     Args:
         rules: all rules in force (`keep_ledger.indy.auth_rules.read_rules`).
-        people: who is on the ledger today. Of DIDs without a role, some more than the largest
-            number of signatures in a rule is as good as all.
+        people: how many are on the ledger today. For DIDs without a role a number larger than the
+            signatures in any rule is enough.
     """
     game = Game(rules, counts(people))
     actions = [action for action in ACTIONS if any(key in rules for key in action.keys)]
@@ -248,22 +249,25 @@ def quorums(rules: Rules, people: People) -> Quorums:
     asked = _asked(game, actions)
     return {
         action.name: Quorum(
-            action, _told(game, action, ways), owned.get(action.name), asked[action.name]
+            action,
+            _with_new_key(game, action, ways),
+            owned.get(action.name),
+            asked[action.name],
         )
         for action, ways in zip(actions, found, strict=True)
     }
 
 
-def _told(game: Game, action: Action, ways: tuple[Way, ...]) -> tuple[Way, ...]:
-    """With the step that is not a move: the owner of just this is given a new key."""
+def _with_new_key(game: Game, action: Action, ways: tuple[Way, ...]) -> tuple[Way, ...]:
+    """Add a step that is not a move: giving the owner of just this object a new key."""
 
-    def told(way: Way) -> Way:
+    def extended(way: Way) -> Way:
         open_ = way.moves or _without_owner(
             game, action, game.start(way.people), without_moves=True
         )
         return way if open_ else replace(way, moves=("give the owner a new key",))
 
-    return tuple(map(told, ways)) if action.owned else ways
+    return tuple(map(extended, ways)) if action.owned else ways
 
 
 def _with_owners(game: Game, actions: list[Action]) -> dict[str, tuple[Way, ...]]:
@@ -277,7 +281,7 @@ def _with_owners(game: Game, actions: list[Action]) -> dict[str, tuple[Way, ...]
 
 
 def _asked(game: Game, actions: list[Action]) -> dict[str, int | None]:
-    """The fewest people without any move: a game in which nobody can move."""
+    """The fewest people who can do each action without other moves."""
     questions = [
         partial(_without_owner, game, action, without_moves=True) for action in actions
     ]
@@ -290,17 +294,17 @@ def _asked(game: Game, actions: list[Action]) -> dict[str, int | None]:
 
 def _ways(game: Game, questions: Sequence[Question], beside: Counts) -> list[tuple[Way, ...]]:
     found = game.smallest(questions, beside)
-    told: list[list[Way]] = [[] for _ in questions]
+    listed: list[list[Way]] = [[] for _ in questions]
     for people in {people for coalitions in found for people in coalitions}:
         ours = [i for i, coalitions in enumerate(found) if people in coalitions]
         moves = game.ways(game.start(plus(people, beside)), [questions[i] for i in ours])
         for place, i in enumerate(ours):
-            told[i].append(Way(people, moves[place]))
-    return [tuple(sorted(ways, key=_rank)) for ways in told]
+            listed[i].append(Way(people, moves[place]))
+    return [tuple(sorted(ways, key=_rank)) for ways in listed]
 
 
 def _rank(way: Way) -> tuple[int, int, tuple[int, ...]]:
-    """Fewest people first, then the shortest way, then the mightiest people."""
+    """Sort key: fewest people first, then fewest moves, then the most powerful roles."""
     return way.size, len(way.moves), tuple(-n for n in way.people)
 
 

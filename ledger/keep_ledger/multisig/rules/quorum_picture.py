@@ -1,7 +1,7 @@
-"""Effective quorums as a picture: one row for a deed, as many people as it takes.
+"""Effective quorums as a picture: a row for each action, with as many people as it takes.
 
-An SVG that needs nothing else: text stays text, light and dark follow the reader's screen, and a
-title and description are there for who does not see it.
+A self-contained SVG: text is text, it follows the reader's light or dark theme, and it has a title and a
+description for screen readers.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ text { font-family: system-ui, 'Segoe UI', 'Helvetica Neue', Arial, sans-serif; 
 _PERSON = '<g transform="translate({x} {y})" class="{kind}"><circle cx="9" cy="6" r="6"/><path d="M0 28v-5a9 9 0 0 1 18 0v5z"/></g>'
 
 
-def picture(told: Quorums, name: str) -> str:
+def picture(found: Quorums, name: str) -> str:
     """Draw all quorums.
 
     Args:
-        told: what `quorum.quorums` gave.
+        found: the result of `quorum.quorums`.
         name: of the network, for the title.
     """
-    shown = [one for one in told.values() if _interesting(one)]
+    shown = [one for one in found.values() if _interesting(one)]
     rows: list[str] = []
     y = _HEAD
     for topic, group in groupby(shown, key=lambda one: one.action.topic):
@@ -44,12 +44,12 @@ def picture(told: Quorums, name: str) -> str:
         for one in group:
             rows.append(_row(one, y))
             y += _ROW
-    headline = takeover(told)
+    headline = takeover(found)
     return _svg(headline, name, rows, y + 56)
 
 
 def _interesting(one: Quorum) -> bool:
-    """What a board decides about; the many changes of one role into another say little more."""
+    """Whether to show it; most changes of one role into another add little."""
     another_role = one.action.topic == "Changes of role"
     return not another_role or (one.weaker and not one.action.name.startswith("write"))
 
@@ -92,7 +92,9 @@ def _short(text: str, most: int) -> str:
 
 
 def _svg(headline: str, name: str, rows: Sequence[str], height: int) -> str:
-    legend = "A person is one signature that it takes, by any way around. Red: one is enough."
+    legend = (
+        "Each person is one signature that it takes, by any way around. Red: one is enough."
+    )
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" role="img"'
         f' aria-labelledby="t d"><title id="t">{escape(headline)}</title>'

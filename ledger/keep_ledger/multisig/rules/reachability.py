@@ -1,19 +1,19 @@
-"""What people can bring about under a set of rules, by all moves that the rules leave open.
+"""What a coalition can reach under a set of rules, by all moves that the rules allow.
 
-People are counted by role; a coalition is a count for each. From what it holds it can move:
+People are counted by role; a coalition has a count for each role. Its moves are:
 
-- register DIDs of its own, with any role that it may register, as many as it likes;
-- turn a DID that it holds into one of another role;
-- give everybody else's DIDs new keys, where the rule for a key is not left to its owner;
-- change the rules, which is everything.
+- register any number of DIDs of its own, with any role that it may register;
+- change the role of a DID that it controls;
+- give everybody else's DIDs new keys, if the rule for keys allows others than the owner;
+- change the rules, which allows everything.
 
-Moves only ever add to what is possible, but for a change of role, which uses up a DID. So the first
-kinds are made at once and changes of role are tried in every order.
+Moves only add possibilities, except a change of role, which uses up a DID. So the other moves are made
+at once, and changes of role are tried in every order.
 
-Three things that a ledger does and no rule says (indy-node `client_authn`): a DID that is not
-there may write itself where `sig_count` is 0 or the signature may be off-ledger; a DID that writes
-itself and names a key can be co-signed with that key by any number of invented DIDs, all of which
-count for `*`; and these count for nothing else.
+Three facts about ledgers that no rule states (indy-node `client_authn`): a DID that is not on the ledger
+may write itself if `sig_count` is 0 or the signature may be off-ledger; a DID that writes itself and names
+a key can be co-signed with that key by any number of invented DIDs, which all count for `*`; and these
+count for nothing else.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ from keep_ledger.multisig.rules.rule_words import role_noun, with_article
 
 ROLES = (*ROLE_NAMES, None)
 MANY = 10**9
-"""As many as one likes."""
+"""Any number."""
 
-_PUPPETS = MANY // 10
-"""More than any number of people, and fewer than as many as one likes."""
+_BEYOND = MANY // 10
+"""More than any number of people, and less than MANY."""
 
 Counts = tuple[int, ...]
 """People by role, in the order of `ROLES`."""
@@ -63,7 +63,7 @@ _PLAIN = tuple(role not in PRIVILEGED for role in ROLES)
 
 
 def counts(people: Mapping[str | None, int]) -> Counts:
-    """Counts in order; who is not named is not there."""
+    """Counts in the order of `ROLES`; a role that is not named counts 0."""
     return tuple(people.get(role, 0) for role in ROLES)
 
 
@@ -73,12 +73,12 @@ def one(role: str | None) -> Counts:
 
 
 def plus(left: Counts, right: Counts) -> Counts:
-    """Both together."""
+    """The sum."""
     return tuple(x + y for x, y in zip(left, right, strict=True))
 
 
 def within(small: Counts, large: Counts) -> bool:
-    """Whether the large coalition has everybody that the small one has."""
+    """Whether the large coalition contains the small one."""
     return all(x <= y for x, y in zip(small, large, strict=True))
 
 
@@ -86,7 +86,7 @@ def within(small: Counts, large: Counts) -> bool:
 
 
 def _holds(constraint: Constraint, own: Counts, *, owner: bool, invented: bool) -> bool:
-    """Whether signers can meet it, all of whom are on the ledger but those that are invented."""
+    """Whether signers can satisfy it; all are on the ledger, except invented ones."""
     match constraint:
         case Role():
             if constraint.need_to_be_owner and not owner:
@@ -107,21 +107,21 @@ def _holds(constraint: Constraint, own: Counts, *, owner: bool, invented: bool) 
 
 
 def by_anybody(constraint: Constraint, own: Counts) -> bool:
-    """Where there is no owner, or every author counts as one."""
+    """Whether a coalition satisfies a constraint where there is no owner, or every author counts as one."""
     return any(own) and _holds(constraint, own, owner=True, invented=False)
 
 
 def by_others(constraint: Constraint, own: Counts) -> bool:
-    """For something of which nobody among them is the owner."""
+    """Whether a coalition without the owner satisfies a constraint."""
     return any(own) and _holds(constraint, own, owner=False, invented=False)
 
 
 def by_owner(
     constraint: Constraint, own: Counts, role: str | None, *, invented: bool = False
 ) -> bool:
-    """With the owner as author, who is one of them and has this role.
+    """Whether a coalition with the owner, who is the author and has this role, satisfies a constraint.
 
-    Whoever has no role and is helped by somebody with one needs an endorser's signature as well.
+    An owner without a role whose write is signed by somebody with a role also needs an endorser.
     """
     if role not in PRIVILEGED and not own[_ENDORSER]:
         own = tuple(n * plain for n, plain in zip(own, _PLAIN, strict=True))
@@ -129,7 +129,7 @@ def by_owner(
 
 
 def by_itself(constraint: Constraint) -> bool:
-    """For a DID that is not there, written with its own key: nobody of today is needed."""
+    """Whether a DID that is not on the ledger satisfies a constraint with its own key alone."""
     match constraint:
         case Role():
             return constraint.sig_count == 0 or bool(constraint.off_ledger_signature)
@@ -148,12 +148,12 @@ def by_itself(constraint: Constraint) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where a coalition stands.
+    """What a coalition controls.
 
     Attributes:
-        own: DIDs that it signs for, by role.
-        others: those of everybody else.
-        rules: it has the rules in its hands.
+        own: DIDs that it can sign for, by role.
+        others: the DIDs of everybody else.
+        rules: whether it can change the rules.
     """
 
     own: Counts
@@ -162,16 +162,16 @@ class Position:
 
 
 Question = Callable[[Position], bool]
-"""Whether something can be brought about where a coalition stands; more people never do harm."""
+"""Whether an action is possible in a position; more people never make it impossible."""
 
 
 @dataclass(frozen=True)
 class Game:
-    """The rules, and who is there.
+    """The rules, the people, and the moves that are possible.
 
     Attributes:
-        have: who is there.
-        patience: how many positions are looked at, all in all; rules of good faith take hundreds.
+        have: the people on the ledger.
+        patience: the most positions that are tried in total; ordinary rules take hundreds.
     """
 
     rules: Rules
@@ -179,9 +179,9 @@ class Game:
     patience: int = 5_000
 
     def __post_init__(self) -> None:
-        """Take what asks for more signatures of any role than there are people as what it is.
+        """Mark constraints that require more signatures of any role than there are people.
 
-        Only DIDs registered at will meet it; but `_ample` counts people who turned twice.
+        Only newly registered DIDs satisfy them; but `_ample` counts a person twice after a change of role.
         """
         everybody = sum(self.have)
         kept = {
@@ -191,11 +191,11 @@ class Game:
 
     @cached_property
     def most(self) -> int:
-        """So many people of one role are as good as any number of those who are there.
+        """This many people of one role are as good as any larger number.
 
-        A plan needs at most the largest number of signatures asked of each role at a time, and a
-        DID that has left a role stands in another one; so whoever has all of these together never
-        runs out. What asks for more than all people can only be met by DIDs registered at will.
+        A plan needs at most the largest number of signatures required of each role at a time, and a
+        DID that has left a role has another one; so a coalition with the sum of these never runs out.
+        What requires more than all people can only be satisfied by newly registered DIDs.
         """
         everybody = sum(self.have)
         asked: dict[str | None, int] = {}
@@ -205,18 +205,18 @@ class Game:
         return max(sum(asked.values()), 1)
 
     def start(self, coalition: Counts) -> Position:
-        """Before the first move."""
+        """The position before the first move."""
         left = (x - y for x, y in zip(self.have, coalition, strict=True))
         return Position(self._ample(coalition), self._ample(tuple(max(n, 0) for n in left)))
 
     def _ample(self, own: Counts) -> Counts:
-        """One number for all that is as good as any."""
+        """Replace every count that is large enough by the same number."""
         ample = max(self.most, sum(self.have))
         return tuple(n if n < self.most else MANY if n >= MANY else ample for n in own)
 
     @cached_property
     def verkey(self) -> Constraint:
-        """The rule for another key of a DID."""
+        """The constraint on giving a DID another key."""
         return self.rules.get(VERKEY, Forbidden())
 
     @cached_property
@@ -235,14 +235,14 @@ class Game:
         return tuple((f, t, self.rules[key]) for f, t, key in keyed if key in self.rules)
 
     def moves(self, at: Position) -> Iterator[tuple[str, Position]]:
-        """Everything that can be done in one step, in words."""
+        """All moves from a position, with their words."""
         yield from self._gains(at)
         for f, t, after in self._turns(at):
             words = f"turn {with_article(role_noun(ROLES[f]))} of theirs into {with_article(role_noun(ROLES[t]))}"
             yield words, after
 
     def _gains(self, at: Position) -> Iterator[tuple[str, Position]]:
-        """Steps that cost nothing."""
+        """Moves that use up nothing."""
         if not at.rules and any(by_anybody(rule, at.own) for rule in self._change):
             yield "change the rules", replace(at, rules=True)
         if any(at.others) and by_others(self.verkey, at.own):
@@ -255,7 +255,7 @@ class Game:
                 yield f"register {_own(ROLES[place])}", replace(at, own=grown)
 
     def _turns(self, at: Position) -> Iterator[tuple[int, int, Position]]:
-        """Changes of role of a DID that they hold: from, to, and after."""
+        """Changes of role of a DID that the coalition controls: from, to, and the position after."""
         own = at.own
         for f, t, rule in self._turn:
             worth = own[t] < (MANY if own[f] >= MANY else self.most)
@@ -277,7 +277,7 @@ class Game:
         return self.may_with_key(rule, own, role)
 
     def may_with_key(self, rule: Constraint, own: Counts, role: str | None) -> bool:
-        """Whether a DID may write itself with a key named, so that invented DIDs count for `*`."""
+        """Whether a DID may write itself and name a key, so that invented DIDs count for `*`."""
         both = (self.verkey, rule)
         return all(by_owner(each, own, role, invented=True) for each in both)
 
@@ -286,19 +286,19 @@ class Game:
         return iter(range(self.patience))
 
     def _look(self) -> None:
-        """Count a position.
+        """Count a position that is tried.
 
         Raises:
             RefusedError: there are too many.
         """
         if next(self._looks, None) is None:
             raise RefusedError(
-                "these rules leave open so many ways to change roles that they cannot all be"
-                " tried: look first at the rules for turning one role into another"
+                "these rules allow so many ways to change roles that they cannot all be tried:"
+                " check the rules for turning one role into another first"
             )
 
     def answers(self, start: Position, questions: Sequence[Question]) -> frozenset[int]:
-        """Which of the questions a coalition can answer with yes, by any number of moves."""
+        """The indexes of the questions that have the answer yes after some number of moves."""
         found = set[int]()
         for at, _ in self._reached(self._grown(start), self._turned_and_grown):
             found.update(i for i, ask in enumerate(questions) if i not in found and ask(at))
@@ -325,7 +325,7 @@ class Game:
                     queue.append(after)
 
     def _grown(self, at: Position) -> Position:
-        """After all steps that cost nothing."""
+        """The position after all moves that use up nothing."""
         after = self._gain(at)
         while after is not None and not at.rules:
             at, after = after, self._gain(after)
@@ -342,7 +342,7 @@ class Game:
     def ways(
         self, start: Position, questions: Sequence[Question]
     ) -> dict[int, tuple[str, ...]]:
-        """The fewest moves to a yes for each question, in words; who gets no yes is left out."""
+        """The fewest moves to a yes for each question, in words; questions without a yes are left out."""
         found = dict[int, tuple[str, ...]]()
         for at, path in self._reached(start, self.moves):
             for i, ask in enumerate(questions):
@@ -355,11 +355,11 @@ class Game:
     def smallest(
         self, questions: Sequence[Question], beside: Counts, *, without_moves: bool = False
     ) -> list[list[Counts]]:
-        """For each question all coalitions of which nobody can be missed.
+        """All smallest coalitions for each question.
 
         Args:
-            beside: who takes part in any case, and is not counted.
-            without_moves: nobody moves.
+            beside: people who take part in any case, and are not counted.
+            without_moves: whether moves are left out.
         """
         room = tuple(
             min(max(x - y, 0), self.most) for x, y in zip(self.have, beside, strict=True)
@@ -376,7 +376,7 @@ class Game:
 
 
 def signers(constraint: Constraint) -> list[Counts]:
-    """Who meets a constraint in one request, the author being the owner if there is one."""
+    """The smallest coalitions that satisfy a constraint in one request, with the owner as author."""
     most = max((leaf.sig_count for leaf in leaves(constraint)), default=0)
     return _smallest(partial(by_anybody, constraint), (max(most, 1),) * len(ROLES))
 
@@ -385,7 +385,7 @@ def _for_so_many(constraint: Constraint, everybody: int) -> Constraint:
     match constraint:
         case Role(role=role, sig_count=count):
             beyond = role == ANY and count > everybody
-            return replace(constraint, sig_count=_PUPPETS) if beyond else constraint
+            return replace(constraint, sig_count=_BEYOND) if beyond else constraint
         case And():
             return And(tuple(_for_so_many(part, everybody) for part in constraint.parts))
         case Or():
@@ -401,11 +401,11 @@ def _among(yes: Callable[[Counts], frozenset[int]], number: int, people: Counts)
 
 
 def _smallest(can: Callable[[Counts], bool], room: Counts) -> list[Counts]:
-    """All smallest coalitions that can, where a larger one always can what a smaller one can.
+    """All smallest coalitions that can do something, if a larger one always can what a smaller one can.
 
-    What is not yet looked through is kept as the largest coalitions of its parts: if such a one
-    cannot, nobody in that part can; if it can, it is shrunk to a smallest one, and what holds that
-    one is cut off everywhere.
+    The space that is still to be searched is stored as parts, each by its largest coalition. If that one
+    cannot do it, nobody in the part can. If it can, it is reduced to a smallest coalition, and everything
+    that contains this one is removed from all parts.
     """
     found, parts = list[Counts](), {room}
     while parts:
@@ -431,7 +431,7 @@ def _with_so_many(can: Callable[[Counts], bool], head: Counts, tail: Counts, n: 
 
 
 def _cut(part: Counts, least: Counts) -> Iterator[Counts]:
-    """The parts of a part in which nobody holds `least`."""
+    """The parts of a part whose coalitions do not contain `least`."""
     if not within(least, part):
         yield part
         return

@@ -1,4 +1,4 @@
-"""Roles and auth rules in plain English: the words of every sentence about who may do what."""
+"""Roles and auth rules in plain English, for sentences about who may do what."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _THINGS = {
     "204": "a rich credential definition",
     "205": "a rich presentation definition",
 }
-_DEEDS = {
+_ACTIONS = {
     ("4", "ADD"): "publish an author agreement",
     ("4", "EDIT"): "change or retire an author agreement",
     ("5", "ADD"): "publish the ways to accept an author agreement",
@@ -34,9 +34,9 @@ _DEEDS = {
     ("9", "EDIT"): "freeze ledgers",
     ("109", "ADD"): "start an upgrade of the nodes",
     ("109", "EDIT"): "cancel an upgrade of the nodes",
-    ("111", "EDIT"): "change whether the network takes writes",
+    ("111", "EDIT"): "change whether the network accepts writes",
     ("118", "ADD"): "restart the nodes",
-    ("119", "ADD"): "ask the nodes about themselves",
+    ("119", "ADD"): "read information about the nodes",
     ("120", "EDIT"): "change one of these rules",
     ("122", "EDIT"): "change several of these rules at once",
     ("130", "EDIT"): "change a flag of the network",
@@ -51,14 +51,14 @@ _FIELDS = {
 
 
 def role_noun(role: str | None) -> str:
-    """`trustee`, `DID without a role`, `DID` for any: a role as it stands in a sentence."""
+    """`trustee`, `DID without a role`, or `DID` for any role."""
     if role == _ANY:
         return "DID"
     return _NOUNS.get(role, f"role {role}") if role else "DID without a role"
 
 
 def with_article(thing: str) -> str:
-    """With its article."""
+    """`a trustee`, `an endorser`."""
     return f"{'an' if thing[:1].lower() in 'aeiou' else 'a'} {thing}"
 
 
@@ -76,13 +76,13 @@ def role_count(count: int, role: str | None) -> str:
 
 
 def describe_rule(auth_type: str, action: str, field: str, old: str, new: str) -> str:
-    """What a rule is about, as it stands after `may`: `register an endorser`."""
+    """What a rule is about, as a phrase after `may`: `register an endorser`."""
     if auth_type == "1":
         return _nym(action, field, old, new)
     if auth_type == "0":
         return _node(action, field, new)
-    if (auth_type, action) in _DEEDS:
-        return _DEEDS[auth_type, action]
+    if (auth_type, action) in _ACTIONS:
+        return _ACTIONS[auth_type, action]
     verb = "write" if action == "ADD" else "change"
     return f"{verb} {_THINGS.get(auth_type, f'a transaction of type {auth_type}')}"
 
@@ -93,7 +93,7 @@ def _nym(action: str, field: str, old: str, new: str) -> str:
     if action == "ADD":
         return f"register {with_article(role_noun(new))}"
     if old == new:
-        return f"write {with_article(role_noun(old))} again without a change of its role"
+        return f"write {with_article(role_noun(old))} again without changing its role"
     return f"turn {with_article(role_noun(old))} into {with_article(role_noun(new))}"
 
 

@@ -1,17 +1,16 @@
-"""Auth rules in the spelling under which a signature holds for nothing else.
+"""Auth rules in a form in which their signature is valid for no other rules.
 
-A ledger ignores members that it does not know, and their names are signed as they stand. So the
-name of an unknown member can hold a stretch of the signed text: from where an optional member
-of one ROLE begins to where an optional member, `role` or the end of `constraint_id` of a later ROLE
-is reached. The first ROLE then has the role and the number of the later one, and all between is
-gone. Two things keep that from being possible:
+A ledger ignores unknown members, but their names are part of the signing input. So the name of an unknown
+member can contain a piece of the signed text: from the beginning of an optional member of one ROLE to an
+optional member, `role` or the end of `constraint_id` of a later ROLE. The first ROLE then has the role
+and the number of the later one, and everything between is lost. Two conditions prevent that:
 
-- options (`metadata`, `need_to_be_owner`, `off_ledger_signature`) stand alone in their ROLE, where
-  they say anything; two of them could vanish together.
-- after a ROLE with an option all others are less deep. A stretch from it to a later one holds more
-  ends than beginnings of lists, so what would be left cannot be read.
+- An option (`metadata`, `need_to_be_owner`, `off_ledger_signature`) that is not the default is the only
+  one in its ROLE; two could be hidden together.
+- After a ROLE with an option all others are less deep. A piece of text from it to a later one has more ends
+  than beginnings of lists, so what would be left cannot be read.
 
-`AND` of one part means that part, so every rule has such a spelling (`spelled`).
+`AND` with one part means that part, so every rule can be written in this form (`spelled`).
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ def hides_nothing(constraints: Sequence[Json]) -> None:
     """Check well-formed constraints, in the order in which they are signed.
 
     Raises:
-        RefusedError: the same signature would hold for other rules.
+        RefusedError: the same signature would be valid for other rules.
     """
     shallower = 1 << 30
     for depth, leaf in (found for one in constraints for found in _leaves(one, 0)):
@@ -41,8 +40,8 @@ def hides_nothing(constraints: Sequence[Json]) -> None:
         said = [name for name in options if leaf[name] != _OPTIONS[name]]
         if depth >= shallower or (said and len(options) > 1):
             raise RefusedError(
-                "the spelling of this rule can hide another rule under the same signature: leave"
-                " out what is empty or false, put parts with need_to_be_owner last, and the first of"
+                "this form of the rule can hide another rule under the same signature: leave out"
+                " what is empty or false, put parts with need_to_be_owner last, and put the first of"
                 " several of these deeper than the next, in an AND of its own"
             )
         if options:
@@ -50,10 +49,10 @@ def hides_nothing(constraints: Sequence[Json]) -> None:
 
 
 def spelled(constraints: Sequence[Json]) -> tuple[list[int], list[Json]]:
-    """Spell constraints so that `hides_nothing`; the meaning is the same.
+    """Write constraints in the form that `hides_nothing` accepts; the meaning is the same.
 
     Returns:
-        In which order they go, and the constraints in that order.
+        Their new order as indexes, and the constraints in that order.
     """
     return _stacked([_spelled(one) for one in constraints])
 
@@ -66,7 +65,7 @@ def _spelled(body: Json) -> Json:
 
 
 def _stacked(parts: Sequence[Json]) -> tuple[list[int], list[Json]]:
-    """Parts with options last, each so deep that all later ones are less deep."""
+    """Put parts with options last, each so deep that all later ones are less deep."""
     order = sorted(range(len(parts)), key=lambda i: bool(_bound(parts[i])))
     done: list[Json] = []
     least = 0
@@ -82,7 +81,7 @@ def _stacked(parts: Sequence[Json]) -> tuple[list[int], list[Json]]:
 
 
 def _bound(part: Json) -> list[int]:
-    """How deep its leaves with options are."""
+    """The depths of its leaves with options."""
     return [depth for depth, leaf in _leaves(part, 0) if _OPTIONS.keys() & leaf.keys()]
 
 

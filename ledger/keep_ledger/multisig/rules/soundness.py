@@ -1,4 +1,4 @@
-"""Whether a set of rules keeps what it promises: who can do one thing may be able to do everything."""
+"""Whether a set of rules is sound: it locks nobody out and cannot be circumvented."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from keep_ledger.multisig.rules.rule_words import number_word, role_count
 
 
 def enough(constraint: Constraint, members: int) -> int | None:
-    """How many trustees, none of whom owns what is changed, can do it alone; None: not all of them."""
+    """How many trustees who do not own what is changed can do it alone; None: not even all."""
     people = [Signer(f"trustee {n}", TRUSTEE) for n in range(members)]
     counts = range(1, members + 1)
     return next((n for n in counts if satisfied(constraint, people[:n])), None)
@@ -39,15 +39,15 @@ def enough(constraint: Constraint, members: int) -> int | None:
 
 
 def check(members: int, custom: Mapping[str, Constraint], rules: Rules) -> None:
-    """Refuse rules that lock everybody out or can be walked around.
+    """Refuse rules that lock everybody out or can be circumvented.
 
     Args:
         members: how many trustees there are.
-        custom: what somebody wrote by hand, by the names of rules.
-        rules: all, as they are to be.
+        custom: constraints that were written by hand, by the names of rules.
+        rules: all rules, as wanted.
 
     Raises:
-        RefusedError: says which, and why.
+        RefusedError: they do; says which and why.
     """
     for name, constraint in custom.items():
         _check_custom(name, constraint)
@@ -59,14 +59,14 @@ def check(members: int, custom: Mapping[str, Constraint], rules: Rules) -> None:
     )
     if RULE in rules and RULES in rules and not same(rules[RULE], rules[RULES]):
         raise RefusedError(
-            f"{RULE.text} (AUTH_RULE) and {RULES.text} (AUTH_RULES) must be alike: what one"
-            " forbids is done with the other"
+            f"{RULE.text} (AUTH_RULE) and {RULES.text} (AUTH_RULES) must be the same: what one"
+            " forbids can be done with the other"
         )
     makers = _makers(rules)
     if any(not same(one, other) for one, other in pairwise(makers.values())):
         raise RefusedError(
-            "to register a trustee and to turn another DID into one must take the same: else the"
-            f" weaker of {', '.join(key.text for key in makers)} decides"
+            "registering a trustee and turning another DID into one must take the same: otherwise"
+            f" the weaker of {', '.join(key.text for key in makers)} decides"
         )
     for key in (*makers, RULE, RULES):
         if key in rules:
@@ -88,10 +88,10 @@ def _check_custom(name: str, constraint: Constraint) -> None:
     for leaf in leaves(constraint):
         if leaf.off_ledger_signature:
             raise RefusedError(
-                f"custom.{name}: an off-ledger signature counts nobody, one key can give many"
+                f"custom.{name}: off-ledger signatures are not counted by signer: one key can give many"
             )
         if leaf.sig_count == 0:
-            raise RefusedError(f"custom.{name}: a quorum of nobody lets everybody decide")
+            raise RefusedError(f"custom.{name}: a quorum of 0 lets everybody decide")
         if leaf.metadata:
             raise RefusedError(f"custom.{name}: metadata of a rule must be empty")
 
@@ -100,8 +100,8 @@ def _check_reachable(key: RuleKey, constraint: Constraint, members: int) -> None
     for leaf in leaves(constraint):
         if leaf.role == TRUSTEE and leaf.sig_count > members:
             raise RefusedError(
-                f"to {key.description} would take {role_count(leaf.sig_count, TRUSTEE)}, and there are"
-                f" {number_word(members)}: nobody could ever do it, nor change it back"
+                f"to {key.description} would take {role_count(leaf.sig_count, TRUSTEE)}, and the file"
+                f" has {number_word(members)}: nobody could ever do it or change it back"
             )
 
 
@@ -115,14 +115,14 @@ def _makers(rules: Rules) -> dict[RuleKey, Constraint]:
 
 
 def _check_gate(key: RuleKey, constraint: Constraint, most: tuple[int, str]) -> None:
-    """Who can do this can do everything."""
+    """Check a rule whose writes allow everything else."""
     if isinstance(constraint, Forbidden):
         if key in (RULE, RULES):
             raise RefusedError(f"{key.text}: nobody could ever change a rule again")
         return
     if any(leaf.role != TRUSTEE for leaf in leaves(constraint)):
         raise RefusedError(
-            f"{key.text}: others than trustees could {key.description}, and so do everything"
+            f"{key.text}: others than trustees could {key.description}, and thereby do everything"
         )
     _check_enough(f"to {key.description}", constraint, most)
 
@@ -131,8 +131,8 @@ def _check_enough(what: str, constraint: Constraint, most: tuple[int, str]) -> N
     count = enough(constraint, most[0])
     if count is not None and count < most[0]:
         raise RefusedError(
-            f"{what} would take {role_count(count, TRUSTEE)}, and to {most[1]} {number_word(most[0])}: who"
-            " can do the first can do the second, so the lower number would be the quorum of all"
+            f"{what} would take {role_count(count, TRUSTEE)}, and to {most[1]} {number_word(most[0])}: whoever"
+            " can do the first can do the second, so the lower number would be the quorum of both"
         )
 
 
@@ -152,7 +152,7 @@ def _check_recovery(constraint: Constraint, most: tuple[int, str]) -> None:
 
 
 def others(rules: Rules) -> dict[str, list[str]]:
-    """What trustees decide and others may do without them: who, in words, and which deeds."""
+    """What others may do without trustees, although trustees may do it, too: actions by who may do them."""
     found: dict[str, list[str]] = {}
     for key, constraint in rules.items():
         parts = constraint.parts if isinstance(constraint, Or) else ()
@@ -163,10 +163,10 @@ def others(rules: Rules) -> dict[str, list[str]]:
 
 
 def same(left: Constraint, right: Constraint) -> bool:
-    """Whether two constraints ask the same, however they are spelled.
+    """Whether two constraints mean the same.
 
-    `AND` of one part is that part, the order of parts says nothing, and a ledger adds what was left
-    out.
+    `AND` with one part is that part, the order of parts does not matter, and a ledger adds members that
+    were left out.
     """
     return _meaning(left) == _meaning(right)
 

@@ -1,1 +1,1 @@
-"""A key that a group holds and nobody has whole: FROST, its key generation and its shares."""
+"""A key that a group shares and nobody has as a whole: FROST, its key generation and its shares."""

@@ -1,11 +1,10 @@
 """The group and the hashes of FROST(Ed25519, SHA-512): RFC 9591 sections 3, 4 and 6.1.
 
-All arithmetic is libsodium's, by way of PyNaCl: scalars and points are its 32-byte strings,
-never Python integers, and what touches a secret runs in constant time there. Python around it
-cannot wipe memory: `bytes` are immutable and copied at will, so secrets live as long as the
-process. Run signers as short-lived processes. Two branches look at secrets:
-whether a scalar is zero, and whether one read from a file is canonical. Honest values all
-take the same side.
+All arithmetic is libsodium's, through PyNaCl: scalars and points are its 32-byte strings, never Python
+integers, and operations on secrets run in constant time. Python cannot wipe memory: `bytes` are immutable
+and copied freely, so secrets stay in memory until the process ends. Run signers as short-lived processes.
+Two branches depend on secrets: whether a scalar is zero, and whether one from a file is canonical. All honest
+values take the same branch.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ def sha512(*parts: bytes) -> bytes:
 
 
 def sha256(*parts: bytes) -> bytes:
-    """SHA-256 of the parts joined; the caller sees to it that the parts cannot be shifted."""
+    """SHA-256 of the parts joined; the caller must make sure that the boundaries of the parts are unambiguous."""
     return hashlib.sha256(b"".join(parts)).digest()
 
 
@@ -72,7 +71,7 @@ def h5(message: bytes) -> bytes:
 
 
 def hdkg(message: bytes) -> Scalar:
-    """HDKG: proofs of possession; a domain of its own, which other implementations use too."""
+    """HDKG: proofs of possession; a separate domain, which other implementations use, too."""
     return reduced(sha512(CONTEXT, b"dkg", message))
 
 
@@ -91,7 +90,7 @@ def checked_secret(raw: bytes) -> Scalar:
     """A canonical scalar that is not zero.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not.
     """
     if hmac.compare_digest(raw, ZERO):
         raise ValueError("is zero, which cannot be a secret")
@@ -177,7 +176,7 @@ def evaluate_committed(commitments: Sequence[Point], x: int) -> Point:
 
 
 def lagrange(identifier: int, among: Sequence[int], at: int = 0) -> Scalar:
-    """derive_interpolating_value of RFC 9591 section 4.2, for any place `at` outside `among`.
+    """derive_interpolating_value of RFC 9591 section 4.2, at any point `at` outside `among`.
 
     The caller has checked that identifiers are distinct and that this one is among them.
     """
@@ -196,12 +195,12 @@ def interpolate(points: dict[int, Point], at: int = 0) -> Point:
 
 
 def prove(secret: Scalar, identifier: int, context: bytes) -> tuple[Point, Scalar]:
-    """Prove knowledge of a secret without giving it away: a Schnorr proof.
+    """Prove knowledge of a secret without revealing it: a Schnorr proof.
 
     Args:
         secret: not zero.
-        identifier: whose it is; part of what is proved.
-        context: what it is proved for, so that it cannot be replayed elsewhere; of fixed length.
+        identifier: whose secret it is; part of the proof.
+        context: what the proof is for, so that it cannot be used elsewhere; of fixed length.
 
     Source: Komlo and Goldberg, FROST, figure 1; the nonce is drawn as in RFC 9591 section 4.1.
     """
@@ -212,7 +211,7 @@ def prove(secret: Scalar, identifier: int, context: bytes) -> tuple[Point, Scala
 
 
 def proven(key: Point, identifier: int, context: bytes, witness: Point, answer: Scalar) -> bool:
-    """Whether `prove` was run by somebody who knows the secret of `key`."""
+    """Verify a proof made by `prove` with the secret of `key`."""
     challenge = _challenge(identifier, context, key, witness)
     return times_base(answer) == plus(witness, times(challenge, key))
 

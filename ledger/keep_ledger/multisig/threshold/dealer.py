@@ -1,13 +1,12 @@
 """A key that one party knows, split for a group: the trusted dealer of RFC 9591 appendix C.
 
-Use it to move an existing DID from one key to a group without a write to the ledger, and know
-what that means: whoever had the seed before could have kept it, and then signs alone, unseen,
-for as long as this key stands on the ledger. A group that must not trust the past makes a new
-key (`dkg`) and has the DID rotated to it; until then the split is a migration in progress.
+Use it to move an existing DID from one key to a group without a write to the ledger. Note the risk: whoever
+had the seed before may have kept it, and can then sign alone and unnoticed while this key is on the ledger. A
+group that does not accept that makes a new key (`dkg`) and has the DID rotated to it.
 
-There is no way back from shares to a seed: a seed is hashed to the key, and shares are of the
-key. Nor should there be, since putting shares together gives one machine the whole key. To go
-back to one key the group signs a write that rotates the DID to a fresh ordinary key.
+Shares cannot be turned back into a seed: the seed is hashed to the key, and the shares are of the key.
+Joining them would also give one machine the whole key. To go back to a single key the group signs a write
+that rotates the DID to a new ordinary key.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ from keep_ledger.multisig.threshold.shares import Group, Share, reason
 def split_seed(seed: bytes, threshold: int, members: Sequence[int]) -> tuple[Share, ...]:
     """Split the Ed25519 key of a seed; the group's key is the seed's verification key.
 
-    Give each member its share secretly and delete the seed. All compare `Group.digest`.
+    Give each member its share secretly and delete the seed. All members compare `Group.digest`.
 
     Args:
         seed: 32 bytes, the secret key of RFC 8032 section 5.1.5, as Indy wallets hold it.
@@ -40,7 +39,7 @@ def split_seed(seed: bytes, threshold: int, members: Sequence[int]) -> tuple[Sha
         members: identifiers from 1 on, in order.
 
     Raises:
-        RefusedError: the seed is not 32 bytes, or no such group can be.
+        RefusedError: the seed does not have 32 bytes, or the group is not possible.
     """
     if len(seed) != SIZE:
         raise RefusedError("an Ed25519 seed has 32 bytes")
@@ -51,10 +50,10 @@ def split_seed(seed: bytes, threshold: int, members: Sequence[int]) -> tuple[Sha
 
 
 def split_new(threshold: int, members: Sequence[int]) -> tuple[Share, ...]:
-    """Draw a key and split it: for tests and drills; for real keys `dkg` needs no trust.
+    """Draw a key and split it, for tests and drills. For real keys use `dkg`, which needs no trusted dealer.
 
     Raises:
-        RefusedError: no such group can be.
+        RefusedError: the group is not possible.
     """
     return _split(random_scalar(), threshold, members)
 
@@ -76,7 +75,7 @@ def _split(
             members=tuple((member, times_base(value)) for member, value in values.items()),
         )
     except ValidationError as error:
-        raise RefusedError(f"no group: {reason(error)}") from error
+        raise RefusedError(f"this group is not possible: {reason(error)}") from error
     return tuple(
         Share(identifier=member, secret=value, group=group) for member, value in values.items()
     )

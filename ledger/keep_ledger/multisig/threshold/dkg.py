@@ -1,19 +1,17 @@
-"""Make a key that nobody ever knows, and hand a key on to a new group.
+"""Distributed key generation: make a key that nobody ever knows, or reshare a key to a new group.
 
-Three steps, each of values in and values out, for any carrier. Everybody who deals runs
-`begin` and broadcasts its round-one package; with all of these it runs `deal_out` and sends
-each member its round-two package over a channel that is encrypted *and authenticated*; with
-all packages meant for it a member runs `finish`.
+Three steps, each with values as input and output, for any transport. Every dealer runs `begin` and
+broadcasts its round-one package; with all of these it runs `deal_out` and sends each member its round-two
+package over a channel that is encrypted *and authenticated*; with all packages for it a member runs `finish`.
 
-A party killed between two steps goes on from what it kept: `Dealing` after `begin` (secret),
-the packages received after that. `deal_out` and `finish` draw nothing at random, so repeating
-them repeats their output. Delete the `Dealing` and the round-two packages when the share is
-safe: they are as good as it.
+A party that is killed between two steps continues with what it stored: the `Dealing` after `begin`
+(secret), and the packages received after that. `deal_out` and `finish` use no randomness, so repeating them
+repeats their output. Delete the `Dealing` and the round-two packages when the share is stored: they are as
+secret as the share.
 
-Trust: the carrier of round one may be anybody, because every round-two package bears the
-digest of all round-one packages as its sender saw them, and `finish` refuses unless all saw
-the same. People should still compare `transcript` aloud before they start, and `Group.digest`
-before the key is used.
+Trust: round one may be transported by anybody, because every round-two package has the digest of all
+round-one packages as its sender saw them, and `finish` refuses if they differ. People should still compare
+`transcript` aloud before they start, and `Group.digest` before the key is used.
 
 Source: Komlo and Goldberg, FROST (SAC 2020), figure 1 (Pedersen's DKG with proofs of
 possession); resharing after Desmedt and Jajodia (1997), with Feldman's commitments.
@@ -26,7 +24,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from keep_ledger.multisig.errors import RefusedError, refuse
+from keep_ledger.multisig.errors import RefusedError, named, refuse
 from keep_ledger.multisig.threshold.curve import (
     ZERO,
     Point,
@@ -59,14 +57,14 @@ from keep_ledger.multisig.threshold.shares import (
 
 
 class Ceremony(Wire):
-    """What all parties agree on before they start; compare its `digest`.
+    """What all parties agree on before they start; they compare its `digest`.
 
     Attributes:
-        session: 32 fresh random bytes, so that nothing of another ceremony fits.
-        threshold: of the group to be.
-        members: who will hold shares, in order.
-        dealers: who deals: the members themselves, or for a resharing some of the old ones.
-        old: the group whose key is handed on; None makes a new key.
+        session: 32 new random bytes, so that nothing from another ceremony can be used.
+        threshold: of the new group.
+        members: those who will have shares, in order.
+        dealers: the members themselves, or for a resharing some of the old members.
+        old: the group whose key is reshared; None makes a new key.
     """
 
     KIND = "frost-ceremony/1"
@@ -81,7 +79,7 @@ class Ceremony(Wire):
         """Make a new key; every member deals.
 
         Raises:
-            RefusedError: members twice, or fewer than the threshold.
+            RefusedError: a member is named twice, or there are fewer than the threshold.
         """
         names = tuple(members)
         return _made(session, threshold, names, names, None)
@@ -94,17 +92,17 @@ class Ceremony(Wire):
         threshold: int,
         members: Sequence[int],
     ) -> Ceremony:
-        """Hand the key of `old` on: same key, same DID, new shares, perhaps other members.
+        """Reshare the key of `old`: same key, same DID, new shares, perhaps other members.
 
-        Who joins compares `old.verkey` with the ledger first.
-        Old shares still make signatures together with each other (not with new ones): that their
-        holders delete them is a promise. After somebody left in anger rotate the ledger's key too.
+        New members compare `old.verkey` with the ledger first.
+        Old shares can still sign together with each other (not with new ones) until their holders
+        delete them. If a former member cannot be trusted, also rotate the key on the ledger.
 
         Args:
-            dealers: members of `old`, as many as its threshold or more.
+            dealers: members of `old`, at least as many as its threshold.
 
         Raises:
-            RefusedError: dealers who are not members or too few, or a bad list of members.
+            RefusedError: a dealer is not a member, there are too few, or the list of members is not valid.
         """
         return _made(session, threshold, tuple(members), tuple(dealers), old)
 
@@ -112,21 +110,23 @@ class Ceremony(Wire):
     def _sound(self) -> Self:
         for names in (self.members, self.dealers):
             if list(names) != sorted(set(names)):
-                raise ValueError("identifiers are not in order, or one is there twice")
+                raise ValueError("identifiers are not in order, or one occurs twice")
         if self.threshold > len(self.members):
             raise ValueError("the threshold is higher than the number of members")
         if self.old is None:
             if self.dealers != self.members:
-                raise ValueError("for a new key the members deal")
+                raise ValueError("for a new key all members are dealers")
         elif len(self.dealers) < self.old.threshold:
-            raise ValueError(f"{self.old.threshold} dealers of the old group are needed")
+            raise ValueError(
+                f"at least {self.old.threshold} dealers of the old group are needed"
+            )
         elif not set(self.dealers) <= set(self.old.shares):
             raise ValueError("a dealer is not a member of the old group")
         return self
 
 
 class Round1Package(Wire):
-    """What a dealer tells everybody: commitments to a polynomial, and a proof of possession.
+    """What a dealer sends to everybody: commitments to a polynomial, and a proof of possession.
 
     Attributes:
         commitments: to the coefficients, constant term first; as many as the threshold.
@@ -143,7 +143,7 @@ class Round1Package(Wire):
 
 
 class Round2Package(Wire):
-    """What a dealer tells one member in secret.
+    """What a dealer sends to one member in secret.
 
     Attributes:
         identifier: of the dealer.
@@ -159,7 +159,7 @@ class Round2Package(Wire):
 
 
 class Dealing(Wire):
-    """A dealer's own state after `begin`. As secret as a share; keep it until `finish`."""
+    """A dealer's own state after `begin`. As secret as a share; store it until `finish`."""
 
     KIND = "frost-dkg-dealing/1"
     ceremony: Ceremony
@@ -174,21 +174,21 @@ class Dealing(Wire):
 
 
 def begin(ceremony: Ceremony, identifier: int, share: Share | None = None) -> Dealing:
-    """Round one: draw a polynomial. Keep the result, then broadcast its `package`.
+    """Round one: draw a polynomial. Store the result, then broadcast its `package`.
 
     Args:
         identifier: of this dealer; for a resharing, in the old group.
         share: of the old group, for a resharing; None for a new key.
 
     Raises:
-        RefusedError: this party does not deal here, or the share is not the one that is needed.
+        RefusedError: this party is not a dealer, or the share is not the one that is needed.
     """
     if identifier not in ceremony.dealers:
-        raise RefusedError(f"participant {identifier} does not deal in this ceremony")
+        raise RefusedError(f"participant {identifier} is not a dealer in this ceremony")
     given = None if share is None else (share.group, share.identifier)
     needed = None if ceremony.old is None else (ceremony.old, identifier)
     if given != needed:
-        raise RefusedError("the share is not this dealer's of the group that is handed on")
+        raise RefusedError("the share is not this dealer's share of the group that is reshared")
     first = random_scalar()
     if share is not None:
         first = mul(lagrange(identifier, ceremony.dealers), share.secret)
@@ -207,16 +207,16 @@ def begin(ceremony: Ceremony, identifier: int, share: Share | None = None) -> De
 
 
 def transcript(ceremony: Ceremony, packages: Sequence[Round1Package]) -> bytes:
-    """Check all round-one packages and give their digest, 32 bytes, the same for everybody.
+    """Check all round-one packages and return their digest: 32 bytes, the same for everybody.
 
     Raises:
-        RefusedError: a package is missing, there twice, of another ceremony or not proven; `culprits`
-            names whose.
+        RefusedError: a package is missing, occurs twice, is of another ceremony or not proven;
+            `culprits` names whose.
     """
     _exactly(ceremony.dealers, [p.identifier for p in packages], "round-one package")
     refuse(
         (p.identifier for p in packages if p.ceremony != ceremony.digest),
-        "speaks of another ceremony",
+        "the package is of another ceremony",
     )
     wrong = (p.identifier for p in packages if len(p.commitments) != ceremony.threshold)
     refuse(wrong, f"a polynomial needs {ceremony.threshold} commitments")
@@ -225,25 +225,25 @@ def transcript(ceremony: Ceremony, packages: Sequence[Round1Package]) -> bytes:
         "no proof of possession",
     )
     refuse(
-        (p.identifier for p in packages if not _hands_on(ceremony, p)),
-        "deals another secret than the share of the old group",
+        (p.identifier for p in packages if not _deals_old_share(ceremony, p)),
+        "dealt another secret than the share of the old group",
     )
     ordered = sorted(packages, key=lambda p: p.identifier)
     return sha256(ceremony.digest, *(p.digest for p in ordered))
 
 
 def deal_out(dealing: Dealing, packages: Sequence[Round1Package]) -> dict[int, Round2Package]:
-    """Round two: with all round-one packages, what each member gets; by identifier.
+    """Round two: from all round-one packages, the package for each member, by identifier.
 
-    It includes the dealer's own when it is a member: keep that, too. Send the others encrypted and
+    It includes the dealer's own package if it is a member: store that. Send the others encrypted and
     authenticated.
 
     Raises:
-        RefusedError: as `transcript`, or this dealer's own package was changed on the way.
+        RefusedError: as for `transcript`, or this dealer's own package was changed on the way.
     """
     agreed = transcript(dealing.ceremony, packages)
     if dealing.package not in packages:
-        raise RefusedError("my own package comes back changed: the carrier cannot be trusted")
+        raise RefusedError("my own package came back changed: the transport cannot be trusted")
     return {
         member: Round2Package(
             ceremony=dealing.package.ceremony,
@@ -269,28 +269,28 @@ def finish(
         received: of round two, for this member, of all dealers (itself included, if it deals).
 
     Raises:
-        RefusedError: as `transcript`; others saw other round-one packages; or a dealer dealt a
-            value that its commitments do not bear out, and is named.
+        RefusedError: as for `transcript`; others saw other round-one packages; or the value of a dealer
+            does not fit its commitments, and the dealer is named.
     """
     agreed = transcript(ceremony, packages)
     _exactly(ceremony.dealers, [p.identifier for p in received], "round-two package")
     refuse(
         (p.identifier for p in received if p.ceremony != ceremony.digest),
-        "speaks of another ceremony",
+        "the package is of another ceremony",
     )
     refuse((p.identifier for p in received if p.member != member), "dealt to another member")
     if differing := sorted(p.identifier for p in received if p.transcript != agreed):
         raise RefusedError(
-            f"participant {differing} saw other round-one packages than I: somebody told "
-            "different things to different parties; start again"
+            f"{named(differing)} saw other round-one packages than I: somebody sent different "
+            "packages to different parties; start again"
         )
     commitments = {p.identifier: p.commitments for p in packages}
-    false = (
+    wrong_values = (
         p.identifier
         for p in received
         if times_base(p.value) != evaluate_committed(commitments[p.identifier], member)
     )
-    refuse(false, "dealt a share that does not fit the commitments")
+    refuse(wrong_values, "dealt a share that does not fit the commitments")
     secret = ZERO
     for package in received:
         secret = add(secret, package.value)
@@ -313,7 +313,7 @@ def _made(
             session=session, threshold=threshold, members=members, dealers=dealers, old=old
         )
     except ValidationError as error:
-        raise RefusedError(f"no ceremony: {reason(error)}") from error
+        raise RefusedError(f"this ceremony is not possible: {reason(error)}") from error
 
 
 def _context(ceremony: Ceremony, commitments: Iterable[Point]) -> bytes:
@@ -326,8 +326,8 @@ def _possesses(ceremony: Ceremony, package: Round1Package) -> bool:
     return proven(key, package.identifier, context, package.witness, package.answer)
 
 
-def _hands_on(ceremony: Ceremony, package: Round1Package) -> bool:
-    """Whether the dealer's secret is its weighted share of the old key; for a new key, any is."""
+def _deals_old_share(ceremony: Ceremony, package: Round1Package) -> bool:
+    """Whether the dealer's secret is its weighted share of the old key; for a new key always True."""
     if ceremony.old is None:
         return True
     weight = lagrange(package.identifier, ceremony.dealers)
@@ -345,6 +345,6 @@ def _group(ceremony: Ceremony, commitments: Mapping[int, Sequence[Point]]) -> Gr
 
 def _exactly(expected: Iterable[int], given: Sequence[int], what: str) -> None:
     refuse((i for i in set(given) if given.count(i) > 1), f"more than one {what}")
-    refuse(set(given) - set(expected), f"a {what}, but deals nothing here")
+    refuse(set(given) - set(expected), f"sent a {what}, but is not a dealer")
     if missing := sorted(set(expected) - set(given)):
-        raise RefusedError(f"no {what} of participant {missing} yet")
+        raise RefusedError(f"{named(missing)}: no {what} yet")

@@ -1,12 +1,12 @@
-"""The rounds of `dkg` as files that anybody may carry: nothing secret travels in clear.
+"""The rounds of `dkg` as files that may be sent by any way: no secret is in clear text.
 
-Everybody who takes part, dealer or new member, says `Hello` first: what it thinks is agreed, a key for
-this ceremony only (X25519), and, when it deals, its round-one package. What a dealer tells one member
-then is `Sealed` between their two keys: encrypted and authenticated (crypto_box of libsodium), and it
-carries `agreed`, the digest of all hellos as the dealer saw them.
+Every party, dealer or new member, first sends a `Hello`: the ceremony as it understands it, a key for this
+ceremony only (X25519), and, if it is a dealer, its round-one package. What a dealer sends to one member is
+`Sealed` between their two keys: encrypted and authenticated (crypto_box of libsodium). It contains
+`agreed`, the digest of all hellos as the dealer saw them.
 
-A carrier that changes hellos, keys included, changes `agreed`: so people compare it aloud, by a way
-that the carrier does not control, before they deal and before the key is used.
+Whoever changes hellos on the way, keys included, changes `agreed`: so people compare it aloud, by a separate
+way, before they deal and before the key is used.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from nacl import bindings as sodium
 from nacl.exceptions import CryptoError
 from pydantic import Field, model_validator
 
-from keep_ledger.multisig.errors import RefusedError, refuse
+from keep_ledger.multisig.errors import RefusedError, named, refuse
 from keep_ledger.multisig.recovery.slip39 import Label
 from keep_ledger.multisig.threshold import dkg
 from keep_ledger.multisig.threshold.curve import sha256
@@ -27,14 +27,14 @@ from keep_ledger.multisig.threshold.shares import Digest, HexBytes, Identifier, 
 
 
 class Hello(Wire):
-    """What one party tells everybody in round one. Public.
+    """What one party sends to everybody in round one. Public.
 
     Attributes:
         name: of the group, for people.
-        identifier: of the party: in a handing-on, whoever stays keeps its number, and numbers of
-            those who left are not given to others.
+        identifier: of the party. In a resharing, members who stay keep their numbers, and the numbers
+            of former members are not used again.
         key: X25519, for this ceremony only.
-        package: of a dealer; None of a new member who only receives.
+        package: of a dealer; None for a new member who only receives.
     """
 
     KIND = "group-hello/1"
@@ -50,14 +50,14 @@ class Hello(Wire):
             raise ValueError("takes no part in this ceremony")
         package = self.package
         if (package is not None) != (self.identifier in self.ceremony.dealers):
-            raise ValueError("exactly who deals has a round-one package")
+            raise ValueError("a dealer must have a round-one package, and others must not")
         if package is not None and package.identifier != self.identifier:
-            raise ValueError("the round-one package is another's")
+            raise ValueError("the round-one package belongs to another party")
         return self
 
 
 class Sealed(Wire):
-    """What a dealer tells one member, for that member's eyes only. Safe with any carrier.
+    """What a dealer sends to one member, readable by that member only. It may be sent by any way.
 
     Attributes:
         box: nonce (24 bytes) and crypto_box of `agreed` and the round-two package.
@@ -88,15 +88,15 @@ class Begun(Wire):
 
 
 def parties(ceremony: Ceremony) -> tuple[int, ...]:
-    """Who says hello: dealers and members, in order."""
+    """All parties: dealers and members, in order."""
     return tuple(sorted({*ceremony.dealers, *ceremony.members}))
 
 
 def begin(name: str, ceremony: Ceremony, identifier: int, share: Share | None = None) -> Begun:
-    """Round one. Keep the result, then give `hello` to everybody.
+    """Round one. Store the result, then send `hello` to everybody.
 
     Args:
-        share: of the old group, of who deals when a key is handed on.
+        share: of the old group, for a dealer in a resharing.
 
     Raises:
         RefusedError: the party takes no part, or the share is not the one that is needed.
@@ -118,35 +118,35 @@ def begin(name: str, ceremony: Ceremony, identifier: int, share: Share | None = 
 
 
 def agreed(mine: Hello, hellos: Sequence[Hello]) -> bytes:
-    """Check the hellos of everybody, mine included; their digest, 32 bytes, is the same for all.
+    """Check the hellos of all parties, mine included, and return their digest: 32 bytes, the same for all.
 
     Raises:
-        RefusedError: one is missing, there twice, of another ceremony or name, not proven, or mine
+        RefusedError: one is missing, occurs twice, is of another ceremony or name, is not proven, or mine
             was changed; `culprits` names whose.
     """
     given = [hello.identifier for hello in hellos]
     expected = parties(mine.ceremony)
-    refuse((i for i in set(given) if given.count(i) > 1), "said hello twice, differently")
+    refuse(
+        (i for i in set(given) if given.count(i) > 1), "sent two different files of round one"
+    )
     other = (h.identifier for h in hellos if h.ceremony != mine.ceremony or h.name != mine.name)
-    refuse(other, "speaks of another ceremony, or calls the group otherwise")
+    refuse(other, "the file is of another ceremony, or has another name for the group")
     if missing := sorted(set(expected) - set(given)):
-        raise RefusedError(
-            f"no file of participant {', '.join(map(str, missing))} from round one yet"
-        )
+        raise RefusedError(f"{named(missing)}: no file of round one yet")
     if mine not in hellos:
-        raise RefusedError("my own file comes back changed: the carrier cannot be trusted")
+        raise RefusedError("my own file came back changed: the transport cannot be trusted")
     dkg.transcript(mine.ceremony, _packages(hellos))
     ordered = sorted(hellos, key=lambda hello: hello.identifier)
     return sha256(b"group agreed/1", *(hello.digest for hello in ordered))
 
 
 def deal(begun: Begun, hellos: Sequence[Hello]) -> tuple[Sealed, ...]:
-    """Round two: what a dealer has for each other member.
+    """Round two: what a dealer sends to each other member.
 
-    Never do this for two different lists of hellos: keep the list first, see `agreed`.
+    Never do this for two different lists of hellos: store the list first; see `agreed`.
 
     Raises:
-        RefusedError: as `agreed`, or this party does not deal.
+        RefusedError: as for `agreed`, or this party is not a dealer.
     """
     digest = agreed(begun.hello, hellos)
     keys = {hello.identifier: hello.key for hello in hellos}
@@ -163,11 +163,11 @@ def deal(begun: Begun, hellos: Sequence[Hello]) -> tuple[Sealed, ...]:
 
 
 def finish(begun: Begun, hellos: Sequence[Hello], received: Sequence[Sealed]) -> Share:
-    """Round three: open what was dealt to this member, check it, add it up.
+    """Round three: open what was dealt to this member, check it and add it up.
 
     Raises:
-        RefusedError: as `agreed` and `dkg.finish`, or a file is for another, cannot be opened, or its
-            sender saw other hellos; names whose.
+        RefusedError: as for `agreed` and `dkg.finish`, or a file is for another member, cannot be opened, or
+            its sender saw other hellos; names whose.
     """
     me, ceremony = begun.hello.identifier, begun.hello.ceremony
     if me not in ceremony.members:
@@ -181,7 +181,7 @@ def finish(begun: Begun, hellos: Sequence[Hello], received: Sequence[Sealed]) ->
     )
     other = (s.identifier for s in received if s.ceremony != ceremony.digest)
     refuse(other, "this file is of another ceremony")
-    refuse({s.identifier for s in received} - set(ceremony.dealers), "deals nothing here")
+    refuse({s.identifier for s in received} - set(ceremony.dealers), "is not a dealer")
     packages = [_open(sealed, keys, begun.secret, digest) for sealed in received]
     if begun.dealing is not None:
         packages.append(_dealt(begun, hellos)[me])
@@ -195,7 +195,7 @@ def _packages(hellos: Sequence[Hello]) -> list[Round1Package]:
 def _dealt(begun: Begun, hellos: Sequence[Hello]) -> dict[int, Round2Package]:
     if begun.dealing is None:
         raise RefusedError(
-            f"participant {begun.hello.identifier} only receives: go on to finish"
+            f"participant {begun.hello.identifier} is not a dealer: go on with finish"
         )
     return dkg.deal_out(begun.dealing, _packages(hellos))
 
@@ -205,7 +205,7 @@ def _box(message: bytes, key: bytes, secret: bytes) -> bytes:
     try:
         return nonce + sodium.crypto_box(message, nonce, key, secret)
     except (CryptoError, RuntimeError) as error:  # a key of small order
-        raise RefusedError("a key in a file of round one is not a key") from error
+        raise RefusedError("a file of round one has a key that is not valid") from error
 
 
 def _open(
@@ -219,13 +219,16 @@ def _open(
         )
     except (CryptoError, RuntimeError, ValueError, TypeError):
         text = b""
-    refuse(who if not text else (), "this file was changed on the way, or is not from them")
+    refuse(
+        who if not text else (),
+        "this file was changed on the way, or is not from this participant",
+    )
     if text[:32] != digest:
         raise RefusedError(
-            f"participant {sealed.identifier} saw other files of round one than I: somebody told "
-            "different things to different people; start again"
+            f"participant {sealed.identifier} saw other files of round one than I: somebody sent "
+            "different files to different people; start again"
         )
     try:
         return Round2Package.from_text(text[32:].decode(), sealed.identifier)
     except UnicodeDecodeError as error:
-        raise RefusedError("a sealed file holds no package", who) from error
+        raise RefusedError("a sealed file does not contain a package", who) from error

@@ -1,16 +1,15 @@
 """FROST(Ed25519, SHA-512) signing: RFC 9591 section 5.
 
-Three steps, each of values in and values out, so that any carrier will do: every signer runs
-`commit`, the coordinator collects the commitments, every signer runs `sign`, the coordinator
-runs `aggregate`. The result is an ordinary Ed25519 signature of the group's key.
+Three steps, each with values as input and output, for any transport: every signer runs `commit`, the
+coordinator collects the commitments, every signer runs `sign`, and the coordinator runs `aggregate`. The
+result is an ordinary Ed25519 signature of the group's key.
 
-One pair of nonces used for two different messages gives the share away, so no function here
-takes nonces: `sign` draws them from a `Vault`, which forgets them durably before it hands
-them out. Whatever fails afterwards, a crash included, has cost a pair of nonces and nothing
-else: commit again.
+Using a pair of nonces for two different messages reveals the share, so no function here takes nonces: `sign`
+gets them from a `Vault`, which deletes them durably before it returns them. A failure after that, a crash
+included, costs a pair of nonces and nothing else: commit again.
 
-The coordinator is trusted with nothing: `sign` takes the message that the signer itself
-rebuilt from what was reviewed, and a coordinator can only withhold.
+The coordinator need not be trusted: `sign` takes the message that the signer itself built from what it
+reviewed, and a coordinator can only withhold.
 """
 
 from __future__ import annotations
@@ -49,34 +48,35 @@ from keep_ledger.multisig.threshold.shares import (
     Share,
     SignatureShare,
 )
+from keep_ledger.wording import counted
 
 
 class Vault(Protocol):
-    """Where nonces lie between the two rounds. `NonceFiles` is one on disk.
+    """Storage for nonces between the two rounds. `NonceFiles` is one on disk.
 
-    An implementation never gives the same nonces out twice, whatever crashes when.
+    An implementation never returns the same nonces twice, even after a crash at any moment.
     """
 
     def put(self, nonces: Nonces) -> None:
-        """Keep them durably. Others of the same group, member and session are forgotten."""
+        """Store them durably. Others of the same group, member and session are deleted."""
         ...
 
     def take(self, commitment: Commitment) -> Nonces:
-        """Forget them durably, and only then give them out.
+        """Delete them durably, and only then return them.
 
         Raises:
-            SpentError: the nonces of exactly this commitment are not there (any more).
+            SpentError: the nonces of exactly this commitment are not there.
         """
         ...
 
 
 def commit(share: Share, session: bytes, vault: Vault) -> Commitment:
-    """Round one: draw nonces, keep them, and give back what others may see.
+    """Round one: draw nonces, store them, and return the public commitment.
 
-    Committing again in the same session is right after a crash: it replaces the older nonces.
+    Commit again in the same session after a crash: that replaces the older nonces.
 
     Args:
-        session: 32 bytes that name what is to be signed, the same for all signers.
+        session: 32 bytes that identify what is to be signed, the same for all signers.
 
     Raises:
         RefusedError: `session` is not 32 bytes long.
@@ -84,7 +84,7 @@ def commit(share: Share, session: bytes, vault: Vault) -> Commitment:
     Source: RFC 9591 sections 4.1 (nonce_generate: randomness hashed with the share) and 5.1.
     """
     if len(session) != SIZE:
-        raise RefusedError("a session is named by 32 bytes")
+        raise RefusedError("a session must have 32 bytes")
     hiding, binding = (_nonce(share, secrets.token_bytes(SIZE)) for _ in range(2))
     nonces = _committed(share, session, hiding, binding)
     vault.put(nonces)
@@ -98,18 +98,18 @@ def sign(
     commitments: Sequence[Commitment],
     vault: Vault,
 ) -> SignatureShare:
-    """Round two: use up this member's nonces for `message`.
+    """Round two: sign `message` and use up this member's nonces.
 
-    The nonces are gone before anything is looked at, so a refusal burns them, too; only a list
-    without one commitment of this member is refused before.
+    The nonces are deleted before anything is checked, so a refusal uses them up, too; only a list that
+    does not have exactly one commitment of this member is refused before.
 
     Args:
-        message: rebuilt by this signer from what it reviewed, not taken from the coordinator.
+        message: built by this signer from what it reviewed, not taken from the coordinator.
         commitments: of all who take part, this member included.
 
     Raises:
         SpentError: this member's commitment was used, replaced, or not made here.
-        RefusedError: the list is not a valid one for this group and session.
+        RefusedError: the list is not valid for this group and session.
     """
     mine = [c for c in commitments if c.identifier == share.identifier]
     if len(mine) != 1:
@@ -118,7 +118,7 @@ def sign(
         )
     nonces = vault.take(mine[0])
     if nonces.commitment != mine[0]:
-        raise SpentError("the vault gave out nonces of another commitment")
+        raise SpentError("the vault returned nonces of another commitment")
     signers = _signers(share.group, session, commitments)
     factors = _binding_factors(share.group.key, signers, message)
     challenge = _challenge(share.group.key, signers, factors, message)
@@ -141,11 +141,11 @@ def aggregate(
     commitments: Sequence[Commitment],
     shares: Sequence[SignatureShare],
 ) -> bytes:
-    """Put the signature together: 64 bytes, verified.
+    """Combine the shares into the signature: 64 bytes, verified.
 
     Raises:
-        RefusedError: the lists do not fit together or the signature does not verify; `culprits`
-            names who handed in a bad share (identifiable abort, RFC 9591 section 5.4).
+        RefusedError: the lists do not belong together, or the signature does not verify; `culprits`
+            names who gave a wrong share (identifiable abort, RFC 9591 section 5.4).
     """
     signers = _signers(group, session, commitments)
     _check_shares(session, signers, signed_digest(signers, message), shares)
@@ -156,7 +156,7 @@ def aggregate(
     signature = _group_commitment(signers, factors) + response
     if not verifies(group.key, message, signature):
         cheats = _cheats(group, message, signers, shares)
-        raise RefusedError(f"{named(cheats)}: the signature share is false", cheats)
+        raise RefusedError(f"{named(cheats)}: the signature share is wrong", cheats)
     return signature
 
 
@@ -178,7 +178,7 @@ def _committed(share: Share, session: bytes, hiding: Scalar, binding: Scalar) ->
 def _signers(
     group: Group, session: bytes, commitments: Sequence[Commitment]
 ) -> tuple[Commitment, ...]:
-    """The commitments in order, after everything about them was checked."""
+    """Check the commitments and return them in order."""
     signers = tuple(sorted(commitments, key=lambda c: c.identifier))
     identifiers = [c.identifier for c in signers]
     refuse((i for i in set(identifiers) if identifiers.count(i) > 1), "committed twice")
@@ -188,7 +188,9 @@ def _signers(
     other_session = (c.identifier for c in signers if c.session != session)
     refuse(other_session, "committed in another session")
     if len(signers) < group.threshold:
-        raise RefusedError(f"{len(signers)} signers are too few, {group.threshold} are needed")
+        raise RefusedError(
+            f"{counted(len(signers), 'signer')}: too few, {group.threshold} are needed"
+        )
     return signers
 
 
@@ -200,7 +202,7 @@ def _check_shares(
 ) -> None:
     given = [s.identifier for s in shares]
     expected = {c.identifier for c in signers}
-    refuse((i for i in set(given) if given.count(i) > 1), "handed in two signature shares")
+    refuse((i for i in set(given) if given.count(i) > 1), "gave two signature shares")
     refuse(set(given) - expected, "signed without having committed")
     refuse((s.identifier for s in shares if s.session != session), "signed in another session")
     other = (s.identifier for s in shares if s.signed != signed)
@@ -215,7 +217,7 @@ def _encoded(signers: Sequence[Commitment]) -> bytes:
 
 
 def signed_digest(signers: Sequence[Commitment], message: bytes) -> bytes:
-    """What a `SignatureShare.signed` is, of these commitments in order of members."""
+    """The value of `SignatureShare.signed` for these commitments, in order of members."""
     return sha256(h4(message), h5(_encoded(signers)))
 
 

@@ -1,4 +1,4 @@
-"""Nonces on disk: forgotten durably before they are given out."""
+"""Nonces on disk: deleted durably before they are returned."""
 
 from __future__ import annotations
 
@@ -20,15 +20,14 @@ _GRACE_NS = 60 * 10**9
 class NonceFiles:
     """A `frost.Vault` in a folder of its own: one file per group, member and session.
 
-    A file is written aside, synced and renamed into place. Before nonces are given out, the file is
-    overwritten, synced and removed, and the folder is synced: a crash at any point leaves the
-    nonces either untouched and unused, or gone. A lock keeps two processes apart.
+    A file is written under another name, synced and renamed. Before nonces are returned, the file is
+    overwritten, synced and removed, and the folder is synced: after a crash at any point the nonces are
+    either there and unused, or gone. A lock excludes other processes.
 
-    A copy brought back would be a second use, so a file whose inode changed more than a minute
-    after it was written (copied, restored, its owner changed) is refused and removed. A snapshot
-    of the whole machine cannot be seen from within: do not resume one while a signature is pending.
-    Overwriting reaches what the file system lets it reach: not the cells of a flash disk.
-    Leave this folder out of backups.
+    A restored copy would be a second use, so a file whose inode changed more than a minute after it was
+    written (copied, restored, owner changed) is refused and removed. A snapshot of the whole machine
+    cannot be detected: do not resume one while a signature is pending. Overwriting does not reach the
+    cells of a flash disk. Leave this folder out of backups.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -36,55 +35,57 @@ class NonceFiles:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def put(self, nonces: Nonces) -> None:
-        """Keep them; older ones of the same group, member and session are gone afterwards."""
+        """Store them, and delete older ones of the same group, member and session."""
         with self._locked():
             place = self._place(nonces.commitment)
             if place.exists():
-                self._forget(place)
+                self._delete(place)
             write_private(place, f"{time.time_ns()}\n{nonces.to_text()}")
 
     def take(self, commitment: Commitment) -> Nonces:
-        """Forget the nonces of exactly this commitment, then give them out.
+        """Delete the nonces of exactly this commitment, then return them.
 
         Raises:
-            SpentError: they are not there, or replaced by newer ones (which stay), or a copy.
+            SpentError: they are not there, were replaced by newer ones (which stay), or are a copy.
         """
         with self._locked():
             place = self._place(commitment)
             if not place.exists():
-                raise SpentError("no nonces for this commitment: used, or not made here")
+                raise SpentError(
+                    "there are no nonces for this commitment: they were used, or not made here"
+                )
             made, nonces = _read(place)
             if nonces is not None and nonces.commitment != commitment:
                 raise SpentError("a newer commitment was made in this session: send that one")
             changed = place.stat().st_ctime_ns
-            self._forget(place)
+            self._delete(place)
             if nonces is None:
-                raise SpentError("the nonces were damaged and are removed now")
+                raise SpentError("the nonces were damaged and have been removed")
             if changed - made > _GRACE_NS:
                 raise SpentError(
-                    "these nonces were copied or restored: they may be used already"
+                    "these nonces were copied or restored: they may have been used already"
                 )
             return nonces
 
     def pending(self) -> list[Commitment]:
-        """The commitments whose nonces are still here, each of them a possible signature."""
+        """The commitments whose nonces are still here; each can still become a signature."""
         with self._locked():
             found = [_read(place)[1] for place in sorted(self._folder.glob("*.nonces"))]
         return [nonces.commitment for nonces in found if nonces is not None]
 
     def burn(self, session: bytes) -> None:
-        """Forget all nonces of a session: what was committed there can never be signed."""
+        """Delete all nonces of a session: its commitments can never become a signature."""
         with self._locked():
             for place in self._folder.glob("*.nonces"):
                 nonces = _read(place)[1]
                 if nonces is None or nonces.commitment.session == session:
-                    self._forget(place)
+                    self._delete(place)
 
     def _place(self, commitment: Commitment) -> Path:
         slot = commitment.group + bytes([commitment.identifier]) + commitment.session
         return self._folder / f"{sha256(slot).hex()}.nonces"
 
-    def _forget(self, place: Path) -> None:
+    def _delete(self, place: Path) -> None:
         burn(place)
         sync_folder(self._folder)
 

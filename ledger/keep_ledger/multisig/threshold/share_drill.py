@@ -1,9 +1,8 @@
-"""Drills: proving that a share is there and right, without showing or using it.
+"""Drills: prove that a share exists and is right, without showing or using it.
 
-The one who drills draws a `Challenge` and sends it round; everybody answers with a Schnorr
-proof made by the share; anybody can check the answers against the public keys of the shares,
-at once or years later, and see when each share was last proven. A proof is worth nothing for
-signing: it hashes in a domain of its own.
+The organiser draws a `Challenge` and sends it to everybody. Everybody answers with a Schnorr proof made with
+the share. Anybody can check the answers against the public keys of the shares, at once or years later, and
+see when each share was last proven. A proof cannot be used for signing: it has a hash domain of its own.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from keep_ledger.multisig.threshold.shares import (
 
 
 class Challenge(Wire):
-    """A question that nobody could answer in advance.
+    """A challenge that nobody could answer in advance.
 
     Attributes:
         subject: digest of the `Group` or `Backup` that is drilled.
@@ -42,12 +41,12 @@ class Challenge(Wire):
 
     @classmethod
     def of(cls, subject: bytes, at: datetime) -> Self:
-        """Draw one; `at` has a time zone."""
+        """Draw a challenge; `at` must have a time zone."""
         return cls(subject=subject, at=at, nonce=secrets.token_bytes(32))
 
 
 class Answer(Wire):
-    """That the share of `identifier` was there to answer this challenge. Public."""
+    """A proof that the share of `identifier` was there to answer this challenge. Public."""
 
     KIND = "drill-answer/1"
     challenge: Digest
@@ -57,30 +56,30 @@ class Answer(Wire):
 
 
 class Drill(Wire):
-    """The record of a drill: keep it with the descriptor; it can be checked again at any time."""
+    """The record of a drill: store it with the descriptor; it can be checked again at any time."""
 
     KIND = "drill/1"
     challenge: Challenge
     answers: tuple[Answer, ...]
 
     def proven(self, keys: Mapping[int, Point]) -> frozenset[int]:
-        """Whose answers hold against these public keys."""
+        """The identifiers whose answers verify with these public keys."""
         return frozenset(a.identifier for a in self.answers if _holds(keys, self.challenge, a))
 
 
 def answer(share: Share, challenge: Challenge) -> Answer:
-    """Answer for a FROST share.
+    """Answer with a FROST share.
 
     Raises:
         RefusedError: the challenge is about another group, or an older sharing of this key.
     """
     wrong = [share.identifier] if challenge.subject != share.group.digest else []
-    refuse(wrong, "the drill is about another group than this share's")
+    refuse(wrong, "the drill is about another group than that of this share")
     return answer_with(share.secret, share.identifier, challenge)
 
 
 def answer_with(secret: Scalar, identifier: int, challenge: Challenge) -> Answer:
-    """Answer with any secret whose public key is kept, as those of shares on paper are."""
+    """Answer with any secret whose public key is known, such as a share on paper."""
     witness, response = prove(secret, identifier, _context(challenge))
     return Answer(
         challenge=challenge.digest, identifier=identifier, witness=witness, answer=response
@@ -88,26 +87,26 @@ def answer_with(secret: Scalar, identifier: int, challenge: Challenge) -> Answer
 
 
 def check(keys: Mapping[int, Point], challenge: Challenge, answers: Sequence[Answer]) -> Drill:
-    """Check the answers and make the record; who did not answer simply is not in it.
+    """Check the answers and make the record; whoever did not answer is not in it.
 
     Args:
         keys: public keys of the shares: `Group.shares` or `Backup.keys_by_identifier`.
 
     Raises:
-        RefusedError: an answer is false, of another challenge or by a stranger; names whose.
+        RefusedError: an answer is wrong, of another challenge, or by somebody without a share; names whose.
     """
     refuse((a.identifier for a in answers if a.identifier not in keys), "has no share here")
     stale = (a.identifier for a in answers if a.challenge != challenge.digest)
-    refuse(stale, "answers another challenge")
-    false = (a.identifier for a in answers if not _holds(keys, challenge, a))
-    refuse(false, "the share is wrong: it did not answer the challenge")
+    refuse(stale, "the answer is for another challenge")
+    wrong = (a.identifier for a in answers if not _holds(keys, challenge, a))
+    refuse(wrong, "the share is wrong: it did not answer the challenge")
     return Drill(challenge=challenge, answers=tuple(answers))
 
 
 def last_proven(
     keys: Mapping[int, Point], drills: Iterable[Drill], subject: bytes
 ) -> dict[int, datetime | None]:
-    """When each share was last proven, rechecked from the records; None if never.
+    """When each share was last proven, checked again from the records; None if never.
 
     Args:
         subject: digest of the group or backup; drills of others do not count.
@@ -126,7 +125,7 @@ def last_proven(
 def overdue(
     latest: Mapping[int, datetime | None], now: datetime, every: timedelta
 ) -> tuple[int, ...]:
-    """Whose share was not proven within `every`: whom to remind."""
+    """The identifiers of shares that were not proven within `every`."""
     return tuple(i for i, at in latest.items() if at is None or now - at > every)
 
 

@@ -1,9 +1,8 @@
-"""What FROST's parties keep and hand over: checked when made, with a strict JSON round trip.
+"""What FROST's parties store and exchange: checked when it is made, with a strict JSON form.
 
-A value that exists is well formed: its scalars are canonical, its points lie in the
-prime-order subgroup, and a share fits its group. What is wrong between values (another
-session, another group) is judged where they meet, in `frost` and `dkg`. Bytes are lower-case
-hex in JSON.
+Every value is well formed: its scalars are canonical, its points are in the prime-order subgroup, and a share
+fits its group. Whether several values belong together (same session, same group) is checked in `frost`
+and `dkg`. Bytes are lower-case hex in JSON.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ from keep_ledger.multisig.threshold.curve import (
 )
 
 MAX_SIGNERS = 64
-"""Bounds the work that a hostile package can cause; a DKG grows with the cube of it."""
+"""Limits the work that a hostile package can cause; the work of a DKG grows with its cube."""
 MAX_TEXT = 1_000_000
 _HEX = re.compile(r"(?:[0-9a-f]{2})*")
 
@@ -79,7 +78,7 @@ class Wire(BaseModel):
         return {"kind": self.KIND} | self.model_dump(mode="json")
 
     def to_map(self) -> Json:
-        """The same with bytes as they are, for a CBOR container; `from_json` reads both."""
+        """The same with raw bytes, for a CBOR container; `from_json` reads both."""
         return {"kind": self.KIND} | self.model_dump()
 
     def to_text(self) -> str:
@@ -88,7 +87,7 @@ class Wire(BaseModel):
 
     @property
     def digest(self) -> bytes:
-        """SHA-256 of the text: 32 bytes to compare by, aloud if need be."""
+        """SHA-256 of the text: 32 bytes for comparison, also aloud."""
         return sha256(self.to_text().encode())
 
     @classmethod
@@ -96,11 +95,11 @@ class Wire(BaseModel):
         """Read what `to_json` or `to_map` wrote.
 
         Args:
-            sender: whom the carrier has proved it to come from, named as the culprit; what
-                bears another identifier is refused.
+            sender: the participant from whom it provably comes; named as the culprit, and a value with
+                another identifier is refused.
 
         Raises:
-            RefusedError: no such value; the text says which member and why, never its content.
+            RefusedError: it is not such a value; the text says which member and why, never its content.
         """
         culprits = () if sender is None else (sender,)
         who = "" if sender is None else f"participant {sender}: "
@@ -114,7 +113,9 @@ class Wire(BaseModel):
         except ValidationError as error:
             raise RefusedError(f"{who}{cls.KIND}: {reason(error)}", culprits) from error
         if sender is not None and getattr(value, "identifier", sender) != sender:
-            raise RefusedError(f"{who}{cls.KIND} claims to be another's", culprits)
+            raise RefusedError(
+                f"{who}{cls.KIND} has the identifier of another participant", culprits
+            )
         return value
 
     @classmethod
@@ -122,7 +123,7 @@ class Wire(BaseModel):
         """Read what `to_text` wrote; see `from_json`.
 
         Raises:
-            RefusedError: not JSON, larger than 1 MB, a member twice, or no such value.
+            RefusedError: it is not JSON, is larger than 1 MB, has a member twice, or is not such a value.
         """
         culprits = () if sender is None else (sender,)
         if len(text) > MAX_TEXT:
@@ -130,14 +131,14 @@ class Wire(BaseModel):
         try:
             body: Any = json.loads(text, object_pairs_hook=once_each)
         except (ValueError, RecursionError) as error:
-            raise RefusedError(f"{cls.KIND}: no JSON that can be read", culprits) from error
+            raise RefusedError(f"{cls.KIND}: not readable JSON", culprits) from error
         if not isinstance(body, dict):
-            raise RefusedError(f"{cls.KIND}: no JSON object", culprits)
+            raise RefusedError(f"{cls.KIND}: not a JSON object", culprits)
         return cls.from_json(cast("Json", body), sender)
 
 
 def reason(error: ValidationError) -> str:
-    """The first thing that is wrong, in words, without the value itself."""
+    """The first mistake in words, without the value."""
     first = error.errors(include_input=False, include_url=False, include_context=False)[0]
     place = ".".join(str(part) for part in first["loc"])
     text = f"{place:.200} {first['msg'].removeprefix('Value error, ')}".strip()
@@ -145,7 +146,7 @@ def reason(error: ValidationError) -> str:
 
 
 class Group(Wire):
-    """The public side of a shared key; the same for all members, and no secret.
+    """The public part of a shared key, the same for all members.
 
     Attributes:
         threshold: how many members a signature needs, at least 2.
@@ -166,13 +167,13 @@ class Group(Wire):
         """
         identifiers = list(self.shares)
         if identifiers != sorted(identifiers) or len(identifiers) != len(self.members):
-            raise ValueError("members are not in order, or one is there twice")
+            raise ValueError("members are not in order, or one occurs twice")
         if self.threshold > len(identifiers):
             raise ValueError("the threshold is higher than the number of members")
         known = dict(self.members[: self.threshold])
         fewer = dict(self.members[: self.threshold - 1])
         if interpolate(known) != self.key or interpolate(fewer) == self.key:
-            raise ValueError("the members' shares do not make up the key")
+            raise ValueError("the members' verification shares do not fit the key")
         for identifier, point in self.members[self.threshold :]:
             if interpolate(known, identifier) != point:
                 raise ValueError(f"the share of member {identifier} is of another key")
@@ -190,7 +191,7 @@ class Group(Wire):
 
 
 class Share(Wire):
-    """One member's secret share; it signs with others, never alone. Keep it encrypted.
+    """One member's secret share; it signs with others, never alone. Store it encrypted.
 
     Attributes:
         identifier: of the member.
@@ -205,7 +206,7 @@ class Share(Wire):
     @model_validator(mode="after")
     def _belongs(self) -> Self:
         if self.group.shares.get(self.identifier) != times_base(self.secret):
-            raise ValueError("the secret is not this member's of this group")
+            raise ValueError("the secret is not that of this member of this group")
         return self
 
 
@@ -214,7 +215,7 @@ class Commitment(Wire):
 
     Attributes:
         group: digest of the group; an older sharing of the same key is another group.
-        session: what is being signed for, e.g. the digest of a proposal; 32 bytes.
+        session: identifies what is signed, for example a digest of the proposal; 32 bytes.
     """
 
     KIND = "frost-commitment/1"
@@ -226,7 +227,7 @@ class Commitment(Wire):
 
 
 class Nonces(Wire):
-    """The secret side of a commitment: who has it and the signature share has the share itself."""
+    """The secret part of a commitment; together with the signature share it reveals the share."""
 
     KIND = "frost-nonces/1"
     commitment: Commitment
@@ -245,8 +246,7 @@ class SignatureShare(Wire):
     """Round two of a signature (RFC 9591 section 5.2). Public.
 
     Attributes:
-        signed: digest of message and commitments that it holds for; tells a misunderstanding
-            from a cheat.
+        signed: digest of the message and the commitments; distinguishes a mistake from cheating.
     """
 
     KIND = "frost-signature-share/1"

@@ -78,13 +78,13 @@ async def test_what_three_of_five_wrote_is_explained_also_after_a_key_was_rotate
     before = await audited(board, *words)
     assert before.code == 0, before
     assert "approved as p.psit" in before.out
-    assert before.out.count("(TRUSTEE then): fits the key of that time") == 3
+    assert before.out.count("(TRUSTEE then): verifies with the key of that time") == 3
 
     changed = governed.person(second.did)
     rotation = {"type": "1", "dest": second.did, "verkey": changed.verkey}
     await governed.write(rotation, second)
     after = await audited(board, *words)
-    assert after.out.count("(TRUSTEE then): fits the key of that time") == 4
+    assert after.out.count("(TRUSTEE then): verifies with the key of that time") == 4
     assert f"key {changed.verkey}, role TRUSTEE" in after.out
     assert (after.code, after.out.count("ALARM:")) == (1, 1)  # the rotation was not proposed
     assert (
@@ -134,7 +134,7 @@ async def test_other_content_under_the_approved_signatures_raises_the_alarm(
     said = await audited(board, author.did, "--proposals", ".", "--since", number)
     assert said.code == 1
     assert (
-        "ALARM: what landed is not what s.psit says: request.operation.data.attr_names"
+        "ALARM: what was written is not what s.psit says: request.operation.data.attr_names"
         in said.out
     )
 

@@ -74,7 +74,7 @@ def test_a_long_word_does_not_run_into_the_next_row(place: Path, letter: str) ->
 
 
 def test_blanks_that_no_terminal_shows_are_refused() -> None:
-    with pytest.raises(ValueError, match="cannot be seen"):
+    with pytest.raises(ValueError, match="invisible"):
         proposed(memo=f"a{BLANK}b")
 
 

@@ -86,7 +86,7 @@ async def test_a_rule_that_was_tightened_makes_a_proposal_stale(board: Board) ->
         await board.run("sign", "p.psit", *board.key(one), "--yes")
     tighter = ADD_ENDORSER | {"constraint": THREE | {"sig_count": 4}}
     await governed.write({"type": "120"} | tighter, governed.trustees[0])
-    await board.fails("submit", "p.psit", "--yes", says="is another than when it was proposed")
+    await board.fails("submit", "p.psit", "--yes", says="has changed since it was proposed")
     await board.fails("sign", "p.psit", *board.key(3), "--yes", says="Four trustees together")
     await board.run("propose", "renew", "p.psit", "--out", "new.psit")
     for one in (0, 1, 2, 3):

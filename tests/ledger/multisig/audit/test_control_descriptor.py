@@ -115,7 +115,7 @@ def test_what_changed_is_said_in_sentences() -> None:
         ({"members": [], "threshold": 1}, "threshold"),
         ({"rules": [["b", "00" * 32], ["a", "00" * 32]]}, "rules are not in order"),
         ({"rules": [["a", "00" * 32], ["a", "00" * 32]]}, "rules are not in order"),
-        ({"did": "did:web:example.org"}, "no DID of an Indy ledger"),
+        ({"did": "did:web:example.org"}, "not a DID of an Indy ledger"),
         ({"network": "00"}, "32 bytes"),
         ({"made": "2026-11-22T12:00:00"}, "made"),
     ],

@@ -129,8 +129,8 @@ def test_an_expired_proposal_is_as_loose_as_any(
     (one,) = found(scribe, proposal)
     assert one.expired
     lines = "\n".join(unused_sentences([one], [proposal], now(scribe)))
-    assert "expired 2026-11-18 11:06:40 UTC, which the ledger does not know" in lines
-    assert "One signature is loose." in lines
+    assert "expired 2026-11-18 11:06:40 UTC, which the ledger ignores" in lines
+    assert "1 unused signature is valid." in lines
 
 
 def test_proposals_for_another_network_are_left_out_and_named(
@@ -140,8 +140,8 @@ def test_proposals_for_another_network_are_left_out_and_named(
     assert found(scribe, other) == []
     lines = unused_sentences([], [other], now(scribe))
     assert lines == [
-        "other.psit: for another network, not looked at",
-        "No signature is loose: 0 proposals looked at.",
+        "other.psit: for another network, not checked",
+        "No unused signature is valid; checked 0 proposals.",
     ]
 
 
@@ -215,7 +215,7 @@ def test_a_group_that_has_signed_is_ended_by_its_key(
 ) -> None:
     group = board[1]
     (one,) = found(scribe, pending(body, group, committed={group.did: (1, 3)}))
-    assert "no nonce can end it" in one.ways[0]
+    assert "burning nonces does not help" in one.ways[0]
     scribe.write(request(nym(group, verkey=Signer.new().verkey), group), group)
     assert found(scribe, pending(body, group, committed={group.did: ()})) == []
 

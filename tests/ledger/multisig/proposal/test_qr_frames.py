@@ -88,7 +88,7 @@ def test_a_damaged_or_missing_frame_is_noticed(data: st.DataObject) -> None:
 def test_frames_of_two_proposals_are_not_mixed() -> None:
     with pytest.raises(RefusedError, match="of 2 proposals"):
         from_frames([to_frames(LARGE)[0], to_frames(LARGE[1:])[1]])
-    with pytest.raises(RefusedError, match="two different frames number 1"):
+    with pytest.raises(RefusedError, match="two different frames with number 1"):
         from_frames([to_frames(LARGE)[0], to_frames(LARGE)[0][:-3]])
     with pytest.raises(RefusedError, match="no frame"):
         from_frames([])

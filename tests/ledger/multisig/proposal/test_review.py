@@ -83,7 +83,7 @@ def test_an_endorser_is_one() -> None:
     proposal = Proposal(body(request=told))
     assert not seen(proposal).refusals
     sheet = seen(proposal, people=people(GROUP_DID, Person(GROUP.key, "0")))
-    assert "takes only an ENDORSER" in " ".join(sheet.refusals)
+    assert "accepts only an ENDORSER" in " ".join(sheet.refusals)
 
 
 def test_a_lie_about_the_rule_is_believed_by_nobody() -> None:
@@ -92,7 +92,7 @@ def test_a_lie_about_the_rule_is_believed_by_nobody() -> None:
     alone = review(lied, NOW, None, NETWORK)
     assert "not compared with the ledger" in " ".join(alone.warnings)
     assert not alone.ready
-    assert "is another than when it was proposed" in " ".join(seen(lied).refusals)
+    assert "has changed since it was proposed" in " ".join(seen(lied).refusals)
 
 
 def test_without_a_network_to_compare_with_that_is_said() -> None:

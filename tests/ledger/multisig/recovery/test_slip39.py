@@ -109,7 +109,7 @@ def test_sheets_that_are_well_formed_but_do_not_fit_are_noticed_without_the_reco
     honest = Share.from_mnemonic(BO)
     forged = Share.__new__(Share)
     forged.__dict__.update(honest.__dict__ | {"value": bytes(32)})
-    with pytest.raises(RecoveryError, match="do not fit together"):
+    with pytest.raises(RecoveryError, match="do not belong together"):
         restore(None, [ANA, forged.mnemonic()])
     with pytest.raises(RecoveryError, match="sheet 2 is of another set"):
         restore(BACKUP, [ANA, forged.mnemonic()])
@@ -175,8 +175,8 @@ def test_a_plan_of_several_circles_is_met_as_it_says() -> None:
         ({"need": 2, "guardians": ["A", "A"]}, "twice"),
         ({"need": 0, "guardians": ["A"]}, "need"),
         ({"need": 1, "guardians": []}, "guardians"),
-        ({"need": 2, "guardians": ["A", "B\u202e"]}, "cannot be seen"),
-        ({"need": 2, "guardians": ["A", " B"]}, "blanks"),
+        ({"need": 2, "guardians": ["A", "B\u202e"]}, "invisible"),
+        ({"need": 2, "guardians": ["A", " B"]}, "spaces around"),
         ({"need": 2, "guardians": [str(n) for n in range(17)]}, "guardians"),
     ],
 )

@@ -135,7 +135,7 @@ def test_every_rule_of_a_ledger_has_a_key_a_text_and_words_of_its_own() -> None:
     "text", ["", "1--ADD--role--*", "1--PUT--role--*--0", "--ADD--role--*--0"]
 )
 def test_a_text_that_names_no_rule_is_refused(text: str) -> None:
-    with pytest.raises(RefusedError, match="no name"):
+    with pytest.raises(RefusedError, match="not the name"):
         RuleKey.parse(text)
 
 
@@ -199,7 +199,7 @@ CASES: list[tuple[Constraint, list[Signer], str]] = [
     (And((TWO, Role("2", 1))), [T1], "one more trustee and one steward"),
     (Or((TWO, Role("2", 1))), [T1], "one more trustee, or one steward"),
     (Or((TWO, Role("2", 1))), [STEWARD], ""),
-    (Forbidden(), [T1, T2, T3], "nothing helps: it is forbidden to everybody"),
+    (Forbidden(), [T1, T2, T3], "no signature is enough: it is forbidden to everybody"),
     (OWNS, [T1], "the owner as author"),
     (OWNS, [OWNER], ""),
     (And((OWNS, TRUSTEE)), [OWNER], "one trustee"),

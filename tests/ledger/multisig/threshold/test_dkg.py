@@ -91,7 +91,7 @@ def test_whoever_is_killed_between_rounds_goes_on_from_what_was_kept() -> None:
 def test_a_dealer_who_lost_its_state_can_only_start_the_ceremony_again() -> None:
     """A second polynomial in the same ceremony does not mix with the first."""
     again = begin(CEREMONY, 1)
-    with pytest.raises(RefusedError, match="my own package comes back changed"):
+    with pytest.raises(RefusedError, match="my own package came back changed"):
         deal_out(again, PACKAGES)
     mixed = [again.package, *PACKAGES[1:]]
     with pytest.raises(RefusedError, match="saw other round-one packages"):
@@ -106,7 +106,7 @@ def test_telling_different_things_to_different_parties_is_seen_by_all() -> None:
     for me, other in ((2, 3), (3, 2)):
         from_liar = deal_out(liar[me % 2], seen[me])[me]
         with pytest.raises(
-            RefusedError, match=rf"participant \[{other}\] saw other"
+            RefusedError, match=rf"participant {other} saw other"
         ) as refusal:
             finish(CEREMONY, me, seen[me], [from_liar, dealt[me][me], dealt[other][me]])
         assert refusal.value.culprits == ()
@@ -136,7 +136,7 @@ def test_a_key_chosen_against_the_others_has_no_proof_of_possession() -> None:
 def test_a_proof_of_another_ceremony_or_participant_is_no_proof_here() -> None:
     other = Ceremony.new_key(new_session(), 2, (1, 2, 3))
     foreign = begin(other, 2).package
-    with pytest.raises(RefusedError, match="participant 2: speaks of another ceremony"):
+    with pytest.raises(RefusedError, match="participant 2: the package is of another ceremony"):
         transcript(CEREMONY, [PACKAGES[0], foreign, PACKAGES[2]])
     renamed = foreign.model_copy(update={"ceremony": CEREMONY.digest})
     with pytest.raises(RefusedError, match="participant 2: no proof"):
@@ -156,14 +156,16 @@ def test_a_polynomial_has_as_many_commitments_as_the_threshold(count: int) -> No
 
 
 def test_packages_are_one_from_each_dealer() -> None:
-    with pytest.raises(RefusedError, match=r"no round-one package of participant \[2\] yet"):
+    with pytest.raises(RefusedError, match=r"participant 2: no round-one package yet"):
         transcript(CEREMONY, [PACKAGES[0], PACKAGES[2]])
     with pytest.raises(RefusedError, match="participant 2: more than one round-one package"):
         transcript(CEREMONY, [*PACKAGES, PACKAGES[1]])
     stranger = PACKAGES[1].model_copy(update={"identifier": 4})
-    with pytest.raises(RefusedError, match="participant 4: a round-one package, but deals"):
+    with pytest.raises(
+        RefusedError, match="participant 4: sent a round-one package, but is not a dealer"
+    ):
         transcript(CEREMONY, [*PACKAGES, stranger])
-    with pytest.raises(RefusedError, match=r"no round-two package of participant \[1\] yet"):
+    with pytest.raises(RefusedError, match=r"participant 1: no round-two package yet"):
         finish(CEREMONY, 2, PACKAGES, RECEIVED[2][1:])
     with pytest.raises(RefusedError, match="participant 3: more than one round-two package"):
         finish(CEREMONY, 2, PACKAGES, [*RECEIVED[2], RECEIVED[2][2]])
@@ -180,7 +182,7 @@ def test_what_was_dealt_to_another_or_elsewhere_is_refused() -> None:
     with pytest.raises(RefusedError, match="participant 1: dealt to another member"):
         finish(CEREMONY, 2, PACKAGES, [RECEIVED[1][0], *RECEIVED[2][1:]])
     foreign = RECEIVED[2][0].model_copy(update={"ceremony": bytes(32)})
-    with pytest.raises(RefusedError, match="participant 1: speaks of another ceremony"):
+    with pytest.raises(RefusedError, match="participant 1: the package is of another ceremony"):
         finish(CEREMONY, 2, PACKAGES, [foreign, *RECEIVED[2][1:]])
 
 
@@ -203,7 +205,7 @@ def test_nobody_becomes_a_member_by_asking() -> None:
 
 
 def test_only_a_dealer_deals() -> None:
-    with pytest.raises(RefusedError, match="participant 4 does not deal"):
+    with pytest.raises(RefusedError, match="participant 4 is not a dealer"):
         begin(CEREMONY, 4)
 
 
@@ -227,7 +229,7 @@ def test_a_ceremony_that_cannot_be_is_refused(
 
 def test_for_a_new_key_all_members_deal() -> None:
     body = CEREMONY.to_json() | {"dealers": [1, 2]}
-    with pytest.raises(RefusedError, match="the members deal"):
+    with pytest.raises(RefusedError, match="all members are dealers"):
         Ceremony.from_json(body)
 
 
@@ -248,7 +250,7 @@ def test_a_flipped_bit_in_round_two_never_passes(place: int, bit: int) -> None:
     text = flipped(RECEIVED[1][1].to_text(), place, bit)
     with pytest.raises(RefusedError) as refusal:
         _finish_with(text)
-    assert refusal.value.culprits == (2,) or "participant [2] saw other" in str(refusal.value)
+    assert refusal.value.culprits == (2,) or "participant 2 saw other" in str(refusal.value)
 
 
 def _finish_with(text: str) -> None:
@@ -331,7 +333,7 @@ def test_a_dealer_cannot_hand_on_another_secret() -> None:
         witness=witness,
         answer=answer,
     )
-    with pytest.raises(RefusedError, match="participant 2: deals another secret") as refusal:
+    with pytest.raises(RefusedError, match="participant 2: dealt another secret") as refusal:
         transcript(ceremony, [honest, false])
     assert refusal.value.culprits == (2,)
 
@@ -386,7 +388,7 @@ def test_a_seed_has_32_bytes(size: int) -> None:
     ("threshold", "members"), [(1, (1, 2)), (3, (1, 2)), (2, (2, 1)), (2, (0, 1)), (2, ())]
 )
 def test_a_group_that_cannot_be_is_not_dealt(threshold: int, members: tuple[int, ...]) -> None:
-    with pytest.raises(RefusedError, match="no group"):
+    with pytest.raises(RefusedError, match="group is not possible"):
         split_new(threshold, members)
 
 

@@ -198,7 +198,7 @@ def test_a_false_signature_share_is_named() -> None:
         bad = parts[cheat]
         parts[cheat] = bad.model_copy(update={"response": add(bad.response, ONE)})
     with pytest.raises(
-        RefusedError, match="participant 3, 5: the signature share is false"
+        RefusedError, match="participants 3, 5: the signature share is wrong"
     ) as e:
         aggregate(signers[0].group, SESSION, MESSAGE, commitments, parts)
     assert e.value.culprits == (3, 5)
@@ -234,7 +234,7 @@ def test_a_lie_about_what_was_signed_does_not_make_a_share_true() -> None:
     one = signed(TWO_OF_THREE[:1], commitments, vault)[0]
     two = signed(TWO_OF_THREE[1:2], commitments, vault, b"other")[0]
     liar = two.model_copy(update={"signed": one.signed})
-    with pytest.raises(RefusedError, match="share is false") as refusal:
+    with pytest.raises(RefusedError, match="share is wrong") as refusal:
         aggregate(TWO_OF_THREE[0].group, SESSION, MESSAGE, commitments, [one, liar])
     assert refusal.value.culprits == (2,)
 
@@ -247,7 +247,7 @@ def test_signature_shares_are_one_for_each_who_committed() -> None:
     with pytest.raises(RefusedError, match="participant 4: no signature share yet") as missing:
         aggregate(group, SESSION, MESSAGE, commitments, parts)
     assert missing.value.culprits == ()
-    with pytest.raises(RefusedError, match="participant 2: handed in two"):
+    with pytest.raises(RefusedError, match="participant 2: gave two"):
         aggregate(group, SESSION, MESSAGE, commitments, [*parts, parts[1]])
     with pytest.raises(RefusedError, match="participant 3: signed without having committed"):
         aggregate(group, SESSION, MESSAGE, [*commitments[:2], commitments[3]], parts)
