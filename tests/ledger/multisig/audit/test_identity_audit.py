@@ -221,7 +221,9 @@ def test_signers_who_are_nobody_are_told(scribe: Scribe, board: tuple[Signer, ..
     scribe.write(request({"type": "120"}, board[0]), board[0], keyless)
     assert "the key in this request" in text(audit(new.did, scribe.ledgers))
     assert "was not on the ledger" in text(audit(stranger.did, scribe.ledgers))
-    assert "none (it belonged to the DID that registered it)" in text(audit(keyless.did, scribe.ledgers))
+    assert "none (it belonged to the DID that registered it)" in text(
+        audit(keyless.did, scribe.ledgers)
+    )
     assert kinds(audit(new.did, scribe.ledgers)) == []
     assert kinds(audit(stranger.did, scribe.ledgers)) == ["signature"]
     assert kinds(audit(keyless.did, scribe.ledgers)) == ["signature"]
@@ -399,7 +401,9 @@ def test_other_content_under_the_same_signature_raises_an_alarm(
         report = explain(alone, [known(approved, *board)])
         assert bool(report.alarms) is bool(count)
         assert set(kinds(report)) <= {"content"}
-    assert "what was written is not what p.psit says" in text(explain(alone, [known(body, *board)]))
+    assert "what was written is not what p.psit says" in text(
+        explain(alone, [known(body, *board)])
+    )
 
 
 def test_the_proposal_that_fits_best_explains(

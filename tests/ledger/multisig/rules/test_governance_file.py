@@ -182,8 +182,14 @@ ROLE = "constraint_id: ROLE, role: '0', sig_count: 3"
     ("text", "says"),
     [
         (BASE + "recovery: {quorum: 2}", "recovery .* two trustees, .* three"),
-        (BASE + "custom: {120--EDIT--*--*--*: 4}", "AUTH_RULE.* and .*AUTH_RULES.* be the same"),
-        (BASE + "custom: {122--EDIT--*--*--*: 2}", "AUTH_RULE.* and .*AUTH_RULES.* be the same"),
+        (
+            BASE + "custom: {120--EDIT--*--*--*: 4}",
+            "AUTH_RULE.* and .*AUTH_RULES.* be the same",
+        ),
+        (
+            BASE + "custom: {122--EDIT--*--*--*: 2}",
+            "AUTH_RULE.* and .*AUTH_RULES.* be the same",
+        ),
         (BASE + "custom: {1--ADD--role--*--0: 4}", "must take the same"),
         (BASE + "custom: {1--EDIT--role--101--0: 2}", "must take the same"),
         (BASE + "custom: {1--EDIT--role----0: nobody}", "must take the same"),

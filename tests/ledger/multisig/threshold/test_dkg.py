@@ -105,9 +105,7 @@ def test_telling_different_things_to_different_parties_is_seen_by_all() -> None:
     dealt = {d.package.identifier: deal_out(d, seen[d.package.identifier]) for d in honest}
     for me, other in ((2, 3), (3, 2)):
         from_liar = deal_out(liar[me % 2], seen[me])[me]
-        with pytest.raises(
-            RefusedError, match=rf"participant {other} saw other"
-        ) as refusal:
+        with pytest.raises(RefusedError, match=rf"participant {other} saw other") as refusal:
             finish(CEREMONY, me, seen[me], [from_liar, dealt[me][me], dealt[other][me]])
         assert refusal.value.culprits == ()
 

@@ -62,7 +62,9 @@ def test_a_record_that_was_tampered_with_proves_nothing() -> None:
 
 def test_an_answer_to_another_challenge_is_refused() -> None:
     again = Challenge.of(GROUP.digest, NOW)
-    with pytest.raises(RefusedError, match="participants 1, 2: the answer is for another challenge"):
+    with pytest.raises(
+        RefusedError, match="participants 1, 2: the answer is for another challenge"
+    ):
         check(GROUP.shares, again, ANSWERS)
 
 
