@@ -1,4 +1,4 @@
-"""SEC-W: for one tenant, nothing of another exists, whichever way it is asked for."""
+"""For one tenant, nothing of another exists, whichever way it is asked for."""
 
 from __future__ import annotations
 
@@ -195,7 +195,9 @@ LOOKS: dict[str, Look] = {
 }
 
 
-async def test_what_one_tenant_has_does_not_exist_for_another(homes: tuple[Home, Home]) -> None:
+async def test_sec_w_what_one_tenant_has_does_not_exist_for_another(
+    homes: tuple[Home, Home],
+) -> None:
     alice, bob = homes
 
     async def seen(tenant: Tenant, home: Home) -> list[str]:

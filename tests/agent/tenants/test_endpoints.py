@@ -39,7 +39,7 @@ async def test_each_tenant_has_a_path_and_takes_only_what_is_sealed_for_it(
 
 
 @pytest.mark.parametrize("job", ["suspend", "delete"])
-async def test_what_is_not_active_looks_as_if_it_had_never_been(
+async def test_sec_w_what_is_not_active_looks_as_if_it_had_never_been(
     tmp_path: Path, job: str
 ) -> None:
     async with agent(tmp_path) as alice:

@@ -248,7 +248,7 @@ async def furnish(house: House, name: str, mark: str, file: Path) -> bytes:
     return key
 
 
-async def test_nothing_of_a_deleted_tenant_is_left_in_the_file(tmp_path: Path) -> None:
+async def test_sec_w_nothing_of_a_deleted_tenant_is_left_in_the_file(tmp_path: Path) -> None:
     async with living(tmp_path) as house:
         gone, stays = await house.make("Alice", "Bob")
         file = tmp_path / "agent.db"
@@ -284,7 +284,7 @@ async def test_a_deleted_tenant_is_not_listed_and_not_found_by_anything(tmp_path
                 await job(name)
 
 
-async def test_the_name_of_a_deleted_tenant_is_never_given_again(
+async def test_sec_w_the_name_of_a_deleted_tenant_is_never_given_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with living(tmp_path) as house:
