@@ -91,6 +91,7 @@ class Scheduler:
         task = self._tasks.create_task(_apart(work, name), name=name)
         self._running.add(task)
         task.add_done_callback(self._running.discard)
+        task.add_done_callback(lambda _: work.close())  # cancelled before it began
 
     # -- pending commands ------------------------------------------------------------------------
 
