@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from aries_askar import Entry
 from aries_askar import Store as Askar
@@ -23,7 +24,7 @@ class Row:
     category: str
     name: str
     value: bytes
-    tags: dict[str, str]
+    tags: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +75,13 @@ class OldRows:
             category, limit=1, profile=self._profile, order_by="id", descending=True
         )
         return next(iter(await scan.fetch_all()), None)
+
+    async def get(self, category: str, name: str) -> Entry:
+        """Return a row that is there."""
+        async with self._askar.session(self._profile) as session:
+            entry = await session.fetch(category, name)
+        assert entry is not None
+        return entry
 
     async def find(self, category: str, name: str) -> Json | None:
         """Return what a row holds, or None."""

@@ -1,8 +1,8 @@
 """From version 1 to 2 of a store: what is left to do, and the lists, are found by tags.
 
 In version 1 an exchange had no number and no deadline of its own, each message to send had a row until it was
-delivered, a first message that waits for an invitation had a row beside its exchange (`attached`), and
-all rows of a category were read to find the old ones.
+delivered, a connection, an invitation and a first message that waits for one (`attached`) had rows beside their
+exchange, and all rows of a category were read to find the old ones.
 
 What is here knows the rows of both versions and the protocols as they were, and does not change with them. An exchange of any
 other protocol gets neither a deadline nor an end until it moves.
@@ -15,6 +15,8 @@ import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from aries_askar import Entry
 
 from keep_agent.core.message import Json, new_id, write_json
 from keep_agent.store.old_rows import Change, OldRows, Row
@@ -103,7 +105,8 @@ async def _exchanges(rows: OldRows) -> Changes:
         if "number" in x:
             yield None
             continue
-        x |= {"out": [], "by": "", "number": last - left // share, **_times(x)}
+        new = {"out": [], "by": "", "records": {}, "number": last - left // share}
+        x |= {**new, **_times(x)}
         yield Change(changed=(_exchange(entry.name, x),))
 
 
@@ -142,7 +145,12 @@ def _exchange(name: str, x: Json) -> Row:
         tags["sent"] = set(x["sent"])
     if x["due"] is not None:
         tags["~due"] = hour(x["due"])
-    if x["until"] is not None and not x["then"]:
+    for category, record in x["records"].items():
+        tags[category] = record["name"]
+        tags |= {f"{category}.{tag}": value for tag, value in record["tags"].items()}
+    if x["records"]:
+        tags["keeps"] = set(x["records"])
+    if x["until"] is not None and not x["then"] and not x["records"]:
         tags["~until"] = day(x["until"])
     if x["out"]:
         tags["~out"] = {bucket(out["by"], out["number"]) for out in x["out"]}
@@ -171,6 +179,56 @@ async def _attached(rows: OldRows) -> Changes:
             }
             changed = (_exchange(name, {**x, "out": [held]}),)
         yield Change(gone=(("attached", name),), changed=changed)
+
+
+def _keeping(name: str, x: Json, entry: Entry, record: Json) -> Row:
+    """Return an exchange that keeps a record which had a row of its own."""
+    kept = {"name": record.get("name") or entry.name, "value": record, "tags": entry.tags}
+    return _exchange(name, {**x, "records": {**x["records"], entry.category: kept}})
+
+
+async def _connections(rows: OldRows) -> Changes:
+    """Put a connection into the exchange that made it; where that is gone by now, it stays."""
+    for name in [entry.name async for entry in rows.all("connection")]:
+        entry = await rows.get("connection", name)
+        x = await rows.find("exchange", name)
+        if x is None:
+            yield None
+            continue
+        kept = _keeping(name, x, entry, json.loads(entry.value))
+        yield Change(gone=(("connection", name),), changed=(kept,))
+
+
+async def _invitations(rows: OldRows) -> Changes:
+    """Put an invitation of ours into the exchange that made it; one that we received, a copy into each that waits.
+
+    It stays by its id as well: DID exchanges that answer it name it so.
+    """
+    keepers: dict[str, list[str]] = {}
+    async for entry in rows.all("exchange"):
+        x = json.loads(entry.value)
+        if x["protocol"] == "out-of-band/1" and (_made(x) or _waits(x)):
+            keepers.setdefault(x["data"]["invitation"], []).append(entry.name)
+    for name in [entry.name async for entry in rows.all("invitation")]:
+        entry = await rows.get("invitation", name)
+        record = json.loads(entry.value)
+        ours = record["direction"] == "ours"
+        changed: list[Row] = []
+        for keeper in keepers.get(name, ()):
+            x = await rows.find("exchange", keeper) or {}
+            if "invitation" not in x["records"]:
+                own = record if ours else {**record, "name": keeper}
+                changed.append(_keeping(keeper, x, entry, own))
+        gone = (("invitation", name),) if ours and changed else ()
+        yield Change(gone=gone, changed=tuple(changed)) if changed else None
+
+
+def _made(x: Json) -> bool:
+    return bool(x["role"] == "sender" and x["data"].get("invitation") == x["thid"])
+
+
+def _waits(x: Json) -> bool:
+    return x["role"] == "receiver" and x["state"] in {"prepare-response", "await-response"}
 
 
 async def _outbox(rows: OldRows) -> Changes:
@@ -257,6 +315,8 @@ def _log_row(number: int, events: list[Json]) -> Row:
 STAGES: Mapping[str, Callable[[OldRows], Changes]] = {
     "exchange": _exchanges,
     "attached": _attached,
+    "connection": _connections,
+    "invitation": _invitations,
     "outbox": _outbox,
     "inbox": _inbox,
     "job": _jobs,

@@ -16,7 +16,7 @@ from agent.pair import opened as opened_pair
 from wallets import OFFICE, STORE_KEY, ledger
 
 from keep_agent.core.machine import ABANDONED, Exchange, Protocol
-from keep_agent.protocols import did_exchange, discover_features_2
+from keep_agent.protocols import did_exchange, discover_features_2, out_of_band
 from keep_agent.protocols import issue_credential_2 as ic
 from keep_agent.protocols import present_proof_2 as pp
 from keep_agent.store.profile import Cursor, Profile
@@ -25,7 +25,8 @@ from keep_agent.store.sweep import sweep
 from keep_ledger.interface import Registry
 from keep_ledger.memory import TRUSTEE
 
-NEW_FIELDS = {"out", "by", "number", "due", "until"}
+NEW_FIELDS = {"out", "by", "number", "due", "until", "records"}
+WAITING = "out-of-band/1 prepare-response"
 
 
 @pytest.fixture
@@ -57,13 +58,32 @@ async def paged(profile: Profile, tag: str, value: str, size: int) -> list[Excha
 async def test_what_has_not_changed_is_as_it_was(path: Path, before: Rows) -> None:
     await migrate(path)
     after = await rows_of(path)
+    same = {"policy", "did", "schema", "cred_def", "cred_def_key", "credential", "link_secret"}
+    for category in same:
+        rows = {row: held for row, held in before.items() if row[0] == category}
+        assert {row: held for row, held in after.items() if row[0] == category} == rows != {}
     changed = {"exchange", "outbox", "inbox", "attached", "job", "seen", "dead-letter", "log"}
-    same = {row: held for row, held in before.items() if row[0] not in changed}
-    assert {category for category, _ in same} == {
-        *("connection", "invitation", "policy", "did", "schema", "cred_def", "cred_def_key"),
-        *("credential", "link_secret"),
-    }
-    assert {row: held for row, held in after.items() if row[0] not in changed} == same
+    moved = {"connection", "invitation"}
+    assert {category for category, _ in (*before, *after)} == same | changed | moved
+
+
+async def test_connections_and_invitations_are_what_they_were(path: Path, before: Rows) -> None:
+    async with opened(path) as profile:
+        for category in ("connection", "invitation"):
+            old = of(before, category)
+            for name, value in old.items():
+                assert await profile.fetch(category, name) == value
+            for (kind, name), (value, tags) in before.items():
+                for tag, text in tags.items():
+                    if kind == category and text:
+                        assert (name, value) in await profile.find(category, {tag: text})
+            found = [name for name, _ in await profile.records(category, None, 0, 100)]
+            waits = {x.id for x in await profile.listed("~state", WAITING, 100)}
+            assert sorted(set(found) - waits) == sorted(old)
+            assert len(found) == len(set(found))
+        after = await rows_of_open(profile)
+    assert not of(after, "connection")
+    assert {i["direction"] for i in of(after, "invitation").values()} == {"received"}
 
 
 async def test_keys_are_as_they_were(path: Path) -> None:
@@ -192,10 +212,10 @@ async def test_what_is_past_its_time_is_found_by_its_day(
 
     def old(category: str, value: Any) -> bool:
         if category == "exchange":
-            open_ = (
-                value["state"] == "received"
-            )  # the table of basic messages leads on from there
-            return value["updated"] < STOPPED - 32 * DAY_S and not open_
+            # the table of basic messages leads on; others keep a connection, or an invitation of ours
+            state, keeps = value["state"], value["protocol"] == "didexchange/1"
+            stays = state in {"received", "await-response"} or keeps
+            return value["updated"] < STOPPED - 32 * DAY_S and not stays
         at: float = (value["events"][-1] if category == "log" else value)["at"]
         return at < STOPPED - 32 * DAY_S
 
@@ -295,6 +315,28 @@ async def test_did_exchanges_complete(pair: Pair) -> None:
         asked = await pair.faber.reached(did_exchange.PROTOCOL, "request-received")
         await pair.faber.command(asked, did_exchange.SendResponse())
         await at(pair.alice, did_exchange.PROTOCOL, asked.thid, "completed")
+
+
+async def test_an_invitation_that_was_only_looked_at_can_be_accepted(pair: Pair) -> None:
+    seen = await one(pair.alice, out_of_band.PROTOCOL, "prepare-response")
+    await pair.alice.command(seen, out_of_band.Accept())
+    asked = await pair.faber.until(
+        did_exchange.PROTOCOL,
+        lambda x: (x.state, x.peer) == ("request-received", seen.data.invitation),
+    )
+    await pair.faber.command(asked, did_exchange.SendResponse())
+    await at(pair.alice, did_exchange.PROTOCOL, asked.thid, "completed")
+
+
+async def test_an_invitation_that_nobody_has_answered_can_be_answered_once(pair: Pair) -> None:
+    made = await pair.alice.profile.listed("~state", "out-of-band/1 await-response", 100)
+    (unused,) = [x for x in made if x.data.goal == "Nobody has used this yet"]
+    name = unused.data.invitation
+    await pair.faber.accept(unused.data.message)
+    await pair.alice.until(
+        did_exchange.PROTOCOL, lambda x: (x.peer, x.state) == (name, "completed")
+    )
+    assert (await pair.alice.profile.get("invitation", name))["used"]
 
 
 async def test_what_nobody_answers_expires_at_its_deadline(
