@@ -154,7 +154,9 @@ async def _ends(process: Spawned, count: int) -> list[str]:
         session.get(url) as stream,
     ):
         async for line in stream.content:
-            event = json.loads(line[6:]) if line.startswith(b"data: ") else {}
+            if not line.startswith(b"data: "):
+                continue
+            event = json.loads(line[6:])
             if event.get("state") in {"sent", "received", "done"}:
                 found.append(event["id"])
             if len(found) == count:

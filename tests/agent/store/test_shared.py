@@ -7,12 +7,16 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from agent.store.test_store import KEY, LOOSE, MODELS, OUT, exchange
+from aries_askar import AskarError, AskarErrorCode, Session
+from postgres import Server
 
 from keep_agent.core.machine import Consume, Put
 from keep_agent.errors import ConflictError, RefusedError, UnavailableError
+from keep_agent.store import store as store_module
 from keep_agent.store.location import parse
 from keep_agent.store.profile import Profile, TakenOver
 from keep_agent.store.rows import Commit, Waiting
@@ -193,3 +197,152 @@ async def test_a_process_that_was_away_writes_nothing(
     with pytest.raises(UnavailableError, match="was away"):
         await a.commit(Commit(exchanges=(exchange(),)))
     assert await two[1].exchange("x") is None
+
+
+async def test_a_process_that_is_only_slow_loses_nothing_and_writes_nothing_more(
+    two: tuple[Profile, Profile], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever takes over says so in the log: no clock has to be right."""
+    a, b = two
+    old, slow = a.process, asyncio.Event()
+    beat = a._store._processes._round_at_last  # type: ignore[union-attr] # it is shared
+
+    async def later() -> frozenset[str]:
+        await slow.wait()
+        return await beat()
+
+    monkeypatch.setattr(a._store._processes, "_round_at_last", later)
+    await a.commit(Commit(outbox=(LOOSE,)))
+    await b.take_over([old])
+    assert b.deliveries.parked == {"loose"}
+    with pytest.raises(UnavailableError, match="was away"):
+        await a.commit(Commit(exchanges=(exchange(),)))
+    assert await b.exchange("x") is None
+    slow.set()
+    await until(lambda: a.process != old)
+    await until(lambda: _sure(a))
+    await a.commit(Commit(exchanges=(exchange(),)))
+    assert a.deliveries.fresh == []
+    assert await b.exchange("x") is not None
+
+
+def _sure(profile: Profile) -> bool:
+    try:
+        profile._store.check_alive()
+    except UnavailableError:
+        return False
+    return True
+
+
+async def test_a_message_that_came_early_belongs_to_the_process_that_took_it(
+    two: tuple[Profile, Profile],
+) -> None:
+    a, b = two
+    await a.commit(Commit(waiting=(Waiting("w", {}, "s", "r", 1.0),)))
+    assert [w.name for w in await a.inbox()] == ["w"]
+    assert await b.inbox() == []
+
+
+class Silent:
+    """Lets a transaction commit, and then its answer be lost."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        commit = Session.commit
+
+        async def lost(session: Session) -> None:
+            await commit(session)
+            monkeypatch.undo()
+            self.after()
+            raise AskarError(AskarErrorCode.BACKEND, "Error closing transaction")
+
+        self.after: Callable[[], None] = lambda: None
+        monkeypatch.setattr(Session, "commit", lost)
+
+
+async def test_a_commit_whose_answer_is_lost_is_found(
+    two: tuple[Profile, Profile], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b = two
+    Silent(monkeypatch)
+    await a.commit(Commit(exchanges=(exchange(),), events=({"type": "toy"},)))
+    await b.refresh()
+    assert [e["type"] for e in await b.events(0)] == ["toy"]
+    assert [e["type"] for e in await a.events(0)] == ["toy"]
+
+
+async def test_what_nobody_knows_whether_it_is_written_is_taken_over_by_its_own_process(
+    two: tuple[Profile, Profile], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer is lost, and the store cannot be asked: the message in it is sent all the same."""
+    a, _ = two
+    old, taken = a.process, list[TakenOver]()
+    a.on_taken_over = taken.append
+    has = a.has
+
+    async def mute(_group: object) -> bool:
+        monkeypatch.setattr(a, "has", has)
+        raise UnavailableError("no answer")
+
+    silent = Silent(monkeypatch)
+    silent.after = lambda: monkeypatch.setattr(a, "has", mute)
+    with pytest.raises(UnavailableError):
+        await a.commit(Commit(outbox=(LOOSE,)))
+    await until(lambda: bool(taken))
+    assert [row.name for row in taken[0].outgoing] == ["loose"]
+    assert a.process != old
+
+
+async def test_more_tenants_than_connections_write_at_once(
+    postgres: str, tmp_path: Path
+) -> None:
+    """Each writer reads while it writes; if all connections were taken, all would wait for ever."""
+    async with opened(postgres, tmp_path / "a") as a:
+        profiles = [await a._store.profile(f"tenant-{n}") for n in range(24)]
+        async with asyncio.timeout(PATIENCE_S):
+            xs = [
+                (await p.commit(Commit(exchanges=(exchange(),)))).exchange("x")
+                for p in profiles
+            ]
+            for p in profiles:
+                p.forget_all()
+            await asyncio.gather(
+                *(
+                    p.commit(Commit(exchanges=(replace(x, state="answered"),)))
+                    for p, x in zip(profiles, xs, strict=True)
+                )
+            )
+
+
+async def test_connections_that_died_in_the_pool_are_not_noticed(
+    postgres: str, postgres_server: Server, tmp_path: Path
+) -> None:
+    async with opened(postgres, tmp_path / "a") as a:
+        await a.commit(Commit(exchanges=(exchange(),)))
+        await asyncio.gather(*(a.inbox() for _ in range(20)))
+        mine = f"datname = '{postgres.rsplit('/', 1)[1]}'"
+        end = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {mine}"
+        await postgres_server.run(end)
+        assert await a.inbox() == []
+        await postgres_server.run(end)
+        await a.commit(Commit(exchanges=(exchange("y"),)))
+        assert await a.exchange("y") is not None
+
+
+async def test_a_take_over_that_fails_is_tried_again(
+    postgres: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "AGAIN_S", 0.05)
+    async with opened(postgres, tmp_path / "b") as b:
+        find, failures = b.find, ["first"]
+
+        async def broken(*args: Any) -> list[tuple[str, Any]]:
+            if failures:
+                raise UnavailableError(failures.pop())
+            return await find(*args)
+
+        async with opened(postgres, tmp_path / "a") as a:
+            await a.commit(Commit(outbox=(LOOSE,)))
+            monkeypatch.setattr(b, "find", broken)
+        await until(lambda: bool(b.left))
+        assert [row.name for row in b.left] == ["loose"]
+        assert not failures
