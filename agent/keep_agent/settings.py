@@ -241,8 +241,8 @@ def open_keys(settings: Settings) -> Keys:
     """Read both keys; those that nobody gave are made and kept in `data_dir`, mode 0600.
 
     Raises:
-        BadCommandError: a key file is not there, not readable or no key; or the store is there
-            and its key is not: a new key would not open it.
+        BadCommandError: a key file is not there, not readable or no key; or the store is there, or
+            may be, and its key is not: a new key would not open it.
     """
     made: list[Path] = []
     store = settings.store_key
@@ -250,6 +250,12 @@ def open_keys(settings: Settings) -> Keys:
         path = settings.store_key_file or settings.data_dir / STORE_KEY_FILE
         if (settings.data_dir / STORE_FILE).exists() and not path.exists():
             raise BadCommandError(f"the store is there but its key is not: {path}")
+        if settings.store.shared and not path.exists():
+            raise BadCommandError(
+                f"the key of the store is missing: {path}\nAll processes that share a store in PostgreSQL"
+                " need the same key, so none is made: put 32 random bytes in base58 into a file, and"
+                " name it with store_key_file"
+            )
         make = None if settings.store_key_file else _new_store_key
         store = _key_in(path, make, _store_key, made)
     admin = settings.admin_key

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import base58
 import pytest
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from keep_agent.errors import BadCommandError
 from keep_agent.settings import Settings, explained, open_keys
@@ -137,6 +137,17 @@ def test_a_store_without_its_key_gets_no_new_key(tmp_path: Path) -> None:
     with pytest.raises(BadCommandError, match="its key is not"):
         open_keys(Settings(data_dir=tmp_path))
     assert not (tmp_path / "store.key").exists()
+
+
+def test_a_store_that_may_be_shared_gets_no_new_key(tmp_path: Path) -> None:
+    """Each process would make one of its own, and the second could not open what the first made."""
+    settings = Settings(data_dir=tmp_path, store_uri=SecretStr("postgres://u:hush@db/x"))
+    with pytest.raises(BadCommandError, match="name it with store_key_file") as caught:
+        open_keys(settings)
+    assert "hush" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "store.key").write_text(RAW)
+    assert open_keys(settings).store.get_secret_value() == RAW
 
 
 def test_a_given_key_file_is_read_and_never_made(tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ IDLE_MS = 5000
 CONNECTIONS = "max_connections"
 SESSIONS = 20
 """How many sessions of Askar are open at once; another one waits."""
+LEAST_SESSIONS = 8
+"""More than `store.WRITERS`, each of which also reads while it writes."""
 
 _ADMIN = ("admin_account", "admin_password")
 _TLS = ("sslmode", "sslrootcert")
@@ -122,8 +124,9 @@ def _postgres(uri: str) -> Postgres:
     known = (*_TLS, CONNECTIONS, *_ADMIN)
     if not query.keys() <= set(known):
         raise ValueError(f"may say these after its ?, and nothing else: {', '.join(known)}")
-    if not query.get(CONNECTIONS, "1").isdecimal():
-        raise ValueError(f"must have a number as {CONNECTIONS}")
+    most = query.get(CONNECTIONS, str(SESSIONS))
+    if not most.isdecimal() or int(most) < LEAST_SESSIONS:
+        raise ValueError(f"must have a number from {LEAST_SESSIONS} as {CONNECTIONS}")
     return Postgres(
         host=f"[{host}]" if ":" in host else host,
         port=port or PORT,

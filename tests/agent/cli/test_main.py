@@ -108,7 +108,8 @@ async def test_an_agent_ends_with_the_process_that_it_lives_for(tmp_path: Path) 
     [
         ({"PROT": "1"}, "INDYKEEP_PROT: no such setting; did you mean INDYKEEP_PORT?"),
         ({"PORT": "70000"}, "INDYKEEP_PORT: must be 0..65535"),
-        ({"STORE_URI": "postgresql://u@x/y"}, "only SQLite stores"),
+        ({"STORE_URI": "mysql://u@x/y"}, "must be sqlite://PATH or postgres://"),
+        ({"STORE_URI": "postgresql://u@x/y"}, "the key of the store is missing"),
         ({"ADMIN_HOST": "0.0.0.0"}, "must be loopback"),
         ({"ADMIN_KEY": "too-short"}, "must have at least 16 characters"),
         ({"LEDGERS": '[{"plugin": "nix", "namespace": "x"}]'}, "no ledger plugin 'nix'"),

@@ -37,7 +37,7 @@ def test_an_address_says_who_where_and_what() -> None:
 def test_askar_is_told_to_end_transactions_that_nobody_works_in() -> None:
     assert "idle_in_transaction_session_timeout%3D5000" in postgres().uri
     assert "max_connections=20" in postgres().uri
-    assert "max_connections=5&" in postgres(f"{URL}&max_connections=5").uri + "&"
+    assert "max_connections=8&" in postgres(f"{URL}&max_connections=8").uri + "&"
 
 
 def test_an_administrator_makes_the_database_and_does_nothing_else() -> None:
@@ -71,6 +71,7 @@ def test_a_password_never_shows(shown: type) -> None:
         ("postgres://keeper@db/agents?password=hidden", "nothing else"),
         ("postgres://keeper@db/agents?options=hidden", "nothing else"),
         ("postgres://keeper@db/agents?max_connections=hidden", "must have a number"),
+        ("postgres://keeper@db/agents?max_connections=7", "must have a number from 8"),
     ],
 )
 def test_what_is_wrong_is_said_and_nothing_of_it_shown(uri: str, why: str) -> None:
