@@ -10,15 +10,17 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from keep_agent.app import PROCESSES
 from keep_agent.core.machine import Put
 from keep_agent.credentials.ledger_objects import Objects
 from keep_agent.credentials.presentations import Prover
 from keep_agent.credentials.wallet import Wallet, make_link_secret, new_cred_def
 from keep_agent.protocols.issue_credential_2 import Values
-from keep_agent.store.location import Sqlite
+from keep_agent.store.location import Location, Sqlite
 from keep_agent.store.profile import Profile
 from keep_agent.store.rows import Commit
 from keep_agent.store.store import Store
+from keep_agent.tenants.tenant import MAIN
 from keep_ledger.identifiers import CredDefId, qualify, unqualify
 from keep_ledger.interface import CredDef, Nym, Schema
 from keep_ledger.memory import MemoryRegistry
@@ -135,3 +137,18 @@ async def issue(
     request = await holder.credentials.request(offer.attachment, values)
     credential = await issuer.credentials.issue(offer.kept, request.attachment, values)
     await holder.write(await holder.credentials.check(name, credential, request.kept, values))
+
+
+async def give_issuer_keys(location: Location, folder: Path) -> None:
+    """Put the key `licence` into a store that no process has open yet.
+
+    Args:
+        folder: of an agent that will open it, or an empty one.
+    """
+    store = await Store.open(location, STORE_KEY, {}, folder / PROCESSES)
+    writer = asyncio.create_task(store.run())
+    profile = await store.profile(MAIN)
+    await profile.commit(Commit(writes=issuer_keys("licence")))
+    writer.cancel()
+    await asyncio.gather(writer, return_exceptions=True)
+    await store.close()

@@ -21,9 +21,6 @@ from two_agents import AUTOMATIC, automate, connect
 from keep_agent.client import Client
 from keep_agent.errors import UnavailableError
 from keep_agent.store.location import parse
-from keep_agent.store.rows import Commit
-from keep_agent.store.store import Store
-from keep_agent.tenants.tenant import MAIN
 from processes import free_ports
 
 PATIENCE_S = 60.0
@@ -78,7 +75,7 @@ async def waiting(process: Spawned) -> int:
 async def scene(folder: Path, url: str) -> AsyncGenerator[Scene]:
     async with AsyncExitStack() as stack:
         ports = stack.enter_context(free_ports(3))
-        await _give_issuer_keys(folder, url)
+        await wallets.give_issuer_keys(parse(url), folder)
         common = {"PYTHONPATH": str(TESTS), "STORE_KEY": wallets.STORE_KEY}
         shared = {"STORE_URI": url, "ENDPOINT": f"http://127.0.0.1:{ports[0]}", **common}
 
@@ -97,16 +94,6 @@ async def scene(folder: Path, url: str) -> AsyncGenerator[Scene]:
 
 async def _knows_policies(client: Client) -> bool:
     return len((await client.call("GET", "/v1/policies"))["results"]) == len(AUTOMATIC)
-
-
-async def _give_issuer_keys(folder: Path, url: str) -> None:
-    store = await Store.open(parse(url), wallets.STORE_KEY, {}, folder / "before")
-    running = asyncio.create_task(store.run())
-    profile = await store.profile(MAIN)
-    await profile.commit(Commit(writes=wallets.issuer_keys("licence")))
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
-    await store.close()
 
 
 @pytest.fixture

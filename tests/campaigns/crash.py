@@ -26,7 +26,7 @@ from typing import Any
 import wallets
 from bench.raw import question
 from bench.scene import publish
-from campaigns.lives import Agent, Mortal, agent, give_issuer_keys, shared_agent
+from campaigns.lives import Agent, Mortal, agent, shared_agent
 from campaigns.mortal import PLACES, SILENT_S, At, Fuse
 from pool import Network
 from postgres import MISSING, Server, programs, running
@@ -301,7 +301,7 @@ async def campaign(
                 for title, some in (("office", ports[:6]), ("alice", ports[6:]))
             ]
         if pool is None:
-            await give_issuer_keys(office)
+            await wallets.give_issuer_keys(office.store, office.processes[0].folder)
         else:
             for each in (*office.processes, *alice.processes):
                 each.genesis = pool.genesis

@@ -17,14 +17,10 @@ import wallets
 from balancer import balancer
 from campaigns.mortal import Fuse, Life
 
-from keep_agent.app import PROCESSES
 from keep_agent.client import Client
 from keep_agent.core.catalog import load_catalog
 from keep_agent.errors import UnavailableError
 from keep_agent.store.location import Location, Sqlite, parse
-from keep_agent.store.rows import Commit
-from keep_agent.store.store import Store
-from keep_agent.tenants.tenant import MAIN
 
 ADMIN_KEY = "campaign-admin-key"
 READY_S = 60.0
@@ -197,15 +193,3 @@ async def _mortal(
         one = Mortal(title, folder, ports, client, settings)
         async with one.forked():
             yield one
-
-
-async def give_issuer_keys(agent: Agent) -> None:
-    """Put the published test keys of `licence` into a store that no process has open yet."""
-    folder = agent.processes[0].folder / PROCESSES
-    store = await Store.open(agent.store, wallets.STORE_KEY, load_catalog().models, folder)
-    writer = asyncio.create_task(store.run())
-    profile = await store.profile(MAIN)
-    await profile.commit(Commit(writes=wallets.issuer_keys("licence")))
-    writer.cancel()
-    await asyncio.gather(writer, return_exceptions=True)
-    await store.close()

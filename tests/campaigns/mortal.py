@@ -21,8 +21,8 @@ from functools import wraps
 from threading import Thread
 from typing import Any, Literal
 
-import wallets
 from aries_askar import Session
+from known_ledger import open_ledger
 
 import keep_ledger.memory
 from keep_agent.api.app import admin_app
@@ -36,7 +36,6 @@ from keep_agent.store import processes
 from keep_agent.store.profile import Profile
 from keep_agent.tenants.tenant import Tenant
 from keep_agent.transport.egress import Egress
-from keep_ledger.plugins import Fetch, LedgerConfig
 from keep_zkp.native import Lane
 
 SILENT_S = 3.0
@@ -89,7 +88,7 @@ class Life:
 
 def main() -> None:
     """Live, die, and live again until stdin ends."""
-    keep_ledger.memory.open_ledger = _full_ledger
+    keep_ledger.memory.open_ledger = open_ledger
     outbox.SILENCE_S, outbox.FIRST_PAUSE_S, outbox.LONGEST_PAUSE_S = 1.0, 0.05, 0.5
     processes.BEAT_S, processes.SILENT_S = 0.5, SILENT_S
     while line := sys.stdin.readline():
@@ -124,12 +123,6 @@ async def _serve(settings: Settings) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
     async with running(settings, admin_app):
         await ended.wait()
-
-
-def _full_ledger(config: LedgerConfig, fetch: Fetch) -> keep_ledger.memory.MemoryRegistry:
-    """Open a ledger that has the objects of the published test keys, the same in each process."""
-    del fetch
-    return wallets.ledger(config.namespace)
 
 
 # -- dying -------------------------------------------------------------------------------------
