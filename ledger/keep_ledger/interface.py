@@ -349,6 +349,8 @@ class Registry(Protocol):
     async def confirm(self, write: Write) -> Finished | Failed:
         """Read until the write is visible, since a node may lag behind.
 
+        What comes after it may build on it: a later read shows it, whichever node is asked.
+
         Raises:
             LedgerUnavailableError: it was not visible in time.
         """

@@ -18,7 +18,6 @@ from balancer import balancer
 from campaigns.mortal import Fuse, Life
 
 from keep_agent.client import Client
-from keep_agent.core.catalog import load_catalog
 from keep_agent.errors import UnavailableError
 from keep_agent.store.location import Location, Sqlite, parse
 

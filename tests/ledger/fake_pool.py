@@ -103,12 +103,14 @@ class PaperPool:
     Attributes:
         lands: of the next writes, whether they come into the ledgers though no answer comes.
         sent: requests that were written.
+        read_from: the node that answers reads.
     """
 
     def __init__(self) -> None:
         self.nodes = {name: Node() for name in NODES}
         self.lands: list[bool] = []
         self.sent: list[Json] = []
+        self.read_from = "Node1"
 
     async def submit_action(
         self,
@@ -124,11 +126,11 @@ class PaperPool:
         return {name: self.nodes[name].answer(question) for name in node_aliases or NODES}
 
     async def submit_request(self, request: Request) -> Json:
-        """Read from the first node, or write and have no answer."""
+        """Read from one node, or write and have no answer."""
         await asyncio.sleep(0)
         question: Json = json.loads(request.body)
         if "signature" not in question and "signatures" not in question:
-            found: Json = json.loads(self.nodes["Node1"].answer(question))["result"]
+            found: Json = json.loads(self.nodes[self.read_from].answer(question))["result"]
             return found
         self.sent.append(question)
         if self.lands.pop(0):

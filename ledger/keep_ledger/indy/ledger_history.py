@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 Progress = Callable[[int, int], None]
 """Called with how many transactions have been read, and how many there are."""
 
+_ONE_S = 10
 _AT_ONCE = 20
 _BLOCK = 200
 _HEAD_LOOKS = 6
@@ -208,7 +209,7 @@ class LedgerReader:
         raise LedgerUnavailableError(f"no node shows transaction {number} of the {name} ledger")
 
     async def _ask(self, number: int, node: str) -> Json | None:
-        reply = await self._pool.one(requests.get_txn(number, self._ledger_id), node)
+        reply = await self._pool.one(requests.get_txn(number, self._ledger_id), node, _ONE_S)
         data: Any = reply.get("data")
         if not isinstance(data, dict) or merkle.number_of(data) != number:
             return None

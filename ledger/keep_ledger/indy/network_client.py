@@ -10,7 +10,6 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -48,7 +47,6 @@ from keep_ledger.plugins import Fetch
 
 _LOOKS = 6
 _LOOK_S = 1.5
-_NODES_S = 2.0
 _SIGNATURE_BYTES = 64
 
 
@@ -224,25 +222,8 @@ class NetworkClient:
         number = await self._find_transaction(request, digest)
         if number is None:
             number = await self._send(wire, request, digest)
-            await self._wait_for_nodes(current_objects.ledger_of(request), number)
+            await self.pool.spread(current_objects.ledger_of(request), number)
         return number
-
-    async def _wait_for_nodes(self, ledger_id: int, number: int) -> None:
-        """Wait a short time until all nodes have a transaction.
-
-        A write is confirmed by more than f nodes; a read may ask another node, which still proves
-        the state before it.
-        """
-
-        async def has(node: str) -> None:
-            question = requests.get_txn(number, ledger_id)
-            while (await self.pool.one(question, node)).get("data") is None:  # noqa: ASYNC110 - nodes send no events
-                await asyncio.sleep(_NODES_S / 40)
-
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_NODES_S):
-                nodes = await self.pool.nodes()
-                await asyncio.gather(*map(has, nodes), return_exceptions=True)
 
     async def find_transaction(self, request: Json) -> int | None:
         """The number of the transaction that a request became; None if it is not found.

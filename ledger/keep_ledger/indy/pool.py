@@ -7,6 +7,7 @@ import json
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,7 +31,9 @@ Answer = TypeVar("Answer")
 
 _READ_S = 15.0
 _WRITE_S = 45.0
-_ONE_S = 10
+_SILENT_S = 2
+_SPREAD_S = 5.0
+_SPREAD_PAUSE_S = 0.05
 _CLOSE_S = 1.0
 _CLOSE_LOOKS = 20
 _REFRESH_S = 10.0
@@ -124,8 +127,8 @@ class Pool:
             lambda pool: pool.submit_action(build_custom_request(text))
         )
 
-    async def one(self, operation: Json, node: str) -> Json:
-        """Ask one node; the answer is unproved.
+    async def one(self, operation: Json, node: str, seconds: int) -> Json:
+        """Ask one node; the answer is not proved, and decides nothing by itself.
 
         Raises:
             LedgerUnavailableError: it gave no answer to this question in time.
@@ -133,7 +136,7 @@ class Pool:
         question = requests.request(operation)
         text = json.dumps(question)
         texts = await self._read(
-            lambda pool: pool.submit_action(build_custom_request(text), [node], _ONE_S)
+            lambda pool: pool.submit_action(build_custom_request(text), [node], seconds)
         )
         try:
             result: Json = json.loads(texts[node])["result"]
@@ -141,6 +144,24 @@ class Pool:
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise LedgerUnavailableError(f"{node} did not answer") from error
         return result
+
+    async def spread(self, ledger_id: int, number: int) -> None:
+        """Wait, but not long, until all nodes that answer have a transaction.
+
+        A write is believed when more than f nodes answered; a read may ask another one, which
+        proves what was a moment ago.
+        """
+        question, end = requests.get_txn(number, ledger_id), time.monotonic() + _SPREAD_S
+
+        async def has(node: str) -> None:
+            with suppress(LedgerUnavailableError):
+                while (await self.one(question, node, _SILENT_S)).get("data") is None:
+                    if time.monotonic() > end:
+                        return
+                    await asyncio.sleep(_SPREAD_PAUSE_S)
+
+        with suppress(LedgerUnavailableError):
+            await asyncio.gather(*map(has, await self.nodes()))
 
     async def nodes(self) -> tuple[str, ...]:
         """The names of the validators.

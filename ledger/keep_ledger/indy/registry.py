@@ -194,7 +194,10 @@ class IndyRegistry:
 
     async def confirm(self, write: Write) -> Finished | Failed:
         """See `Registry`."""
-        return await write_lookup.confirm(self, write, _CONFIRM_S)
+        found = await write_lookup.confirm(self, write, _CONFIRM_S)
+        if isinstance(found, Finished) and found.seq_no is not None:
+            await self._pool.spread(requests.DOMAIN, found.seq_no)
+        return found
 
     def status(self) -> LedgerStatus:
         """See `Registry`."""
