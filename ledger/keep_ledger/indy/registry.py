@@ -196,7 +196,7 @@ class IndyRegistry:
         """See `Registry`."""
         found = await write_lookup.confirm(self, write, _CONFIRM_S)
         if isinstance(found, Finished) and found.seq_no is not None:
-            await self._pool.spread(requests.DOMAIN, found.seq_no)
+            await self._pool.spread(codes.DOMAIN, found.seq_no)
         return found
 
     def status(self) -> LedgerStatus:

@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 from fake_network import GENESIS
 from indy_vdr.ledger import build_custom_request
-from ledger.fake_pool import NODES, Json, PaperPool, write
+from ledger.fake_pool import NODES, PaperPool, write
 
+from keep_ledger.codes import Role
 from keep_ledger.indy import open_ledger, replies
 from keep_ledger.interface import Finished
+from keep_ledger.json_object import Json
 from keep_ledger.plugins import LedgerConfig
 from keep_ledger.testing.conformance import TRUSTEE, Person
-from keep_ledger.writes import Role
 
 
 async def nothing(url: str) -> bytes:
