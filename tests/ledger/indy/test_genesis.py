@@ -148,7 +148,7 @@ def test_kept_transactions_continue_the_genesis() -> None:
         (None, "cannot read the genesis {file}: No such file or directory"),
         ("<html>", "{file} is not a genesis (genesis line 1"),
         ("", "{file} is not a genesis (a genesis has 1 to 200 lines, this one 0)"),
-        ("\xff", "{file} is not a genesis (the genesis at {file} is no text)"),
+        ("\xff", "{file} is not a genesis (the genesis at {file} is not text)"),
     ],
 )
 def test_a_file_that_is_not_a_genesis_is_told_when_the_ledger_is_opened(
