@@ -105,7 +105,7 @@ async def _exchanges(rows: OldRows) -> Changes:
         if "number" in x:
             yield None
             continue
-        new = {"out": [], "by": "", "records": {}, "number": last - left // share}
+        new: Json = {"out": [], "by": "", "records": {}, "number": last - left // share}
         x |= {**new, **_times(x)}
         yield Change(changed=(_exchange(entry.name, x),))
 
