@@ -441,7 +441,12 @@ class Profile:
     async def open(self) -> None:
         """Find out where the log stands, and what an earlier process left to be sent."""
         await self.reopen()
-        left = await self._left(self._store.process, self._done, self._number)
+        newest = self._number
+        if (
+            self.shared
+        ):  # the newest row of all is another process's, and tells of what that has delivered
+            self._done, newest = await self._stood(self.process)
+        left = await self._left(self.process, self._done, newest)
         self.deliveries.add(row for row in left if row.number)
         self.deliveries.add_parked(row for row in left if not row.number)
         self.left = left
@@ -489,13 +494,9 @@ class Profile:
         return self._number > before
 
     async def take_over(self, gone: Sequence[str]) -> None:
-        """Make ours what processes that are gone left to be done in this profile.
-
-        The first commit keeps a process out that is not gone, only slow: whatever it commits before is
-        found, and when it wants to commit after it, it learns that its work is ours.
-        """
+        """Make ours what processes that are gone left to be done in this profile."""
+        await self.shut_out(gone)
         for name in gone:
-            await self.commit(Commit(mark=True, over=name))
             left = await self._left(name, *await self._stood(name))
             mine = [replace(row, by=self.process, number=0) for row in left]
             await self.commit(Commit(writes=tuple(map(_parked, mine)), mark=True))
@@ -512,6 +513,15 @@ class Profile:
                 self.left += mine
             else:
                 self.on_taken_over(TakenOver(mine, waiting, pending))
+
+    async def shut_out(self, gone: Sequence[str]) -> None:
+        """Keep processes out that may not be gone, only slow.
+
+        Whatever they committed before is found; when they want to commit after this, they learn that their
+        work is ours.
+        """
+        for name in gone:
+            await self.commit(Commit(mark=True, over=name))
 
     async def _stood(self, by: str) -> tuple[int, int]:
         """Return up to where a process had delivered, and the number of its newest row of the log."""

@@ -140,6 +140,7 @@ class Store:
                 profile = Profile(self, name)
                 await profile.open()
                 self._profiles[name] = profile
+                self._wake(name, profile.number + 1)  # what was told before we knew it
         return self._profiles[name]
 
     async def make_profile(self, name: str) -> None:

@@ -143,6 +143,7 @@ class OpenTenants:
             UnavailableError: this did not work for one of them.
         """
         await self.ready.wait()
+        await self._records.system.shut_out(gone)  # they open no tenant any more
         left = {MAIN: None} | dict.fromkeys(self._open)
         for process in gone:
             left |= dict.fromkeys(await self._records.left_open(process))

@@ -346,3 +346,15 @@ async def test_a_take_over_that_fails_is_tried_again(
         await until(lambda: bool(b.left))
         assert [row.name for row in b.left] == ["loose"]
         assert not failures
+
+
+async def test_what_was_not_delivered_is_there_when_a_profile_is_opened_again(
+    two: tuple[Profile, Profile],
+) -> None:
+    """The newest row of the log is the other process's, which has delivered all of its own."""
+    a, b = two
+    await a.commit(Commit(outbox=(LOOSE,)))
+    await b.commit(Commit(exchanges=(exchange(),)))
+    store = a._store
+    await store.release("main")
+    assert [row.name for row in (await store.open_profile("main")).left] == ["loose"]
