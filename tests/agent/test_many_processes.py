@@ -130,6 +130,17 @@ async def test_two_processes_are_one_agent(on: Scene) -> None:
     await _cursor_moves(on)
 
 
+async def test_a_command_that_is_given_to_both_counts_once(on: Scene) -> None:
+    for n in range(5):
+        start = [
+            p.client.start(SAY, "send-message", on.to_alice, thid=f"once-{n}", content=f"{n}")
+            for p in (on.a, on.b)
+        ]
+        one, other = await asyncio.gather(*start)
+        assert one["id"] == other["id"]
+    assert sorted(await on.heard(on.alice, 5)) == list("01234")
+
+
 async def _ends(process: Spawned, count: int) -> list[str]:
     """Return the exchanges whose end a reader of the event stream sees, up to so many."""
     headers = {"X-API-Key": process.key, "Accept": "text/event-stream"}

@@ -287,8 +287,13 @@ class Dispatcher:
             raise BadCommandError(f"{command.title()} does not start {protocol}")
         x = await self._first(spoken, role, command, connection, thid or new_id())
         async with self.thread(x.thid):
-            known = await self.profile.exchange(x.id) if thid else None
-            return known or await self._decide(spoken, x, Event(command))
+            for _ in range(TRIES):
+                known = await self.profile.exchange(x.id) if thid else None
+                try:
+                    return known or await self._decide(spoken, x, Event(command))
+                except ConflictError:
+                    continue  # another process was faster
+        raise UnavailableError("this thread is too busy; try again")
 
     async def _first(
         self,

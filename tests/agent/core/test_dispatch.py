@@ -481,6 +481,22 @@ async def test_a_commit_that_loses_a_race_is_made_again_without_the_commands(
     await door.until(lambda x: x.state == State.OPENED)
 
 
+async def test_who_starts_what_another_process_has_just_started_gets_that(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = door.profile.commit
+
+    async def too_late(commit: Commit) -> Commit:
+        await real(commit)
+        monkeypatch.undo()
+        raise ConflictError("the other process was faster")
+
+    monkeypatch.setattr(door.profile, "commit", too_late)
+    x = await door.dispatcher.start(TOY.name, SendKnock(), "c", "thread")
+    assert x == await door.only()
+    assert x.revision == 1
+
+
 async def test_what_was_pending_at_the_end_runs_at_the_start(tmp_path: Path) -> None:
     path = tmp_path / "agent.db"
     async with opened(path) as store:
