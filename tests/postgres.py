@@ -64,6 +64,25 @@ class Server:
         """Where a database is, with the password; the database need not be there yet."""
         return f"postgres://{user}:{self.password}@127.0.0.1:{self.port}/{database}"
 
+    def restart(self) -> None:
+        """Cut everybody off, as a crash of the server does, and start it again."""
+        found = programs()
+        assert found is not None
+        words = (
+            str(found / "pg_ctl"),
+            "-D",
+            "data",
+            "-m",
+            "immediate",
+            "-w",
+            "-l",
+            "log",
+            "restart",
+        )
+        subprocess.run(
+            [*_as_package_user(), *words], cwd=self.place, check=True, stdout=subprocess.DEVNULL
+        )
+
     async def make(self, database: str) -> str:
         """Make an empty database; return its URL."""
         await self.run(f"CREATE DATABASE {database} OWNER {USER}")

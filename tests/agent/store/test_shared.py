@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 from agent.store.test_store import KEY, LOOSE, MODELS, OUT, exchange
 from aries_askar import AskarError, AskarErrorCode, Session
-from postgres import Server
+from postgres import MISSING, Server, programs, running
 
 from keep_agent.core.machine import Consume, Put
 from keep_agent.errors import ConflictError, RefusedError, UnavailableError
@@ -358,3 +359,37 @@ async def test_what_was_not_delivered_is_there_when_a_profile_is_opened_again(
     store = a._store
     await store.release("main")
     assert [row.name for row in (await store.open_profile("main")).left] == ["loose"]
+
+
+async def test_a_restart_of_the_server_loses_nothing(tmp_path: Path) -> None:
+    folder = programs()
+    if folder is None:
+        pytest.skip(MISSING)
+    with running(folder) as server:
+        url = server.url("restarted")
+        async with opened(url, tmp_path / "a") as a, opened(url, tmp_path / "b") as b:
+            written: list[str] = []
+            task = asyncio.create_task(_write(a, written))
+            await until(lambda: len(written) > 5)
+            await asyncio.to_thread(server.restart)
+            before = len(written)
+            await until(lambda: len(written) > before + 5)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await b.refresh()
+            there = [e["x"] for e in await b.events(0)]
+            assert set(written) <= set(there)
+            assert len(there) == len(set(there))
+            assert [e["x"] for e in await a.events(0)] == there
+
+
+async def _write(profile: Profile, written: list[str]) -> None:
+    """Commit one exchange after the other; note those of which the store said that it has them."""
+    for n in itertools.count():
+        name = f"x{n}"
+        try:
+            await profile.commit(Commit(exchanges=(exchange(name),), events=({"x": name},)))
+        except UnavailableError:
+            await asyncio.sleep(0.05)
+        else:
+            written.append(name)
