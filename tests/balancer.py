@@ -8,6 +8,8 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, suppress
 
 BYTES = 1 << 16
+NOBODY = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+"""What is answered while none lives, so that whoever calls knows that nothing has happened."""
 
 
 @asynccontextmanager
@@ -21,18 +23,22 @@ async def balancer(port: int, behind: Sequence[int]) -> AsyncGenerator[None]:
         assert task is not None
         calls.add(task)
         first = next(turns)
-        try:
+        with suppress(
+            OSError, asyncio.CancelledError
+        ):  # the end of the block, where we are awaited
             for each in (*behind[first:], *behind[:first]):
-                with suppress(OSError):
-                    await _joined(
-                        reader, writer, *await asyncio.open_connection("127.0.0.1", each)
-                    )
-                    return
-        except asyncio.CancelledError:  # the end of the block: nobody awaits this task but us
-            pass
-        finally:
-            writer.transport.abort()
-            calls.discard(task)
+                try:
+                    inner = await asyncio.open_connection("127.0.0.1", each)
+                except OSError:
+                    continue
+                await _joined(reader, writer, *inner)
+                break
+            else:
+                await reader.read(BYTES)
+                writer.write(NOBODY)
+                await writer.drain()
+        writer.close()
+        calls.discard(task)
 
     server = await asyncio.start_server(call, "127.0.0.1", port)
     try:

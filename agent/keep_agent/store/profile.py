@@ -498,9 +498,13 @@ class Profile:
         await self.shut_out(gone)
         for name in gone:
             left = await self._left(name, *await self._stood(name))
-            mine = [replace(row, by=self.process, number=0) for row in left]
+            known = (
+                self.deliveries.parked
+            )  # one that is gone may have taken it over from another one
+            mine = [
+                replace(row, by=self.process, number=0) for row in left if row.name not in known
+            ]
             await self.commit(Commit(writes=tuple(map(_parked, mine)), mark=True))
-            self.deliveries.add_parked(mine)
             waiting = [Waiting(name=n, **v) for n, v in await self.find("inbox", {"by": name})]
             await self.commit(Commit(writes=await self._owned("inbox", name)))
             pending = [
@@ -509,6 +513,7 @@ class Profile:
                 if (x := await self._ours(each))
             ]
             await self.commit(Commit(writes=await self._owned("job", name)))
+            self.deliveries.add_parked(mine)
             if self.on_taken_over is None:
                 self.left += mine
             else:

@@ -140,7 +140,8 @@ class Store:
                 profile = Profile(self, name)
                 await profile.open()
                 self._profiles[name] = profile
-                self._wake(name, profile.number + 1)  # what was told before we knew it
+                if self.shared:  # what was told before we knew it
+                    self._wake(name, profile.number + 1)
         return self._profiles[name]
 
     async def make_profile(self, name: str) -> None:

@@ -393,3 +393,16 @@ async def _write(profile: Profile, written: list[str]) -> None:
             await asyncio.sleep(0.05)
         else:
             written.append(name)
+
+
+async def test_what_was_taken_over_twice_is_sent_once(postgres: str, tmp_path: Path) -> None:
+    """A process took over from another one and ended before it could forget that one."""
+    async with opened(postgres, tmp_path / "b") as b, opened(postgres, tmp_path / "c") as c:
+        taken: list[TakenOver] = []
+        b.on_taken_over = taken.append
+        async with opened(postgres, tmp_path / "a") as a:
+            await a.commit(Commit(exchanges=(exchange(),), outbox=(OUT,)))
+            first, second = a.process, c.process
+            await c.take_over([first])
+            await b.take_over([second, first])
+    assert [row.name for each in taken for row in each.outgoing] == ["x.1"]
