@@ -701,6 +701,19 @@ async def test_deadlines_that_no_longer_hold_are_thrown_out(door: Door) -> None:
     assert x.id not in door.scheduler._awaiting
 
 
+async def test_a_deadline_that_another_process_set_is_kept_once_that_one_is_gone(
+    door: Door,
+) -> None:
+    ours = Scheduler(door.dispatcher)
+    await ours.tick()
+    x = await door.dispatcher.start(TOY.name, SendKnock(), "c")  # another scheduler follows it
+    await ours.tick()
+    assert x.id not in ours._awaiting
+    ours.look_again()
+    await ours.tick()
+    assert x.id in ours._awaiting
+
+
 async def test_an_exchange_expires(door: Door) -> None:
     x = await door.dispatcher.start(TOY.name, SendKnock(), "c")
     x = await door.dispatcher.command(x.id, Expired())

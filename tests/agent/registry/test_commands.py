@@ -148,3 +148,30 @@ async def test_sec_i09_a_promise_about_no_attribute_is_refused_before_keys_are_m
     with pytest.raises(BadCommandError, match=r"SEC-I09: .*no attribute 'age'; it has: name"):
         await make(SCHEMA, OFFICE, "default", ["category", "age"])
     native.close()
+
+
+# -- several processes -----------------------------------------------------------------------------
+
+
+async def test_a_job_that_another_process_has_taken_over_is_left_to_it(
+    made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, go = asyncio.Event(), asyncio.Event()
+
+    async def find(_write: object) -> None:
+        found.set()
+        await go.wait()
+
+    monkeypatch.setattr(made.ledgers, "find", find)
+    await made.did()
+    running = asyncio.create_task(made.jobs.run())
+    await asyncio.sleep(0)
+    job = await made.desk.register_nym(NYM)
+    await found.wait()
+    made.jobs.drop()
+    go.set()
+    await asyncio.sleep(0.05)
+    assert not made.jobs.busy
+    assert (await made.profile.get(JOB, job.id))["state"] == State.STARTED
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
