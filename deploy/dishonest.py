@@ -11,7 +11,7 @@ import aiohttp
 from evidence import opened
 from keep_agent.core.message import Json, Thread
 from keep_agent.credentials.formats import PROOF, attach
-from keep_agent.credentials.ledger_objects import Objects
+from keep_agent.credentials.ledger_objects import LedgerObjects
 from keep_agent.credentials.presentations import Prover
 from keep_agent.didcomm import envelope
 from keep_agent.identity.keys import Keys
@@ -46,7 +46,7 @@ async def answer_easier(
     native = Native(threads=1, room=8, deadline_s=30)
     try:
         async with opened(holder) as profile:
-            prover = Prover(profile, Scope(native, keep=8), Objects(ledgers))
+            prover = Prover(profile, Scope(native, keep=8), LedgerObjects(ledgers))
             proof = await prover.present(easier, "anoncreds", {}, {})
             peer = await profile.get("connection", connection)
             key = await Keys(profile.key).load(peer["my_key"])

@@ -12,7 +12,7 @@ from typing import Any
 
 from keep_agent.app import PROCESSES
 from keep_agent.core.machine import Put
-from keep_agent.credentials.ledger_objects import Objects
+from keep_agent.credentials.ledger_objects import LedgerObjects
 from keep_agent.credentials.presentations import Prover
 from keep_agent.credentials.wallet import Wallet, make_link_secret, new_cred_def
 from keep_agent.protocols.issue_credential_2 import Values
@@ -94,7 +94,7 @@ class Tenant:
     """One tenant: a profile of a store, and both ports over it."""
 
     def __init__(self, profile: Profile, scope: Scope, ledgers: Ledgers) -> None:
-        objects = Objects(ledgers)
+        objects = LedgerObjects(ledgers)
         self.profile = profile
         self.scope = scope
         self.credentials = Wallet(profile, scope, objects)

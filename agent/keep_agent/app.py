@@ -15,7 +15,7 @@ from typing import Any
 from aiohttp import web
 
 from keep_agent.core.catalog import load_catalog
-from keep_agent.core.loop_monitor import Stall
+from keep_agent.core.loop_monitor import LoopMonitor
 from keep_agent.core.machine import Protocol
 from keep_agent.errors import KeepError, UnavailableError
 from keep_agent.settings import Keys, Settings, open_keys
@@ -134,14 +134,14 @@ async def _agent(settings: Settings, admin: AdminApp) -> AsyncGenerator[Running,
             endpoint=settings.public_endpoint(port),
             label=settings.label,
             seen_days=settings.seen_days,
-            stall=Stall() if settings.watch_loop else None,
+            loop_monitor=LoopMonitor() if settings.watch_loop else None,
         )
         work.append(tasks.create_task(tenants.run(around), name="tenants"))
         await tenants.ready()
         async with tenants.use(MAIN) as main:
             endpoint = main.endpoint
-        if around.stall is not None:
-            work.append(tasks.create_task(around.stall.watch(), name="stall"))
+        if around.loop_monitor is not None:
+            work.append(tasks.create_task(around.loop_monitor.watch(), name="loop monitor"))
         if settings.die_with is not None:
             work.append(tasks.create_task(_die_with(settings.die_with), name="die with"))
         yield Running(

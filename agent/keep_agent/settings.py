@@ -33,9 +33,9 @@ from keep_ledger.private_files import write_private
 log = logging.getLogger(__name__)
 
 PREFIX = "INDYKEEP_"
-OF_THE_CHECKOUT = {f"{PREFIX}{name}" for name in ("NODE_VENV", "OFFLINE", "PYTHON")}
+CHECKOUT_VARIABLES = {f"{PREFIX}{name}" for name in ("NODE_VENV", "OFFLINE", "PYTHON")}
 """Variables of `./manage`, which may stand in the environment of an agent: not settings."""
-OF_COMMANDS = {f"{PREFIX}{name}" for name in ("GENESIS", "KEY_FILE", "PIN_FILE")}
+COMMAND_VARIABLES = {f"{PREFIX}{name}" for name in ("GENESIS", "KEY_FILE", "PIN_FILE")}
 """Variables of the commands of several people: not settings of an agent either."""
 STORE_FILE = "agent.db"
 STORE_KEY_FILE = "store.key"
@@ -156,7 +156,7 @@ class Settings(_Frozen):
         names = {
             key.removeprefix(PREFIX).lower(): key
             for key in env
-            if key.startswith(PREFIX) and key not in OF_THE_CHECKOUT | OF_COMMANDS
+            if key.startswith(PREFIX) and key not in CHECKOUT_VARIABLES | COMMAND_VARIABLES
         }
         given = {**_read_toml(toml_path), **{name: env[key] for name, key in names.items()}}
         try:

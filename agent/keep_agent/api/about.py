@@ -13,7 +13,7 @@ from typing import Any
 from aiohttp import web
 
 from keep_agent.api.auth import TENANT, answer, problem
-from keep_agent.api.ledgers import shown
+from keep_agent.api.ledgers import status_json
 from keep_agent.core.catalog import find_protocol
 from keep_agent.core.machine import NOT_FOR_CALLERS, START, Command, Protocol
 from keep_agent.core.message import Json
@@ -74,19 +74,19 @@ class About:
     async def status(self, request: web.Request) -> web.Response:
         """Tell how the agent does."""
         tenant = request[TENANT]
-        stall = tenant.around.stall
+        monitor = tenant.around.loop_monitor
         return answer(
             {
                 "tenant": tenant.name,
                 "label": tenant.around.label,
                 "endpoint": tenant.endpoint,
                 "protocols": {name: p.uri for name, p in self._routes.items()},
-                "ledgers": [shown(each) for each in tenant.around.ledgers.status()],
+                "ledgers": [status_json(each) for each in tenant.around.ledgers.status()],
                 "outbox": tenant.outbox.waiting,
                 "dropped": tenant.dropped,
                 "written": asdict(tenant.profile.counts),
                 "event": tenant.profile.last_event,
-                "loop_stall_ms": stall.worst_ms if stall else None,
+                "loop_stall_ms": monitor.worst_ms if monitor else None,
                 "versions": _versions(),
             }
         )

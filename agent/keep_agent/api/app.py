@@ -8,7 +8,7 @@ from typing import Any
 from aiohttp import web
 
 from keep_agent.api.about import About
-from keep_agent.api.auth import Callers, Door, hosts_of
+from keep_agent.api.auth import ApiKeys, Authentication, hosts_of
 from keep_agent.api.events import Events
 from keep_agent.api.exchanges import Exchanges
 from keep_agent.api.ledgers import LedgerReads
@@ -37,9 +37,9 @@ def admin_app(
         ValueError: a protocol has the name of another route.
     """
     waits = Waits()
-    callers = Callers({MAIN: keys.admin})
+    api_keys = ApiKeys({MAIN: keys.admin})
     app = web.Application(
-        middlewares=[Door(callers, tenants, hosts_of(settings.admin_host)).let_in],
+        middlewares=[Authentication(api_keys, tenants, hosts_of(settings.admin_host)).handle],
         client_max_size=BODY_MAX,
     )
     app.on_shutdown.append(waits.end)

@@ -31,7 +31,7 @@ _HEADERS = {
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
-class Callers:
+class ApiKeys:
     """The keys that open the API, each for one tenant; only their digests are kept.
 
     Args:
@@ -56,7 +56,7 @@ class Callers:
         return found
 
 
-class Door:
+class Authentication:
     """The one middleware: every request passes it, every error becomes an answer here.
 
     Args:
@@ -64,14 +64,14 @@ class Door:
     """
 
     def __init__(
-        self, callers: Callers, tenants: Mapping[str, Tenant], hosts: frozenset[str] | None
+        self, api_keys: ApiKeys, tenants: Mapping[str, Tenant], hosts: frozenset[str] | None
     ) -> None:
-        self._callers = callers
+        self._api_keys = api_keys
         self._tenants = tenants
         self._hosts = hosts
 
     @web.middleware
-    async def let_in(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def handle(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Admit a request, or answer what is wrong with it."""
         try:
             self._admit(request)
@@ -90,7 +90,7 @@ class Door:
             raise _refusal(421, "the Host header must name this machine, as 127.0.0.1 does")
         if request.path in OPEN:
             return
-        name = self._callers.tenant(request.headers)
+        name = self._api_keys.tenant(request.headers)
         if name is None:
             raise _refusal(401, "show the admin key in the header X-API-Key")
         if name not in self._tenants:

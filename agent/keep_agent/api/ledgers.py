@@ -33,7 +33,7 @@ class LedgerReads:
     async def status(self, request: web.Request) -> web.Response:
         """Tell how each network did when it was last asked."""
         found = request[TENANT].around.ledgers.status()
-        return answer({"results": [shown(each) for each in found]})
+        return answer({"results": [status_json(each) for each in found]})
 
     async def agreement(self, request: web.Request) -> web.Response:
         """Return the author agreement in force, to be read before it is accepted."""
@@ -53,7 +53,7 @@ class LedgerReads:
         """Accept the author agreement with this digest."""
         namespace = _network(request).namespace
         wanted = await read_as(request, AcceptAgreement)
-        return answer(await request[TENANT].desk.accept_agreement(namespace, wanted))
+        return answer(await request[TENANT].commands.accept_agreement(namespace, wanted))
 
     async def schema(self, request: web.Request) -> web.Response:
         """Read a schema."""
@@ -85,6 +85,6 @@ def _there(found: Schema | CredDef | Nym | None, name: str) -> Json:
     return asdict(found)
 
 
-def shown(status: LedgerStatus) -> Json:
+def status_json(status: LedgerStatus) -> Json:
     """Return how a network did, as JSON."""
     return {**asdict(status), "since": status.since.isoformat() if status.since else None}

@@ -32,7 +32,7 @@ CREDENTIAL = "credential"
 CRED_DEF = "cred_def"
 
 
-class Question(BaseModel):
+class CandidatesRequest(BaseModel):
     """What is asked of the wallet.
 
     Attributes:
@@ -112,7 +112,7 @@ class Resources:
 
     async def candidates(self, request: web.Request) -> web.Response:
         """Say which held credentials answer a presentation request, and why others do not."""
-        asked = (await read_as(request, Question)).request
+        asked = (await read_as(request, CandidatesRequest)).request
         found = await request[TENANT].prover.select(asked)
         return answer(
             {
@@ -141,7 +141,7 @@ class Resources:
     async def set_policy(self, request: web.Request) -> web.Response:
         """Turn something automatic on, change it, or (with nothing in `auto`) off."""
         policy = await read_as(request, Policy)
-        policy = await request[TENANT].desk.set_policy(policy)
+        policy = await request[TENANT].commands.set_policy(policy)
         return answer(policy.model_dump(mode="json"))
 
     # -- the desk --------------------------------------------------------------------------------
@@ -149,41 +149,43 @@ class Resources:
     async def create_did(self, request: web.Request) -> web.Response:
         """Make a DID of ours."""
         return answer(
-            await request[TENANT].desk.create_did(await read_as(request, CreateDid)), 201
+            await request[TENANT].commands.create_did(await read_as(request, CreateDid)), 201
         )
 
     async def dids(self, request: web.Request) -> web.Response:
         """Return the DIDs of ours, oldest first."""
-        return answer({"results": await request[TENANT].desk.dids()})
+        return answer({"results": await request[TENANT].commands.dids()})
 
     async def rotate_key(self, request: web.Request) -> web.Response:
         """Give a DID of ours a new key, on the ledger too."""
         await _nothing(request)
         wanted = RotateKey(did=request.match_info["did"])
-        return _accepted(await request[TENANT].desk.rotate_key(wanted))
+        return _accepted(await request[TENANT].commands.rotate_key(wanted))
 
     async def register_nym(self, request: web.Request) -> web.Response:
         """Register somebody's DID on the ledger."""
         return _accepted(
-            await request[TENANT].desk.register_nym(await read_as(request, RegisterNym))
+            await request[TENANT].commands.register_nym(await read_as(request, RegisterNym))
         )
 
     async def write_endpoint(self, request: web.Request) -> web.Response:
         """Say on the ledger where a DID of ours is reached."""
         return _accepted(
-            await request[TENANT].desk.write_endpoint(await read_as(request, WriteEndpoint))
+            await request[TENANT].commands.write_endpoint(await read_as(request, WriteEndpoint))
         )
 
     async def create_schema(self, request: web.Request) -> web.Response:
         """Write a schema."""
         return _accepted(
-            await request[TENANT].desk.create_schema(await read_as(request, CreateSchema))
+            await request[TENANT].commands.create_schema(await read_as(request, CreateSchema))
         )
 
     async def create_cred_def(self, request: web.Request) -> web.Response:
         """Make and publish a credential definition."""
         return _accepted(
-            await request[TENANT].desk.create_cred_def(await read_as(request, CreateCredDef))
+            await request[TENANT].commands.create_cred_def(
+                await read_as(request, CreateCredDef)
+            )
         )
 
     async def schemas(self, request: web.Request) -> web.Response:

@@ -7,7 +7,7 @@ import asyncio
 STEP_S = 0.02
 
 
-class Stall:
+class LoopMonitor:
     """The worst stall of this process's event loop since `watch` began."""
 
     def __init__(self) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from keep_agent.core.machine import Put
 from keep_agent.core.message import Json
-from keep_agent.credentials.ledger_objects import Objects
-from keep_agent.credentials.wallet import blaming, new_cred_def
+from keep_agent.credentials.ledger_objects import LedgerObjects
+from keep_agent.credentials.wallet import errors_as, new_cred_def
 from keep_agent.errors import BadCommandError
 from keep_ledger.identifiers import SchemaId, qualify
 from keep_zkp.encode import common_name
@@ -17,7 +17,7 @@ from keep_zkp.native import Scope
 
 async def make_keys(
     scope: Scope,
-    objects: Objects,
+    objects: LedgerObjects,
     schema_id: str,
     issuer: str,
     tag: str,
@@ -41,7 +41,7 @@ async def make_keys(
         words = f"SEC-I09: predicates: the schema has no attribute {unknown[0][:64]!r}"
         raise BadCommandError(f"{words}; it has: {', '.join(schema.attr_names)}")
     network = SchemaId.parse(schema.id).did.namespace or ""
-    with blaming(BadCommandError, "no keys can be made for this schema"):
+    with errors_as(BadCommandError, "no keys can be made for this schema"):
         keys = await create_cred_def(
             scope,
             schema_id=schema.id,

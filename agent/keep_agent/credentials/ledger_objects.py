@@ -21,7 +21,7 @@ from keep_ledger.identifiers import CredDefId, SchemaId, parse, qualify, same, u
 from keep_ledger.interface import CredDef, Registry, Schema
 
 KEPT = 256
-PATIENCE_S = (0.3, 0.7, 2.0)
+RETRY_PAUSES_S = (0.3, 0.7, 2.0)
 """How long to wait before asking again for what is not there: a node may be a little behind."""
 
 Found = TypeVar("Found")
@@ -35,7 +35,7 @@ class Networks(Port):
         ...
 
 
-def bare(text: str) -> str:
+def unqualified(text: str) -> str:
     """Return an id in the form without network; what is no id of Indy stays as it is."""
     try:
         return unqualify(text)
@@ -43,7 +43,7 @@ def bare(text: str) -> str:
         return text
 
 
-def alike(one: str, other: str) -> bool:
+def may_be_same(one: str, other: str) -> bool:
     """Tell whether two ids can name one object; an id without network fits every one."""
     try:
         return one == other or same(one, other)
@@ -51,7 +51,7 @@ def alike(one: str, other: str) -> bool:
         return False
 
 
-class Objects:
+class LedgerObjects:
     """Reads what AnonCreds needs from the networks. Every read may raise UnavailableError."""
 
     def __init__(self, networks: Networks) -> None:
@@ -60,13 +60,15 @@ class Objects:
 
     async def cred_def(self, cred_def_id: str) -> CredDef | None:
         """Return a credential definition, under ids that name its network; None: there is none."""
-        return await self._patiently(
+        return await self._find_with_retries(
             cred_def_id, lambda network, text: network.get_cred_def(text)
         )
 
     async def schema(self, schema_id: str) -> Schema | None:
         """Return a schema, under ids that name its network; None: there is none."""
-        return await self._patiently(schema_id, lambda network, text: network.get_schema(text))
+        return await self._find_with_retries(
+            schema_id, lambda network, text: network.get_schema(text)
+        )
 
     async def named(self, texts: Iterable[str]) -> dict[str, str]:
         """Return each id in the form that names its network, where one has it."""
@@ -79,7 +81,7 @@ class Objects:
             value = self._values[found.id] = json.loads(found.value)
             if len(self._values) > KEPT:
                 self._values.popitem(last=False)
-        spell = bare if legacy else str
+        spell = unqualified if legacy else str
         return {
             "issuerId": spell(found.issuer_id),
             "schemaId": spell(found.schema_id),
@@ -91,7 +93,7 @@ class Objects:
     def schema_json(self, found: Schema, *, legacy: bool) -> Json:
         """Write a schema for the library, with ids in the form that is wanted."""
         return {
-            "issuerId": bare(found.issuer_id) if legacy else found.issuer_id,
+            "issuerId": unqualified(found.issuer_id) if legacy else found.issuer_id,
             "name": found.name,
             "version": found.version,
             "attrNames": list(found.attr_names),
@@ -111,11 +113,11 @@ class Objects:
             read = _schema_of
         return await self._find(text, read) or text
 
-    async def _patiently(
+    async def _find_with_retries(
         self, text: str, read: Callable[[Registry, str], Awaitable[Found | None]]
     ) -> Found | None:
         found = await self._find(text, read)
-        for pause in PATIENCE_S:
+        for pause in RETRY_PAUSES_S:
             if found is not None:
                 break
             await asyncio.sleep(pause)

@@ -10,8 +10,8 @@ from typing import Any
 
 from keep_agent.core.message import Json
 from keep_agent.credentials.formats import LEGACY, Family
-from keep_agent.credentials.ledger_objects import Objects, alike, bare
-from keep_agent.credentials.wallet import CREDENTIAL, HAS, blaming, link_secret, schema_parts
+from keep_agent.credentials.ledger_objects import LedgerObjects, may_be_same, unqualified
+from keep_agent.credentials.wallet import CREDENTIAL, HAS, errors_as, link_secret, schema_parts
 from keep_agent.errors import BadCommandError, RefusedError
 from keep_agent.protocols.present_proof_2 import Verdict
 from keep_agent.store.profile import Profile
@@ -42,7 +42,7 @@ Records = dict[str, Json]
 class Prover:
     """One tenant's presentations, as verifier and as prover (`present_proof.Proofs`)."""
 
-    def __init__(self, profile: Profile, scope: Scope, objects: Objects) -> None:
+    def __init__(self, profile: Profile, scope: Scope, objects: LedgerObjects) -> None:
         self._profile = profile
         self._scope = scope
         self._objects = objects
@@ -51,7 +51,7 @@ class Prover:
 
     async def ask(self, request: Json, family: Family, *, accept_any_issuer: bool) -> Json:
         """See `Proofs`."""
-        with blaming(BadCommandError, "no presentation request"):
+        with errors_as(BadCommandError, "no presentation request"):
             asked = our_request(
                 {"name": "question", "version": "1.0", **request},
                 accept_any_issuer=accept_any_issuer,
@@ -64,7 +64,7 @@ class Prover:
 
     async def read(self, request: Json) -> Json:
         """See `Proofs`."""
-        with blaming(RefusedError, "no presentation request"):
+        with errors_as(RefusedError, "no presentation request"):
             return await asyncio.to_thread(_read, request)
 
     async def verify(
@@ -82,7 +82,7 @@ class Prover:
             shown = Named(frozenset(), frozenset())
         names, schemas, cred_defs = await self._resolve(shown)
         asked_names = await self._objects.named(_ids(asked))
-        with blaming(BadCommandError, "the verifier could not run"):
+        with errors_as(BadCommandError, "the verifier could not run"):
             verdict = await verify(
                 self._scope,
                 request=asked.respelled(lambda text: asked_names.get(text, text)),
@@ -142,10 +142,10 @@ class Prover:
         legacy = _speaks_legacy(asked, family)
         used = {name: records[name] for name in dict.fromkeys(answers.values())}
         schemas, cred_defs = await self._published(used.values(), legacy=legacy)
-        with blaming(BadCommandError, "the credentials do not prove what is asked"):
+        with errors_as(BadCommandError, "the credentials do not prove what is asked"):
             return await create_presentation(
                 self._scope,
-                request=asked.respelled(bare if legacy else str),
+                request=asked.respelled(unqualified if legacy else str),
                 chosen=[
                     _chosen(asked, name, record, answers, legacy=legacy)
                     for name, record in used.items()
@@ -164,7 +164,7 @@ class Prover:
         Raises:
             BadCommandError: it is not a presentation request.
         """
-        with blaming(BadCommandError, "not a presentation request"):
+        with errors_as(BadCommandError, "not a presentation request"):
             asked = await asyncio.to_thread(read_request, request)
         return await self._search(asked, set(), {})
 
@@ -195,7 +195,7 @@ class Prover:
                 for name, value in page:
                     records.setdefault(name, json.loads(value))
             held = [_held(name, record) for name, record in records.items()]
-            selection = await asyncio.to_thread(select, asked, held, alike)
+            selection = await asyncio.to_thread(select, asked, held, may_be_same)
             open_ = {*selection.missing, *selection.self_attestable} - settled
             offset += size
             if not open_ or not full or offset >= MOST_CANDIDATES:
@@ -208,7 +208,7 @@ class Prover:
         """Read from the ledger what the library needs of the credentials to be shown."""
         schemas: Records = {}
         cred_defs: Records = {}
-        spell = bare if legacy else str
+        spell = unqualified if legacy else str
         for record in records:
             cred_def = await self._objects.cred_def(record["cred_def_id"])
             schema = await self._objects.schema(record["schema_id"])
@@ -264,7 +264,7 @@ def _where(narrowing: Narrowing) -> dict[str, Any]:
         ("schema_id", narrowing.schema_ids),
         ("issuer_id", narrowing.issuer_ids),
     )
-    by_id = {tag: {"$in": sorted(map(bare, texts))} for tag, texts in needs if texts}
+    by_id = {tag: {"$in": sorted(map(unqualified, texts))} for tag, texts in needs if texts}
     return by_id or {f"{HAS}{name}": "1" for name in sorted(narrowing.names)}
 
 
@@ -327,7 +327,7 @@ def _chosen(
     *,
     legacy: bool,
 ) -> Chosen:
-    spell = bare if legacy else str
+    spell = unqualified if legacy else str
     ids = {key: spell(record[key]) for key in ("schema_id", "cred_def_id")}
     return Chosen(
         credential={**record["credential"], **ids},

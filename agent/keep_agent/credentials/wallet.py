@@ -13,7 +13,7 @@ from typing import Any
 from keep_agent.core.machine import Put
 from keep_agent.core.message import Json
 from keep_agent.credentials.formats import LEGACY, Family, Filter
-from keep_agent.credentials.ledger_objects import Objects, alike, bare
+from keep_agent.credentials.ledger_objects import LedgerObjects, may_be_same, unqualified
 from keep_agent.errors import (
     BadCommandError,
     ConflictError,
@@ -21,7 +21,7 @@ from keep_agent.errors import (
     RefusedError,
     UnavailableError,
 )
-from keep_agent.protocols.issue_credential_2 import Made, Values
+from keep_agent.protocols.issue_credential_2 import OfferOrRequest, Values
 from keep_agent.store.profile import Profile
 from keep_agent.store.rows import Commit
 from keep_ledger.errors import BadIdError
@@ -69,9 +69,9 @@ def new_cred_def(
         "predicates": list(predicates),
     }
     tags = {
-        "cred_def_id": bare(cred_def_id),
-        "schema_id": bare(schema_id),
-        "issuer_id": bare(keys.public["issuerId"]),
+        "cred_def_id": unqualified(cred_def_id),
+        "schema_id": unqualified(schema_id),
+        "issuer_id": unqualified(keys.public["issuerId"]),
         **schema_parts(schema_id),
     }
     return (
@@ -110,11 +110,11 @@ async def link_secret(profile: Profile) -> str:
 
 
 @contextmanager
-def blaming(guilty: type[BadCommandError | RefusedError], words: str) -> Generator[None]:
+def errors_as(kind: type[BadCommandError | RefusedError], words: str) -> Generator[None]:
     """Turn errors of zkp into ours.
 
     Args:
-        guilty: whose fault it is when a rule is broken or the library refuses.
+        kind: whose fault it is when a rule is broken or the library refuses.
         words: what a refusal of the library means here.
     """
     error_: KeepError
@@ -125,17 +125,17 @@ def blaming(guilty: type[BadCommandError | RefusedError], words: str) -> Generat
     except zkp.InvalidError as error:
         raise BadCommandError(str(error)) from error
     except zkp.RefusedError as error:
-        error_ = guilty(str(error))
+        error_ = kind(str(error))
         raise error_ from error
     except zkp.LibraryError as error:
-        error_ = guilty(words)
+        error_ = kind(words)
         raise error_ from error
 
 
 class Wallet:
     """One tenant's credentials, as issuer and as holder (`issue_credential.Credentials`)."""
 
-    def __init__(self, profile: Profile, scope: Scope, objects: Objects) -> None:
+    def __init__(self, profile: Profile, scope: Scope, objects: LedgerObjects) -> None:
         self._profile = profile
         self._scope = scope
         self._objects = objects
@@ -143,11 +143,11 @@ class Wallet:
 
     # -- issuer ----------------------------------------------------------------------------------
 
-    async def offer(self, wanted: Filter, values: Values, family: Family) -> Made:
+    async def offer(self, wanted: Filter, values: Values, family: Family) -> OfferOrRequest:
         """See `Credentials`."""
         record = await self._own(wanted)
-        spell = bare if family == LEGACY else str
-        with blaming(BadCommandError, "the credential definition is damaged"):
+        spell = unqualified if family == LEGACY else str
+        with errors_as(BadCommandError, "the credential definition is damaged"):
             check_values(record["public"], values, record.get("predicates", ()))
             offer = await create_offer(
                 self._scope,
@@ -156,14 +156,14 @@ class Wallet:
                 key_proof=record["key_proof"],
             )
         kept = {key: value for key, value in offer.items() if key != PROOF_OF_KEY}
-        return Made(offer, {"cred_def": record["id"], "offer": kept})
+        return OfferOrRequest(offer, {"cred_def": record["id"], "offer": kept})
 
     async def issue(self, kept: Json, request: Json, values: Values) -> Json:
         """See `Credentials`."""
         record = await self._profile.get(CRED_DEF, kept["cred_def"])
         key = await self._profile.get(CRED_DEF_KEY, kept["cred_def"])
         offer = {**kept["offer"], PROOF_OF_KEY: record["key_proof"]}
-        with blaming(RefusedError, "the request does not answer our offer"):
+        with errors_as(RefusedError, "the request does not answer our offer"):
             return await create_credential(
                 self._scope,
                 cred_def=record["public"],
@@ -182,23 +182,23 @@ class Wallet:
             record = await self._profile.fetch(CRED_DEF, name)
             if record is not None:
                 return record
-        tags: dict[str, str] = {key: bare(value) for key, value in wanted.items()}
+        tags: dict[str, str] = {key: unqualified(value) for key, value in wanted.items()}
         found = await self._profile.find(CRED_DEF, tags, limit=3)
-        fitting = [each for _, each in found if not asked or alike(each["id"], asked)]
+        fitting = [each for _, each in found if not asked or may_be_same(each["id"], asked)]
         if len(fitting) != 1:
             words = "several credential definitions" if fitting else "no credential definition"
             raise BadCommandError(f"{words} of ours fit: {', '.join(wanted.values())}")
-        self._own_names[bare(fitting[0]["id"])] = fitting[0]["id"]
+        self._own_names[unqualified(fitting[0]["id"])] = fitting[0]["id"]
         return fitting[0]
 
     # -- holder ----------------------------------------------------------------------------------
 
-    async def request(self, offer: Json, values: Values) -> Made:
+    async def request(self, offer: Json, values: Values) -> OfferOrRequest:
         """See `Credentials`."""
         cred_def_id = str(offer["cred_def_id"])
         cred_def = await self._offered(offer)
         public = self._objects.cred_def_json(cred_def, legacy=_is_legacy(cred_def_id))
-        with blaming(RefusedError, "SEC-I05: the offer does not prove the issuer's key"):
+        with errors_as(RefusedError, "SEC-I05: the offer does not prove the issuer's key"):
             if frozenset(map(common_name, values)) != signed_names(public):
                 raise RefusedError("SEC-I04: the preview has not the attributes of the schema")
             requested = await create_request(
@@ -209,14 +209,14 @@ class Wallet:
                 link_secret=await link_secret(self._profile),
             )
         ids = {key: offer[key] for key in ("cred_def_id", "schema_id")}
-        return Made(requested.request, {"metadata": requested.metadata, "offer": ids})
+        return OfferOrRequest(requested.request, {"metadata": requested.metadata, "offer": ids})
 
     async def check(self, name: str, credential: Json, kept: Json, values: Values) -> Put:
         """See `Credentials`."""
         offer = kept["offer"]
         cred_def = await self._offered(offer)
         legacy = _is_legacy(offer["cred_def_id"])
-        with blaming(RefusedError, "SEC-I05: the credential is not signed by the issuer"):
+        with errors_as(RefusedError, "SEC-I05: the credential is not signed by the issuer"):
             processed = await process_credential(
                 self._scope,
                 credential=_respelled(credential, offer),
@@ -233,7 +233,7 @@ class Wallet:
         found = await self._objects.cred_def(str(offer["cred_def_id"]))
         if found is None:
             raise RefusedError("no ledger that we read has the offered credential definition")
-        if not alike(found.schema_id, str(offer["schema_id"])):
+        if not may_be_same(found.schema_id, str(offer["schema_id"])):
             raise RefusedError("SEC-I04: the offered schema is not that of the definition")
         return found
 
@@ -252,9 +252,9 @@ def held(name: str, credential: Json, cred_def: CredDef) -> Put:
     }
     names: Mapping[str, Any] = credential["values"]
     tags = {
-        "cred_def_id": bare(cred_def.id),
-        "schema_id": bare(cred_def.schema_id),
-        "issuer_id": bare(cred_def.issuer_id),
+        "cred_def_id": unqualified(cred_def.id),
+        "schema_id": unqualified(cred_def.schema_id),
+        "issuer_id": unqualified(cred_def.issuer_id),
         **{f"{HAS}{common_name(each)}": "1" for each in names},
     }
     return Put(CREDENTIAL, name, record, tags, new=True)
@@ -282,6 +282,6 @@ def _respelled(answer: Json, offer: Json) -> Json:
     ids = {
         key: offer[key]
         for key in ("cred_def_id", "schema_id")
-        if isinstance(answer.get(key), str) and alike(answer[key], str(offer[key]))
+        if isinstance(answer.get(key), str) and may_be_same(answer[key], str(offer[key]))
     }
     return {**answer, **ids}

@@ -17,12 +17,12 @@ from typing import Protocol as Port
 from keep_agent.core.machine import Target
 from keep_agent.core.message import Json, write_json
 from keep_agent.didcomm.envelope import LARGE, TOO_LONG, seal, sealed_size
-from keep_agent.didcomm.lanes import Letter
+from keep_agent.didcomm.lanes import QueuedMessage
 from keep_agent.errors import KeepError, RefusedError, UnavailableError
 from keep_agent.identity.connections import CONNECTION, Connection, Records
 from keep_agent.identity.keys import Keys
 from keep_agent.store.rows import Outgoing
-from keep_agent.transport.egress import Blocked, Delivery, Perhaps, Retry
+from keep_agent.transport.egress import Blocked, Delivery, Retry, Unclear
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class Carrier(Port):
 
 
 @dataclass(frozen=True, slots=True)
-class Elsewhere:
+class EndpointChanged:
     """The peer is not at this endpoint any more; nothing was sent."""
 
     endpoint: str | None
@@ -63,7 +63,7 @@ class TooLong:
     reason: str
 
 
-Outcome = Delivery | Elsewhere | TooLong
+Outcome = Delivery | EndpointChanged | TooLong
 
 
 class Attempts:
@@ -84,11 +84,11 @@ class Attempts:
             self._causes.popitem(last=False)
 
     async def make(
-        self, letter: Letter, row: Outgoing, endpoint: str, *, hurry: bool
+        self, message: QueuedMessage, row: Outgoing, endpoint: str, *, hurry: bool
     ) -> Outcome:
         """Try once to deliver a message; what fails on our own side each time is given up."""
         try:
-            return await self._send(letter, row, endpoint, hurry=hurry)
+            return await self._send(message, row, endpoint, hurry=hurry)
         except UnavailableError as error:
             return Retry(str(error), None)
         except RefusedError as error:
@@ -96,25 +96,25 @@ class Attempts:
         except KeepError as error:
             return Blocked(str(error))
         except Exception as error:  # the top of this attempt: others go on (SEC-R 04)
-            log.exception("delivery failed", extra={"thid": letter.thid})
-            letter.faults += 1
-            if letter.faults < OUR_TRIES:
+            log.exception("delivery failed", extra={"thid": message.thid})
+            message.faults += 1
+            if message.faults < OUR_TRIES:
                 return Retry("our own side failed", None)
             return Blocked(f"our own side failed each time: {type(error).__name__}")
 
     async def _send(
-        self, letter: Letter, row: Outgoing, endpoint: str, *, hurry: bool
+        self, message: QueuedMessage, row: Outgoing, endpoint: str, *, hurry: bool
     ) -> Outcome:
-        target, message = await self._way(row)
+        target, body = await self._destination(row)
         if target is None or target.endpoint != endpoint:
-            return Elsewhere(target.endpoint if target else None)
-        packed = await self._seal(letter, write_json(message), target)
+            return EndpointChanged(target.endpoint if target else None)
+        packed = await self._seal(message, write_json(body), target)
         outcome = await self._carrier.post(endpoint, packed, CONTENT_TYPE, hurry=hurry)
-        if isinstance(outcome, Perhaps):
-            letter.sent += len(packed)
+        if isinstance(outcome, Unclear):
+            message.sent += len(packed)
         return outcome
 
-    async def _way(self, row: Outgoing) -> tuple[Target | None, Json]:
+    async def _destination(self, row: Outgoing) -> tuple[Target | None, Json]:
         """Return where a message goes, and the message as it goes there."""
         record = (
             await self._records.fetch(CONNECTION, row.connection) if row.connection else None
@@ -122,9 +122,9 @@ class Attempts:
         if record is None:
             return row.target, row.body
         connection = Connection.model_validate(record)
-        return connection.target, connection.dressed(row.body)
+        return connection.target, connection.with_service(row.body)
 
-    async def _seal(self, letter: Letter, body: bytes, target: Target) -> bytes:
+    async def _seal(self, message: QueuedMessage, body: bytes, target: Target) -> bytes:
         """Seal a message.
 
         Raises:
@@ -134,18 +134,18 @@ class Attempts:
         if sender is None:
             raise RefusedError("the key that must seal it is gone")
         size = sealed_size(len(body), len(target.recipients), len(target.routing))
-        if size > (most := self._most(letter, len(body))):
+        if size > (most := self._most(message, len(body))):
             raise RefusedError(
                 f"its way is too long for so small a message: {size} bytes, not over {most}"
             )
         work = partial(seal, body, target.recipients, sender, target.routing)
         return await asyncio.to_thread(work) if size > LARGE else work()
 
-    def _most(self, letter: Letter, size: int) -> int:
+    def _most(self, message: QueuedMessage, size: int) -> int:
         """Return how long a message may be when it leaves, its unclear attempts included.
 
         What the peer has chosen, recipients and mediators, is measured by what came from it; the
         message itself is ours.
         """
-        came = self._causes.get(letter.thid)
-        return max(MOST_TIMES * came - letter.sent, 2 * size) if came else sys.maxsize
+        came = self._causes.get(message.thid)
+        return max(MOST_TIMES * came - message.sent, 2 * size) if came else sys.maxsize

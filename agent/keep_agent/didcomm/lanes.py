@@ -19,7 +19,7 @@ from keep_agent.store.rows import Outgoing
 
 AT_ONCE_TO_ONE_LANE, AT_ONCE_TO_ONE_PEER = 32, 16
 DEAD_AFTER_S = 30.0
-"""For a peer that fails for so long, or has no endpoint, no more letters than these may wait:"""
+"""For a peer that fails for so long, or has no endpoint, no more messages than these may wait:"""
 MOST_WAITING, MOST_WAITING_BYTES = 500, 8 << 20
 IDLE_LANES = 1024
 """How many lanes without a message are remembered, with what they were able to take."""
@@ -38,11 +38,11 @@ class Slot(Enum):
 
 
 @dataclass(slots=True, eq=False)
-class Letter:
+class QueuedMessage:
     """A message that is not delivered yet.
 
     Attributes:
-        line: letters of one line leave one after the other.
+        line: messages of one line leave one after the other.
         size: bytes of the message before it is sealed.
         since: when it was taken, on the clock of the event loop.
         row: the message; None: there was no room for it, it is read from the store.
@@ -69,19 +69,19 @@ class Letter:
 
 @dataclass(slots=True, eq=False)
 class Peer:
-    """Whom letters are for: a connection, or the key of somebody without one.
+    """Whom messages are for: a connection, or the key of somebody without one.
 
     Attributes:
         lane: of its endpoint; None: it has none, or nobody has looked yet.
         placed: somebody has looked.
-        letters: all that are not settled, the oldest first.
+        messages: all that are not settled, the oldest first.
         failures: attempts in a row that failed, those at once counted as one.
         failing_since, failed_at: when the first of them failed, and the last.
         paused_until: no attempt is made before; see `not_before`.
         not_before: what the peer itself asked for (Retry-After).
         reason: why the last attempt failed.
-        lines: letters by line; `ready`: lines whose first letter may leave; `held`: those whose first
-            letter failed and waits, while the others go on.
+        lines: messages by line; `ready`: lines whose first message may leave; `held`: those whose first
+            message failed and waits, while the others go on.
         ticket: counts up with each place in a queue of the lane, so that older places are void.
         listed: it stands in a queue of the lane.
     """
@@ -90,7 +90,7 @@ class Peer:
     connection: str | None
     lane: Lane | None = None
     placed: bool = False
-    letters: dict[str, Letter] = field(default_factory=dict[str, Letter])
+    messages: dict[str, QueuedMessage] = field(default_factory=dict[str, QueuedMessage])
     bytes: int = 0
     failures: int = 0
     failing_since: float | None = None
@@ -98,28 +98,30 @@ class Peer:
     paused_until: float = 0.0
     not_before: float = 0.0
     reason: str | None = None
-    lines: dict[str, deque[Letter]] = field(default_factory=dict[str, "deque[Letter]"])
+    lines: dict[str, deque[QueuedMessage]] = field(
+        default_factory=dict[str, "deque[QueuedMessage]"]
+    )
     ready: deque[str] = field(default_factory=deque[str])
     held: set[str] = field(default_factory=set[str])
-    flying: int = 0
+    under_way: int = 0
     ticket: int = 0
     listed: bool = False
 
     def full(self, size: int, now: float) -> bool:
-        """Tell whether no further letter of this size may wait for it."""
+        """Tell whether no further message of this size may wait for it."""
         nowhere = self.placed and self.lane is None
         failing = self.failing_since is not None and now - self.failing_since > DEAD_AFTER_S
-        many = len(self.letters) >= MOST_WAITING or self.bytes + size > MOST_WAITING_BYTES
+        many = len(self.messages) >= MOST_WAITING or self.bytes + size > MOST_WAITING_BYTES
         return many and (nowhere or failing)
 
     def shown(self, now: float) -> Json:
-        """Return what people may know of the letters that wait for it."""
-        lane, oldest = self.lane, next(iter(self.letters.values()))
+        """Return what people may know of the messages that wait for it."""
+        lane, oldest = self.lane, next(iter(self.messages.values()))
         nowhere = self.placed and lane is None
         return {
             "connection": self.connection,
             "endpoint": lane.endpoint if lane else None,
-            "messages": len(self.letters),
+            "messages": len(self.messages),
             "bytes": self.bytes,
             "oldest_s": round(now - oldest.since, 3),
             "failures": self.failures,
@@ -136,9 +138,9 @@ class Lane:
     Attributes:
         window: how many attempts may be under way at once, those of failing peers aside.
         troubled: the last attempt failed.
-        first, probing: the slots of these kinds are taken; `flying`: how many attempts are under way,
+        first, probing: the slots of these kinds are taken; `under_way`: how many attempts are under way,
             those of failing peers aside.
-        fit, suspect, paused: peers with letters: those that may have an attempt, those that failed and
+        fit, suspect, paused: peers with messages: those that may have an attempt, those that failed and
             may have one again, those that may not before some time.
     """
 
@@ -146,7 +148,7 @@ class Lane:
     window: int = 1
     troubled: bool = False
     peers: set[str] = field(default_factory=set[str])
-    flying: int = 0
+    under_way: int = 0
     first: bool = False
     probing: bool = False
     fit: deque[tuple[int, Peer]] = field(default_factory=deque[tuple[int, Peer]])
@@ -157,17 +159,17 @@ class Lane:
 
 
 @dataclass(frozen=True, slots=True)
-class Flight:
-    """One attempt to deliver a letter, begun `at`."""
+class Attempt:
+    """One attempt to deliver a message, begun `at`."""
 
-    letter: Letter
+    message: QueuedMessage
     lane: Lane
     slot: Slot
     at: float
 
 
 class Lanes:
-    """Every letter of one tenant, in its place."""
+    """Every message of one tenant, in its place."""
 
     def __init__(self) -> None:
         self.peers: dict[str, Peer] = {}
@@ -175,24 +177,24 @@ class Lanes:
         self._idle: OrderedDict[str, None] = OrderedDict()
         self._count = count()
 
-    # -- letters come and go ---------------------------------------------------------------------
+    # -- messages come and go ---------------------------------------------------------------------
 
     def peer(self, key: str, connection: str | None) -> Peer:
         """Return who goes by this key."""
         return self.peers.setdefault(key, Peer(key, connection))
 
-    def keep(self, letter: Letter) -> None:
-        """Count a letter among those of its peer; `push` lets it leave."""
-        letter.peer.letters[letter.name] = letter
-        letter.peer.bytes += letter.size
+    def keep(self, message: QueuedMessage) -> None:
+        """Count a message among those of its peer; `push` lets it leave."""
+        message.peer.messages[message.name] = message
+        message.peer.bytes += message.size
 
-    def push(self, letter: Letter, now: float) -> None:
-        """Put a letter at the end of its line."""
-        peer = letter.peer
-        line = peer.lines.setdefault(letter.line, deque())
-        line.append(letter)
+    def push(self, message: QueuedMessage, now: float) -> None:
+        """Put a message at the end of its line."""
+        peer = message.peer
+        line = peer.lines.setdefault(message.line, deque())
+        line.append(message)
         if len(line) == 1:
-            peer.ready.append(letter.line)
+            peer.ready.append(message.line)
         if not peer.listed:
             self._list(peer, now)
 
@@ -211,19 +213,19 @@ class Lanes:
             self._list(peer, now)
         return peer.lane
 
-    def settle(self, letter: Letter) -> None:
-        """Forget a letter, wherever it is."""
-        peer = letter.peer
-        if letter.settled:
+    def settle(self, message: QueuedMessage) -> None:
+        """Forget a message, wherever it is."""
+        peer = message.peer
+        if message.settled:
             return
-        letter.settled = True
-        del peer.letters[letter.name]
-        peer.bytes -= letter.size
+        message.settled = True
+        del peer.messages[message.name]
+        peer.bytes -= message.size
         self._forget(peer)
 
     # -- flights ---------------------------------------------------------------------------------
 
-    def next(self, lane: Lane, now: float, *, more: bool) -> Flight | None:
+    def next(self, lane: Lane, now: float, *, more: bool) -> Attempt | None:
         """Start the next attempt of a lane, if one may start now.
 
         Args:
@@ -233,54 +235,54 @@ class Lanes:
             _, _, ticket, peer = heapq.heappop(lane.paused)
             if ticket == peer.ticket:
                 self._list(peer, now)
-        if lane.flying < lane.window and (more or not lane.first):
+        if lane.under_way < lane.window and (more or not lane.first):
             slot = Slot.MORE if lane.first else Slot.FIRST
-            flight = self._start(lane, lane.fit, slot, now)
-            if flight is not None:
-                return flight
+            attempt = self._start(lane, lane.fit, slot, now)
+            if attempt is not None:
+                return attempt
         return None if lane.probing else self._start(lane, lane.suspect, Slot.PROBE, now)
 
-    def land(self, flight: Flight, now: float, *, again: bool, hold: bool = False) -> None:
+    def end(self, attempt: Attempt, now: float, *, again: bool, hold: bool = False) -> None:
         """End an attempt.
 
         Args:
-            again: the letter keeps its place in its line; otherwise it leaves the line.
+            again: the message keeps its place in its line; otherwise it leaves the line.
             hold: its line waits until `resume`, or until its peer is woken.
         """
-        letter, lane, peer = flight.letter, flight.lane, flight.letter.peer
-        peer.flying -= 1
-        match flight.slot:
+        message, lane, peer = attempt.message, attempt.lane, attempt.message.peer
+        peer.under_way -= 1
+        match attempt.slot:
             case Slot.PROBE:
                 lane.probing = False
             case Slot.FIRST:
-                lane.flying, lane.first = lane.flying - 1, False
+                lane.under_way, lane.first = lane.under_way - 1, False
             case Slot.MORE:
-                lane.flying -= 1
-        line = peer.lines[letter.line]
+                lane.under_way -= 1
+        line = peer.lines[message.line]
         if not again:
             line.popleft()
         if line and hold:
-            peer.held.add(letter.line)
+            peer.held.add(message.line)
         elif line:
-            peer.ready.append(letter.line)
+            peer.ready.append(message.line)
         else:
-            del peer.lines[letter.line]
+            del peer.lines[message.line]
         if not peer.listed:
             self._list(peer, now)
         self._forget(peer)
 
-    def resume(self, letter: Letter, now: float) -> None:
-        """Let the line of a letter go on that was held."""
-        peer = letter.peer
-        if letter.line in peer.held:
-            peer.held.discard(letter.line)
-            peer.ready.append(letter.line)
+    def resume(self, message: QueuedMessage, now: float) -> None:
+        """Let the line of a message go on that was held."""
+        peer = message.peer
+        if message.line in peer.held:
+            peer.held.discard(message.line)
+            peer.ready.append(message.line)
             if not peer.listed:
                 self._list(peer, now)
 
-    def worked(self, flight: Flight, now: float) -> None:
+    def worked(self, attempt: Attempt, now: float) -> None:
         """Take note that the peer answered: it may have more attempts at once."""
-        lane, peer = flight.lane, flight.letter.peer
+        lane, peer = attempt.lane, attempt.message.peer
         if lane.troubled and lane.window == 1:  # it was away, and others wait for it
             for _, _, ticket, other in tuple(lane.paused):
                 if ticket == other.ticket:
@@ -292,12 +294,12 @@ class Lanes:
             peer.paused_until = peer.not_before = 0.0
             self._list(peer, now)
 
-    def failed(self, flight: Flight, reason: str, now: float) -> None:
+    def failed(self, attempt: Attempt, reason: str, now: float) -> None:
         """Take note that an attempt failed: fewer at once, and its peer is suspect."""
-        lane, peer = flight.lane, flight.letter.peer
+        lane, peer = attempt.lane, attempt.message.peer
         lane.troubled = True
         lane.window = max(lane.window // 2, 1)
-        if peer.lane is not lane or flight.at <= peer.failed_at:
+        if peer.lane is not lane or attempt.at <= peer.failed_at:
             return  # it moved away, or failed already while this was under way
         peer.failures += 1
         peer.failing_since = peer.failing_since or now
@@ -325,19 +327,19 @@ class Lanes:
 
     def _start(
         self, lane: Lane, queue: deque[tuple[int, Peer]], slot: Slot, now: float
-    ) -> Flight | None:
+    ) -> Attempt | None:
         while queue:
             ticket, peer = queue.popleft()
             if ticket != peer.ticket:
                 continue
-            letter = _first_ready(peer)
-            if letter is not None:
-                peer.flying += 1
-                lane.flying += slot is not Slot.PROBE
+            message = _first_ready(peer)
+            if message is not None:
+                peer.under_way += 1
+                lane.under_way += slot is not Slot.PROBE
                 lane.first |= slot is Slot.FIRST
                 lane.probing |= slot is Slot.PROBE
                 self._list(peer, now)
-                return Flight(letter, lane, slot, now)
+                return Attempt(message, lane, slot, now)
             self._list(peer, now)
         return None
 
@@ -353,7 +355,7 @@ class Lanes:
             turn = next(self._count)
             heapq.heappush(lane.paused, (peer.paused_until, turn, peer.ticket, peer))
             return
-        if not peer.ready or peer.flying >= AT_ONCE_TO_ONE_PEER:
+        if not peer.ready or peer.under_way >= AT_ONCE_TO_ONE_PEER:
             return
         peer.listed = True
         if peer.failures:
@@ -372,7 +374,7 @@ class Lanes:
                 self._lanes.pop(self._idle.popitem(last=False)[0])
 
     def _forget(self, peer: Peer) -> None:
-        if not peer.letters and not peer.flying and self.peers.get(peer.key) is peer:
+        if not peer.messages and not peer.under_way and self.peers.get(peer.key) is peer:
             del self.peers[peer.key]
             self._leave(peer)
 
@@ -382,8 +384,8 @@ def _release(peer: Peer) -> None:
     peer.held.clear()
 
 
-def _first_ready(peer: Peer) -> Letter | None:
-    """Take the letter whose turn it is, past those that are settled meanwhile."""
+def _first_ready(peer: Peer) -> QueuedMessage | None:
+    """Take the message whose turn it is, past those that are settled meanwhile."""
     while peer.ready:
         name = peer.ready.popleft()
         line = peer.lines[name]

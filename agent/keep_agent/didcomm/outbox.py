@@ -18,11 +18,11 @@ from keep_agent.didcomm.attempt import (
     OUR_TRIES,
     Attempts,
     Carrier,
-    Elsewhere,
+    EndpointChanged,
     Outcome,
     TooLong,
 )
-from keep_agent.didcomm.lanes import Flight, Lane, Lanes, Letter, Peer, Slot
+from keep_agent.didcomm.lanes import Attempt, Lane, Lanes, Peer, QueuedMessage, Slot
 from keep_agent.didcomm.slots import Slots
 from keep_agent.didcomm.undelivered import Undelivered, exchange_of
 from keep_agent.errors import KeepError, UnavailableError
@@ -30,7 +30,7 @@ from keep_agent.identity.connections import CONNECTION
 from keep_agent.identity.keys import Keys
 from keep_agent.store.profile import Profile
 from keep_agent.store.rows import Outgoing
-from keep_agent.transport.egress import Blocked, Delivered, Perhaps, Refused, Retry
+from keep_agent.transport.egress import Blocked, Delivered, Refused, Retry, Unclear
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ class Outbox:
         self._tasks: asyncio.TaskGroup | None = None
         self._fresh: list[Outgoing] = []
         self._chores: asyncio.Queue[Callable[[], Awaitable[None]]] = asyncio.Queue()
-        self._doubts: dict[Conversation, set[Letter]] = {}
+        self._unclear: dict[Conversation, set[QueuedMessage]] = {}
         self._in_memory = 0
 
     async def run(self) -> None:
@@ -129,8 +129,8 @@ class Outbox:
 
     def heard(self, connection: str | None, thid: str) -> None:
         """Note that something new came in on a thread: what was perhaps delivered was."""
-        for letter in self._doubts.pop((connection, thid), ()):
-            self._delivered(letter)
+        for message in self._unclear.pop((connection, thid), ()):
+            self._delivered(message)
         peer = self._lanes.peers.get(connection) if connection else None
         if peer is not None and peer.failures:
             self._lanes.wake(peer, _now())
@@ -146,36 +146,36 @@ class Outbox:
     @property
     def waiting(self) -> int:
         """How many messages are not delivered yet."""
-        return len(self._fresh) + sum(len(p.letters) for p in self._lanes.peers.values())
+        return len(self._fresh) + sum(len(p.messages) for p in self._lanes.peers.values())
 
     def waiting_for(self) -> list[Json]:
         """Return for whom messages wait, since when and why; who waits for longest comes first."""
         now = _now()
-        found = [peer.shown(now) for peer in self._lanes.peers.values() if peer.letters]
+        found = [peer.shown(now) for peer in self._lanes.peers.values() if peer.messages]
         return sorted(found, key=lambda each: -each["oldest_s"])
 
-    # -- letters and peers -----------------------------------------------------------------------
+    # -- messages and peers -----------------------------------------------------------------------
 
     def _take(self, row: Outgoing, *, new: bool) -> None:
         peer = self._peer_of(row)
         size, now = len(write_json(row.body)), _now()
-        letter = Letter(row.name, row.thid, row.lane, peer, size, now)
+        message = QueuedMessage(row.name, row.thid, row.lane, peer, size, now)
         full = new and peer.full(size, now)
         if self._in_memory + size <= MOST_IN_MEMORY:
-            letter.row = row
+            message.row = row
             self._in_memory += size
-        self._lanes.keep(letter)
+        self._lanes.keep(message)
         if full:
-            self._chores.put_nowait(partial(self._dead, letter, FULL))
+            self._chores.put_nowait(partial(self._dead, message, FULL))
             return
-        self._lanes.push(letter, now)
+        self._lanes.push(message, now)
         self._fill(peer.lane)
 
-    def _forget(self, letter: Letter) -> None:
-        if letter.row is not None:
-            self._in_memory -= letter.size
-            letter.row = None
-        self._lanes.settle(letter)
+    def _forget(self, message: QueuedMessage) -> None:
+        if message.row is not None:
+            self._in_memory -= message.size
+            message.row = None
+        self._lanes.settle(message)
 
     def _peer_of(self, row: Outgoing) -> Peer:
         if row.connection is None and row.target is not None:
@@ -189,17 +189,17 @@ class Outbox:
             record = self._records.cached(CONNECTION, key)
             if record is not None:
                 self._lanes.place(peer, record["endpoint"], _now())
-            elif not peer.letters:
+            elif not peer.messages:
                 self._chores.put_nowait(partial(self._find, peer))
         return peer
 
-    def _delivered(self, letter: Letter) -> None:
-        self._forget(letter)
-        self._undelivered.delivered(letter.name)
+    def _delivered(self, message: QueuedMessage) -> None:
+        self._forget(message)
+        self._undelivered.delivered(message.name)
 
-    async def _dead(self, letter: Letter, reason: str) -> None:
-        await self._undelivered.dead(letter, reason)
-        self._forget(letter)
+    async def _dead(self, message: QueuedMessage, reason: str) -> None:
+        await self._undelivered.dead(message, reason)
+        self._forget(message)
 
     async def _find(self, peer: Peer) -> None:
         """Look up where a peer listens."""
@@ -211,8 +211,8 @@ class Outbox:
 
     async def _target(self, peer: Peer) -> str | None:
         """Return the endpoint that a message brings along."""
-        for letter in peer.letters.values():
-            row = letter.row or await self._undelivered.load(letter.name)
+        for message in peer.messages.values():
+            row = message.row or await self._undelivered.load(message.name)
             return row.target.endpoint if row is not None and row.target is not None else None
         return None
 
@@ -230,123 +230,125 @@ class Outbox:
     def _fill(self, lane: Lane | None) -> None:
         """Start as many attempts of a lane as may be under way."""
         while lane is not None and self._tasks is not None:
-            flight = self._lanes.next(lane, _now(), more=self._slots.more > 0)
-            if flight is None:
+            attempt = self._lanes.next(lane, _now(), more=self._slots.more > 0)
+            if attempt is None:
                 return
-            name = f"deliver {flight.letter.name}"
-            task = self._tasks.create_task(self._fly(flight), name=name)
-            if flight.slot is Slot.MORE:
+            name = f"deliver {attempt.message.name}"
+            task = self._tasks.create_task(self._attempt(attempt), name=name)
+            if attempt.slot is Slot.MORE:
                 self._slots.more -= 1
                 task.add_done_callback(self._give_back)
 
     def _give_back(self, _task: asyncio.Task[None]) -> None:
         self._slots.more += 1
 
-    async def _fly(self, flight: Flight) -> None:
+    async def _attempt(self, attempt: Attempt) -> None:
         """Make one attempt and act upon its outcome."""
-        letter, again = flight.letter, True
+        message, again = attempt.message, True
         try:
-            again = await self._settle(flight, await self._try(flight))
+            again = await self._settle(attempt, await self._try(attempt))
         except (
             Exception
         ):  # the top of the pump: others go on, this one is tried some times more
-            log.exception("delivery failed", extra={"thid": letter.thid})
-            again = self._fault(flight)
+            log.exception("delivery failed", extra={"thid": message.thid})
+            again = self._fault(attempt)
         finally:
-            again = again and not letter.settled
-            stays = letter.peer.lane is flight.lane
-            self._lanes.land(flight, _now(), again=again, hold=again and stays)
-        self._fill(flight.lane)
-        if letter.peer.lane is not flight.lane:
-            self._fill(letter.peer.lane)
+            again = again and not message.settled
+            stays = message.peer.lane is attempt.lane
+            self._lanes.end(attempt, _now(), again=again, hold=again and stays)
+        self._fill(attempt.lane)
+        if message.peer.lane is not attempt.lane:
+            self._fill(message.peer.lane)
 
-    async def _try(self, flight: Flight) -> Outcome:
-        letter = flight.letter
-        hurry = flight.slot is Slot.PROBE or flight.lane.troubled
-        async with self._slots.held(flight.slot):
+    async def _try(self, attempt: Attempt) -> Outcome:
+        message = attempt.message
+        hurry = attempt.slot is Slot.PROBE or attempt.lane.troubled
+        async with self._slots.held(attempt.slot):
             try:
-                row = letter.row or await self._undelivered.load(letter.name)
+                row = message.row or await self._undelivered.load(message.name)
             except UnavailableError as error:
                 return Retry(str(error), None)
             if row is None:
                 return Delivered(None)  # somebody else has dealt with it
-            return await self._attempts.make(letter, row, flight.lane.endpoint, hurry=hurry)
+            return await self._attempts.make(message, row, attempt.lane.endpoint, hurry=hurry)
 
-    def _fault(self, flight: Flight) -> bool:
+    def _fault(self, attempt: Attempt) -> bool:
         """Put aside what fails on our own side each time, and tell whether it is tried again."""
-        letter = flight.letter
-        letter.faults += 1
-        if letter.faults < OUR_TRIES:
-            self._pause(flight, Retry("our own side failed", None))
+        message = attempt.message
+        message.faults += 1
+        if message.faults < OUR_TRIES:
+            self._pause(attempt, Retry("our own side failed", None))
             return True
         why = "our own side failed each time; see the log"
-        self._chores.put_nowait(partial(self._dead, letter, why))
+        self._chores.put_nowait(partial(self._dead, message, why))
         return False
 
     # -- outcomes --------------------------------------------------------------------------------
 
-    async def _settle(self, flight: Flight, outcome: Outcome) -> bool:
-        """Act upon an outcome; tell whether the letter keeps its place in its line."""
-        letter = flight.letter
+    async def _settle(self, attempt: Attempt, outcome: Outcome) -> bool:
+        """Act upon an outcome; tell whether the message keeps its place in its line."""
+        message = attempt.message
         if isinstance(outcome, Delivered):
-            await self._arrived(flight, outcome.reply)
+            await self._arrived(attempt, outcome.reply)
             return False
-        if letter.settled:
+        if message.settled:
             return False
         match outcome:
-            case Perhaps(reason=reason):
-                self._lanes.failed(flight, reason, _now())
-                await self._doubt(letter)
+            case Unclear(reason=reason):
+                self._lanes.failed(attempt, reason, _now())
+                await self._mark_unclear(message)
             case Retry():
-                return await self._later(flight, outcome)
-            case Elsewhere(endpoint=endpoint):
-                self._lanes.place(letter.peer, endpoint, _now())
+                return await self._later(attempt, outcome)
+            case EndpointChanged(endpoint=endpoint):
+                self._lanes.place(message.peer, endpoint, _now())
                 return True
             case Refused(status=status):
-                self._lanes.worked(flight, _now())
+                self._lanes.worked(attempt, _now())
                 why = f"the peer answered {status}"
-                await self._bury(letter, why, ends=status == TOO_LARGE_STATUS)
+                await self._give_up(message, why, ends=status == TOO_LARGE_STATUS)
             case Blocked(reason=reason) | TooLong(reason=reason):
-                await self._bury(letter, reason, ends=isinstance(outcome, TooLong))
+                await self._give_up(message, reason, ends=isinstance(outcome, TooLong))
         return False
 
-    async def _arrived(self, flight: Flight, reply: bytes | None) -> None:
-        self._lanes.worked(flight, _now())
-        self._trust(flight.letter)
-        self._delivered(flight.letter)
+    async def _arrived(self, attempt: Attempt, reply: bytes | None) -> None:
+        self._lanes.worked(attempt, _now())
+        self._unmark(attempt.message)
+        self._delivered(attempt.message)
         if reply is not None:
             await self._reply(reply)
 
-    async def _later(self, flight: Flight, outcome: Retry) -> bool:
-        letter = flight.letter
-        if _now() - letter.since > GIVE_UP_AFTER_S:
-            await self._bury(letter, f"not reachable for long: {outcome.reason}", ends=False)
+    async def _later(self, attempt: Attempt, outcome: Retry) -> bool:
+        message = attempt.message
+        if _now() - message.since > GIVE_UP_AFTER_S:
+            await self._give_up(
+                message, f"not reachable for long: {outcome.reason}", ends=False
+            )
             return False
-        log.warning("not delivered yet", extra={"thid": letter.thid, "reason": outcome.reason})
-        self._pause(flight, outcome)
+        log.warning("not delivered yet", extra={"thid": message.thid, "reason": outcome.reason})
+        self._pause(attempt, outcome)
         return True
 
-    def _pause(self, flight: Flight, outcome: Retry) -> None:
-        """Let the peer wait, and this letter, which may be the only one that fails, for longer."""
-        now, letter = _now(), flight.letter
-        peer, loop = letter.peer, asyncio.get_running_loop()
-        self._lanes.failed(flight, outcome.reason, now)
-        letter.failures += 1
-        loop.call_later(_pause_s(letter.failures), self._resume, letter)
-        if peer.lane is flight.lane:
+    def _pause(self, attempt: Attempt, outcome: Retry) -> None:
+        """Let the peer wait, and this message, which may be the only one that fails, for longer."""
+        now, message = _now(), attempt.message
+        peer, loop = message.peer, asyncio.get_running_loop()
+        self._lanes.failed(attempt, outcome.reason, now)
+        message.failures += 1
+        loop.call_later(_pause_s(message.failures), self._resume, message)
+        if peer.lane is attempt.lane:
             until = now + _pause_s(peer.failures)
             self._lanes.pause(peer, now, until, now + (outcome.after or 0.0))
             loop.call_at(peer.paused_until + TICK_S, self._fill, peer.lane)
 
-    def _resume(self, letter: Letter) -> None:
-        self._lanes.resume(letter, _now())
-        self._fill(letter.peer.lane)
+    def _resume(self, message: QueuedMessage) -> None:
+        self._lanes.resume(message, _now())
+        self._fill(message.peer.lane)
 
-    async def _bury(self, letter: Letter, reason: str, *, ends: bool) -> None:
-        self._trust(letter)
+    async def _give_up(self, message: QueuedMessage, reason: str, *, ends: bool) -> None:
+        self._unmark(message)
         if ends:
-            await self.on_too_long(exchange_of(letter.name), reason)
-        await self._dead(letter, reason)
+            await self.on_too_long(exchange_of(message.name), reason)
+        await self._dead(message, reason)
 
     async def _reply(self, packed: bytes) -> None:
         try:
@@ -358,30 +360,30 @@ class Outbox:
 
     # -- perhaps delivered -----------------------------------------------------------------------
 
-    async def _doubt(self, letter: Letter) -> None:
+    async def _mark_unclear(self, message: QueuedMessage) -> None:
         """Let the lane go on, and send it again after silence, until a clear answer comes."""
-        letter.unclear += 1
-        if letter.unclear > PERHAPS_TRIES:
+        message.unclear += 1
+        if message.unclear > PERHAPS_TRIES:
             why = "perhaps delivered: sent again and again without a clear answer"
-            return await self._bury(letter, why, ends=False)
-        key = (letter.peer.connection, letter.thid)
-        self._doubts.setdefault(key, set()).add(letter)
-        asyncio.get_running_loop().call_later(SILENCE_S, self._again, letter)
+            return await self._give_up(message, why, ends=False)
+        key = (message.peer.connection, message.thid)
+        self._unclear.setdefault(key, set()).add(message)
+        asyncio.get_running_loop().call_later(SILENCE_S, self._again, message)
         return None
 
-    def _again(self, letter: Letter) -> None:
-        """Send a letter again, apart from its line, unless something has come on its thread."""
-        if not letter.settled:
-            letter.line = f"again {letter.name}"
-            self._lanes.push(letter, _now())
-            self._fill(letter.peer.lane)
+    def _again(self, message: QueuedMessage) -> None:
+        """Send a message again, apart from its line, unless something has come on its thread."""
+        if not message.settled:
+            message.line = f"again {message.name}"
+            self._lanes.push(message, _now())
+            self._fill(message.peer.lane)
 
-    def _trust(self, letter: Letter) -> None:
-        key = (letter.peer.connection, letter.thid)
-        doubts = self._doubts.get(key, set())
-        doubts.discard(letter)
-        if not doubts:
-            self._doubts.pop(key, None)
+    def _unmark(self, message: QueuedMessage) -> None:
+        key = (message.peer.connection, message.thid)
+        unclear = self._unclear.get(key, set())
+        unclear.discard(message)
+        if not unclear:
+            self._unclear.pop(key, None)
 
 
 def _pause_s(failures: int) -> float:

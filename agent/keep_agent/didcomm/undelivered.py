@@ -10,7 +10,7 @@ from typing import Any
 
 from keep_agent.core.machine import ABANDONED, Exchange, Put
 from keep_agent.core.message import Json
-from keep_agent.didcomm.lanes import Letter
+from keep_agent.didcomm.lanes import QueuedMessage
 from keep_agent.errors import ConflictError, UnavailableError
 from keep_agent.store.profile import Profile
 from keep_agent.store.rows import DEAD, Commit, Outgoing, day
@@ -38,29 +38,29 @@ class Undelivered:
         """Forget a message soon: its peer has it."""
         self._profile.delivered([name])
 
-    async def dead(self, letter: Letter, reason: str) -> None:
+    async def dead(self, message: QueuedMessage, reason: str) -> None:
         """Keep what cannot be delivered as a dead letter; its exchange and an event say why."""
-        log.warning("message is undeliverable", extra={"thid": letter.thid, "reason": reason})
-        row = letter.row or await self.load(letter.name)
+        log.warning("message is undeliverable", extra={"thid": message.thid, "reason": reason})
+        row = message.row or await self.load(message.name)
         body = row.body if row is not None else {}
         record: Json = {
             "message": body,
-            "connection": letter.peer.connection,
+            "connection": message.peer.connection,
             "reason": reason,
             "at": time.time(),
         }
         kind = str(body.get("@type"))
-        event = {"type": DEAD, "thid": letter.thid, "message": kind, "reason": reason}
+        event = {"type": DEAD, "thid": message.thid, "message": kind, "reason": reason}
         while True:
-            x = await self._profile.exchange(exchange_of(letter.name))
-            burial = Commit(
+            x = await self._profile.exchange(exchange_of(message.name))
+            commit = Commit(
                 exchanges=(_told(x, reason),) if x else (),
-                delivered=(letter.name,),
-                writes=(Put(DEAD, letter.name, record, {"~day": day(time.time())}),),
+                delivered=(message.name,),
+                writes=(Put(DEAD, message.name, record, {"~day": day(time.time())}),),
                 events=(event,),
             )
             try:
-                await self._profile.commit(burial)
+                await self._profile.commit(commit)
             except ConflictError:
                 continue
             except UnavailableError:

@@ -22,7 +22,7 @@ MOST_SHOWN = 200
 MOST_READ = 4 * MOST_SHOWN
 
 
-def shown(text: str | None) -> str | None:
+def sanitize_text(text: str | None) -> str | None:
     """Make a peer's text fit to be shown: no control, format or bidi marks, and not too long.
 
     It stays untrusted: whoever shows it says who claims it, and escapes it.
@@ -179,11 +179,11 @@ class Connection(BaseModel):
             **changes,
         )
 
-    def dressed(self, body: Json) -> Json:
+    def with_service(self, body: Json) -> Json:
         """Return a message as it leaves on this connection."""
         return body if self.service is None else {**body, "~service": self.service}
 
-    def brought(self, body: Json | None) -> Json | None:
+    def as_received(self, body: Json | None) -> Json | None:
         """Return a message as if this connection had brought it, for `Step.deliver`."""
         if body is None:
             return None
@@ -210,7 +210,7 @@ class NewDid:
     key: PutKey
 
 
-class Acquaintances(Port):
+class ConnectionRecords(Port):
     """What the protocols that make connections read of them."""
 
     @property

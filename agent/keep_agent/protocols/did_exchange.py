@@ -30,12 +30,12 @@ from keep_agent.core.message import Attachment, Id, Json, Message, ProblemReport
 from keep_agent.errors import NotNowError, PeerError, RefusedError
 from keep_agent.identity.connections import (
     INVITATION,
-    Acquaintances,
     Address,
     Connection,
+    ConnectionRecords,
     InvitationRecord,
     NewDid,
-    shown,
+    sanitize_text,
 )
 
 URI = "https://didcomm.org/didexchange/1.1"
@@ -109,7 +109,7 @@ class DidExchange(Data):
     goal_code: str | None = None
 
 
-class Handshake(Acquaintances, Port):
+class Handshake(ConnectionRecords, Port):
     """What DID exchange asks of keys, DIDs and records."""
 
     def new_did(self, connection: str) -> NewDid:
@@ -202,7 +202,7 @@ async def keep_request(x: X, request: Request, port: Handshake) -> Out:
     if x.via.sender not in address.recipients:
         raise RefusedError("this DID is not the sender's", "request_not_accepted")
     ours = port.new_did(x.id)
-    label = shown(request.label)
+    label = sanitize_text(request.label)
     connection = Connection(
         id=x.id,
         state=State.REQUEST_RECEIVED,
@@ -220,8 +220,8 @@ async def keep_request(x: X, request: Request, port: Handshake) -> Out:
     data = x.data.but(
         invitation_key=invitation.key,
         label=label,
-        goal=shown(request.goal),
-        goal_code=shown(request.goal_code),
+        goal=sanitize_text(request.goal),
+        goal_code=sanitize_text(request.goal_code),
     )
     return Step(
         State.REQUEST_RECEIVED,
@@ -266,7 +266,7 @@ async def keep_response(x: X, response: Response, port: Handshake) -> Out:
         State.COMPLETED,
         send=(complete,),
         writes=(connection.put(),),
-        deliver=connection.brought((await port.invitation(x.peer)).request),
+        deliver=connection.as_received((await port.invitation(x.peer)).request),
     )
 
 
@@ -278,7 +278,9 @@ async def finish(x: X, _complete: Complete, port: Handshake) -> Out:
 
 async def hear_problem(x: X, report: ProblemReport, port: Handshake) -> Out:
     """The peer gave up."""
-    return _abandoned(await port.connection(x.id), f"peer reports: {shown(report.code)}")
+    return _abandoned(
+        await port.connection(x.id), f"peer reports: {sanitize_text(report.code)}"
+    )
 
 
 async def report_problem(x: X, cmd: ReportProblem, port: Handshake) -> Out:

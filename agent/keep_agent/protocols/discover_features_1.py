@@ -31,7 +31,7 @@ Word = Annotated[str, Field(max_length=200)]
 Roles = Annotated[tuple[Word, ...], Field(max_length=MOST_ROLES, fail_fast=True)]
 
 
-class Spoken(Wire):
+class SupportedProtocol(Wire):
     """A protocol that somebody speaks, and the roles it plays there."""
 
     pid: Word
@@ -50,7 +50,9 @@ class Disclose(Message):
     """These, as far as I want to tell you."""
 
     TYPE: ClassVar[str] = f"{URI}/disclose"
-    protocols: Annotated[tuple[Spoken, ...], Field(max_length=MOST_PROTOCOLS, fail_fast=True)]
+    protocols: Annotated[
+        tuple[SupportedProtocol, ...], Field(max_length=MOST_PROTOCOLS, fail_fast=True)
+    ]
 
 
 class SendQuery(Command):
@@ -85,7 +87,7 @@ class State(StrEnum):
 class Disclosed(Data):
     """What the peer said that it speaks: its own claims."""
 
-    protocols: tuple[Spoken, ...] = ()
+    protocols: tuple[SupportedProtocol, ...] = ()
 
 
 async def ask(_x: Exchange[Disclosed], cmd: SendQuery, _port: Features) -> Step[Disclosed]:
@@ -96,7 +98,7 @@ async def ask(_x: Exchange[Disclosed], cmd: SendQuery, _port: Features) -> Step[
 async def answer(_x: Exchange[Disclosed], query: Query, port: Features) -> Step[Disclosed]:
     """Tell which protocols match, and not more than a peer would read."""
     found = port.find("protocol", query.query)[:MOST_PROTOCOLS]
-    protocols = tuple(Spoken(pid=name, roles=roles or None) for name, roles in found)
+    protocols = tuple(SupportedProtocol(pid=name, roles=roles or None) for name, roles in found)
     return Step(STATELESS, send=(Disclose(protocols=protocols),))
 
 

@@ -32,7 +32,7 @@ Word = Annotated[str, Field(max_length=200)]
 Roles = Annotated[tuple[Word, ...], Field(max_length=MOST_ROLES, fail_fast=True)]
 
 
-class Typed(Wire):
+class WithFeatureType(Wire):
     """Something of a feature type: `protocol`, `goal-code`, `aip` and others."""
 
     model_config = ConfigDict(alias_generator=lambda name: name.replace("_", "-"))
@@ -40,20 +40,20 @@ class Typed(Wire):
     feature_type: Word
 
 
-class Query(Typed):
+class Query(WithFeatureType):
     """Which features of one type somebody asks for; `*` in `match` stands for any text."""
 
     match: Word
 
 
-class Disclosure(Typed):
+class Disclosure(WithFeatureType):
     """One feature that somebody has."""
 
     id: Word
     roles: Roles | None = None
 
 
-Asked = Annotated[
+QueryList = Annotated[
     tuple[Query, ...], Field(min_length=1, max_length=MOST_QUERIES, fail_fast=True)
 ]
 
@@ -62,7 +62,7 @@ class Queries(Message):
     """What can you do of this?"""
 
     TYPE: ClassVar[str] = f"{URI}/queries"
-    queries: Asked
+    queries: QueryList
 
 
 class Disclosures(Message):
@@ -77,7 +77,7 @@ class Disclosures(Message):
 class SendQueries(Command):
     """Ask the peer what it can do."""
 
-    queries: Asked
+    queries: QueryList
 
 
 class Features(Port):

@@ -193,7 +193,7 @@ class StoreCredential(Command):
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class OfferOrRequest:
     """An offer or a request of ours.
 
     Attributes:
@@ -211,7 +211,7 @@ class Credentials(Port):
     Every method may raise UnavailableError: a ledger or the threads did not answer in time.
     """
 
-    async def offer(self, wanted: Filter, values: Values, family: Family) -> Made:
+    async def offer(self, wanted: Filter, values: Values, family: Family) -> OfferOrRequest:
         """Make an offer with a credential definition of ours.
 
         Args:
@@ -223,7 +223,7 @@ class Credentials(Port):
         """
         ...
 
-    async def request(self, offer: Json, values: Values) -> Made:
+    async def request(self, offer: Json, values: Values) -> OfferOrRequest:
         """Answer an offer, after comparing it with the ledger.
 
         Args:
@@ -292,9 +292,9 @@ class Issuance(Data):
         values: the last that were proposed or offered; from the request on, those accepted.
         cred_def_id: as it was offered.
         comment: the peer's last one: untrusted text.
-        offer: the holder's, until he answers it; the issuer's own, as `Made.kept`.
+        offer: the holder's, until he answers it; the issuer's own, as `OfferOrRequest.kept`.
         request: the issuer's, until he issues.
-        kept: the holder's `Made.kept`, until he stores the credential.
+        kept: the holder's `OfferOrRequest.kept`, until he stores the credential.
         credential: the holder's, until he has checked it.
         stored: name of the holder's record.
     """

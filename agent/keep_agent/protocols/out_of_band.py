@@ -55,11 +55,11 @@ from keep_agent.errors import (
 from keep_agent.identity.connections import (
     CONNECTIONLESS,
     INVITATION,
-    Acquaintances,
     Address,
     Connection,
+    ConnectionRecords,
     InvitationRecord,
-    shown,
+    sanitize_text,
 )
 
 URI = "https://didcomm.org/out-of-band/1.1"
@@ -191,7 +191,7 @@ class OutOfBand(Data):
     alias: str | None = None
 
 
-class Reception(Acquaintances, Port):
+class Invitations(ConnectionRecords, Port):
     """What out-of-band asks of keys, DIDs and records."""
 
     @property
@@ -263,7 +263,7 @@ X = Exchange[OutOfBand]
 Out = Step[OutOfBand]
 
 
-async def create(x: X, cmd: CreateInvitation, port: Reception) -> Out:
+async def create(x: X, cmd: CreateInvitation, port: Invitations) -> Out:
     """Make the invitation, its key, and what is remembered of it; its id is the thread's."""
     requests = tuple(
         [_attach(await port.attached(name), x.thid, i) for i, name in enumerate(cmd.attach)]
@@ -300,7 +300,7 @@ async def create(x: X, cmd: CreateInvitation, port: Reception) -> Out:
     return Step(State.AWAIT_RESPONSE, data=data, writes=(key, record.put(x.id)))
 
 
-async def take_reuse(x: X, reuse: HandshakeReuse, port: Reception) -> Out:
+async def take_reuse(x: X, reuse: HandshakeReuse, port: Invitations) -> Out:
     """Let a peer whom we know answer an invitation with the connection that we have."""
     name = reuse.thread.pthid
     invitation = await port.ours(name) if name else None
@@ -324,7 +324,7 @@ async def take_reuse(x: X, reuse: HandshakeReuse, port: Reception) -> Out:
     return Step(State.DONE, data=data, send=(accepted,), writes=tuple(writes))
 
 
-async def receive(x: X, cmd: ReceiveInvitation, port: Reception) -> Out:
+async def receive(x: X, cmd: ReceiveInvitation, port: Invitations) -> Out:
     """Read an invitation and keep what an answer needs; nothing goes on by itself from here.
 
     What is kept belongs to this exchange: looking at another one, or at the same again, under
@@ -339,7 +339,7 @@ async def receive(x: X, cmd: ReceiveInvitation, port: Reception) -> Out:
             name=x.id,
             expires=read_time(message.timing.expires_time if message.timing else None),
             minors=minors_of(message.handshake_protocols or ()),
-            label=shown(message.label),
+            label=sanitize_text(message.label),
             address=await port.address(message.services),
             request=_request_to_us(message, port),
         )
@@ -351,8 +351,8 @@ async def receive(x: X, cmd: ReceiveInvitation, port: Reception) -> Out:
     data = x.data.but(
         invitation=message.id,
         label=record.label,
-        goal=shown(message.goal),
-        goal_code=shown(message.goal_code),
+        goal=sanitize_text(message.goal),
+        goal_code=sanitize_text(message.goal_code),
         request=str(record.request["@type"]) if record.request else None,
         handshake=bool(record.minors),
         alias=cmd.alias,
@@ -361,7 +361,7 @@ async def receive(x: X, cmd: ReceiveInvitation, port: Reception) -> Out:
     return Step(State.PREPARE_RESPONSE, data=data, writes=(record.put(x.id),), minor=minor)
 
 
-async def accept(x: X, cmd: Accept, port: Reception) -> Out:
+async def accept(x: X, cmd: Accept, port: Invitations) -> Out:
     """Answer: over a connection with this inviter, else by a handshake, else connectionless."""
     invitation = await port.invitation(x.id)
     if invitation.expired:
@@ -376,15 +376,15 @@ async def accept(x: X, cmd: Accept, port: Reception) -> Out:
     return Step(State.AWAIT_RESPONSE, send=(reuse,), connection=known.id)
 
 
-async def go_on(x: X, _msg: HandshakeReuseAccepted, port: Reception) -> Out:
+async def go_on(x: X, _msg: HandshakeReuseAccepted, port: Invitations) -> Out:
     """Go on with the connection that we have: what came attached is delivered over it."""
     invitation = await port.invitation(x.id)
     assert x.connection is not None
     connection = await port.connection(x.connection)
-    return Step(State.DONE, deliver=connection.brought(invitation.request))
+    return Step(State.DONE, deliver=connection.as_received(invitation.request))
 
 
-async def make_new(x: X, _why: ProblemReport | Expired, _port: Reception) -> Out:
+async def make_new(x: X, _why: ProblemReport | Expired, _port: Invitations) -> Out:
     """The inviter does not know us any more: make a new connection, as the RFC says."""
     return _handshake(x, "the inviter did not accept the connection that we have")
 
@@ -394,7 +394,7 @@ def _handshake(x: X, words: str | None = None) -> Out:
     return Step(State.DONE, then=(Then(request, protocol=DID_EXCHANGE),), error=words)
 
 
-def _connectionless(x: X, invitation: InvitationRecord, port: Reception) -> Out:
+def _connectionless(x: X, invitation: InvitationRecord, port: Invitations) -> Out:
     """Answer the attached message with a fresh key, and only at the inviter's service."""
     assert invitation.address is not None
     key = port.new_key({"connection": x.id})
@@ -415,7 +415,7 @@ def _connectionless(x: X, invitation: InvitationRecord, port: Reception) -> Out:
         State.DONE,
         writes=(key, connection.put(new=True)),
         connection=x.id,
-        deliver=connection.brought(invitation.request),
+        deliver=connection.as_received(invitation.request),
     )
 
 
@@ -447,7 +447,7 @@ def _parsed(body: Json) -> Invitation:
         raise BadCommandError(f"this invitation does not parse at: {where}") from None
 
 
-def _request_to_us(message: Invitation, port: Reception) -> Json | None:
+def _request_to_us(message: Invitation, port: Invitations) -> Json | None:
     """Return the first attached message that starts something we speak, on its parent thread."""
     for attachment in message.requests__attach or ():
         body = attachment.content
@@ -464,7 +464,7 @@ def _check_usable(record: InvitationRecord, offered: Sequence[str]) -> None:
     if record.expired:
         raise BadCommandError("this invitation has expired")
     if offered and not record.minors:
-        names = ", ".join(filter(None, map(shown, offered)))
+        names = ", ".join(filter(None, map(sanitize_text, offered)))
         raise BadCommandError(
             f"this invitation offers only handshakes we do not speak: {names}"
         )
@@ -473,7 +473,7 @@ def _check_usable(record: InvitationRecord, offered: Sequence[str]) -> None:
 
 
 # fmt: off
-PROTOCOL: Protocol[Reception] = Protocol(
+PROTOCOL: Protocol[Invitations] = Protocol(
     uri=URI, data=OutOfBand, port="out_of_band", expires_s=60, rules=(
     #    role           at                      on                      to                                do
     rule(Side.SENDER,   START,                  CreateInvitation,       State.AWAIT_RESPONSE,             create),

@@ -51,7 +51,7 @@ def _role(given: object) -> object:
     return Role.__members__.get(given.upper(), given) if isinstance(given, str) else given
 
 
-class Desired(BaseModel):
+class CommandBody(BaseModel):
     """Base of what callers ask of the desk."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -61,7 +61,7 @@ Submitter = str | None
 """The DID of ours that signs; None: the only one that could sign for that network."""
 
 
-class CreateDid(Desired):
+class CreateDid(CommandBody):
     """Make a DID of ours; somebody with a role has to register it on the ledger.
 
     Attributes:
@@ -72,7 +72,7 @@ class CreateDid(Desired):
     namespace: str | None = None
 
 
-class RegisterNym(Desired):
+class RegisterNym(CommandBody):
     """Register somebody's DID on the ledger, which takes a role that may.
 
     Attributes:
@@ -86,20 +86,20 @@ class RegisterNym(Desired):
     submitter: Submitter = None
 
 
-class RotateKey(Desired):
+class RotateKey(CommandBody):
     """Give a DID of ours a new key; the old one works until the ledger has the new one."""
 
     did: str
 
 
-class WriteEndpoint(Desired):
+class WriteEndpoint(CommandBody):
     """Say on the ledger where a DID of ours is reached."""
 
     did: Submitter = None
     endpoint: str
 
 
-class CreateSchema(Desired):
+class CreateSchema(CommandBody):
     """Write a schema."""
 
     name: str
@@ -108,7 +108,7 @@ class CreateSchema(Desired):
     submitter: Submitter = None
 
 
-class CreateCredDef(Desired):
+class CreateCredDef(CommandBody):
     """Make the keys of a credential definition and publish the public ones; takes a while.
 
     Attributes:
@@ -122,14 +122,14 @@ class CreateCredDef(Desired):
     submitter: Submitter = None
 
 
-class AcceptAgreement(Desired):
+class AcceptAgreement(CommandBody):
     """Accept the author agreement of a network, exactly the text with this digest."""
 
     digest: str
     mechanism: str
 
 
-class Desk:
+class RegistryCommands:
     """Takes the commands of one tenant."""
 
     def __init__(

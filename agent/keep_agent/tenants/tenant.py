@@ -13,13 +13,13 @@ from typing import Any
 from keep_agent.core.catalog import PortFactory
 from keep_agent.core.dispatch import Context, Dispatcher
 from keep_agent.core.features import OurFeatures
-from keep_agent.core.loop_monitor import Stall
+from keep_agent.core.loop_monitor import LoopMonitor
 from keep_agent.core.machine import Peer, Protocol, ReportProblem
 from keep_agent.core.message import Json, Message, Received
 from keep_agent.core.policy import POLICY, Policies
 from keep_agent.core.scheduler import Scheduler
 from keep_agent.credentials.cred_def_keys import make_keys, store_keys
-from keep_agent.credentials.ledger_objects import Objects
+from keep_agent.credentials.ledger_objects import LedgerObjects
 from keep_agent.credentials.presentations import Prover
 from keep_agent.credentials.wallet import Wallet, make_link_secret
 from keep_agent.didcomm.attempt import Carrier
@@ -31,7 +31,7 @@ from keep_agent.identity.connections import CONNECTION, identify
 from keep_agent.identity.dids import Did, DidDocument, Resolver, read_document
 from keep_agent.identity.introductions import Introductions, bind
 from keep_agent.identity.keys import Keys, did_key
-from keep_agent.registry.commands import Desk
+from keep_agent.registry.commands import RegistryCommands
 from keep_agent.registry.jobs import Jobs
 from keep_agent.store.cache import Row
 from keep_agent.store.profile import Profile, TakenOver
@@ -57,7 +57,7 @@ class Surroundings:
         protocols: by `family/major`.
         ports: what packages of others bring for their protocols.
         endpoint: where peers reach the agent, without `/d/{tenant}`.
-        stall: the watch over the event loop, where the settings ask for one.
+        loop_monitor: the watch over the event loop, where the settings ask for one.
     """
 
     protocols: Mapping[str, Protocol[Any]]
@@ -68,7 +68,7 @@ class Surroundings:
     endpoint: str
     label: str
     seen_days: int
-    stall: Stall | None = None
+    loop_monitor: LoopMonitor | None = None
     slots: Slots = field(default_factory=Slots)
 
 
@@ -84,12 +84,14 @@ class Tenant:
         self.scope = Scope(around.native, keep=PARSED_OBJECTS)
         self.policies = Policies(around.protocols)
         self.resolver = Resolver(self._ask_ledger)
-        self.objects = Objects(around.ledgers)
+        self.objects = LedgerObjects(around.ledgers)
         self.wallet = Wallet(profile, self.scope, self.objects)
         self.prover = Prover(profile, self.scope, self.objects)
         self.jobs = Jobs(profile, self.keys, around.ledgers)
         make = partial(make_keys, self.scope, self.objects)
-        self.desk = Desk(profile, around.ledgers, self.jobs, self.policies, make, store_keys)
+        self.commands = RegistryCommands(
+            profile, around.ledgers, self.jobs, self.policies, make, store_keys
+        )
         self.dropped = 0
         context = Context(
             profile=profile,

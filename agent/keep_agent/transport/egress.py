@@ -62,7 +62,7 @@ class Retry:
 
 
 @dataclass(frozen=True, slots=True)
-class Perhaps:
+class Unclear:
     """The whole body went out and no clear answer came: it may have been handled."""
 
     reason: str
@@ -75,7 +75,7 @@ class Blocked:
     reason: str
 
 
-Delivery = Delivered | Refused | Retry | Perhaps | Blocked
+Delivery = Delivered | Refused | Retry | Unclear | Blocked
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +151,7 @@ class Egress:
             return Blocked(str(error))
         except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
             reason = type(error).__name__
-            return Perhaps(reason) if outgoing.sent else Retry(reason, None)
+            return Unclear(reason) if outgoing.sent else Retry(reason, None)
 
     async def fetch(
         self, url: str, *, max_bytes: int, content_types: Collection[str], https_only: bool
@@ -260,7 +260,7 @@ async def _outcome(response: aiohttp.ClientResponse) -> Delivery:
         return Delivered(await _reply(response))
     if status in _RETRIED:
         return Retry(f"HTTP {status}", _retry_after(response.headers.get("Retry-After")))
-    return Perhaps(f"HTTP {status}") if status >= 500 else Refused(status)  # noqa: PLR2004
+    return Unclear(f"HTTP {status}") if status >= 500 else Refused(status)  # noqa: PLR2004
 
 
 async def _reply(response: aiohttp.ClientResponse) -> bytes | None:

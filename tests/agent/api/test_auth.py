@@ -16,7 +16,7 @@ from aiohttp import web
 from pydantic import SecretStr
 
 from keep_agent.api.app import admin_app
-from keep_agent.api.auth import Callers
+from keep_agent.api.auth import ApiKeys
 from keep_agent.core.catalog import load_catalog
 from keep_agent.core.machine import Protocol
 from keep_agent.errors import BadCommandError, LocalError, NotFoundError
@@ -81,10 +81,10 @@ def test_sec_e_16_a_key_is_compared_by_its_digest_in_constant_time(
         return one == other
 
     monkeypatch.setattr(hmac, "compare_digest", compared)
-    callers = Callers({"one": SecretStr(KEY), "two": SecretStr("another")})
+    api_keys = ApiKeys({"one": SecretStr(KEY), "two": SecretStr("another")})
     for shown, tenant in ((KEY, "one"), ("another", "two"), ("", None), (KEY[:-1], None)):
         seen.clear()
-        assert callers.tenant({"X-API-Key": shown}) == tenant
+        assert api_keys.tenant({"X-API-Key": shown}) == tenant
         assert len(seen) == 2
         assert {len(part) for pair in seen for part in pair} == {32}
 

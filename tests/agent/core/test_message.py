@@ -24,7 +24,7 @@ from keep_agent.core.message import (
 )
 from keep_agent.credentials import presentations
 from keep_agent.errors import BadMessageError
-from keep_agent.identity.connections import MOST_READ, shown
+from keep_agent.identity.connections import MOST_READ, sanitize_text
 from keep_agent.identity.dids import read_document
 from keep_agent.identity.keys import MAX_MULTIKEY
 from keep_agent.protocols.discover_features_1 import Disclose
@@ -111,8 +111,8 @@ def test_sec_r_01_a_preview_has_not_more_attributes_than_a_schema_could() -> Non
 
 
 def test_sec_r_01_of_a_long_text_only_the_beginning_is_cleaned() -> None:
-    assert shown("\u202e" * (MOST_READ - 1) + "x" + "y" * 10**6) == "x"
-    assert shown("\u202e" * MOST_READ + "y" * 10**6) is None
+    assert sanitize_text("\u202e" * (MOST_READ - 1) + "x" + "y" * 10**6) == "x"
+    assert sanitize_text("\u202e" * MOST_READ + "y" * 10**6) is None
 
 
 def test_sec_r_01_a_key_longer_than_any_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:

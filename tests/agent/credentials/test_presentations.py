@@ -190,7 +190,7 @@ async def test_junk_is_a_verdict(people: tuple[Tenant, ...], junk: Json) -> None
 async def test_sec_p17_ids_that_no_ledger_has_are_not_believed(
     people: tuple[Tenant, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ledger_objects, "PATIENCE_S", ())
+    monkeypatch.setattr(ledger_objects, "RETRY_PAUSES_S", ())
     _, alice, _, bar = people
     asked = await ask(bar, over_18())
     proof = await alice.proofs.present(asked, "anoncreds", {}, {})

@@ -25,7 +25,7 @@ from wallets import (
 from keep_agent.core.machine import Put
 from keep_agent.credentials import ledger_objects
 from keep_agent.credentials.formats import Family, Filter
-from keep_agent.credentials.ledger_objects import Objects
+from keep_agent.credentials.ledger_objects import LedgerObjects
 from keep_agent.credentials.wallet import (
     CRED_DEF,
     CRED_DEF_KEY,
@@ -276,7 +276,7 @@ async def test_sec_i05_an_offer_that_does_not_prove_its_key_is_refused(
 async def test_an_offer_of_what_the_ledger_does_not_have_is_refused(
     pair: tuple[Tenant, ...], key: str, text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ledger_objects, "PATIENCE_S", ())
+    monkeypatch.setattr(ledger_objects, "RETRY_PAUSES_S", ())
     office, alice, _ = pair
     offer = await office.credentials.offer({"cred_def_id": LICENCE}, ALICE, "anoncreds")
     with pytest.raises(RefusedError):
@@ -295,9 +295,9 @@ async def test_sec_i04_a_preview_with_other_attributes_than_the_schema_is_refuse
 async def test_a_definition_that_shows_a_moment_later_is_found(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(ledger_objects, "PATIENCE_S", (0.0, 0.0))
+    monkeypatch.setattr(ledger_objects, "RETRY_PAUSES_S", (0.0, 0.0))
     late = Late(ledger(), answers=[None, None])
-    found = await Objects(Ledgers((late,))).cred_def(LICENCE)
+    found = await LedgerObjects(Ledgers((late,))).cred_def(LICENCE)
     assert found is not None
     assert found.id == LICENCE_INDY
 
@@ -305,7 +305,7 @@ async def test_a_definition_that_shows_a_moment_later_is_found(
 async def test_a_ledger_that_is_down_changes_nothing_and_says_try_later() -> None:
     down = Late(ledger(), answers=[LedgerUnavailableError("no answer")])
     with pytest.raises(UnavailableError):
-        await Objects(Ledgers((down,))).cred_def(LICENCE)
+        await LedgerObjects(Ledgers((down,))).cred_def(LICENCE)
 
 
 class Late(MemoryRegistry):

@@ -29,12 +29,12 @@ from keep_agent.store.store import Store
 from keep_agent.transport.egress import (
     Delivered,
     Delivery,
-    Perhaps,
     Retry,
+    Unclear,
 )
 
 BODY: Json = {"@id": "1", "@type": "x/y/1.0/z"}
-PERHAPS, AWAY, TAKEN = Perhaps("HTTP 500"), Retry("ClientConnectorError", None), Delivered(None)
+UNCLEAR, AWAY, TAKEN = Unclear("HTTP 500"), Retry("ClientConnectorError", None), Delivered(None)
 
 
 @dataclass

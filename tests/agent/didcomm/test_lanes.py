@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from keep_agent.didcomm import lanes as module
-from keep_agent.didcomm.lanes import Flight, Lane, Lanes, Letter, Peer, Slot
+from keep_agent.didcomm.lanes import Attempt, Lane, Lanes, Peer, QueuedMessage, Slot
 
 
 class Office:
@@ -19,45 +19,45 @@ class Office:
         self.lanes.place(peer, endpoint, self.now)
         return peer
 
-    def send(self, peer: Peer, line: str = "", number: int = 1) -> list[Letter]:
-        """Let so many letters wait, in one line or each in its own."""
-        sent: list[Letter] = []
+    def send(self, peer: Peer, line: str = "", number: int = 1) -> list[QueuedMessage]:
+        """Let so many messages wait, in one line or each in its own."""
+        sent: list[QueuedMessage] = []
         for _ in range(number):
             self.names += 1
-            name = f"letter {self.names}"
-            letter = Letter(name, "thread", line or name, peer, 10, self.now)
-            self.lanes.keep(letter)
-            self.lanes.push(letter, self.now)
-            sent.append(letter)
+            name = f"message {self.names}"
+            message = QueuedMessage(name, "thread", line or name, peer, 10, self.now)
+            self.lanes.keep(message)
+            self.lanes.push(message, self.now)
+            sent.append(message)
         return sent
 
-    def start(self, lane: Lane | None, *, more: bool = True) -> list[Flight]:
+    def start(self, lane: Lane | None, *, more: bool = True) -> list[Attempt]:
         """Start all attempts that may start now."""
         assert lane is not None
-        found: list[Flight] = []
-        while (flight := self.lanes.next(lane, self.now, more=more)) is not None:
-            found.append(flight)
+        found: list[Attempt] = []
+        while (attempt := self.lanes.next(lane, self.now, more=more)) is not None:
+            found.append(attempt)
         return found
 
-    def deliver(self, flight: Flight) -> None:
-        self.lanes.worked(flight, self.now)
-        self.lanes.settle(flight.letter)
-        self.lanes.land(flight, self.now, again=False)
+    def deliver(self, attempt: Attempt) -> None:
+        self.lanes.worked(attempt, self.now)
+        self.lanes.settle(attempt.message)
+        self.lanes.end(attempt, self.now, again=False)
 
-    def fail(self, flight: Flight, pause: float = 10.0, *, hold: bool = False) -> None:
+    def fail(self, attempt: Attempt, pause: float = 10.0, *, hold: bool = False) -> None:
         self.now += 1
-        self.lanes.failed(flight, "away", self.now)
-        self.lanes.pause(flight.letter.peer, self.now, self.now + pause, 0.0)
-        self.lanes.land(flight, self.now, again=True, hold=hold)
+        self.lanes.failed(attempt, "away", self.now)
+        self.lanes.pause(attempt.message.peer, self.now, self.now + pause, 0.0)
+        self.lanes.end(attempt, self.now, again=True, hold=hold)
 
     def warm(self, peer: Peer) -> Lane:
         """Let a lane deliver so much that it may have as many attempts at once as there are."""
         self.send(peer, number=100)
         lane = peer.lane
         assert lane is not None
-        while flights := self.start(lane):
-            for flight in flights:
-                self.deliver(flight)
+        while attempts := self.start(lane):
+            for attempt in attempts:
+                self.deliver(attempt)
         return lane
 
 
@@ -66,25 +66,25 @@ def test_a_lane_that_answers_may_have_ever_more_attempts_at_once_up_to_a_bound()
     alice = office.peer("alice")
     office.send(alice, number=100)
     at_once: list[int] = []
-    while alice.letters:
-        flights = office.start(alice.lane)
-        at_once.append(len(flights))
-        for flight in flights:
-            office.deliver(flight)
+    while alice.messages:
+        attempts = office.start(alice.lane)
+        at_once.append(len(attempts))
+        for attempt in attempts:
+            office.deliver(attempt)
     assert at_once[:5] == [1, 2, 8, module.AT_ONCE_TO_ONE_PEER, module.AT_ONCE_TO_ONE_PEER]
 
 
-def test_letters_of_one_line_leave_one_after_the_other() -> None:
+def test_messages_of_one_line_leave_one_after_the_other() -> None:
     office = Office()
     alice = office.peer("alice")
     lane = office.warm(alice)
     alice = office.peer("alice")
     first, second = office.send(alice, "in order", 2)
     (other,) = office.send(alice)
-    flights = office.start(lane)
-    assert [flight.letter for flight in flights] == [first, other]
-    office.deliver(flights[0])
-    assert [flight.letter for flight in office.start(lane)] == [second]
+    attempts = office.start(lane)
+    assert [attempt.message for attempt in attempts] == [first, other]
+    office.deliver(attempts[0])
+    assert [attempt.message for attempt in office.start(lane)] == [second]
 
 
 def test_what_failed_keeps_its_place_and_others_go_first() -> None:
@@ -92,52 +92,52 @@ def test_what_failed_keeps_its_place_and_others_go_first() -> None:
     alice = office.peer("alice")
     first, second = office.send(alice, "in order", 2)
     (other,) = office.send(alice)
-    (flight,) = office.start(alice.lane)
-    assert flight.letter is first
-    office.fail(flight)
+    (attempt,) = office.start(alice.lane)
+    assert attempt.message is first
+    office.fail(attempt)
     assert office.start(alice.lane) == []
     office.now += 10
     lane = alice.lane
-    (flight,) = office.start(lane)
-    assert (flight.letter, flight.slot) == (other, Slot.PROBE)
-    office.deliver(flight)
-    (flight,) = office.start(lane)
-    assert flight.letter is first
-    office.deliver(flight)
-    (flight,) = office.start(lane)
-    assert flight.letter is second
+    (attempt,) = office.start(lane)
+    assert (attempt.message, attempt.slot) == (other, Slot.PROBE)
+    office.deliver(attempt)
+    (attempt,) = office.start(lane)
+    assert attempt.message is first
+    office.deliver(attempt)
+    (attempt,) = office.start(lane)
+    assert attempt.message is second
 
 
-def test_one_letter_that_always_fails_leaves_the_others_alone() -> None:
+def test_one_message_that_always_fails_leaves_the_others_alone() -> None:
     office = Office()
     alice = office.peer("alice")
     bad, *others = office.send(alice, number=4)
     lane = alice.lane
-    (flight,) = office.start(lane)
-    office.fail(flight, hold=True)
+    (attempt,) = office.start(lane)
+    office.fail(attempt, hold=True)
     office.now += 10
-    left: list[Letter] = []
-    while flights := office.start(lane):
-        for flight in flights:
-            left.append(flight.letter)
-            office.deliver(flight)
+    left: list[QueuedMessage] = []
+    while attempts := office.start(lane):
+        for attempt in attempts:
+            left.append(attempt.message)
+            office.deliver(attempt)
     assert left == others
     office.lanes.resume(bad, office.now)
-    (flight,) = office.start(lane)
-    assert flight.letter is bad
+    (attempt,) = office.start(lane)
+    assert attempt.message is bad
 
 
-def test_something_from_a_peer_lets_its_held_letters_go_too() -> None:
+def test_something_from_a_peer_lets_its_held_messages_go_too() -> None:
     office = Office()
     alice = office.peer("alice")
     (bad,) = office.send(alice)
-    (flight,) = office.start(alice.lane)
-    office.fail(flight, hold=True)
+    (attempt,) = office.start(alice.lane)
+    office.fail(attempt, hold=True)
     office.now += 10
     assert office.start(alice.lane) == []
     office.lanes.wake(alice, office.now)
-    (flight,) = office.start(alice.lane)
-    assert flight.letter is bad
+    (attempt,) = office.start(alice.lane)
+    assert attempt.message is bad
 
 
 def test_peers_of_one_endpoint_take_turns() -> None:
@@ -147,8 +147,8 @@ def test_peers_of_one_endpoint_take_turns() -> None:
     alice, bob = office.peer("alice"), office.peer("bob")
     office.send(alice, number=50)
     office.send(bob, number=2)
-    flying = [flight.letter.peer.key for flight in office.start(lane)]
-    assert flying == ["alice", "bob", "alice", "bob"]
+    under_way = [attempt.message.peer.key for attempt in office.start(lane)]
+    assert under_way == ["alice", "bob", "alice", "bob"]
 
 
 def test_sec_r_03_a_peer_that_fails_costs_its_neighbours_nothing() -> None:
@@ -157,17 +157,17 @@ def test_sec_r_03_a_peer_that_fails_costs_its_neighbours_nothing() -> None:
     lane = office.warm(office.peer("alice"))
     mallory, alice = office.peer("mallory"), office.peer("alice")
     office.send(mallory, number=50)
-    flights = office.start(lane)
-    assert len(flights) == module.AT_ONCE_TO_ONE_PEER
-    for flight in flights:
-        office.fail(flight)
+    attempts = office.start(lane)
+    assert len(attempts) == module.AT_ONCE_TO_ONE_PEER
+    for attempt in attempts:
+        office.fail(attempt)
     assert mallory.failures == 1, "attempts at once count as one"
     office.now += 10
     (probe,) = office.start(lane)
     assert probe.slot is Slot.PROBE
     office.send(alice)
-    (flight,) = office.start(lane)
-    assert (flight.letter.peer, flight.slot) == (alice, Slot.FIRST)
+    (attempt,) = office.start(lane)
+    assert (attempt.message.peer, attempt.slot) == (alice, Slot.FIRST)
 
 
 def test_sec_r_03_a_dead_endpoint_has_one_probe_however_many_wait_for_it() -> None:
@@ -177,10 +177,10 @@ def test_sec_r_03_a_dead_endpoint_has_one_probe_however_many_wait_for_it() -> No
         office.send(peer, number=3)
     lane = peers[0].lane
     for _ in peers:
-        (flight,) = office.start(lane)
-        office.fail(flight, pause=1000)
+        (attempt,) = office.start(lane)
+        office.fail(attempt, pause=1000)
     office.now += 1000
-    assert [flight.slot for flight in office.start(lane)] == [Slot.PROBE]
+    assert [attempt.slot for attempt in office.start(lane)] == [Slot.PROBE]
 
 
 def test_an_endpoint_that_comes_back_wakes_all_who_wait_for_it() -> None:
@@ -191,10 +191,10 @@ def test_an_endpoint_that_comes_back_wakes_all_who_wait_for_it() -> None:
     for _ in range(2):
         office.fail(office.start(alice.lane)[0], pause=1000)
     office.send(office.peer("carol"))
-    (flight,) = office.start(alice.lane)
-    office.deliver(flight)
-    (flight,) = office.start(alice.lane)
-    assert flight.letter.peer in (alice, bob)
+    (attempt,) = office.start(alice.lane)
+    office.deliver(attempt)
+    (attempt,) = office.start(alice.lane)
+    assert attempt.message.peer in (alice, bob)
 
 
 def test_without_spare_slots_an_endpoint_has_its_own_one() -> None:
@@ -203,55 +203,55 @@ def test_without_spare_slots_an_endpoint_has_its_own_one() -> None:
     office.send(office.peer("alice"), number=5)
     (first,) = office.start(lane, more=False)
     assert first.slot is Slot.FIRST
-    assert [flight.slot for flight in office.start(lane)] == [Slot.MORE] * 4
+    assert [attempt.slot for attempt in office.start(lane)] == [Slot.MORE] * 4
 
 
 def test_something_from_a_peer_ends_its_pause_but_not_the_one_that_it_asked_for() -> None:
     office = Office()
     alice = office.peer("alice")
     office.send(alice)
-    (flight,) = office.start(alice.lane)
-    office.fail(flight, pause=1000)
+    (attempt,) = office.start(alice.lane)
+    office.fail(attempt, pause=1000)
     office.lanes.wake(alice, office.now)
-    (flight,) = office.start(alice.lane)
+    (attempt,) = office.start(alice.lane)
     office.lanes.pause(alice, office.now, office.now + 1, office.now + 60)
-    office.fail(flight)
+    office.fail(attempt)
     office.lanes.wake(alice, office.now)
     assert office.start(alice.lane) == []
     office.now += 60
     assert len(office.start(alice.lane)) == 1
 
 
-def test_who_moves_takes_its_letters_along_and_begins_anew() -> None:
+def test_who_moves_takes_its_messages_along_and_begins_anew() -> None:
     office = Office()
     alice = office.peer("alice", None)
-    letters = office.send(alice, number=3)
+    messages = office.send(alice, number=3)
     lane = office.lanes.place(alice, "http://old/", office.now)
     office.fail(office.start(lane)[0], pause=1000)
     lane = office.lanes.place(alice, "http://new/", office.now)
-    flights = office.start(lane)
+    attempts = office.start(lane)
     while more := office.start(lane):
-        flights += more
-    for flight in flights:
-        office.deliver(flight)
-    while flights := office.start(lane):
-        for flight in flights:
-            office.deliver(flight)
-    assert all(letter.settled for letter in letters)
+        attempts += more
+    for attempt in attempts:
+        office.deliver(attempt)
+    while attempts := office.start(lane):
+        for attempt in attempts:
+            office.deliver(attempt)
+    assert all(message.settled for message in messages)
 
 
-def test_a_letter_that_is_settled_while_it_waits_does_not_leave() -> None:
+def test_a_message_that_is_settled_while_it_waits_does_not_leave() -> None:
     office = Office()
     alice = office.peer("alice")
     first, second, third = office.send(alice, number=3)
-    (flight,) = office.start(alice.lane)
-    assert flight.letter is first
+    (attempt,) = office.start(alice.lane)
+    assert attempt.message is first
     office.lanes.settle(second)
-    office.deliver(flight)
-    assert [flight.letter for flight in office.start(alice.lane)] == [third]
+    office.deliver(attempt)
+    assert [attempt.message for attempt in office.start(alice.lane)] == [third]
 
 
-def test_nothing_is_remembered_of_peers_without_letters_and_of_few_lanes() -> None:
+def test_nothing_is_remembered_of_peers_without_messages_and_of_few_lanes() -> None:
     office = Office()
     for i in range(module.IDLE_LANES + 10):
         peer = office.peer(f"peer {i}", f"http://{i}/")

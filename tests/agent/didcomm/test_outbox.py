@@ -6,7 +6,7 @@ import asyncio
 import time
 
 import pytest
-from agent.didcomm.conftest import AWAY, BODY, PERHAPS, TAKEN, Post
+from agent.didcomm.conftest import AWAY, BODY, TAKEN, UNCLEAR, Post
 from toy_protocol import TOY, Memory, Side, State
 
 from keep_agent.core.machine import Exchange
@@ -24,20 +24,20 @@ from keep_agent.transport.egress import (
 
 
 async def test_what_was_perhaps_delivered_is_sent_again_after_silence(post: Post) -> None:
-    await post.send(PERHAPS)
+    await post.send(UNCLEAR)
     await post.gone()
     assert post.peer.posts == 2
 
 
 async def test_a_peer_that_is_away_uses_up_no_try(post: Post) -> None:
-    await post.send(PERHAPS, *[AWAY] * 10)
+    await post.send(UNCLEAR, *[AWAY] * 10)
     await post.gone()
     assert post.peer.posts == 12
     assert await post.profile.find(DEAD) == []
 
 
 async def test_what_never_gets_a_clear_answer_becomes_a_dead_letter(post: Post) -> None:
-    await post.send(*[PERHAPS] * 20)
+    await post.send(*[UNCLEAR] * 20)
     await post.gone()
     assert post.peer.posts == 4
     [(_, letter)] = await post.profile.find(DEAD)
@@ -62,7 +62,7 @@ async def test_something_new_on_the_thread_ends_the_doubt(
     post: Post, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "SILENCE_S", 60)
-    await post.send(PERHAPS)
+    await post.send(UNCLEAR)
     await post.posted(1)
     await asyncio.sleep(0.01)
     assert post.outbox.waiting == 1

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agent.didcomm.conftest import AWAY, BODY, PERHAPS, Post, fresh, opened
+from agent.didcomm.conftest import AWAY, BODY, UNCLEAR, Post, fresh, opened
 
 from keep_agent.core.machine import Put
 from keep_agent.didcomm import attempt, lanes
@@ -83,7 +83,7 @@ async def test_sec_r_03_messages_that_wait_do_not_fill_the_memory(
     for i in range(5):
         await post.write("alice", line="in order", body={**BODY, "pad": "x" * (400 + 100 * i)})
     peer = post.outbox._lanes.peers["alice"]
-    assert [bool(letter.row) for letter in peer.letters.values()] == [True] + [False] * 4
+    assert [bool(message.row) for message in peer.messages.values()] == [True] + [False] * 4
     post.peer.held = False
     await post.gone()
     sizes = post.peer.sizes["http://alice/"]
@@ -238,7 +238,7 @@ async def test_sec_r_01_a_long_message_is_sealed_in_a_thread(
     assert where == [True, False]
 
 
-async def test_sec_r_01_what_would_be_too_long_becomes_a_dead_letter_and_ends_its_exchange(
+async def test_sec_r_01_what_would_be_too_long_becomes_a_dead_message_and_ends_its_exchange(
     post: Post,
 ) -> None:
     ended: list[str] = []
@@ -275,7 +275,7 @@ async def test_sec_r_02_nothing_leaves_that_is_over_8_times_longer_than_what_cam
     keys = tuple(NewKey.generate({}).verkey for _ in range(mediators))
     await post.connect("mallory", "http://victim/", keys)
     post.outbox.came("thread", came)
-    post.peer.answers = [PERHAPS] * 4
+    post.peer.answers = [UNCLEAR] * 4
     await post.write("mallory", body={**BODY, "~thread": {"thid": fresh()}})
     await post.gone()
     assert sum(post.peer.sizes.get("http://victim/", [])) <= 8 * came

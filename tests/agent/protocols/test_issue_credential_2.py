@@ -32,7 +32,7 @@ from keep_agent.protocols.issue_credential_2 import (
     PROTOCOL,
     URI,
     Issue,
-    Made,
+    OfferOrRequest,
     SendOffer,
     SendProposal,
     SendRequest,
@@ -61,17 +61,17 @@ class Paper:
         self.issued = 0
         self.refuse: Exception | None = None
 
-    async def offer(self, wanted: Filter, values: Values, family: Family) -> Made:
+    async def offer(self, wanted: Filter, values: Values, family: Family) -> OfferOrRequest:
         self._maybe()
         if wanted.get("cred_def_id") != DEFINITION:
             raise BadCommandError("no credential definition of ours fits")
         attached = {"cred_def_id": DEFINITION, "schema_id": SCHEMA, "family": family}
-        return Made({**attached, "key_correctness_proof": "large"}, attached)
+        return OfferOrRequest({**attached, "key_correctness_proof": "large"}, attached)
 
-    async def request(self, offer: Json, values: Values) -> Made:
+    async def request(self, offer: Json, values: Values) -> OfferOrRequest:
         self._maybe()
         kept = {"offer": offer["cred_def_id"], "secret": "blinding"}
-        return Made({"answers": offer["cred_def_id"]}, kept)
+        return OfferOrRequest({"answers": offer["cred_def_id"]}, kept)
 
     async def issue(self, kept: Json, request: Json, values: Values) -> Json:
         self._maybe()

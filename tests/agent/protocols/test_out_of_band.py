@@ -25,7 +25,7 @@ from keep_agent.identity.connections import (
     CONNECTIONLESS,
     INVITATION,
     Connection,
-    shown,
+    sanitize_text,
 )
 from keep_agent.identity.keys import NewKey, did_key, to_verkey
 from keep_agent.protocols import did_exchange, trust_ping
@@ -325,7 +325,7 @@ async def test_sec_o_01_texts_of_the_inviter_are_cleaned(alice: Paper, faber: Pa
 
 @pytest.mark.parametrize("text", [None, "", "\u202e", "  \n"])
 def test_sec_o_01_a_text_of_nothing_is_none(text: str | None) -> None:
-    assert shown(text) is None
+    assert sanitize_text(text) is None
 
 
 async def test_sec_o_02_reuse_does_not_use_an_invitation_twice(
@@ -521,7 +521,7 @@ async def test_without_a_handshake_the_attached_message_is_answered(
     assert alice.stored[connection.my_key].metadata == {"connection": after.id}
     assert step.deliver is not None
     assert step.deliver["recipient"] == connection.my_key
-    assert connection.dressed({"a": 1}) == {
+    assert connection.with_service({"a": 1}) == {
         "a": 1,
         "~service": {
             "recipientKeys": [connection.my_key],

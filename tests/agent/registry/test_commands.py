@@ -14,7 +14,7 @@ from wallets import LICENCE, OFFICE, STORE_KEY, ledger, vectors
 
 from keep_agent.core.policy import Policies
 from keep_agent.credentials.cred_def_keys import make_keys, store_keys
-from keep_agent.credentials.ledger_objects import Objects
+from keep_agent.credentials.ledger_objects import LedgerObjects
 from keep_agent.credentials.wallet import CRED_DEF
 from keep_agent.errors import BadCommandError, NotFoundError
 from keep_agent.identity.keys import Keys, NewKey
@@ -22,8 +22,8 @@ from keep_agent.registry.commands import (
     CreateCredDef,
     CreateDid,
     CreateSchema,
-    Desk,
     RegisterNym,
+    RegistryCommands,
     WriteEndpoint,
 )
 from keep_agent.registry.jobs import JOB, Job, Jobs, State
@@ -42,14 +42,16 @@ Json = dict[str, Any]
 
 
 class Made:
-    """A desk whose keys of definitions are the published test keys, made at once."""
+    """Registry commands that take the published test keys for keys of definitions, at once."""
 
     def __init__(self, profile: Profile) -> None:
         self.profile = profile
         self.ledgers = Ledgers([ledger(), MemoryRegistry("other")])
         self.jobs = Jobs(profile, Keys(profile.key), self.ledgers)
         self.asked: list[tuple[Any, ...]] = []
-        self.desk = Desk(profile, self.ledgers, self.jobs, Policies({}), self._make, store_keys)
+        self.commands = RegistryCommands(
+            profile, self.ledgers, self.jobs, Policies({}), self._make, store_keys
+        )
 
     async def _make(
         self, schema_id: str, issuer: str, tag: str, predicates: Sequence[str]
@@ -62,7 +64,7 @@ class Made:
         }
 
     async def did(self, **wish: Any) -> str:
-        return str((await self.desk.create_did(CreateDid(**wish)))["did"])
+        return str((await self.commands.create_did(CreateDid(**wish)))["did"])
 
 
 @pytest.fixture
@@ -81,41 +83,41 @@ async def made(tmp_path: Path) -> AsyncIterator[Made]:
 
 async def test_the_only_did_of_ours_signs_where_none_is_named(made: Made) -> None:
     with pytest.raises(NotFoundError, match="create one first"):
-        await made.desk.register_nym(NYM)
+        await made.commands.register_nym(NYM)
     ours = await made.did()
-    assert (await made.desk.register_nym(NYM)).submitter == ours
+    assert (await made.commands.register_nym(NYM)).submitter == ours
 
 
 async def test_a_did_that_is_made_later_never_signs_for_an_earlier_one(made: Made) -> None:
     first, second = await made.did(), await made.did()
-    desk = made.desk
+    commands = made.commands
     schema = CreateSchema(name="a", version="1.0", attributes=("x",))
     endpoint = WriteEndpoint(endpoint="http://office.example")
     for command in (
-        partial(desk.register_nym, NYM),
-        partial(desk.create_schema, schema),
-        partial(desk.create_cred_def, CreateCredDef(schema_id=SCHEMA)),
-        partial(desk.write_endpoint, endpoint),
+        partial(commands.register_nym, NYM),
+        partial(commands.create_schema, schema),
+        partial(commands.create_cred_def, CreateCredDef(schema_id=SCHEMA)),
+        partial(commands.write_endpoint, endpoint),
     ):
         with pytest.raises(BadCommandError, match=f"name one: {first}, {second}"):
             await command()
     assert await made.profile.find(JOB) == []
     for did in (first, second):
         named = NYM.model_copy(update={"submitter": did})
-        assert (await made.desk.register_nym(named)).submitter == did
+        assert (await made.commands.register_nym(named)).submitter == did
 
 
 async def test_a_did_of_another_network_signs_nothing_here(made: Made) -> None:
     elsewhere = await made.did(namespace="other")
     here = RegisterNym(did=f"did:indy:local:{SOMEBODY}", verkey=VERKEY)
     with pytest.raises(NotFoundError, match="could sign"):
-        await made.desk.register_nym(here)
+        await made.commands.register_nym(here)
     ours = await made.did(namespace="local")
-    assert (await made.desk.register_nym(here)).submitter == ours
+    assert (await made.commands.register_nym(here)).submitter == ours
     there = here.model_copy(update={"did": f"did:indy:other:{SOMEBODY}"})
-    assert (await made.desk.register_nym(there)).submitter == elsewhere
+    assert (await made.commands.register_nym(there)).submitter == elsewhere
     with pytest.raises(BadCommandError, match="several"):
-        await made.desk.register_nym(NYM)  # its DID may be of either network
+        await made.commands.register_nym(NYM)  # its DID may be of either network
 
 
 # -- what a definition promises --------------------------------------------------------------------
@@ -127,7 +129,7 @@ async def test_sec_i09_predicates_are_kept_with_the_definition(made: Made) -> No
     try:
         await made.did(seed="000000000000000000000000Trustee1")
         wish = CreateCredDef(schema_id=SCHEMA, predicates=("category",))
-        job = await made.desk.create_cred_def(wish)
+        job = await made.commands.create_cred_def(wish)
         async with asyncio.timeout(20):
             while job.state != State.DONE:
                 assert job.state != State.FAILED, job.error
@@ -144,7 +146,7 @@ async def test_sec_i09_predicates_are_kept_with_the_definition(made: Made) -> No
 
 async def test_sec_i09_a_promise_about_no_attribute_is_refused_before_keys_are_made() -> None:
     native = Native(threads=1, room=1, deadline_s=1)
-    make = partial(make_keys, Scope(native, keep=1), Objects(Ledgers([ledger()])))
+    make = partial(make_keys, Scope(native, keep=1), LedgerObjects(Ledgers([ledger()])))
     with pytest.raises(BadCommandError, match=r"SEC-I09: .*no attribute 'age'; it has: name"):
         await make(SCHEMA, OFFICE, "default", ["category", "age"])
     native.close()

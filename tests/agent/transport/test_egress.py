@@ -21,10 +21,10 @@ from keep_agent.transport.egress import (
     Blocked,
     Delivered,
     Egress,
-    Perhaps,
     Redirect,
     Refused,
     Retry,
+    Unclear,
 )
 from keep_agent.transport.guard import Guard
 
@@ -192,7 +192,7 @@ async def test_a_passing_trouble_is_a_retry(peer: Peer, egress: Egress, status: 
 @pytest.mark.parametrize("status", [500, 501, 599])
 async def test_a_500_may_mean_handled(peer: Peer, egress: Egress, status: int) -> None:
     peer.answer = answer(status)
-    assert await egress.post(peer.url, b"x", WIRE, hurry=False) == Perhaps(f"HTTP {status}")
+    assert await egress.post(peer.url, b"x", WIRE, hurry=False) == Unclear(f"HTTP {status}")
 
 
 @pytest.mark.parametrize(
@@ -225,7 +225,7 @@ async def test_nobody_there_is_a_retry(egress: Egress) -> None:
 
 async def test_a_reset_after_the_body_is_perhaps(peer: Peer, egress: Egress) -> None:
     peer.answer = None
-    assert isinstance(await egress.post(peer.url, b"x", WIRE, hurry=False), Perhaps)
+    assert isinstance(await egress.post(peer.url, b"x", WIRE, hurry=False), Unclear)
 
 
 async def test_a_reset_before_the_whole_body_is_a_retry(egress: Egress) -> None:
@@ -241,7 +241,7 @@ async def test_a_reset_before_the_whole_body_is_a_retry(egress: Egress) -> None:
 
 async def test_a_time_out_after_the_body_is_perhaps(peer: Peer, hasty: Egress) -> None:
     peer.answer = b""
-    assert await hasty.post(peer.url, b"x", WIRE, hurry=False) == Perhaps("TimeoutError")
+    assert await hasty.post(peer.url, b"x", WIRE, hurry=False) == Unclear("TimeoutError")
 
 
 async def test_a_time_out_before_the_body_is_a_retry(peer: Peer) -> None:
@@ -262,7 +262,7 @@ async def test_a_time_out_before_the_body_is_a_retry(peer: Peer) -> None:
 
 async def test_garbage_for_an_answer_is_perhaps(peer: Peer, egress: Egress) -> None:
     peer.answer = b"SSH-2.0-OpenSSH_9.6\r\n\r\n"
-    assert isinstance(await egress.post(peer.url, b"x", WIRE, hurry=False), Perhaps)
+    assert isinstance(await egress.post(peer.url, b"x", WIRE, hurry=False), Unclear)
 
 
 async def test_one_connection_serves_many_posts(peer: Peer, egress: Egress) -> None:
@@ -293,7 +293,7 @@ async def test_whoever_is_in_a_hurry_waits_for_a_shorter_time(
     peer.answer = b""
     async with Egress(LOCAL, timeout_s=30) as egress:
         outcome = await egress.post(peer.url, b"x", WIRE, hurry=True)
-    assert outcome == Perhaps("TimeoutError")
+    assert outcome == Unclear("TimeoutError")
 
 
 # the guard
