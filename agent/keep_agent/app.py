@@ -34,21 +34,21 @@ log = logging.getLogger(__name__)
 NATIVE_ROOM = 512
 NATIVE_DEADLINE_S = 60.0
 PROCESSES = "processes"
-"""Folder in `data_dir` where the processes of this host say that they live."""
+"""Folder in `data_dir` in which the processes of this host show that they are alive."""
 GENESIS_MAX = 1 << 20
 GENESIS_TYPES = ("text/plain", "application/json", "application/octet-stream")
 PARENT_CHECK_S = 1.0
 LIMITS = Limits()
 ADMIN_LIMITS = Limits(shutdown_s=2.0)
-"""A caller who still waits at the end has ended waiting; nobody needs long to hear that."""
+"""A shutdown ends the waiting of callers, so their requests end quickly."""
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """An agent that answers.
+    """A running agent.
 
     Attributes:
-        port, admin_port: as bound, where the settings said 0.
+        port, admin_port: as bound, also if the settings said 0.
         endpoint: where peers send messages to the tenant `main`.
     """
 
@@ -61,20 +61,20 @@ class Running:
 
 @asynccontextmanager
 async def running(settings: Settings, admin: AdminApp) -> AsyncGenerator[Running, None]:
-    """Run an agent until the block ends; what fails for good ends the block.
+    """Run an agent until the block ends; an error that cannot be handled ends the block.
 
     Args:
-        admin: builds the admin API; given, so that this module need not know it.
+        admin: builds the admin API; passed in, so that this module does not import it.
 
     Raises:
-        UnavailableError: the store is held or does not open, or a port is taken.
+        UnavailableError: the store is in use or does not open, or a port is in use.
         BadCommandError: the settings contradict what is on disk.
-        LedgerError: a ledger is configured that no plugin opens, or that has no genesis.
+        LedgerError: a configured ledger has no plugin, or no genesis transactions.
     """
     try:
         async with _agent(settings, admin) as agent:
             yield agent
-    except ExceptionGroup as group:  # of the task group; one reason is better told plainly
+    except ExceptionGroup as group:  # of the task group; a single cause is raised as itself
         if len(group.exceptions) == 1 and isinstance(group.exceptions[0], Expected):
             raise group.exceptions[0] from group
         raise
@@ -87,7 +87,7 @@ Expected = (KeepError, LedgerError)
 async def _agent(settings: Settings, admin: AdminApp) -> AsyncGenerator[Running, None]:
     keys = open_keys(settings)
     for path in keys.made:
-        log.info("made a key file; keep a copy of it", extra={"path": str(path)})
+        log.info("created a key file; keep a copy of it", extra={"path": str(path)})
     catalog = load_catalog()
     async with AsyncExitStack() as stack:
         store = await Store.open(
@@ -107,8 +107,8 @@ async def _agent(settings: Settings, admin: AdminApp) -> AsyncGenerator[Running,
         )
         stack.callback(native.close)
         api = admin(settings, keys, catalog.routes, tenants.open)
-        doors = await stack.enter_async_context(AsyncExitStack())
-        admin_port = await doors.enter_async_context(
+        servers = await stack.enter_async_context(AsyncExitStack())
+        admin_port = await servers.enter_async_context(
             _bound(api, settings.admin_host, settings.admin_port, ADMIN_LIMITS)
         )
         guard = Guard(
@@ -121,8 +121,10 @@ async def _agent(settings: Settings, admin: AdminApp) -> AsyncGenerator[Running,
         stack.push_async_callback(ledgers.close)
         work: list[asyncio.Task[None]] = []
         stack.push_async_callback(_end, work)
-        stack.push_async_callback(doors.aclose)  # at the end, first of all nobody comes in
-        port = await doors.enter_async_context(
+        stack.push_async_callback(
+            servers.aclose
+        )  # a shutdown begins here: no more requests are accepted
+        port = await servers.enter_async_context(
             _bound(_inbound(tenants), settings.host, settings.port, LIMITS)
         )
         around = Surroundings(
@@ -160,9 +162,9 @@ AdminApp = Callable[
 
 
 _WHY_NOT = {
-    errno.EADDRINUSE: "the port is taken; the settings port and admin_port name others",
+    errno.EADDRINUSE: "the port is in use; choose another one by the setting port or admin_port",
     errno.EADDRNOTAVAIL: "this machine has no such address",
-    errno.EACCES: "ports below 1024 are not for everybody",
+    errno.EACCES: "ports below 1024 need special rights",
 }
 
 
@@ -174,7 +176,7 @@ async def _bound(
         async with listening(app, host, port, limits) as got:
             yield got
     except OSError as error:
-        # Python 3.13 tells in words alone that no address could be bound
+        # Python 3.13 gives no errno if no address could be bound
         why = _WHY_NOT.get(error.errno or errno.EADDRNOTAVAIL)
         if why is None:
             raise
@@ -200,10 +202,10 @@ async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
 
 
 async def _die_with(pid: int) -> None:
-    """Ask this process to end once that one is gone."""
-    while _alive(pid):  # noqa: ASYNC110 - another process sets no event of ours
+    """End this process when the other one has ended."""
+    while _alive(pid):  # noqa: ASYNC110 - another process cannot set an event here
         await asyncio.sleep(PARENT_CHECK_S)
-    log.warning("the process we live for is gone", extra={"pid": pid})
+    log.warning("the process to end with has ended", extra={"pid": pid})
     os.kill(os.getpid(), signal.SIGTERM)
 
 

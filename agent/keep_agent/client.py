@@ -20,7 +20,7 @@ from keep_agent.errors import (
     UnavailableError,
 )
 
-if TYPE_CHECKING:  # it would load pydantic, which a client does without
+if TYPE_CHECKING:  # it would load pydantic, which a client does not need
     from keep_agent.core.message import Json
 
 POLL_S = 60.0
@@ -56,15 +56,15 @@ Rows = list["Json"]
 
 
 class ServerFailedError(KeepError):
-    """The agent answered that it failed, or nothing that can be read."""
+    """The agent answered that it failed, or its answer cannot be read."""
 
 
 class Client:
     """One agent's admin API; use it as an async context manager.
 
-    Every method raises the error that the server's problem names, with its sentence:
+    Every method raises the error that the server's answer names, with its text:
     BadCommandError (400), NotFoundError (404), NotNowError (409), another LocalError (4xx),
-    UnavailableError (503, or nobody answers), ServerFailedError.
+    UnavailableError (503, or no answer), ServerFailedError.
 
     Args:
         url: as `http://127.0.0.1:8021`.
@@ -129,7 +129,7 @@ class Client:
 
         Args:
             name: id of the exchange; `-` where `thid` and `connection` name it.
-            wait: seconds that a command which comes early waits; None: as the server likes.
+            wait: seconds to wait for the state that the command needs; None: the server's default.
         """
         query = {"wait": wait, "thid": thid, "connection": connection}
         path = f"/v1/{family}/{_part(name)}/{command}"
@@ -155,8 +155,8 @@ class Client:
             timeout: seconds.
 
         Raises:
-            NotNowError: it can no longer reach any of them, as after it was abandoned.
-            TimeoutError: it has not reached one in time.
+            NotNowError: it can no longer reach any of them, for example because it was abandoned.
+            TimeoutError: it has not reached one after `timeout` seconds.
         """
         until = time.monotonic() + timeout
         path = f"/v1/{family}/{_part(name)}"
@@ -171,7 +171,9 @@ class Client:
                 return x
             if time.monotonic() >= until:
                 raise TimeoutError(f"{name} is in {x['state']}, not in {', '.join(states)}")
-            if time.monotonic() - began < wait - SLACK_S / 100:  # early: nothing to wait for
+            if (
+                time.monotonic() - began < wait - SLACK_S / 100
+            ):  # it answered early: no wanted state can be reached
                 why = f": {x['error']}" if x["error"] else ""
                 raise NotNowError(f"the exchange went to {x['state']}{why}")
 
@@ -181,7 +183,7 @@ class Client:
         return cast("Exchanges", found["results"])
 
     async def events(self, after: int = 0) -> AsyncGenerator[Json, None]:
-        """Yield every event after a number, for ever: those that are there, then new ones."""
+        """Yield every event after this number, without end: the existing ones, then new ones."""
         while True:
             query = {"after": after, "wait": POLL_S}
             page = await self.call("GET", "/v1/events", query=query, wait=POLL_S)
@@ -192,7 +194,7 @@ class Client:
     # -- everything else -------------------------------------------------------------------------
 
     async def status(self) -> Json:
-        """Return how the agent does."""
+        """Return the status of the agent."""
         return await self.call("GET", "/v1/status")
 
     async def connections(self, **query: str | float) -> Rows:
@@ -203,7 +205,7 @@ class Client:
         """Return the newest completed connection that came from an invitation, once there is one.
 
         Raises:
-            TimeoutError: there is none in time; `timeout` is in seconds.
+            TimeoutError: there is none after `timeout` seconds.
         """
         until = time.monotonic() + timeout
         query = {"invitation": invitation, "state": "completed"}
@@ -224,16 +226,16 @@ class Client:
     async def set_policy(
         self, protocol: str, auto: Mapping[str, Json], connection: str | None = None
     ) -> Json:
-        """Say what a protocol does by itself: a command with its arguments, by state."""
+        """Set which commands of a protocol run automatically: by state, a command with its arguments."""
         body = {"protocol": protocol, "auto": dict(auto), "connection": connection}
         return await self.call("PUT", "/v1/policies", body)
 
     async def create_did(self, seed: str | None = None, namespace: str | None = None) -> Json:
-        """Make a DID."""
+        """Create a DID."""
         return await self.call("POST", "/v1/dids", {"seed": seed, "namespace": namespace})
 
     async def write(self, what: str, **args: Any) -> Json:
-        """Begin a write to a ledger and return its job.
+        """Start a write to a ledger and return its job.
 
         Args:
             what: `nyms`, `endpoints`, `schemas` or `cred-defs`.
@@ -244,8 +246,8 @@ class Client:
         """Return a job once it is done.
 
         Raises:
-            NotNowError: it failed or waits for somebody; the text says why.
-            TimeoutError: it is still at work.
+            NotNowError: it failed, or somebody has to act first; the text says why.
+            TimeoutError: it is not done after `timeout` seconds.
         """
         until = time.monotonic() + timeout
         while True:
@@ -273,7 +275,7 @@ class Client:
 
         Args:
             query: parameters; those that are None are left out.
-            wait: how many seconds the server may take on purpose.
+            wait: how many seconds the server may wait before it answers.
         """
         if self._session is None:
             raise BadCommandError("use the client as an async context manager")
@@ -306,9 +308,9 @@ def _read(raw: bytes) -> Json:
     try:
         found = json.loads(raw)
     except ValueError as error:
-        raise ServerFailedError("the answer is no JSON") from error
+        raise ServerFailedError("the answer is not JSON") from error
     if not isinstance(found, dict):
-        raise ServerFailedError("the answer is no JSON object")
+        raise ServerFailedError("the answer is not a JSON object")
     return cast("Json", found)
 
 

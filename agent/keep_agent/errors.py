@@ -1,18 +1,18 @@
-"""Everything that can go wrong, in one picture.
+"""The errors of the agent, as a tree.
 
 KeepError
   PeerError              the other side broke a rule; they get a problem report
-    BadEnvelopeError     not openable: nobody can be told, it is counted and dropped
-    BadMessageError      not parseable as the type it claims
+    BadEnvelopeError     cannot be opened: its sender is unknown, so it is counted and dropped
+    BadMessageError      does not parse as the type that it names
     UnknownTypeError     a protocol or message type that we do not speak
     OutOfTurnError       a legal message at the wrong moment
     RefusedError         understood, and refused by one of our checks
-  LocalError             our caller broke a rule; they get a 4xx
+  LocalError             our own caller broke a rule; the API answers 4xx
     BadCommandError      400: the command does not fit its type
     NotFoundError        404: no such thing in this tenant
     NotNowError          409: not allowed in the state it is in
-  UnavailableError       nobody's fault; the same call may succeed later (503)
-  ConflictError          a commit lost a race; dispatch decides again on the fresh state
+  UnavailableError       something is not available now; the same call may succeed later (503)
+  ConflictError          another commit came first; dispatch decides again on the new state
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class PeerError(KeepError):
 
 
 class BadEnvelopeError(PeerError):
-    """The bytes are no envelope for us (Aries RFC 0019)."""
+    """The bytes are not an envelope for us (Aries RFC 0019)."""
 
     code = "e.p.msg.envelope"
 
@@ -45,7 +45,7 @@ class BadMessageError(PeerError):
 
 
 class UnknownTypeError(BadMessageError):
-    """Nobody here speaks this message type."""
+    """No protocol here has this message type."""
 
     code = "e.p.msg.unsupported"
 
@@ -97,4 +97,4 @@ class UnavailableError(KeepError):
 
 
 class ConflictError(KeepError):
-    """Somebody else committed first; read again and decide again."""
+    """Another commit came first: read again and decide again."""

@@ -1,4 +1,4 @@
-"""Structured logging: one event per line, names not prose, never a secret."""
+"""Structured logging: one event per line, with named fields and without secrets."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ExcInfo = (
 )
 
 MAX_VALUE = 200
-"""Characters of one field that are kept; whole messages never fit."""
+"""How many characters of one field are logged; whole messages do not fit."""
 
 REDACTED = "[redacted]"
 
@@ -79,7 +79,7 @@ def _is_secret(name: str) -> bool:
 
 
 def _plain(value: object) -> object:
-    """Keep numbers and short text; of bytes and containers only the size is anybody's business."""
+    """Keep numbers and short text; of bytes, keep only how many there are."""
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, bytes | bytearray):
@@ -94,7 +94,7 @@ def _short(text: str) -> str:
 def _text(line: dict[str, object]) -> str:
     parts = [str(line.pop("time")), f"{line.pop('level')!s:<7}", str(line.pop("logger"))]
     event, trace = line.pop("event"), line.pop("traceback", None)
-    parts.append(json.dumps(event)[1:-1])  # escaped: a name with a newline forges no line
+    parts.append(json.dumps(event)[1:-1])  # escaped: a newline in a name cannot forge a line
     parts += [f"{name}={json.dumps(value)}" for name, value in line.items()]
     return " ".join(parts) if trace is None else f"{' '.join(parts)}\n{trace}"
 

@@ -1,4 +1,4 @@
-"""Everything that an operator may decide, in one frozen model, from environment and TOML."""
+"""The settings of an agent, read from the environment and a TOML file."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ log = logging.getLogger(__name__)
 
 PREFIX = "INDYKEEP_"
 CHECKOUT_VARIABLES = {f"{PREFIX}{name}" for name in ("NODE_VENV", "OFFLINE", "PYTHON")}
-"""Variables of `./manage`, which may stand in the environment of an agent: not settings."""
+"""Variables of `./manage` that may be in the environment of an agent; they are not settings."""
 COMMAND_VARIABLES = {f"{PREFIX}{name}" for name in ("GENESIS", "KEY_FILE", "PIN_FILE")}
-"""Variables of the commands of several people: not settings of an agent either."""
+"""Variables of the commands for several people; they are not settings of an agent either."""
 STORE_FILE = "agent.db"
 STORE_KEY_FILE = "store.key"
 ADMIN_KEY_FILE = "admin.key"
@@ -72,11 +72,11 @@ class Settings(_Frozen):
     """The agent's settings; each can be given as `INDYKEEP_<NAME>` or in a TOML file."""
 
     data_dir: Path = Path("indykeep-data")
-    """Folder that everything lives in: store, key files, caches."""
+    """Folder of the agent: store, key files, caches."""
 
     store_uri: SecretStr = SecretStr("")
     """Where the encrypted store is: `sqlite://FILE`, or `postgres://user:password@host:port/database`,
-    which several processes share; `agent.db` in `data_dir` where empty."""
+    which several processes can share; if empty, `agent.db` in `data_dir`."""
 
     store_key: SecretStr | None = None
     """Raw key of the store: 32 bytes in base58."""
@@ -85,7 +85,7 @@ class Settings(_Frozen):
     """File that holds the store key."""
 
     label: str = Field(default="Indykeep agent", min_length=1, max_length=100)
-    """What we call ourselves in invitations."""
+    """Name of the agent in its invitations."""
 
     host: str = Field(default="127.0.0.1", min_length=1)
     """Address that the DIDComm server listens on."""
@@ -94,7 +94,7 @@ class Settings(_Frozen):
     """Port of the DIDComm server; 0 takes a free one."""
 
     endpoint: str = Field(default="", pattern=r"^(|https?://[^\s/?#@]+(/[^\s?#]*)?)$")
-    """Where peers reach us, without a trailing `/d/...`; `http://host:port` where empty."""
+    """URL at which peers reach the agent, without `/d/...` at the end; if empty, `http://host:port`."""
 
     admin_host: str = Field(default="127.0.0.1", min_length=1)
     """Address that the admin API listens on: loopback, unless `allow_remote_admin`."""
@@ -103,10 +103,10 @@ class Settings(_Frozen):
     """Port of the admin API; 0 takes a free one."""
 
     allow_remote_admin: bool = False
-    """Let the admin API listen on other than loopback; put TLS in front of it."""
+    """Let the admin API listen on addresses other than loopback; put TLS in front of it."""
 
     admin_key: SecretStr | None = None
-    """What callers of the admin API show: at least 16 characters."""
+    """Key that callers of the admin API send: at least 16 characters."""
 
     admin_key_file: Path | None = None
     """File that holds the admin key."""
@@ -116,31 +116,31 @@ class Settings(_Frozen):
     the environment."""
 
     allow_private_egress: bool = False
-    """Let peers' endpoints be on loopback and private networks: local networks only."""
+    """Allow endpoints of peers on loopback and private networks; for local networks only."""
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """How much is logged."""
 
     log_format: Literal["text", "json"] = "text"
-    """Log lines for people or for programs."""
+    """Log lines for people (`text`) or for programs (`json`)."""
 
     native_threads: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, le=64)
-    """Threads for cryptography; as many as there are cores."""
+    """Threads for cryptography; by default as many as the machine has cores."""
 
     send_timeout_s: float = Field(default=30.0, gt=10, le=300)
-    """Seconds for one delivery; common agents answer only when they have handled it."""
+    """Seconds that one delivery may take; many agents answer only when they have handled the message."""
 
     command_wait_s: float = Field(default=10.0, ge=0, le=60)
-    """Seconds that a command which comes early waits for the state it needs."""
+    """Seconds that a command waits for the state it needs, if the exchange is not in it yet."""
 
     seen_days: int = Field(default=30, ge=1, le=3650)
-    """Days that the ids of handled messages are kept, so that replays are known."""
+    """Days that the ids of handled messages are kept, to recognise repetitions."""
 
     watch_loop: bool = False
-    """Measure the worst stall of the event loop and show it in the status."""
+    """Measure the longest stall of the event loop and show it in the status."""
 
     die_with: int | None = Field(default=None, ge=2)
-    """A process id: end when that process is gone."""
+    """A process id: the agent ends when that process has ended."""
 
     @classmethod
     def load(cls, env: Mapping[str, str], toml_path: Path | None) -> Self:
@@ -173,7 +173,7 @@ class Settings(_Frozen):
         return location.parse(given) if given else own
 
     def public_endpoint(self, port: int) -> str:
-        """Where peers reach us, when the DIDComm server got this port."""
+        """Return the URL at which peers reach the agent, if the DIDComm server has this port."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return self.endpoint.rstrip("/") or f"http://{host}:{port}"
 
@@ -224,12 +224,12 @@ class Settings(_Frozen):
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """The two secrets of an agent, opened.
+    """The two keys of an agent.
 
     Attributes:
         store: raw key of the store, base58.
-        admin: what callers of the admin API show.
-        made: files that were made just now; tell the operator.
+        admin: the key that callers of the admin API send.
+        made: key files that were created just now.
     """
 
     store: SecretStr
@@ -238,18 +238,18 @@ class Keys:
 
 
 def open_keys(settings: Settings) -> Keys:
-    """Read both keys; those that nobody gave are made and kept in `data_dir`, mode 0600.
+    """Read both keys; a key that is not given is created in `data_dir`, mode 0600.
 
     Raises:
-        BadCommandError: a key file is not there, not readable or no key; or the store is there, or
-            may be, and its key is not: a new key would not open it.
+        BadCommandError: a key file is missing, not readable or does not hold a key; or the store exists,
+            or may exist, without its key file, and a new key would not open it.
     """
     made: list[Path] = []
     store = settings.store_key
     if store is None:
         path = settings.store_key_file or settings.data_dir / STORE_KEY_FILE
         if (settings.data_dir / STORE_FILE).exists() and not path.exists():
-            raise BadCommandError(f"the store is there but its key is not: {path}")
+            raise BadCommandError(f"the store exists, but its key file does not: {path}")
         if settings.store.shared and not path.exists():
             raise BadCommandError(
                 f"the key of the store is missing: {path}\nAll processes that share a store in PostgreSQL"
@@ -282,7 +282,7 @@ def _key_in(
             write_private(path, f"{make()}\n")
             made.append(path)
         if path.stat().st_mode & 0o077:
-            log.warning("key file is open to other users", extra={"path": str(path)})
+            log.warning("key file can be read by other users", extra={"path": str(path)})
         text = path.read_bytes().decode("ascii", "replace")
     except OSError as error:
         raise BadCommandError(f"key file {path}: {error.strerror}") from error
@@ -327,7 +327,7 @@ def _read_toml(path: Path | None) -> dict[str, Any]:
 
 
 def _in_words(detail: ErrorDetails, names: Mapping[str, str]) -> str:
-    """Say one mistake: which setting, under the name it was given by, and what it must be."""
+    """Describe one mistake: the setting, by the name that was used, and what it must be."""
     place = [str(part) for part in detail["loc"]]
     model = Ledger if len(place) > 1 else Settings
     name = ".".join([names.get(place[0], place[0]), *place[1:]]) if place else "settings"

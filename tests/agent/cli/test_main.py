@@ -60,7 +60,7 @@ async def test_two_agents_meet_and_keep_their_secrets(tmp_path: Path) -> None:
             assert stat.S_IMODE(file.stat().st_mode) == 0o600
             secrets.append(file.read_text("ascii").strip())
     logs = "".join((tmp_path / name / "log").read_text("utf-8") for name in ("alice", "faber"))
-    assert "made a key file" in logs
+    assert "created a key file" in logs
     for secret in secrets:
         assert secret not in shown
         assert secret not in logs
@@ -150,7 +150,7 @@ async def test_a_taken_port_a_held_store_and_a_wrong_key_are_told(tmp_path: Path
             process = await launch(tmp_path / name, "--json", **{name: port})
             assert await ended(process) == main.REFUSED
             log = (tmp_path / name / "log").read_text("utf-8")
-            assert f"cannot listen on 127.0.0.1:{port}: the port is taken" in log
+            assert f"cannot listen on 127.0.0.1:{port}: the port is in use" in log
             assert "Traceback" not in log
     async with spawned(tmp_path / "held") as first:
         process = await launch(tmp_path / "held", "--json")
