@@ -1,1 +1,1 @@
-"""From an event to a decision, and from a decision to a commit; no protocol is known by name."""
+"""From an event to a decision and its commit; no protocol is known by name here."""

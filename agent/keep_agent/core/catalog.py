@@ -1,9 +1,9 @@
-"""Which protocols are spoken: found by entry point, checked, and looked up by any of their names.
+"""The protocols of this installation: loaded by entry point, checked, and found by name.
 
 | entry-point group | an entry is |
 |---|---|
 | `indykeep.protocols` | a `Protocol`; the name of the entry is its name in paths of the API |
-| `indykeep.ports` | a function that is given a tenant and returns what `Protocol.port` of that name asks for |
+| `indykeep.ports` | a function that takes a tenant and returns the port of that name (`Protocol.port`) |
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ PortFactory = Callable[[Any], object]
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """What this installation speaks.
+    """The protocols and ports of this installation.
 
     Attributes:
         routes: protocols by their name in paths.
-        ports: what packages of others bring for their protocols, by the name in `Protocol.port`.
+        ports: ports from other packages, by the name in `Protocol.port`.
     """
 
     routes: Mapping[str, Protocol[Any]]
@@ -69,9 +69,9 @@ def load_catalog() -> Catalog:
         twin = next((name for name, p in routes.items() if p.name == protocol.name), None)
         if twin is not None or entry.name in routes or not _ROUTE.fullmatch(entry.name):
             why = (
-                f"{protocol.name} is spoken already, by the entry {twin}"
+                f"{protocol.name} is there already, as the entry {twin}"
                 if twin
-                else "the name of an entry is used once, and has small letters, digits and hyphens"
+                else "the name of an entry must be unique and have only small letters, digits and hyphens"
             )
             raise BadCommandError(f"protocol {entry.name} ({entry.value}): {why}")
         routes[entry.name] = protocol
@@ -79,7 +79,7 @@ def load_catalog() -> Catalog:
 
 
 def find_protocol(protocols: Iterable[Protocol[Any]], text: str) -> Protocol[Any] | None:
-    """Return a protocol by any spelling of its name, as events, paths and files have it.
+    """Return a protocol by any spelling of its name: that of events, paths or files.
 
     `trust_ping/1`, `trust-ping`, `trust_ping` and `trust-ping-1` are the same; without a major version the newest
     one is meant.
@@ -116,12 +116,12 @@ def _checked(protocol: object, ports: frozenset[str]) -> Protocol[Any]:
         ValueError: it cannot; the text says why.
     """
     if not isinstance(protocol, Protocol):
-        raise ValueError("it is not a Protocol")  # noqa: TRY004 - told like every other reason
+        raise ValueError("it is not a Protocol")  # noqa: TRY004 - reported like every other reason
     known = cast("Protocol[Any]", protocol)  # type: ignore[redundant-cast]  # pyright wants it
     if known.port is not None and known.port not in ports:
         raise ValueError(
-            f"it asks for the port {known.port!r}, which nobody brings; "
-            f"a package brings one by an entry point in the group {PORTS}"
+            f"it asks for the port {known.port!r}, which is not installed; "
+            f"a package adds one by an entry point in the group {PORTS}"
         )
     try:
         known.data()

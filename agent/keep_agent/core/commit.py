@@ -1,4 +1,4 @@
-"""From a decided step to what is committed: threads, outbox, commands for later, log."""
+"""From a decision to its commit: threads, messages to send, pending commands, log."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class Event:
     Attributes:
         what: a message or a command.
         digest: of the message's body; None for commands.
-        ran: the pending command of the exchange that this is, as it was committed.
+        ran: the pending command that it is, as it was committed; None: it is not one.
         waited: name of the inbox row that held the message.
-        writes: what taking it writes, whatever it leads to.
+        writes: writes that come with the event, whatever is decided.
     """
 
     what: Message | Command
@@ -62,10 +62,10 @@ def outcome(
 ) -> Commit:
     """Return all that one step changes.
 
-    A message without a way to its peer is held with its exchange, for an invitation to carry.
+    A message without a connection or target stays in its exchange, to be attached to an invitation.
 
     Args:
-        auto: what the policies of the tenant want run in the new state.
+        auto: commands that policies of the tenant run in the new state.
 
     Raises:
         RefusedError: the peer sent more messages than one exchange takes.
@@ -123,7 +123,7 @@ def joined(first: Commit, second: Commit) -> Commit:
 
 
 def _delivery(x: Exchange[Any], step: Step[Any]) -> tuple[Waiting, ...]:
-    """Put what came attached into the inbox, to be handled like any message of that peer."""
+    """Put an attached message into the inbox, to be handled like any message of that peer."""
     if step.deliver is None:
         return ()
     return (Waiting(name=f"{x.id}.{x.revision}", arrived=time.time(), **step.deliver),)
@@ -159,7 +159,7 @@ def _seen(x: Exchange[Any], event: Event) -> dict[str, str]:
 
 
 def seen_name(x: Exchange[Any], message_id: str) -> str:
-    """Name the row that keeps a message id where no exchange does."""
+    """Return the name of the row that keeps a message id if no exchange keeps it."""
     return hashlib.sha256(f"{x.id}\0{message_id}".encode()).hexdigest()[:32]
 
 
@@ -179,7 +179,7 @@ def _seen_apart(x: Exchange[Any], event: Event) -> tuple[Write, ...]:
 
 
 def _left(x: Exchange[Any], event: Event) -> tuple[Json, ...]:
-    """Keep the commands that still hold: what was for this very state of the exchange is stale."""
+    """Return the pending commands that stay: those for the earlier state of this exchange do not."""
     if event.ran is not None:
         return tuple(t for t in x.then if t != event.ran)
     return tuple(t for t in x.then if t["protocol"] is not None)
@@ -200,7 +200,7 @@ def _lane(protocol: Protocol[Any], x: Exchange[Any]) -> str:
 
 
 def logged(x: Exchange[Any]) -> Json:
-    """Return the event of the log that says where an exchange stands now; no content."""
+    """Return the log event for the new state of an exchange, without content."""
     fields: Mapping[str, Any] = {
         "type": "exchange",
         "protocol": x.protocol,

@@ -1,7 +1,7 @@
-"""Events to committed outcomes: the only place where a protocol meets the store.
+"""From an event to its committed outcome: only here a protocol's decision reaches the store.
 
 An event is a message of a peer, a command of our own side, or a command that an earlier step left
-(see `later`). All take one way: find the exchange, hold its thread, let the table decide, commit.
+(see `scheduler`). For each: find the exchange, lock its thread, let the table decide, commit.
 Errors of peers become problem reports here and nowhere else.
 """
 
@@ -67,13 +67,13 @@ EARLY_BYTES = 64 << 10
 HELD_S = 1.0
 """How long a commit waits at the most for the commands that may run in it."""
 MOST_IN_ONE = 4
-"""How many commands of our own side may run in the commit of what led to them."""
+"""How many pending commands may run in the commit of the decision that led to them."""
 GENERIC = {"notification", "report-problem"}
 """Families whose acks and problem reports speak of an exchange of any family (RFC 0015, 0035)."""
 
 
 class EarlyError(Exception):
-    """The message may be right in a moment: another one of its thread must come first."""
+    """The message came too early: another message of its thread must come first."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -82,9 +82,9 @@ class Context:
 
     Attributes:
         protocols: by `family/major`.
-        ports: what protocols ask of others, by the name in `Protocol.port`.
-        identify: finds out who sent a message; raises BadEnvelopeError where nobody that may.
-        bind: binds an exchange to whoever wrote first; returns it, and what to write for that.
+        ports: by the name in `Protocol.port`.
+        identify: finds out who sent a message; raises BadEnvelopeError if the sender may not send it.
+        bind: binds an exchange to the peer that wrote first; returns it, and the writes for that.
         auto: the policies: which commands to run in the state that an exchange has reached.
         has_room: whether a command that a decision leads to may run in the same commit now.
     """
@@ -99,7 +99,7 @@ class Context:
 
 
 class Dispatcher:
-    """Drives every protocol of one tenant; knows none of them."""
+    """Handles the events of every protocol of one tenant; knows no protocol by name."""
 
     def __init__(self, context: Context) -> None:
         self.context = context
@@ -121,11 +121,11 @@ class Dispatcher:
 
         Args:
             waited: the inbox row that it waited in.
-            final: it has waited long enough: what it waits for counts as missing.
+            final: it has waited long enough: the message that it waits for counts as missing.
 
         Raises:
-            BadEnvelopeError: its sender may not speak here; nothing is changed or answered.
-            PeerError: it breaks a rule, and there is nobody whom a problem report would reach.
+            BadEnvelopeError: its sender may not send it; nothing is changed or answered.
+            PeerError: it breaks a rule, and no problem report can be sent.
             UnavailableError: it cannot be handled now; the sender should send it again.
         """
         newest = self.profile.last_event
@@ -134,7 +134,7 @@ class Dispatcher:
             await self._message(peer, received, waited)
         except EarlyError as error:
             if final:
-                late = OutOfTurnError("what this message builds on never came")
+                late = OutOfTurnError("an earlier message of this thread never came")
                 await self._refuse(peer, received.body, late, waited)
             elif waited is not None:
                 self.early[waited.name] = (waited, peer)
@@ -178,7 +178,7 @@ class Dispatcher:
         """Parse a message and find the exchange that it belongs to, or the one that it starts."""
         protocol = self.context.protocols.get(uri.protocol)
         if protocol is None and uri.family not in GENERIC:
-            raise UnknownTypeError(f"we do not speak {uri.protocol}")
+            raise UnknownTypeError(f"the protocol {uri.protocol} is not supported")
         if protocol is None:
             return await self._find_any(peer, uri, body)
         message = _read(protocol, uri, body)
@@ -197,7 +197,7 @@ class Dispatcher:
             x = await self._known(protocol, message, peer, fresh=True)
             if x is not None:
                 return protocol, message, x
-        raise OutOfTurnError(f"{uri.name} for a thread that we do not know")
+        raise OutOfTurnError(f"{uri.name} for an unknown thread")
 
     async def _known(
         self, protocol: Protocol[Any], message: Message, peer: Peer, *, fresh: bool
@@ -231,7 +231,7 @@ class Dispatcher:
         if role is None or not (peer.known or protocol.strangers):
             if peer.connection and not isinstance(message, ProblemReport):
                 raise EarlyError
-            raise OutOfTurnError(f"{uri.name} for a thread that we do not know")
+            raise OutOfTurnError(f"{uri.name} for an unknown thread")
         return Exchange(
             id=exchange_id(protocol.name, role, message.thid, peer.ids[0]),
             protocol=protocol.name,
@@ -248,10 +248,10 @@ class Dispatcher:
     async def _handled(
         self, x: Exchange[Any], message: Message, digest: str, attempt: int
     ) -> bool:
-        """Tell whether this very message was handled before.
+        """Tell whether this message was handled before.
 
         Raises:
-            RefusedError: another message was, under the same id.
+            RefusedError: a different message with its id was handled before.
         """
         known = x.seen.get(message.id)
         if known is None and x.state == START:
@@ -261,7 +261,7 @@ class Dispatcher:
                 seen = await self.profile.fetch(SEEN, name)
             known = (seen or {}).get("digest")
         if known not in {None, digest}:
-            raise RefusedError("another message came under this id before")
+            raise RefusedError("a different message came with this id before")
         return known is not None
 
     # -- commands --------------------------------------------------------------------------------
@@ -273,12 +273,12 @@ class Dispatcher:
 
         Args:
             protocol: `family/major`.
-            connection: id of the peer's; None where the command names its peer itself, or where the
+            connection: id of the connection; None if the command names its peer itself, or if the
                 message is to be attached to an invitation.
             thid: names the thread; the same one again returns the exchange that is there.
 
         Raises:
-            LocalError: the command starts nothing here, or its protocol refuses it.
+            LocalError: the command does not start an exchange, or its protocol refuses it.
             UnavailableError: nothing was changed; try again.
         """
         spoken = self.context.protocols[protocol]
@@ -378,17 +378,17 @@ class Dispatcher:
         return self.context.protocols[x.protocol].may_come(x.role, x.state, type(command))
 
     def changed(self, name: str) -> asyncio.Event:
-        """Return what is set when this exchange is committed next."""
+        """Return an event that is set at the next commit of this exchange."""
         return self._changes.setdefault(name, asyncio.Event())
 
     def wake(self, name: str) -> None:
-        """Wake who waits for an exchange: it was committed, here or by another process."""
+        """Wake those who wait for an exchange: it was committed, here or by another process."""
         changed = self._changes.pop(name, None)
         if changed is not None:
             changed.set()
 
     async def note(self, name: str, error: str | None, ran: Json) -> None:
-        """Take a pending command off an exchange, and keep in words why it failed."""
+        """Remove a pending command from an exchange, and keep in words why it failed."""
         for _ in range(TRIES):
             x = await self.profile.exchange(name)
             if x is None or ran not in x.then:
@@ -409,14 +409,16 @@ class Dispatcher:
     async def _decide(
         self, protocol: Protocol[Any], x: Exchange[Any], event: Event
     ) -> Exchange[Any]:
-        """Decide an event, run what it leads to while there is room, and commit all of it at once."""
+        """Decide an event, run the commands that follow while there is room, and commit all at once."""
         first = await self._decided(protocol, x, event)
         whole = await self._with_commands(first)
         if whole is not first:
             try:
                 return (await self._commit(whole)).exchange(x.id)
             except (ConflictError, PeerError):
-                log.info("commands run apart", extra={"id": x.id})  # they are still pending
+                log.info(
+                    "commands run in commits of their own", extra={"id": x.id}
+                )  # they are still pending
         return (await self._commit(first)).exchange(x.id)
 
     async def _decided(self, protocol: Protocol[Any], x: Exchange[Any], event: Event) -> Commit:
@@ -430,7 +432,7 @@ class Dispatcher:
         except LocalError as error:
             if isinstance(event.what, Command):
                 raise
-            log.warning("no way on", extra={"id": x.id, "reason": str(error)})
+            log.warning("exchange cannot go on", extra={"id": x.id, "reason": str(error)})
             refusal = RefusedError("our side cannot go on")
             after, step = await self._refused(protocol, x, refusal, port)
         moved = after.state != x.state or isinstance(event.what, Message)
@@ -440,7 +442,7 @@ class Dispatcher:
     async def _refused(
         self, protocol: Protocol[Any], x: Exchange[Any], error: PeerError, port: object
     ) -> tuple[Exchange[Any], Step[Any]]:
-        """Let the table say what a failed check leads to; no row: the error is all."""
+        """Let the table decide what follows a failed check; without a row, raise the error."""
         if (x.role, x.state, Refused) not in protocol.cells:
             raise error
         log.warning(
@@ -449,7 +451,7 @@ class Dispatcher:
         return await protocol.step(x, Refused(code=error.code, reason=str(error)), port)
 
     async def _with_commands(self, commit: Commit) -> Commit:
-        """Run pending commands on what is decided and not committed yet; what fails stays pending."""
+        """Run pending commands in a commit that is not made yet; one that fails stays pending."""
         try:
             async with asyncio.timeout(HELD_S):
                 for _ in range(MOST_IN_ONE):
@@ -461,8 +463,10 @@ class Dispatcher:
         except TimeoutError:
             log.info("a command takes long", extra={"id": commit.exchanges[0].id})
         except KeepError as error:
-            log.info("a command runs apart", extra={"reason": str(error)})
-        except Exception:  # it is still pending: whoever runs it then tells what happened
+            log.info("a command runs in a commit of its own", extra={"reason": str(error)})
+        except (
+            Exception
+        ):  # it is still pending: the scheduler runs it again and handles the error
             log.exception("a command failed")
         return commit
 
@@ -491,13 +495,13 @@ class Dispatcher:
         return committed
 
     def thread(self, thid: str) -> asyncio.Lock:
-        """Return what is held while an event of this thread is decided, one after the other."""
+        """Return the lock of a thread: its events are decided one after the other."""
         return self._threads.setdefault(thid, asyncio.Lock())
 
     # -- what goes wrong -------------------------------------------------------------------------
 
     async def _forget(self, waited: Waiting | None) -> None:
-        """Take a message off the inbox that its sender sent again, and that came in turn then."""
+        """Remove a message from the inbox that its sender sent again and that was handled then."""
         if waited is not None:
             await self.profile.commit(Commit(handled=(waited.name,)))
 
@@ -528,7 +532,7 @@ class Dispatcher:
     async def _refuse(
         self, peer: Peer, body: Json, error: PeerError, waited: Waiting | None
     ) -> None:
-        """Tell a known peer what it did wrong; anybody else learns it from the transport."""
+        """Send a known peer a problem report; for others the transport answers."""
         log.warning(
             "message refused",
             extra={"code": error.code, "reason": str(error), "connection": peer.connection},
@@ -561,7 +565,7 @@ def _read(protocol: Protocol[Any], uri: TypeUri, body: Json) -> Message:
 
 def _owned(x: Exchange[Any], peer: Peer) -> Exchange[Any]:
     if not peer.owns(x):
-        raise RefusedError("this thread belongs to somebody else", "e.p.msg.thread")
+        raise RefusedError("this thread belongs to another peer", "e.p.msg.thread")
     return x
 
 
@@ -570,5 +574,5 @@ def _runnable(commit: Commit) -> tuple[Exchange[Any], Json] | None:
 
 
 def thread_for(x: Exchange[Any], pending: Json) -> str:
-    """Name the thread of an exchange that a command starts, the same each time it is tried."""
+    """Return the thread id of an exchange that a pending command starts, the same at each try."""
     return hashlib.sha256(f"{x.id}\0{pending}".encode()).hexdigest()[:32]

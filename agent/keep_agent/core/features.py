@@ -1,4 +1,4 @@
-"""What we tell peers of what we can do (Aries RFC 0031, 0557)."""
+"""The features that we disclose to peers (Aries RFC 0031, 0557)."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ Feature = tuple[str, tuple[str, ...]]
 
 
 class OurFeatures:
-    """The features of an agent, out of its protocol tables; `find` answers queries.
+    """The features of an agent, read from its protocols; `find` answers queries.
 
     Args:
-        goal_codes: what we do on goals of a peer (RFC 0519).
-        aip: Aries Interop Profiles and their sub-targets that we fulfil (RFC 0302).
+        goal_codes: goal codes that we support (RFC 0519).
+        aip: Aries Interop Profiles and their sub-targets that we support (RFC 0302).
     """
 
     def __init__(

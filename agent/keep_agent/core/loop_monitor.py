@@ -1,4 +1,4 @@
-"""How long the event loop kept others waiting: measured where the settings ask for it."""
+"""How long the event loop stalled: measured if the setting `watch_loop` is on."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ STEP_S = 0.02
 
 
 class LoopMonitor:
-    """The worst stall of this process's event loop since `watch` began."""
+    """The longest stall of this process's event loop since `watch` began."""
 
     def __init__(self) -> None:
         self.worst_ms = 0.0
 
     async def watch(self) -> None:
-        """Wake up every 20 ms for ever, and note how late that was; up to that much is not seen."""
+        """Wake up every 20 ms and note how late; a stall of less than 20 ms may not be seen."""
         loop = asyncio.get_running_loop()
         while True:
             asked = loop.time() + STEP_S

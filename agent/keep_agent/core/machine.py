@@ -1,8 +1,8 @@
-"""The one shape that every protocol has: events in, a `Step` out.
+"""What every protocol is: a table that leads from an event to a `Step`.
 
 A protocol is a table. A row says: *this role, in this state, on this event, may go to these
 states, and this function decides how*. The function is given the exchange, the event and a
-narrow port; it returns a `Step` and touches nothing else. The dispatcher alone stores and sends.
+narrow port; it returns a `Step` and changes nothing else. Only the dispatcher stores and sends.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ START = "start"
 DAY_S = 24 * 3600.0
 
 ABANDONED = "abandoned"
-"""The state of an exchange that either side, or time, gave up (the word of RFC 0453 and others)."""
+"""The state of an exchange that one side has ended, or that waited too long (RFC 0453 and others)."""
 
 STATELESS = "stateless"
-"""The state of an exchange that is not kept: only the id of its message is, against repetition."""
+"""The state of an exchange that is not kept: only the id of its message is, to know a repetition."""
 
 
 class Role(StrEnum):
@@ -38,7 +38,7 @@ class Role(StrEnum):
 
 
 class Command(BaseModel):
-    """Base of what our own side may ask of an exchange; its name is the class name in kebab-case."""
+    """Base of the commands of our own side; the name of one is its class name in kebab-case."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -48,11 +48,11 @@ class Command(BaseModel):
         return re.sub(r"(?<!^)(?=[A-Z])", "-", cls.__name__).lower()
 
     def peer(self) -> str | None:
-        """Return whom a new exchange is with, where the command names it and not a connection."""
+        """Return the peer of a new exchange, if the command names it and there is no connection."""
         return None
 
     def not_by_policy(self) -> str | None:
-        """Return why no policy may give the command as it stands, in words; None: one may."""
+        """Return why a policy may not run the command with these arguments; None: it may."""
         return None
 
 
@@ -60,7 +60,7 @@ class Data(BaseModel):
     """Base of what a protocol remembers between two events; stored as JSON.
 
     Attributes:
-        HIDDEN: fields that never leave the store: secrets, and material of the next step.
+        HIDDEN: fields that the API and the log never show: secrets, and data for the next step.
     """
 
     HIDDEN: ClassVar[frozenset[str]] = frozenset()
@@ -81,7 +81,7 @@ class NoData(Data):
 
 
 class Expired(Command):
-    """The exchange waited longer than its protocol allows: time is an event."""
+    """The exchange has waited longer than its protocol allows."""
 
 
 class ReportProblem(Command):
@@ -92,7 +92,7 @@ class ReportProblem(Command):
 
 
 class Refused(Command):
-    """A check failed on what the peer sent: what a refused message leads to is a row as well.
+    """A check refused what the peer sent; what follows is a row of the table.
 
     Attributes:
         code: of the problem report.
@@ -104,17 +104,17 @@ class Refused(Command):
 
 
 NOT_FOR_CALLERS = (Expired, Refused)
-"""Events that time and our own checks make; nobody gives them as commands."""
+"""Events of deadlines and of our own checks; callers cannot send them as commands."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Via:
-    """How an event reached us; all that a handler may know of the envelope.
+    """How an event reached us: all that a handler knows of the envelope.
 
     Attributes:
         sender: base58 key that authenticated the message; None for a command of our own side, and
-            for a message that came attached to an invitation.
-        recipient: base58 key of ours that it was sealed to.
+            for a message that was attached to an invitation.
+        recipient: base58 key of ours that it was encrypted to.
         invitation: id of our invitation, when `recipient` is the key of one.
     """
 
@@ -128,7 +128,7 @@ D = TypeVar("D", bound=Data)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exchange(Generic[D]):
-    """One run of one protocol with one peer: all that is remembered between two events.
+    """One run of one protocol with one peer: all that is kept between two events.
 
     Attributes:
         id: digest that names it, see `exchange_id`.
@@ -136,17 +136,17 @@ class Exchange(Generic[D]):
         minor: the minor version that both sides speak.
         peer: id of the connection, or of the invitation until a connection exists.
         connection: where messages go; None before there is one.
-        their_key: the first key that authenticated a message on an invitation; binds the rest.
+        their_key: the key that authenticated the first message on an invitation; later ones must have it too.
         seen: id of each message handled, with a digest of its body.
         sent: ids of the messages that we sent, other than the thread's own.
-        then: commands committed with the last step and not run yet.
-        out: messages that are perhaps not delivered yet, as the store keeps them; its own business.
-        records: what its row keeps besides, by category: see `Put.within`.
-        by: the process that runs `then`; empty: the only one.
-        number: of the log row with which it was made: the order in which exchanges are listed.
-        due: POSIX time at which it has waited too long; None: it waits for nothing.
-        until: POSIX time until which it is kept; None: it is not at its end.
-        error: why it was abandoned or what its last command failed of, in words.
+        then: pending commands: committed with a step and not run yet.
+        out: messages that may not be delivered yet, in the store's own form.
+        records: records that its row keeps, by category: see `Put.within`.
+        by: the process that runs `then`; empty: there is only one.
+        number: of the log row of its first commit: the order in which exchanges are listed.
+        due: POSIX time at which it has waited too long; None: it has no deadline.
+        until: POSIX time until which it is kept; None: it is not finished.
+        error: why it was abandoned, or why its last command failed, in words.
         revision: how often it was committed; compared in every commit.
     """
 
@@ -182,7 +182,7 @@ class Peer:
     """Who sent a message, as far as its envelope proves it.
 
     Attributes:
-        ids: what exchanges with this peer may be named by, the best first.
+        ids: ids by which exchanges with this peer may be named, the preferred one first.
         connection: id of the connection, if there is one.
         known: the sender's key is the one that the connection is bound to.
         answers: id of an invitation of ours that the message answers without a handshake.
@@ -211,13 +211,13 @@ class Peer:
         return x.peer in self.ids
 
     def takes(self, x: Exchange[Any]) -> bool:
-        """Tell whether the exchange is still nobody's, and the message answers its invitation."""
+        """Tell whether the exchange has no peer yet and the message answers its invitation."""
         free = x.their_key is None and x.connection is None
         return free and self.answers is not None and x.peer == self.answers
 
 
 def exchange_id(protocol: str, role: str, thid: str, peer: str) -> str:
-    """Name an exchange: two first messages of one thread collide on this name in the store."""
+    """Return the id of an exchange: two first messages of one thread have the same, so one is stored."""
     parts = f"{protocol}\0{role}\0{thid}\0{peer}"
     return hashlib.sha256(parts.encode()).hexdigest()[:32]
 
@@ -230,8 +230,8 @@ class Put:
     """Write a record; with `new`, refuse to overwrite one.
 
     Attributes:
-        within: id of an exchange whose row keeps it, one of a category: what is written and read
-            together with the exchange needs no row of its own.
+        within: id of the exchange whose row keeps it, at most one record of a category: what is written
+            and read together with the exchange does not need a row of its own.
     """
 
     category: str
@@ -261,7 +261,7 @@ class PutKey:
 
 @dataclass(frozen=True, slots=True)
 class Consume:
-    """Use up a record that serves once; one that is used already rejects the whole step."""
+    """Mark a record as used; if it is used already, the whole step is rejected."""
 
     category: str
     name: str
@@ -272,11 +272,11 @@ Write = Put | Delete | PutKey | Consume
 
 @dataclass(frozen=True, slots=True)
 class Then:
-    """A command for later, committed with the step and run after it.
+    """A pending command: committed with the step and run after it.
 
     Attributes:
-        protocol: whose command, `family/major`; None: this exchange's own.
-        connection: with whom a new exchange is started; None: this exchange's own peer.
+        protocol: the protocol of the command, `family/major`; None: this exchange's own.
+        connection: the connection of the exchange that it starts; None: this exchange's own peer.
     """
 
     command: Command
@@ -286,13 +286,13 @@ class Then:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """Where to send when no connection says it.
+    """Where to send without a connection.
 
     Attributes:
         endpoint: URL.
-        recipients: base58 keys to seal to.
+        recipients: base58 keys to encrypt to.
         routing: base58 keys of mediators, outermost last.
-        sender: base58 key of ours to seal with.
+        sender: base58 key of ours to encrypt with.
     """
 
     endpoint: str
@@ -303,7 +303,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Step(Generic[D]):
-    """What an event leads to, and nothing more.
+    """The decision on an event.
 
     Attributes:
         to: the next state.
@@ -313,8 +313,8 @@ class Step(Generic[D]):
         then: commands to run after the commit.
         connection: binds the exchange to this connection from now on.
         target: where `send` goes when the exchange has no connection.
-        deliver: a message that came attached, as `body`, `sender`, `recipient`: goes to the inbox and is
-            handled like any message of that sender.
+        deliver: a message that was attached to an invitation, as `body`, `sender`, `recipient`: goes to the
+            inbox and is handled like any message of that sender.
         minor: the minor version to speak from now on, where the peer asked for an older one.
         error: kept with the exchange, for people.
     """
@@ -353,12 +353,12 @@ def rule(
     to: str | Iterable[str],
     do: Callable[[Exchange[D], E, S], Awaitable[Step[D]]],
 ) -> Rule[S]:
-    """Write one row; the type checker matches `do` against `on` and against the port."""
+    """Return one row; the type checker matches `do` against `on` and against the port."""
     return Rule(role, at, on, frozenset([to] if isinstance(to, str) else to), do)
 
 
 def abandoning(role: str, states: Iterable[str]) -> tuple[Rule[Any], ...]:
-    """Write the rows by which either side, a failed check or time ends an exchange in these states."""
+    """Return rows by which either side, a failed check or a deadline ends an exchange in these states."""
     rows: list[Rule[Any]] = []
     for at in states:
         rows += (
@@ -384,7 +384,7 @@ async def _refuse(_x: Exchange[Any], cmd: Refused, _: Any) -> Step[Any]:
 
 
 async def _expire(_x: Exchange[Any], _cmd: Expired, _: Any) -> Step[Any]:
-    words = "nothing came in time"
+    words = "the exchange waited too long"
     return Step(ABANDONED, send=(ProblemReport.of("expired", words),), error=words)
 
 
@@ -396,12 +396,12 @@ class Protocol(Generic[S]):
         uri: newest version spoken, `https://didcomm.org/{family}/{major}.{minor}`.
         data: model of what an exchange remembers, made with no argument at the start.
         rules: the whole state machine; a triple (role, at, on) occurs once.
-        port: name of what handlers ask of others, looked up by the composition root; None: nothing.
+        port: name of the port that handlers use; None: they use none.
         problem_report: name of its problem report message.
-        strangers: somebody who holds an invitation of ours may start it, without a connection.
+        strangers: a peer that has an invitation of ours may start it without a connection.
         in_order: messages of one connection are sent one after the other, across threads.
-        expires_s: how long an exchange waits in a state that has an `Expired` row; None: for ever.
-        keep_days: how long an exchange that can go no further is kept.
+        expires_s: how long an exchange waits in a state that has an `Expired` row; None: without limit.
+        keep_days: how long a finished exchange is kept.
     """
 
     uri: str
@@ -418,7 +418,7 @@ class Protocol(Generic[S]):
         keys = [(r.role, r.at, r.on) for r in self.rules]
         twice = {k for k in keys if keys.count(k) > 1}
         if twice:
-            raise ValueError(f"{self.uri}: two rules for one cell: {twice}")
+            raise ValueError(f"{self.uri}: two rows for one event: {twice}")
         try:
             type_uri = TypeUri.parse(f"{self.uri}/x")
         except BadMessageError:
@@ -453,7 +453,7 @@ class Protocol(Generic[S]):
         return self.messages.get(name)
 
     def starts(self, on: type[Any]) -> str | None:
-        """Return the role of whoever is started by this event, or None: it starts nothing."""
+        """Return our role in an exchange that this event starts, or None: it does not start one."""
         return next((r.role for r in self.rules if r.at == START and r.on is on), None)
 
     def receiving(self, on: type[Any]) -> tuple[str, ...]:
@@ -461,7 +461,7 @@ class Protocol(Generic[S]):
         return tuple(dict.fromkeys(r.role for r in self.rules if r.on is on))
 
     def final(self, role: str, state: str) -> bool:
-        """Tell whether the table leads nowhere from here."""
+        """Tell whether the table has no row for this state."""
         return not any(r.role == role and r.at == state for r in self.rules)
 
     def allowed(self, role: str, state: str) -> tuple[str, ...]:
@@ -489,7 +489,7 @@ class Protocol(Generic[S]):
         )
 
     def ahead(self, role: str, state: str) -> Iterator[Rule[S]]:
-        """Yield every row that can still come from this state on, nearest first."""
+        """Yield every row that can be reached from this state, the nearest first."""
         reached, frontier = {state}, deque([state])
         while frontier:
             here = frontier.popleft()
@@ -543,7 +543,7 @@ class Protocol(Generic[S]):
         return time.time() + self.keep_days * DAY_S if self.final(role, state) else None
 
     def mermaid(self, role: str) -> str:
-        """Draw one role's half of the table; Mermaid takes no hyphen in the id of a state."""
+        """Return the rows of one role as a Mermaid diagram, where ids of states have no hyphens."""
         rows = [
             (r.at, to, _title_of(r.on))
             for r in self.rules

@@ -60,7 +60,7 @@ class Received:
 
     Attributes:
         body: the plaintext, parsed by `read_json`; nothing else of it is checked yet.
-        sender: base58 Ed25519 key that authcrypted it; None for anoncrypt: anybody wrote it.
+        sender: base58 Ed25519 key that authcrypted it; None for anoncrypt: anybody can have written it.
         recipient: base58 Ed25519 key of ours that opened it.
     """
 
@@ -71,7 +71,7 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class TypeUri:
-    """A message type taken apart: `https://didcomm.org/{family}/{major}.{minor}/{name}`."""
+    """The parts of a message type URI: `https://didcomm.org/{family}/{major}.{minor}/{name}`."""
 
     family: str
     major: int
@@ -83,14 +83,14 @@ class TypeUri:
         """Read a type URI with today's or the old prefix (RFC 0003, 0348).
 
         Raises:
-            BadMessageError: it is no message type URI of the known prefixes.
+            BadMessageError: it is not a message type URI with a known prefix.
         """
         if isinstance(text, str):
             for prefix in (PREFIX, OLD_PREFIX):
                 match = text.startswith(prefix) and _TYPE.fullmatch(text, len(prefix))
                 if match:
                     return cls(match[1], int(match[2]), int(match[3]), match[4])
-        raise BadMessageError("@type is no message type URI")
+        raise BadMessageError("@type is not a message type URI")
 
     @property
     def protocol(self) -> str:
@@ -124,7 +124,7 @@ class Thread(Wire):
 
 
 class AttachmentData(Wire):
-    """Where the content of an attachment is: exactly what we read of RFC 0017."""
+    """The content of an attachment: the parts of RFC 0017 that we read."""
 
     base64: str | None = None
     json_: Any = Field(default=None, alias="json")
@@ -155,7 +155,7 @@ class Attachment(Wire):
         """The attached bytes; base64 and base64url, padded or not, occur in the field.
 
         Raises:
-            BadMessageError: it is no base64.
+            BadMessageError: it is not base64.
         """
         if self.data.base64 is None:
             return write_json(self.data.json_)
@@ -166,13 +166,13 @@ class Attachment(Wire):
         """The attached JSON value.
 
         Raises:
-            BadMessageError: it is no strict JSON (see `read_json`).
+            BadMessageError: it is not strict JSON (see `read_json`).
         """
         return read_json(self.raw) if self.data.base64 is not None else self.data.json_
 
 
 Attachments = Annotated[tuple[Attachment, ...], Field(max_length=MOST_ATTACHED, fail_fast=True)]
-"""What one message attaches. Of all lists of a message: at the first that is wrong, reading ends."""
+"""The attachments of one message. Reading a list ends at its first wrong item."""
 
 
 class Message(Wire):
@@ -213,7 +213,7 @@ class Message(Wire):
 
 
 class Ack(Message):
-    """It arrived and was good (RFC 0015); protocols adopt it under their own type."""
+    """The message was received and accepted (RFC 0015); protocols adopt it under their own type."""
 
     status: str = "OK"
 
@@ -253,7 +253,7 @@ def read_base64(text: str) -> bytes:
         plain = text.rstrip("=").replace("-", "+").replace("_", "/")
         return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
     except (binascii.Error, ValueError) as error:
-        raise BadMessageError("attachment is no base64") from error
+        raise BadMessageError("attachment is not base64") from error
 
 
 def write_json(value: object) -> bytes:
@@ -281,10 +281,10 @@ def read_json(raw: bytes) -> Any:
             parse_int=_whole,
             parse_float=_finite,
         )
-        if b"\\u" in raw:  # only an escape can smuggle a lone surrogate past the decoder
+        if b"\\u" in raw:  # only an escape can hold a lone surrogate
             json.dumps(value, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError) as error:
-        raise BadMessageError("body is no JSON") from error
+        raise BadMessageError("body is not JSON") from error
     if parts > MAX_DEPTH:
         _limit_depth(value, MAX_DEPTH)
     return value
@@ -298,7 +298,7 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> Json:
 
 
 def _no_constant(name: str) -> float:
-    raise BadMessageError(f"{name} is no JSON")
+    raise BadMessageError(f"{name} is not JSON")
 
 
 def _whole(digits: str) -> int:

@@ -1,4 +1,4 @@
-"""What happens by itself: per protocol and connection, off unless somebody turned it on."""
+"""Policies: commands that run automatically, by protocol and connection; there are none at first."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ AGAIN_S = 0.5
 
 
 class Automatic(BaseModel):
-    """A command to run by itself, with its arguments."""
+    """A command to run automatically, with its arguments."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -27,7 +27,7 @@ class Automatic(BaseModel):
 
 
 class Policy(BaseModel):
-    """What to do in which state of a protocol.
+    """Which command to run in which state of a protocol.
 
     Attributes:
         connection: for this connection only; None: for all that have no policy of their own.
@@ -51,7 +51,7 @@ class Policy(BaseModel):
 
 
 class Policies:
-    """The policies of one tenant, at hand; `load` once, `adopt` what is committed later."""
+    """The policies of one tenant in memory; `load` once, `adopt` what is committed later."""
 
     def __init__(self, protocols: Mapping[str, Protocol[Any]]) -> None:
         self._protocols = protocols
@@ -79,7 +79,7 @@ class Policies:
                 self._changed.set()
 
     def adopt(self, policy: Policy) -> None:
-        """Use this one from now on."""
+        """Use this policy from now on."""
         self._policies[policy.name] = policy
 
     def all(self) -> list[Policy]:
@@ -87,7 +87,7 @@ class Policies:
         return list(self._policies.values())
 
     def check(self, policy: Policy) -> Policy:
-        """Refuse a policy that could never do anything; return it with its protocol's own name.
+        """Check that a policy can work; return it with the protocol's name as `family/major`.
 
         Raises:
             BadCommandError: no such protocol, state or command, or its arguments do not fit.
@@ -107,7 +107,7 @@ class Policies:
             if not any(at == state and on is type(command) for _, at, on in protocol.cells):
                 known = ", ".join(_states_of(protocol, type(command)))
                 raise BadCommandError(
-                    f"{automatic.command} is no command of the state {state!r}, but of: {known}"
+                    f"{automatic.command} is not a command of the state {state!r}, but of: {known}"
                 )
         return policy.model_copy(update={"protocol": protocol.name})
 
@@ -154,11 +154,11 @@ _WORDS = {
     "tuple_type": "must be a list",
     "string_type": "must be a text",
 }
-"""What pydantic's commonest findings are called by those who send JSON and no Python."""
+"""The most common findings of pydantic, in the words of JSON."""
 
 
 def in_words(error: ValidationError) -> str:
-    """Say which fields do not fit, without the values."""
+    """Describe which fields are wrong, without their values."""
     return "; ".join(
         f"{'.'.join(str(part) for part in e['loc']) or 'body'}: "
         + _WORDS.get(e["type"], e["msg"].lower())

@@ -1,4 +1,4 @@
-"""What the other side learns when something was wrong: problem reports (Aries RFC 0035)."""
+"""Problem reports to peers whose messages are refused (Aries RFC 0035)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NO_ANSWER = ("problem-report", "problem_report", "/ack")
 
 @dataclass(slots=True)
 class Allowance:
-    """How many problem reports a peer may cause now: an answer to junk must not amplify it."""
+    """How many problem reports a peer may cause now, so that it cannot make us send without end."""
 
     left: float = REPORTS_IN_A_ROW
     at: float = field(default_factory=time.monotonic)
@@ -40,7 +40,7 @@ class Allowance:
 def report(
     protocols: Mapping[str, Protocol[Any]], peer: Peer, body: Json, error: PeerError
 ) -> Outgoing | None:
-    """Return the problem report that answers a refused message; None: nobody is to be answered."""
+    """Return the problem report that answers a refused message; None: there is none to send."""
     kind = str(body.get("@type"))
     if not peer.known or peer.connection is None or kind.endswith(NO_ANSWER):
         return None
@@ -68,7 +68,7 @@ def report(
 def not_now(
     protocols: Mapping[str, Protocol[Any]], name: str, x: Exchange[Any] | None, command: Command
 ) -> NotFoundError | NotNowError:
-    """Say why a command cannot be run, and what could be done instead."""
+    """Return the error for a command that is not allowed, with what is awaited and allowed."""
     if x is None:
         return NotFoundError(f"no exchange {name!r}")
     protocol = protocols[x.protocol]

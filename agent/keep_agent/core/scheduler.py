@@ -1,4 +1,4 @@
-"""What a commit leaves to be done: pending commands, early messages, and time."""
+"""What is to be done after a commit: pending commands, early messages, deadlines."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ LONGEST_PAUSE_S = 30.0
 TICK_S = 1.0
 HOUR_S = 3600.0
 STALE_MOST = 1024
-"""How many deadlines that no longer hold are carried along before they are thrown out."""
+"""How many outdated deadlines are kept in memory before they are removed."""
 
 
 class Scheduler:
-    """Runs what the exchanges of one tenant have pending; after a restart, what was left."""
+    """Runs the pending commands of the exchanges of one tenant, also those left by a restart."""
 
     def __init__(self, dispatcher: Dispatcher) -> None:
         self._dispatcher = dispatcher
@@ -63,7 +63,7 @@ class Scheduler:
                 )
 
     def follow(self, x: Exchange[Any]) -> None:
-        """Take up what a commit of this exchange left; called after each commit."""
+        """Start the work that a commit of this exchange left; called after each commit."""
         if self._tasks is None:
             return
         for pending in x.then:
@@ -158,7 +158,7 @@ class Scheduler:
         except UnavailableError:
             raise
         except KeepError as error:
-            log.info("peer not told", extra={"id": name, "reason": str(error)})
+            log.info("problem report not sent", extra={"id": name, "reason": str(error)})
         await self._dispatcher.note(name, "our side failed; see the log", pending)
 
     # -- early messages --------------------------------------------------------------------------
@@ -195,13 +195,13 @@ class Scheduler:
         self._ahead_until = 0.0
 
     async def _look_ahead(self) -> None:
-        """Take up the deadlines of this hour and the next one; those after them are in the store alone."""
+        """Take up the deadlines of this hour and the next one; later ones stay in the store."""
         self._ahead_until = time.time() + HOUR_S
         for x in await self._profile.due(self._ahead_until):
             self._watch(x)
 
     def _watch(self, x: Exchange[Any]) -> None:
-        """Remember until when an exchange waits; an earlier deadline of it no longer holds."""
+        """Remember the deadline of an exchange; it replaces an earlier one."""
         if x.due is None or x.due > self._ahead_until + HOUR_S:
             self._awaiting.pop(x.id, None)
             return
@@ -212,7 +212,7 @@ class Scheduler:
             heapq.heapify(self._deadlines)
 
     async def tick(self) -> None:
-        """Take note of the time: early messages that stay early, exchanges that waited too long."""
+        """Handle what is due: early messages and exchanges that waited too long."""
         now = time.time()
         if now > self._ahead_until:
             await self._look_ahead()
@@ -233,11 +233,11 @@ class Scheduler:
             again = time.time() + LONGEST_PAUSE_S
             heapq.heappush(self._deadlines, (again, name, revision))
         except LocalError as error:
-            log.warning("not expired", extra={"id": name, "reason": str(error)})
+            log.warning("exchange did not expire", extra={"id": name, "reason": str(error)})
 
 
 async def _apart(work: Coroutine[Any, Any, None], name: str) -> None:
-    """Let nothing that goes wrong in one piece of work end the others, and the agent with them."""
+    """Log an error of one task, so that it does not end the other tasks and the agent."""
     try:
         await work
     except Exception:  # the top of this task

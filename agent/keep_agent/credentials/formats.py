@@ -105,7 +105,7 @@ def attached(
             raise BadMessageError(f"nothing is attached in the format {name}")
         content = attachment.content
         if not isinstance(content, dict):
-            raise BadMessageError(f"what is attached as {name} is no JSON object")
+            raise BadMessageError(f"what is attached as {name} is not JSON object")
         return family, cast("Json", content)
     spoken = names[only] if only else " or ".join(names.values())
     raise BadMessageError(f"nothing is attached in a format that we speak here: {spoken}")

@@ -69,7 +69,7 @@ async def test_a_network_without_agreement_says_so(office: Agent) -> None:
 
 async def test_a_policy_is_checked_kept_and_used(connected: Connected) -> None:
     faber = connected.faber.client
-    with pytest.raises(BadCommandError, match=r"is no command of the state"):
+    with pytest.raises(BadCommandError, match=r"is not a command of the state"):
         await faber.set_policy("didexchange/1", {"completed": {"command": "send-response"}})
     with pytest.raises(BadCommandError, match=r"there are: basicmessage/1, didexchange/1, "):
         await faber.set_policy("did-exchanges", {})

@@ -108,7 +108,7 @@ def install(folder: Path) -> None:
         ("PROTOCOL = 7", "it is not a Protocol"),
         (
             "PROTOCOL = Protocol(uri='https://didcomm.org/x/1.0', rules=(), port='shelf')",
-            "it asks for the port 'shelf', which nobody brings",
+            "it asks for the port 'shelf', which is not installed",
         ),
         (
             dedent("""

@@ -66,7 +66,7 @@ async def test_a_step_must_go_where_its_row_says() -> None:
 
 def test_a_cell_has_one_rule() -> None:
     row = rule(Side.HOST, START, Knock, State.HEARD, toy_protocol.hear)
-    with pytest.raises(ValueError, match="two rules for one cell"):
+    with pytest.raises(ValueError, match="two rows for one event"):
         Protocol(uri=toy_protocol.URI, rules=(row, row))
 
 

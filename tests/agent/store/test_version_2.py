@@ -351,7 +351,7 @@ async def test_what_nobody_answers_expires_at_its_deadline(
         ended = await pair.alice.until(
             did_exchange.PROTOCOL, lambda x: (x.id, x.state) == (asked.id, ABANDONED)
         )
-        assert ended.error == "nothing came in time"
+        assert ended.error == "the exchange waited too long"
         offered = await one(pair.alice, ic.PROTOCOL, "offer-received")
         assert offered.due is not None
         assert STOPPED + 6 * DAY_S < offered.due < STOPPED + 8 * DAY_S
