@@ -1,1 +1,1 @@
-"""The admin API: commands in, exchanges and events out, over HTTP on loopback."""
+"""The admin API: commands, exchanges, records and events over HTTP, by default on loopback."""

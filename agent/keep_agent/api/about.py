@@ -1,4 +1,4 @@
-"""What this agent is and how it does: liveness, status, and its protocols as tables."""
+"""Liveness and status of the agent, and descriptions of its protocols."""
 
 from __future__ import annotations
 
@@ -52,18 +52,18 @@ class About:
         return answer({"alive": True})
 
     async def ready(self, _request: web.Request) -> web.Response:
-        """Tell whether commands can be taken."""
+        """Tell whether commands are accepted."""
         if not self._tenants:
             return problem(503, "the agent is still starting")
         return answer({"ready": True})
 
     async def index(self, request: web.Request) -> web.Response:
-        """List every path and what it does; the paths of protocols are alike, and shown once."""
+        """List every path and what it does; protocols have the same paths, which are listed once."""
         found: dict[str, str] = {}
         for route in request.app.router.routes():
             path = route.resource.canonical if route.resource else ""
             if any(path.startswith(f"/v1/{p.name}") for p in self._routes.values()):
-                continue  # the same again, by the name that events have
+                continue  # the same path, by the name in events
             head, at, rest = path.partition("/v1/")
             family, slash, rest = rest.partition("/")
             shown_as = "{protocol}" if family in self._routes else family
@@ -72,7 +72,7 @@ class About:
         return answer(found)
 
     async def status(self, request: web.Request) -> web.Response:
-        """Tell how the agent does."""
+        """Return the status of the agent."""
         tenant = request[TENANT]
         monitor = tenant.around.loop_monitor
         return answer(
@@ -106,7 +106,7 @@ class About:
 
 
 def described(family: str, protocol: Protocol[Any]) -> Json:
-    """Return all that a caller has to know of a protocol, out of its table and nothing else."""
+    """Describe a protocol to callers, from its table alone."""
     commands = {
         name: {
             "about": getdoc(command),

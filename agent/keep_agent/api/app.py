@@ -1,4 +1,4 @@
-"""The admin API put together: one application, one middleware, routes out of the tables."""
+"""The admin API as one application; the routes of protocols come from their tables."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def admin_app(
 
     Args:
         routes: protocols by their name in paths.
-        tenants: by name; may fill later: until then callers are told that the agent is starting.
+        tenants: by name; may be filled later: until then the API answers that the agent is starting.
 
     Raises:
         ValueError: a protocol has the name of another route.

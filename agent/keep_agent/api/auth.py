@@ -1,4 +1,4 @@
-"""Who may come in, and what callers are told when something is wrong (RFC 9457)."""
+"""Authentication of callers, and answers to errors (problem details, RFC 9457)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
 class ApiKeys:
-    """The keys that open the API, each for one tenant; only their digests are kept.
+    """The API keys, each for one tenant; only their digests are kept.
 
     Args:
         keys: by name of the tenant.
@@ -44,7 +44,7 @@ class ApiKeys:
         ]
 
     def tenant(self, headers: Mapping[str, str]) -> str | None:
-        """Return whose key the caller shows, compared in constant time (SEC-E16), or None."""
+        """Return the tenant whose key the caller sends, or None; compared in constant time (SEC-E16)."""
         shown = headers.get("X-API-Key")
         if shown is None:
             scheme, _, shown = headers.get("Authorization", "").partition(" ")
@@ -57,10 +57,10 @@ class ApiKeys:
 
 
 class Authentication:
-    """The one middleware: every request passes it, every error becomes an answer here.
+    """The middleware: it checks every request, and turns every error into an answer.
 
     Args:
-        hosts: what the `Host` header may name, without port; None: anything.
+        hosts: what the `Host` header may name, without port; None: any host.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Authentication:
 
     @web.middleware
     async def handle(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Admit a request, or answer what is wrong with it."""
+        """Handle a request, or answer what is wrong with it."""
         try:
             self._admit(request)
             return await handler(request)
@@ -80,7 +80,7 @@ class Authentication:
             return _of_server(error)
         except (LocalError, PeerError, UnavailableError, ConflictError, LedgerError) as error:
             return problem(_status(error), str(error))
-        except Exception:  # the last net of the API: our fault, so the log has it whole
+        except Exception:  # an error of our own: the log has its traceback
             route = request.match_info.route.resource
             log.exception("request failed", extra={"path": route and route.canonical})
             return problem(500, "our side failed; the agent's log says why")
@@ -92,26 +92,26 @@ class Authentication:
             return
         name = self._api_keys.tenant(request.headers)
         if name is None:
-            raise _refusal(401, "show the admin key in the header X-API-Key")
+            raise _refusal(401, "send the admin key in the header X-API-Key")
         if name not in self._tenants:
             raise UnavailableError("the agent is still starting")
         request[TENANT] = self._tenants[name]
 
 
 def hosts_of(admin_host: str) -> frozenset[str] | None:
-    """Return which hosts may be named on this address: against DNS rebinding on loopback."""
+    """Return the hosts that a request may name on this address, against DNS rebinding on loopback."""
     name = f"[{admin_host}]" if ":" in admin_host else admin_host
     loopback = name in _LOOPBACK or name.startswith("127.")
     return _LOOPBACK | {name} if loopback else None
 
 
 def answer(body: object, status: int = 200) -> web.Response:
-    """Answer with JSON; ASCII alone, so that a peer's text cannot play with terminals."""
+    """Answer with JSON in ASCII, so that a peer's text cannot control a terminal."""
     return web.Response(body=json.dumps(body).encode(), status=status, headers=_HEADERS)
 
 
 def problem(status: int, detail: str) -> web.Response:
-    """Answer with a problem: its sentence says what to do."""
+    """Answer with problem details; `detail` says what to do."""
     body = {"title": HTTPStatus(status).phrase, "status": status, "detail": detail}
     headers = {**_HEADERS, "Content-Type": "application/problem+json"}
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
@@ -134,15 +134,15 @@ def _status(error: Exception) -> int:
 
 
 def _of_server(error: web.HTTPException) -> web.Response:
-    """Say in our form what the router or the server found wrong."""
+    """Answer an error of the router or the server in our own form."""
     said: Mapping[int, str] = {
-        404: "no such path; GET /v1 lists them, GET /v1/protocols what protocols take",
+        404: "no such path; GET /v1 lists all, GET /v1/protocols lists the commands of protocols",
         413: "the body is too long",
     }
     detail = said.get(error.status) or error.text or error.reason
     if isinstance(error, web.HTTPMethodNotAllowed):
         allowed = ", ".join(sorted(error.allowed_methods))
-        response = problem(error.status, f"this path takes {allowed}")
+        response = problem(error.status, f"this path allows only {allowed}")
         response.headers["Allow"] = allowed
         return response
     return problem(error.status, detail)

@@ -1,4 +1,4 @@
-"""The log of what was committed: as a long poll, and as a stream of server-sent events."""
+"""The event log, as a long poll and as a stream of server-sent events."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Events:
         return [web.get("/v1/events", self.get, allow_head=False)]
 
     async def get(self, request: web.Request) -> web.StreamResponse:
-        """Return events after a number, when there are any; `next` is what to ask for then."""
+        """Return events after a number; `next` is the number to ask with next."""
         tenant = request[TENANT]
         query = Query(request, "after", "limit", "wait")
         if "text/event-stream" in request.headers.get("Accept", ""):
@@ -58,7 +58,7 @@ class Events:
             await response.prepare(request)
             await self._send_all(response, tenant, after)
         except (ConnectionError, TimeoutError):
-            pass  # the reader went away or does not read; it comes back with Last-Event-ID
+            pass  # the reader is gone or too slow; it can come back with Last-Event-ID
         finally:
             self._readers -= 1
         return response

@@ -18,7 +18,7 @@ from keep_agent.errors import BadCommandError, NotFoundError
 from keep_agent.tenants.tenant import Tenant
 
 BY_THREAD = "-"
-"""Stands for the id where the query names thread and connection."""
+"""In place of an id, if the query names thread and connection."""
 
 PAGE = 100
 MOST = 1000
@@ -30,8 +30,8 @@ class Exchanges:
     """The exchanges of one protocol.
 
     Args:
-        family: its name in paths; the name in events (`trust_ping/1`) is taken as well.
-        wait_s: seconds that a command which comes early waits where the caller does not say.
+        family: its name in paths; the name in events (`trust_ping/1`) is accepted as well.
+        wait_s: seconds that a command waits for the state it needs, if the caller does not say.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Exchanges:
         ]
 
     async def start(self, request: web.Request) -> web.Response:
-        """Start an exchange: the body names the command, and the connection where there is one."""
+        """Start an exchange: the body names the command, and the connection if there is one."""
         tenant = request[TENANT]
         Query(request)
         body = await read_body(request)
@@ -75,7 +75,7 @@ class Exchanges:
         return answer(self._shown(x), 201)
 
     async def command(self, request: web.Request) -> web.Response:
-        """Run a command on an exchange; one that comes early waits for its turn."""
+        """Run a command on an exchange; it may wait for the state that it needs."""
         tenant = request[TENANT]
         query = Query(request, "wait", *_NAMED)
         wait_s = query.seconds("wait", self._wait_s)
@@ -121,7 +121,7 @@ class Exchanges:
         return answer({"results": [self._shown(x) for x in found[skip:]]})
 
     def _list(self, query: Query) -> tuple[str, str]:
-        """Return by which tag to page, the one that most likely fits the fewest."""
+        """Return the tag to page by: the one that is likely to fit the fewest exchanges."""
         wanted = query.words("state")
         if connection := query.text("connection"):
             return "~peer", connection
@@ -177,7 +177,7 @@ class Exchanges:
         return None
 
     async def _bound(self, tenant: Tenant, thid: str, connection: str) -> str | None:
-        """Find an exchange that began on an invitation, before its connection was there."""
+        """Find an exchange that began on an invitation, before it had a connection."""
         for x in await tenant.profile.exchanges("thid", thid):
             if (x.protocol, x.connection or x.peer) == (self._protocol.name, connection):
                 return x.id
@@ -225,7 +225,7 @@ class Exchanges:
 
 
 def _word(body: Json, name: str) -> str | None:
-    """Take a text out of a body; what is left are the arguments of the command."""
+    """Remove a text from a body; what remains are the arguments of the command."""
     value = body.pop(name, None)
     if value is not None and not isinstance(value, str):
         raise BadCommandError(f"{name} must be a text")
@@ -241,7 +241,7 @@ def _thread_id(body: Json) -> str | None:
 
 
 async def _thread_of_attached(tenant: Tenant, args: Json) -> str | None:
-    """Return the thread of an invitation: the name by which attached exchanges know their peer."""
+    """Return the thread of the invitation that the attached exchanges are named by."""
     attach = args.get("attach")
     if not isinstance(attach, list) or not attach or not isinstance(attach[0], str):
         return None

@@ -1,4 +1,4 @@
-"""What the networks say: how they do, their agreements, and the objects on them."""
+"""The configured networks: their status, author agreements and objects."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from keep_ledger.interface import CredDef, LedgerStatus, Nym, Registry, Schema
 
 
 class LedgerReads:
-    """The routes of the configured networks; all that is read comes with a proof."""
+    """The routes of the configured networks; what is read comes with a state proof."""
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes."""
@@ -31,7 +31,7 @@ class LedgerReads:
         ]
 
     async def status(self, request: web.Request) -> web.Response:
-        """Tell how each network did when it was last asked."""
+        """Return whether each network answered when it was last asked."""
         found = request[TENANT].around.ledgers.status()
         return answer({"results": [status_json(each) for each in found]})
 
@@ -86,5 +86,5 @@ def _there(found: Schema | CredDef | Nym | None, name: str) -> Json:
 
 
 def status_json(status: LedgerStatus) -> Json:
-    """Return how a network did, as JSON."""
+    """Return the status of a network as JSON."""
     return {**asdict(status), "since": status.since.isoformat() if status.since else None}

@@ -1,4 +1,4 @@
-"""What a caller asks: bodies and query parameters, read strictly."""
+"""Bodies and query parameters of requests, read strictly."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ async def read_body(request: web.Request) -> Json:
     """Return the JSON object of a request; no body is an empty object.
 
     Raises:
-        LocalError: it is no JSON object, breaks a rule of `read_json`, or does not come in time.
+        LocalError: it is not a JSON object, breaks a rule of `read_json`, or does not come in time.
     """
     if not request.can_read_body:
         return {}
     if request.content_type != "application/json":
-        error = LocalError("the body must be JSON, and say so: Content-Type: application/json")
+        error = LocalError("the body must be JSON, sent with Content-Type: application/json")
         error.status = 415
         raise error
     try:
@@ -65,7 +65,7 @@ class Query:
     """The query parameters of a request.
 
     Args:
-        known: what may be given; anything else is refused rather than ignored.
+        known: names that are allowed; others are refused, not ignored.
 
     Raises:
         BadCommandError: an unknown parameter, or one given twice.
@@ -112,16 +112,16 @@ class Query:
 
 
 class Waits:
-    """All who wait for something to happen; `end` sends them home, so that a shutdown is quick."""
+    """All requests that wait for something; `end` ends their waiting, so that a shutdown is quick."""
 
     def __init__(self) -> None:
         self._open: set[asyncio.Timeout] = set()
         self.ended = False
 
     async def until(self, happens: Callable[[], Awaitable[Any]], seconds: float) -> bool:
-        """Wait for something, at most so long; False: it did not happen.
+        """Wait until something happens; False: it did not happen in time.
 
-        What is waited for is cancelled then, so it may only wait.
+        `happens` is cancelled then, so it must do nothing but wait.
         """
         if self.ended or seconds <= 0:
             return False
@@ -151,7 +151,7 @@ class Waits:
                 return None
 
     async def end(self, _app: web.Application) -> None:
-        """Let nobody wait any longer."""
+        """End all waiting."""
         self.ended = True
         now = asyncio.get_running_loop().time()
         for limit in self._open:

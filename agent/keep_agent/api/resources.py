@@ -1,4 +1,4 @@
-"""What is no exchange: connections, credentials, policies, DIDs, and writes to ledgers."""
+"""Routes beside exchanges: connections, credentials, policies, DIDs, and writes to ledgers."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ CRED_DEF = "cred_def"
 
 
 class CandidatesRequest(BaseModel):
-    """What is asked of the wallet.
+    """The body of a search for candidates.
 
     Attributes:
         request: a presentation request (AnonCreds specification).
@@ -45,7 +45,7 @@ class CandidatesRequest(BaseModel):
 
 
 class Resources:
-    """The routes of the records of a tenant and of its desk."""
+    """The routes of the records of a tenant and of its registry commands."""
 
     def __init__(self, waits: Waits, protocols: Mapping[str, Protocol[Any]]) -> None:
         self._waits = waits
@@ -111,7 +111,7 @@ class Resources:
         return answer(_credential(name, await request[TENANT].profile.get(CREDENTIAL, name)))
 
     async def candidates(self, request: web.Request) -> web.Response:
-        """Say which held credentials answer a presentation request, and why others do not."""
+        """Return which held credentials answer a presentation request, and why others do not."""
         asked = (await read_as(request, CandidatesRequest)).request
         found = await request[TENANT].prover.select(asked)
         return answer(
@@ -134,20 +134,20 @@ class Resources:
     # -- policies --------------------------------------------------------------------------------
 
     async def policies(self, request: web.Request) -> web.Response:
-        """Return what happens by itself."""
+        """Return the policies."""
         found = request[TENANT].policies.all()
         return answer({"results": [policy.model_dump(mode="json") for policy in found]})
 
     async def set_policy(self, request: web.Request) -> web.Response:
-        """Turn something automatic on, change it, or (with nothing in `auto`) off."""
+        """Set a policy; an empty `auto` turns it off."""
         policy = await read_as(request, Policy)
         policy = await request[TENANT].commands.set_policy(policy)
         return answer(policy.model_dump(mode="json"))
 
-    # -- the desk --------------------------------------------------------------------------------
+    # -- registry commands -----------------------------------------------------------------------
 
     async def create_did(self, request: web.Request) -> web.Response:
-        """Make a DID of ours."""
+        """Create a DID of ours."""
         return answer(
             await request[TENANT].commands.create_did(await read_as(request, CreateDid)), 201
         )
@@ -163,19 +163,19 @@ class Resources:
         return _accepted(await request[TENANT].commands.rotate_key(wanted))
 
     async def register_nym(self, request: web.Request) -> web.Response:
-        """Register somebody's DID on the ledger."""
+        """Register a DID on the ledger."""
         return _accepted(
             await request[TENANT].commands.register_nym(await read_as(request, RegisterNym))
         )
 
     async def write_endpoint(self, request: web.Request) -> web.Response:
-        """Say on the ledger where a DID of ours is reached."""
+        """Write the endpoint of a DID of ours to the ledger."""
         return _accepted(
             await request[TENANT].commands.write_endpoint(await read_as(request, WriteEndpoint))
         )
 
     async def create_schema(self, request: web.Request) -> web.Response:
-        """Write a schema."""
+        """Write a schema to the ledger."""
         return _accepted(
             await request[TENANT].commands.create_schema(await read_as(request, CreateSchema))
         )
@@ -203,7 +203,7 @@ class Resources:
         return await _page(request, JOB, lambda _, row: _job(Job.model_validate(row)))
 
     async def job(self, request: web.Request) -> web.Response:
-        """Return one, at once or when it has reached a state (without `state`: is not at work)."""
+        """Return one, at once or when it has reached a state (without `state`: when it is not at work)."""
         profile = request[TENANT].profile
         query = Query(request, "wait", "state")
         wanted, wait_s = query.words("state") or _SETTLED, query.seconds("wait", 0)
@@ -219,14 +219,14 @@ class Resources:
         return answer(_job(job or Job.model_validate(await profile.get(JOB, name))))
 
     async def resume(self, request: web.Request) -> web.Response:
-        """Take up a job that waited for somebody."""
+        """Resume a job that waited for an agreement, a role or a signature."""
         await _nothing(request)
         return _accepted(await request[TENANT].jobs.resume(request.match_info["id"]))
 
     # -- delivery --------------------------------------------------------------------------------
 
     async def outbox(self, request: web.Request) -> web.Response:
-        """Say for whom messages wait, since when and why; the one who waits for longest first."""
+        """Return the peers for whom messages wait, since when and why; the longest wait comes first."""
         query = Query(request, *_PAGING)
         limit, offset = query.count("limit", PAGE, MOST), query.count("offset", 0, 10**9)
         found = request[TENANT].outbox.waiting_for()
@@ -238,9 +238,9 @@ _SETTLED = frozenset(str(state) for state in State if state not in OPEN)
 
 
 async def _nothing(request: web.Request) -> None:
-    """Refuse arguments where there are none."""
+    """Refuse a body."""
     if await read_body(request):
-        raise BadCommandError("this takes no body")
+        raise BadCommandError("this path takes no body")
 
 
 async def _page(
@@ -254,14 +254,14 @@ async def _page(
 async def _found(
     request: web.Request, query: Query, category: str, tags: Mapping[str, str]
 ) -> list[tuple[str, Json]]:
-    """Return records that carry what the query asks for; `tags` says which tag that is."""
+    """Return the records that fit the query; `tags` gives the tag of each parameter."""
     limit, offset = query.count("limit", PAGE, MOST), query.count("offset", 0, 10**9)
     asked = {tag: value for name, tag in tags.items() if (value := query.text(name))}
     return await request[TENANT].profile.records(category, asked, offset, limit)
 
 
 def _accepted(job: Job) -> web.Response:
-    """Answer that a job has begun, and where it is seen."""
+    """Answer that a job has started, with its path."""
     response = answer(_job(job), 202)
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     return response

@@ -1,6 +1,6 @@
-"""Commands on what is no exchange: DIDs, schemas, credential definitions, policies, agreements.
+"""Registry commands: DIDs, schemas, credential definitions, agreements; policies too.
 
-All that goes to a ledger becomes a job (see `jobs`); the rest is one commit.
+A write to a ledger becomes a job (see `jobs`); everything else is one commit.
 """
 
 from __future__ import annotations
@@ -39,33 +39,33 @@ SCHEMA = "schema"
 KEYS = "cred_def_keys"
 
 MakeCredDef = Callable[[str, str, str, Sequence[str]], Awaitable[tuple[Json, Json]]]
-"""Makes a credential definition of (schema id, issuer DID, tag, attributes that predicates are to be
-proved of): (public object, secret rest)."""
+"""Makes a credential definition of (schema id, issuer DID, tag, attributes for predicates):
+predicates): (public object, secret rest)."""
 
 StoreCredDef = Callable[[str, Json, Json, Json], tuple[Put, ...]]
 """Returns the records of a published definition, of (id, public object, secret rest, args)."""
 
 
 def _role(given: object) -> object:
-    """Take a role by its name as well as by the code that the ledger writes."""
+    """Read a role by its name or by the ledger's code."""
     return Role.__members__.get(given.upper(), given) if isinstance(given, str) else given
 
 
 class CommandBody(BaseModel):
-    """Base of what callers ask of the desk."""
+    """Base of the body of a command."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 Submitter = str | None
-"""The DID of ours that signs; None: the only one that could sign for that network."""
+"""The DID of ours that signs; None: the only one that can sign for that network."""
 
 
 class CreateDid(CommandBody):
-    """Make a DID of ours; somebody with a role has to register it on the ledger.
+    """Create a DID of ours; a trustee or endorser has to register it on the ledger.
 
     Attributes:
-        seed: 32 characters, or base64 of 32 bytes: the same DID each time. Random without.
+        seed: 32 characters, or base64 of 32 bytes: the same seed gives the same DID. Random without.
     """
 
     seed: SecretStr | None = None
@@ -73,7 +73,7 @@ class CreateDid(CommandBody):
 
 
 class RegisterNym(CommandBody):
-    """Register somebody's DID on the ledger, which takes a role that may.
+    """Register a DID on the ledger; the submitter needs a role that may do so.
 
     Attributes:
         role: TRUSTEE, STEWARD, ENDORSER, NETWORK_MONITOR, or none.
@@ -93,14 +93,14 @@ class RotateKey(CommandBody):
 
 
 class WriteEndpoint(CommandBody):
-    """Say on the ledger where a DID of ours is reached."""
+    """Write the endpoint of a DID of ours to the ledger."""
 
     did: Submitter = None
     endpoint: str
 
 
 class CreateSchema(CommandBody):
-    """Write a schema."""
+    """Write a schema to the ledger."""
 
     name: str
     version: str
@@ -112,8 +112,8 @@ class CreateCredDef(CommandBody):
     """Make the keys of a credential definition and publish the public ones; takes a while.
 
     Attributes:
-        predicates: attributes that predicates are to be proved of: they must be whole numbers of
-            32 bits in every credential (names that end in `_dateint` always must).
+        predicates: attributes for predicates: in every credential they must be whole numbers of
+            32 bits (names that end in `_dateint` always must).
     """
 
     schema_id: str
@@ -130,7 +130,7 @@ class AcceptAgreement(CommandBody):
 
 
 class RegistryCommands:
-    """Takes the commands of one tenant."""
+    """The registry commands of one tenant."""
 
     def __init__(
         self,
@@ -153,12 +153,12 @@ class RegistryCommands:
         jobs.after["rotate-key"] = self._use_new_key
 
     async def create_did(self, wanted: CreateDid) -> Json:
-        """Make a DID and its key; returns the record, which a trustee or endorser registers."""
+        """Create a DID and its key; returns the record, which a trustee or endorser registers."""
         key = NewKey.generate({}, _seed(wanted.seed))
         bare = base58.b58encode(raw_key(key.verkey)[:16]).decode()
         did = f"did:indy:{wanted.namespace}:{bare}" if wanted.namespace else bare
         if await self._profile.fetch(DID, did) is not None:
-            raise NotNowError(f"{did} is there already")
+            raise NotNowError(f"{did} exists already")
         if wanted.namespace:
             self._ledgers.network(wanted.namespace)
         record: Json = {"did": did, "verkey": key.verkey, "created": time.time()}
@@ -226,13 +226,13 @@ class RegistryCommands:
         return record
 
     async def set_policy(self, policy: Policy) -> Policy:
-        """Turn something automatic on, change it, or (with nothing in `auto`) off."""
+        """Set a policy; an empty `auto` turns it off."""
         policy = self._policies.check(policy)
         await self._write(policy.put())
         self._policies.adopt(policy)
         return policy
 
-    # -- what jobs need and leave ----------------------------------------------------------------
+    # -- before and after jobs -------------------------------------------------------------------
 
     async def _make_keys(self, job: Job) -> tuple[Job, tuple[Write, ...]]:
         schema_id, tag = job.args["schema_id"], job.args["tag"]
@@ -259,7 +259,7 @@ class RegistryCommands:
         return job, (Put(DID, job.submitter, {**record, "verkey": job.args["verkey"]}),)
 
     async def _author(self, did: str | None, target: str | None = None) -> str:
-        """Return the DID of ours that signs; where none is named, the only one that could.
+        """Return the DID of ours that signs; if none is named, the only one that could.
 
         So a DID that is made later never silently takes the place of another as signer.
 
@@ -302,5 +302,5 @@ def _seed(given: SecretStr | None) -> bytes | None:
         try:
             return base64.b64decode(text, validate=True)
         except ValueError as error:
-            raise BadCommandError("the seed is no base64") from error
+            raise BadCommandError("the seed is not base64") from error
     return text.encode()

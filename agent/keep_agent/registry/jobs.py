@@ -1,8 +1,8 @@
-"""Ledger writes that survive anything: intent, signed bytes, submitted, confirmed by a read.
+"""Ledger writes as jobs that survive restarts: stored, signed, submitted, confirmed by a read.
 
-A job never repeats blindly: after a time-out, a crash or a restart it looks first whether its write is
-on the ledger by now, and then sends the same signed bytes again. Only where the ledger's rules or its
-agreement refuse those bytes is a new request signed.
+After a time-out, a crash or a restart a job first reads whether its write is on the ledger by now. Only
+if it is not, the same signed bytes are sent again. A new request is signed only if the ledger's rules or
+its agreement refuse those bytes.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ LONGEST_PAUSE_S = 60.0
 
 
 class State(StrEnum):
-    """Where a job stands."""
+    """The state of a job."""
 
     STARTED = "started"
     MAKING_KEYS = "making-keys"
@@ -69,9 +69,9 @@ class Job(BaseModel):
         submitter: the DID of ours that is its author.
         prepared: the exact request, once signed; sent again unchanged after a crash.
         signature: hex, by the submitter's key.
-        args: what the kind needs besides, for its own follow-up.
+        args: what this kind needs for its follow-up.
         result: id of the object on the ledger.
-        error: why it waits or failed, in words.
+        error: why it waits or failed.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -94,7 +94,7 @@ class Job(BaseModel):
     def new(
         cls, kind: str, submitter: str, write: LedgerWrite | None = None, **args: Any
     ) -> Self:
-        """Return a job that nothing was done for yet."""
+        """Return a new job."""
         now = time.time()
         body = write_to_json(write) if write else None
         return cls(
@@ -117,13 +117,13 @@ class Job(BaseModel):
         return Put(JOB, self.id, self.model_dump(mode="json"), tags)
 
     def event(self) -> Json:
-        """Return the event of the log that says where it stands."""
+        """Return the log event for its state."""
         shown = {"id": self.id, "kind": self.kind, "state": self.state, "error": self.error}
         return {"type": JOB, "result": self.result, **{k: v for k, v in shown.items() if v}}
 
 
 FollowUp = Callable[[Job], Awaitable[tuple[Job, tuple[Write, ...]]]]
-"""Makes what a job of a kind still lacks (before), or what it leaves in the store (after)."""
+"""Makes what a job of a kind needs (before), or what it stores at its end (after)."""
 
 
 async def _nothing(job: Job) -> tuple[Job, tuple[Write, ...]]:
@@ -131,7 +131,7 @@ async def _nothing(job: Job) -> tuple[Job, tuple[Write, ...]]:
 
 
 class Jobs:
-    """Runs the ledger writes of one tenant; after a restart, those that are open.
+    """Runs the ledger writes of one tenant, also those left by a restart.
 
     Attributes:
         before: by kind, what has to be made before the request (keys of a credential definition).
@@ -167,7 +167,7 @@ class Jobs:
                 self._tasks = None  # a job that is begun now runs after the next start
 
     def take_up(self) -> None:
-        """Go on with jobs of a process that is gone: they are ours now."""
+        """Continue the jobs of a process that has ended: they are ours now."""
         self._taken_over.set()
 
     def drop(self) -> None:
@@ -187,7 +187,7 @@ class Jobs:
         return job
 
     async def resume(self, name: str) -> Job:
-        """Take up a job that waited for somebody: an agreement, a role, a signature.
+        """Resume a job that waited for an agreement, a role or a signature.
 
         Raises:
             NotFoundError: no such job.
@@ -258,7 +258,7 @@ class Jobs:
         did = await self._profile.get("did", job.submitter)
         key = await self._keys.load(did["verkey"])
         if key is None:
-            raise BadCommandError(f"we have no key of {job.submitter}")
+            raise BadCommandError(f"there is no key of {job.submitter}")
         signature = key.sign(prepared.signing_input).hex()
         signed = job.but(state=State.SIGNED, prepared=prepared.to_json(), signature=signature)
         return await self._save(signed.but(error=None))

@@ -58,7 +58,7 @@ async def test_every_route_but_two_needs_the_key(alice: Agent, tmp_path: Path) -
         for headers in ({}, {"X-API-Key": ""}, {"X-API-Key": "wrong"}, {"Authorization": KEY}):
             status, body, _ = await ask(alice, method, path, headers)
             if status == 401:
-                assert body["detail"] == "show the admin key in the header X-API-Key"
+                assert body["detail"] == "send the admin key in the header X-API-Key"
             else:
                 opened.add(path)
     assert opened == {"/health", "/ready"}
@@ -156,7 +156,7 @@ async def test_a_wrong_method_is_told_the_right_ones(alice: Agent) -> None:
     status, body, headers = await ask(alice, "DELETE", "/v1/dids", {"X-API-Key": KEY})
     assert status == 405
     assert headers["Allow"] == "GET, POST"
-    assert body["detail"] == "this path takes GET, POST"
+    assert body["detail"] == "this path allows only GET, POST"
 
 
 async def test_unknown_things_are_404_and_unknown_questions_400(alice: Agent) -> None:

@@ -198,7 +198,7 @@ async def test_status_asks_a_running_agent(
         assert json.loads(capsys.readouterr().out)["label"] == "Asked"
         key.write_text("another one")
         assert await asyncio.to_thread(main.main, args) == main.REFUSED
-        assert "show the admin key" in capsys.readouterr().err
+        assert "send the admin key" in capsys.readouterr().err
         args[-1] = str(tmp_path / "none")
         assert await asyncio.to_thread(main.main, args) == main.REFUSED
         assert "No such file" in capsys.readouterr().err
