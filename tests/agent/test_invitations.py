@@ -64,7 +64,7 @@ async def test_sec_o_09_an_invitation_is_not_called_by_a_did(pair: Pair) -> None
     with pytest.raises(BadCommandError, match="is a DID"):
         await pair.alice.look(invitation)
     assert not await pair.alice.profile.find(INVITATION)
-    with pytest.raises(LocalError, match="nobody is reached"):
+    with pytest.raises(LocalError, match="cannot be reached"):
         await pair.alice.start(did_exchange.PROTOCOL, did_exchange.SendRequest(invitation=DID))
 
 

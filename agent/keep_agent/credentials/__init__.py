@@ -1,1 +1,1 @@
-"""AnonCreds for the protocols: what an issuer, a holder and a verifier do with the wallet and the ledger."""
+"""AnonCreds for the protocols: what issuer, holder and verifier do with the wallet and the ledger."""

@@ -1,4 +1,4 @@
-"""Keys of a new credential definition: made for a job of the desk, stored once it is published."""
+"""Keys of a new credential definition: made by a job, stored when the definition is published."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ async def make_keys(
 ) -> tuple[Json, Json]:
     """Make the keys: 3 to 30 seconds of CPU. Returns the public object and the secret rest.
 
-    Both carry ids that name their network, whatever form the caller used.
+    The ids in both name their network, in whatever form the caller gave them.
 
     Raises:
         BadCommandError: no configured network has the schema, it has not every attribute of
-            `predicates` (SEC-I09), or nobody can sign for it.
+            `predicates` (SEC-I09), or no keys can be made for it.
         UnavailableError: a network does not answer, or too many keys are being made.
     """
     schema = await objects.schema(schema_id)
     if schema is None:
-        raise BadCommandError(f"no ledger that we read has the schema {schema_id}")
+        raise BadCommandError(f"no configured ledger has the schema {schema_id}")
     names = {common_name(name) for name in schema.attr_names}
     unknown = [name for name in predicates if common_name(name) not in names]
     if unknown:
         words = f"SEC-I09: predicates: the schema has no attribute {unknown[0][:64]!r}"
         raise BadCommandError(f"{words}; it has: {', '.join(schema.attr_names)}")
     network = SchemaId.parse(schema.id).did.namespace or ""
-    with errors_as(BadCommandError, "no keys can be made for this schema"):
+    with errors_as(BadCommandError, "keys cannot be made for this schema"):
         keys = await create_cred_def(
             scope,
             schema_id=schema.id,
@@ -54,6 +54,6 @@ async def make_keys(
 
 
 def store_keys(cred_def_id: str, public: Json, secret: Json, args: Json) -> tuple[Put, ...]:
-    """Return the records of a definition that is on the ledger now."""
+    """Return the records of a definition that is on the ledger."""
     keys = CredDefKeys(public, secret["private"], secret["key_proof"])
     return new_cred_def(cred_def_id, public["schemaId"], keys, args["predicates"])

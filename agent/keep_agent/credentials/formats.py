@@ -16,7 +16,7 @@ from keep_agent.errors import BadMessageError
 
 Family = Literal["anoncreds", "hlindy"]
 Names = Mapping[Family, str]
-"""The format of one kind of object in each family, the one that we prefer first."""
+"""The format of one kind of object in each family, the preferred family first."""
 
 LEGACY: Family = "hlindy"
 """The family whose ids name no network."""
@@ -30,7 +30,7 @@ FilterKey = Literal[
     "schema_version",
 ]
 Filter = dict[FilterKey, str]
-"""What a holder may say about the credential that he would like."""
+"""What a holder may ask of a credential in a proposal."""
 
 FILTER: Names = {
     "anoncreds": "anoncreds/credential-filter@v1.0",
@@ -65,14 +65,14 @@ _OLD_KEYS: dict[str, str] = {
 
 
 class Format(Wire):
-    """Says in which format the attachment of this id is."""
+    """The format of the attachment with this id."""
 
     attach_id: Id
     format: str
 
 
 Formats = Annotated[tuple[Format, ...], Field(max_length=MOST_ATTACHED, fail_fast=True)]
-"""What a message says about its attachments."""
+"""The formats of the attachments of a message."""
 
 
 def attach(content: Json, family: Family, names: Names) -> tuple[Format, Attachment]:
@@ -87,13 +87,13 @@ def attached(
     names: Names,
     only: Family | None = None,
 ) -> tuple[Family, Json]:
-    """Return the attached object in the best format that we speak.
+    """Return the attached object in the preferred one of the formats that we support.
 
     Args:
         only: the family of the exchange, once it has one.
 
     Raises:
-        BadMessageError: none of the formats is spoken here, or what is attached is no JSON object.
+        BadMessageError: none of the formats is supported, or the attachment is not a JSON object.
     """
     by_id = {each.id: each for each in attachments}
     named = {each.format: each.attach_id for each in formats}
@@ -102,17 +102,17 @@ def attached(
             continue
         attachment = by_id.get(named[name])
         if attachment is None:
-            raise BadMessageError(f"nothing is attached in the format {name}")
+            raise BadMessageError(f"there is no attachment in the format {name}")
         content = attachment.content
         if not isinstance(content, dict):
-            raise BadMessageError(f"what is attached as {name} is not JSON object")
+            raise BadMessageError(f"the attachment in the format {name} is not a JSON object")
         return family, cast("Json", content)
     spoken = names[only] if only else " or ".join(names.values())
-    raise BadMessageError(f"nothing is attached in a format that we speak here: {spoken}")
+    raise BadMessageError(f"there is no attachment in a supported format: {spoken}")
 
 
 def read_filter(content: Json) -> Filter:
-    """Read a filter of either family; what we do not know in it is left out."""
+    """Read a filter of either family; unknown keys are left out."""
     found: Filter = {}
     for key in _FILTER_KEYS:
         value = content.get(key) or content.get(_OLD_KEYS.get(key, key))

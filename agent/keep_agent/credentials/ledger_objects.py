@@ -1,8 +1,8 @@
-"""Ledger objects as AnonCreds takes them, by ids in either form (did:indy and the older one).
+"""Ledger objects for AnonCreds, by ids in either form (did:indy and the older one).
 
-An id that names no network is looked up in every configured one, in order, and from then on carries
-the name of the one that had it: two networks can have one DID, and nobody may answer a question
-about one of them with a credential of the other.
+An id without a network is looked up in every configured network, in order, and from then on names the
+network that had it: two networks can have the same DID, and a request about one of them must not be
+answered with a credential of the other.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from keep_ledger.interface import CredDef, Registry, Schema
 
 KEPT = 256
 RETRY_PAUSES_S = (0.3, 0.7, 2.0)
-"""How long to wait before asking again for what is not there: a node may be a little behind."""
+"""How long to wait before an object that is not found is read again: a node may be a little behind."""
 
 Found = TypeVar("Found")
 
@@ -31,12 +31,12 @@ class Networks(Port):
     """The configured networks; see `keep_ledger.plugins.Ledgers`."""
 
     def of(self, identifier: str, /) -> Sequence[Registry]:
-        """Return those in which this id may be; raises BadIdError."""
+        """Return the networks that may have this id; raises BadIdError."""
         ...
 
 
 def unqualified(text: str) -> str:
-    """Return an id in the form without network; what is no id of Indy stays as it is."""
+    """Return an id in the form without network; a text that is not an Indy id stays as it is."""
     try:
         return unqualify(text)
     except BadIdError:
@@ -44,7 +44,7 @@ def unqualified(text: str) -> str:
 
 
 def may_be_same(one: str, other: str) -> bool:
-    """Tell whether two ids can name one object; an id without network fits every one."""
+    """Tell whether two ids can name the same object; an id without network fits every network."""
     try:
         return one == other or same(one, other)
     except BadIdError:
@@ -59,23 +59,23 @@ class LedgerObjects:
         self._values: OrderedDict[str, Json] = OrderedDict()
 
     async def cred_def(self, cred_def_id: str) -> CredDef | None:
-        """Return a credential definition, under ids that name its network; None: there is none."""
+        """Return a credential definition, with ids that name its network; None: there is none."""
         return await self._find_with_retries(
             cred_def_id, lambda network, text: network.get_cred_def(text)
         )
 
     async def schema(self, schema_id: str) -> Schema | None:
-        """Return a schema, under ids that name its network; None: there is none."""
+        """Return a schema, with ids that name its network; None: there is none."""
         return await self._find_with_retries(
             schema_id, lambda network, text: network.get_schema(text)
         )
 
     async def named(self, texts: Iterable[str]) -> dict[str, str]:
-        """Return each id in the form that names its network, where one has it."""
+        """Return each id in the form that names its network, if a network has it."""
         return {text: await self._named(text) for text in set(texts)}
 
     def cred_def_json(self, found: CredDef, *, legacy: bool) -> Json:
-        """Write a credential definition for the library, with ids in the form that is wanted."""
+        """Return a credential definition for the library, with ids in either form."""
         value = self._values.get(found.id)
         if value is None:
             value = self._values[found.id] = json.loads(found.value)
@@ -91,7 +91,7 @@ class LedgerObjects:
         }
 
     def schema_json(self, found: Schema, *, legacy: bool) -> Json:
-        """Write a schema for the library, with ids in the form that is wanted."""
+        """Return a schema for the library, with ids in either form."""
         return {
             "issuerId": unqualified(found.issuer_id) if legacy else found.issuer_id,
             "name": found.name,

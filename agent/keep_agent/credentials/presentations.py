@@ -1,4 +1,4 @@
-"""AnonCreds for present-proof: what we ask, what we prove from the wallet, what we believe."""
+"""AnonCreds for present-proof: requests, presentations from the wallet, verification."""
 
 from __future__ import annotations
 
@@ -51,20 +51,20 @@ class Prover:
 
     async def ask(self, request: Json, family: Family, *, accept_any_issuer: bool) -> Json:
         """See `Proofs`."""
-        with errors_as(BadCommandError, "no presentation request"):
+        with errors_as(BadCommandError, "not a presentation request"):
             asked = our_request(
                 {"name": "question", "version": "1.0", **request},
                 accept_any_issuer=accept_any_issuer,
             )
         if family == LEGACY and any(text.startswith("did:indy:") for text in _ids(asked)):
-            raise BadCommandError("the format hlindy takes ids in their old form only")
+            raise BadCommandError("the format hlindy needs ids in the old form")
         if unbound(asked):
-            log.warning("asking without naming an issuer", extra={"rule": "SEC-P10"})
+            log.warning("a request names no issuer", extra={"rule": "SEC-P10"})
         return asked.wire()
 
     async def read(self, request: Json) -> Json:
         """See `Proofs`."""
-        with errors_as(RefusedError, "no presentation request"):
+        with errors_as(RefusedError, "not a presentation request"):
             return await asyncio.to_thread(_read, request)
 
     async def verify(
@@ -72,8 +72,8 @@ class Prover:
     ) -> Verdict:
         """See `Proofs`.
 
-        Every id, asked or shown, is first written with the network in which it was found, and then
-        compared as text: of two networks that have one DID, only the one meant counts.
+        Every id in the request and the presentation is first written with the network in which it was
+        found, and then compared as text: of two networks with the same DID, only the right one counts.
         """
         asked = read_request(request)
         try:
@@ -97,7 +97,7 @@ class Prover:
         return Verdict(verdict.ok, why, verdict.wire())
 
     async def _resolve(self, shown: Named) -> tuple[dict[str, str], Records, Records]:
-        """Read what a presentation names; return also each id in the form with its network."""
+        """Read the objects that a presentation names; also return each id with its network."""
         texts = sorted(shown.schema_ids), sorted(shown.cred_def_ids)
         schemas, cred_defs = await asyncio.gather(
             asyncio.gather(*map(self._objects.schema, texts[0])),
@@ -157,9 +157,9 @@ class Prover:
             )
 
     async def select(self, request: Json) -> Selection:
-        """Say what in the wallet would answer a request and why the rest does not.
+        """Return which credentials would answer a request, and why others do not.
 
-        For the eyes of the holder alone: it holds values.
+        For the holder only: it contains values.
 
         Raises:
             BadCommandError: it is not a presentation request.
@@ -205,7 +205,7 @@ class Prover:
     async def _published(
         self, records: Iterable[Json], *, legacy: bool
     ) -> tuple[Records, Records]:
-        """Read from the ledger what the library needs of the credentials to be shown."""
+        """Read from the ledger what the library needs for the credentials to present."""
         schemas: Records = {}
         cred_defs: Records = {}
         spell = unqualified if legacy else str
@@ -219,7 +219,7 @@ class Prover:
         return schemas, cred_defs
 
 
-# -- asking ------------------------------------------------------------------------------------
+# -- requests ----------------------------------------------------------------------------------
 
 
 def _read(request: Json) -> Json:
@@ -248,11 +248,11 @@ def _renamed(presentation: Json, names: Mapping[str, str]) -> Json:
     return {**presentation, "identifiers": identifiers}
 
 
-# -- answering ---------------------------------------------------------------------------------
+# -- presenting --------------------------------------------------------------------------------
 
 
 def _speaks_legacy(asked: PresentationRequest, family: Family) -> bool:
-    """Tell in which form to write ids: that of the question, because peers compare them as text."""
+    """Tell whether to write ids in the old form: as in the request, because peers compare them as text."""
     ids = _ids(asked)
     return family == LEGACY or (bool(ids) and not any(text.startswith("did:") for text in ids))
 
@@ -288,7 +288,7 @@ def _answers(
     """Return which credential answers which referent.
 
     Raises:
-        BadCommandError: one is without answer, or the caller's choice does not fit.
+        BadCommandError: a referent has no answer, or the caller's choice does not fit.
     """
     given = {**selection.chosen, **credentials}
     answers = {
@@ -307,15 +307,15 @@ def _answers(
 
 
 def _why_not(asked: PresentationRequest, selection: Selection, referent: str) -> str:
-    """Say why a referent has no answer; for our own side only."""
+    """Return why a referent has no answer; for our own side only."""
     question = asked.asked.get(referent)
     if question is None:
-        return f"{referent!r} is not asked"
+        return f"{referent!r} is not in the request"
     what = str(question) if isinstance(question, Predicate) else ", ".join(question.all_names)
     reasons = dict.fromkeys(each.why for each in selection.misfits if each.referent == referent)
     if referent in selection.self_attestable:
-        reasons = {"your own word would do (self_attested)": None}
-    why = ", ".join(list(reasons)[:MOST_REASONS]) or "nothing of that kind is held"
+        reasons = {"it can be self-attested (self_attested)": None}
+    why = ", ".join(list(reasons)[:MOST_REASONS]) or "no such credential is held"
     return f"{referent} ({what}): {why}"
 
 

@@ -1,7 +1,7 @@
-"""What a tenant owns of AnonCreds: link secret, held credentials, issuer keys; for issue-credential.
+"""The wallet of a tenant: link secret, held credentials, issuer keys; for issue-credential.
 
 Everything here reads and computes. What is to be stored is returned as writes, which a protocol's
-step or a desk job commits.
+step or a job commits.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from keep_zkp.native import Scope
 CREDENTIAL = "credential"
 CRED_DEF = "cred_def"
 CRED_DEF_KEY = "cred_def_key"
-"""Private halves, in a category of their own: nothing that lists `cred_def` ever reads one."""
+"""Private keys, in a category of their own: a list of `cred_def` never reads one."""
 LINK_SECRET = "link_secret"  # noqa: S105 - the name of a category
 ONLY = "default"
 HAS = "has:"
@@ -53,12 +53,12 @@ PROOF_OF_KEY = "key_correctness_proof"
 def new_cred_def(
     cred_def_id: str, schema_id: str, keys: CredDefKeys, predicates: Sequence[str] = ()
 ) -> tuple[Put, ...]:
-    """Return what to store of a new credential definition of ours, before it is on the ledger.
+    """Return the writes that store a new credential definition of ours.
 
-    Both records are new ones: a second definition under one id is refused as a conflict.
+    Both records must be new: a second definition with the same id is a conflict.
 
     Args:
-        cred_def_id: as the ledger will have it, in the form that names its network.
+        cred_def_id: in the form that names its network.
         schema_id: in the same form.
         predicates: attributes of which every value must be a 32-bit integer (SEC-I09).
     """
@@ -83,8 +83,8 @@ def new_cred_def(
 async def make_link_secret(profile: Profile, scope: Scope) -> None:
     """Give a tenant its one link secret, if it has none (SEC-I08).
 
-    To be called when the tenant is opened, before any exchange of it runs: so no two first requests
-    can make two. If somebody else is faster nevertheless, his stays.
+    It is called when the tenant is opened, before any of its exchanges runs, so that two first requests
+    do not make two. If another process was faster, its link secret stays.
     """
     if await profile.fetch(LINK_SECRET, ONLY) is not None:
         return
@@ -111,11 +111,11 @@ async def link_secret(profile: Profile) -> str:
 
 @contextmanager
 def errors_as(kind: type[BadCommandError | RefusedError], words: str) -> Generator[None]:
-    """Turn errors of zkp into ours.
+    """Turn errors of `keep_zkp` into ours.
 
     Args:
-        kind: whose fault it is when a rule is broken or the library refuses.
-        words: what a refusal of the library means here.
+        kind: the error for a broken rule or a refusal of the library.
+        words: the text for a refusal of the library.
     """
     error_: KeepError
     try:
@@ -178,7 +178,9 @@ class Wallet:
         """Find the credential definition of ours that fits."""
         asked = wanted.get("cred_def_id", "")
         if len(wanted) == 1 and asked:
-            name = self._own_names.get(asked, asked)  # by name is ten times cheaper than by tag
+            name = self._own_names.get(
+                asked, asked
+            )  # a read by name is ten times cheaper than one by tag
             record = await self._profile.fetch(CRED_DEF, name)
             if record is not None:
                 return record
@@ -200,7 +202,9 @@ class Wallet:
         public = self._objects.cred_def_json(cred_def, legacy=_is_legacy(cred_def_id))
         with errors_as(RefusedError, "SEC-I05: the offer does not prove the issuer's key"):
             if frozenset(map(common_name, values)) != signed_names(public):
-                raise RefusedError("SEC-I04: the preview has not the attributes of the schema")
+                raise RefusedError(
+                    "SEC-I04: the preview does not have the attributes of the schema"
+                )
             requested = await create_request(
                 self._scope,
                 offer=offer,
@@ -229,20 +233,22 @@ class Wallet:
         return held(name, processed, cred_def)
 
     async def _offered(self, offer: Json) -> CredDef:
-        """Read what an offer speaks of from the ledger, never from the message."""
+        """Read the definition of an offer from the ledger, never from the message."""
         found = await self._objects.cred_def(str(offer["cred_def_id"]))
         if found is None:
-            raise RefusedError("no ledger that we read has the offered credential definition")
+            raise RefusedError("no configured ledger has the offered credential definition")
         if not may_be_same(found.schema_id, str(offer["schema_id"])):
-            raise RefusedError("SEC-I04: the offered schema is not that of the definition")
+            raise RefusedError(
+                "SEC-I04: the offered schema is not the schema of the definition"
+            )
         return found
 
 
 def held(name: str, credential: Json, cred_def: CredDef) -> Put:
     """Return the write that keeps a processed credential.
 
-    Its tags are the ids without network and the attributes, so that no request makes us read
-    more of the wallet than the credentials that it could mean.
+    Its tags are the ids without network and the attributes, so that a request makes us read only
+    the credentials that could fit it.
     """
     record = {
         "credential": credential,
@@ -261,7 +267,7 @@ def held(name: str, credential: Json, cred_def: CredDef) -> Put:
 
 
 def schema_parts(schema_id: str) -> dict[str, str]:
-    """Return what the id of a schema says of it; nothing where it is no id of Indy."""
+    """Return the parts of a schema id; empty if it is not an Indy id."""
     try:
         schema = SchemaId.parse(schema_id)
     except BadIdError:
@@ -278,7 +284,7 @@ def _is_legacy(text: str) -> bool:
 
 
 def _respelled(answer: Json, offer: Json) -> Json:
-    """Write the ids of an answer as the offer does, where they name the same objects."""
+    """Return an answer with its ids as in the offer, if they name the same objects."""
     ids = {
         key: offer[key]
         for key in ("cred_def_id", "schema_id")

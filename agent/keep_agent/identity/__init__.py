@@ -1,1 +1,1 @@
-"""Who is who: keys, DIDs and their documents, connections, and how two agents meet."""
+"""Keys, DIDs and their documents, connections, and how two agents make one."""

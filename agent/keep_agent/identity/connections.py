@@ -1,4 +1,4 @@
-"""Who a peer is: from the keys of an envelope to a connection or an invitation of ours."""
+"""Connections and invitations, and the peer of a message, found by the keys of its envelope."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ MOST_READ = 4 * MOST_SHOWN
 
 
 def sanitize_text(text: str | None) -> str | None:
-    """Make a peer's text fit to be shown: no control, format or bidi marks, and not too long.
+    """Clean a peer's text for display: no control, format or bidi characters, bounded length.
 
-    It stays untrusted: whoever shows it says who claims it, and escapes it.
+    It stays untrusted: where it is displayed it must be escaped, as the claim of that peer.
     """
     if text is None:
         return None
@@ -39,13 +39,13 @@ def sanitize_text(text: str | None) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where somebody listens, and for whom to seal.
+    """The endpoint of a peer, and the keys to encrypt to.
 
     Attributes:
-        endpoint: URL as they wrote it; None: they fetch their messages themselves.
+        endpoint: URL as they wrote it; None: the peer fetches its messages.
         recipients: base58 keys, at least one.
         routing: base58 keys of their mediators, outermost last.
-        did: the DID that this was read from; None: it stood in an invitation.
+        did: the DID that this was read from; None: it is the service of an invitation.
     """
 
     endpoint: str | None
@@ -59,13 +59,13 @@ class InvitationRecord(BaseModel):
 
     Attributes:
         id: the `@id` of the message; for an implicit invitation, the public DID.
-        name: received alone: the out-of-band exchange that looked at it. The id is the inviter's
-            word, and names nothing of ours (SEC-O09).
-        key: ours alone: base58 key that answers are sealed to.
-        used: a single-use invitation that somebody has answered.
+        name: received only: the out-of-band exchange that received it. The inviter chose `id`, so
+            no record of ours is named by it (SEC-O09).
+        key: ours only: base58 key that answers are encrypted to.
+        used: a single-use invitation that was answered.
         expires: POSIX time; None: never.
         minors: minor versions of DID exchange 1 that are offered; empty: no handshake.
-        request: received alone: the attached message that is to be answered.
+        request: received only: the attached message that is to be answered.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")  # older records have a `digest`
@@ -95,19 +95,19 @@ class InvitationRecord(BaseModel):
 
     @property
     def expired(self) -> bool:
-        """Whether its time is over."""
+        """Whether it has expired."""
         return self.expires is not None and self.expires < time.time()
 
     @property
     def closed(self) -> str | None:
-        """Why nobody may answer it any more, in words; None: somebody may (SEC-O02, SEC-O03)."""
+        """Why it can no longer be answered, in words; None: it can (SEC-O02, SEC-O03)."""
         if self.expired:
             return "this invitation has expired"
         return "this invitation is used up" if self.used else None
 
     @property
     def inviter(self) -> str:
-        """What the inviter is known again by: the DID or the first key that it gave."""
+        """The DID or first key of the inviter, by which it is recognised later."""
         if self.address is None:
             return ""
         return self.address.did or self.address.recipients[0]
@@ -120,14 +120,14 @@ class Connection(BaseModel):
         id: of the DID exchange that made it, or of the exchange that needed it (connectionless).
         state: of the DID exchange (RFC 0023), or `connectionless`.
         role: ours in the DID exchange.
-        their_key: base58 key that authenticates their messages; None until their response.
-        endpoint: where they listen; None: they fetch their messages themselves.
+        their_key: base58 key that authenticates the peer's messages; None until its response.
+        endpoint: the peer's URL; None: the peer fetches its messages.
         invitation: id of the invitation that it came from.
-        answered: our own name of that invitation, where we answered it.
-        reused: ids of later invitations of ours that they answered with this connection.
-        inviter: DID or key of the invitation that we answered; empty where we invited.
-        service: the `~service` that our messages carry, where they know us no other way (RFC 0056).
-        label: what they call themselves: untrusted text.
+        answered: our own name of that invitation, if we answered it.
+        reused: ids of later invitations of ours that the peer answered with this connection.
+        inviter: DID or key of the invitation that we answered; empty if we invited.
+        service: the `~service` in our messages, if the peer has no DID of ours (RFC 0056).
+        label: what the peer calls itself: untrusted text.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -152,10 +152,10 @@ class Connection(BaseModel):
     created: float
 
     def put(self, *, new: bool = False) -> Put:
-        """Return the write that stores it; found by state, their DID, and the inviter.
+        """Return the write that stores it; its tags are state, their DID, invitation and inviter.
 
         Args:
-            new: it is not there yet, which saves looking.
+            new: it does not exist yet, which saves a read.
         """
         tags = {
             "state": self.state,
@@ -170,7 +170,7 @@ class Connection(BaseModel):
         return type(self).model_validate({**self.__dict__, **changes})
 
     def at(self, address: Address, **changes: object) -> Self:
-        """Return a copy that reaches them there."""
+        """Return a copy with this address."""
         return self.but(
             endpoint=address.endpoint,
             recipients=address.recipients,
@@ -180,18 +180,18 @@ class Connection(BaseModel):
         )
 
     def with_service(self, body: Json) -> Json:
-        """Return a message as it leaves on this connection."""
+        """Return a message as it is sent on this connection."""
         return body if self.service is None else {**body, "~service": self.service}
 
     def as_received(self, body: Json | None) -> Json | None:
-        """Return a message as if this connection had brought it, for `Step.deliver`."""
+        """Return a message as if it came on this connection, for `Step.deliver`."""
         if body is None:
             return None
         return {"body": body, "sender": self.their_key, "recipient": self.my_key}
 
     @property
     def target(self) -> Target | None:
-        """Where and for whom to pack; None: there is no endpoint."""
+        """Where to send and the keys to encrypt to; None: there is no endpoint."""
         if self.endpoint is None:
             return None
         return Target(
@@ -204,18 +204,18 @@ class Connection(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class NewDid:
-    """A DID of ours that nobody knows yet, with its key to store."""
+    """A new DID of ours, with its key to store."""
 
     did: str
     key: PutKey
 
 
 class ConnectionRecords(Port):
-    """What the protocols that make connections read of them."""
+    """Reads of connections and invitations, for the protocols that make them."""
 
     @property
     def label(self) -> str:
-        """What we call ourselves."""
+        """Our label."""
         ...
 
     async def invitation(self, name: str) -> InvitationRecord:
@@ -249,8 +249,8 @@ async def identify(
     """Find out who sent a message.
 
     Raises:
-        BadEnvelopeError: nobody that may: no sender, or not the key that the connection is bound
-            to (SEC-E01, SEC-E02), or to a key of ours that is not for messages.
+        BadEnvelopeError: it has no sender, or its sender is not the peer of the connection
+            (SEC-E01, SEC-E02), or it came to a key of ours that is not for messages.
     """
     if received.sender is None:
         raise BadEnvelopeError("a message without an authenticated sender")
@@ -268,7 +268,7 @@ async def identify(
 async def _connected(received: Received, name: str, records: Records) -> Peer:
     record = await records.fetch(CONNECTION, name)
     if record is None or record["state"] == ABANDONED:
-        raise BadEnvelopeError("a message for a connection that is no more")
+        raise BadEnvelopeError("a message for a connection that does not exist any more")
     if record["their_key"] not in {None, received.sender}:
         raise BadEnvelopeError("the sender is not the peer of this connection")
     known = record["their_key"] is not None
@@ -279,7 +279,7 @@ async def _connected(received: Received, name: str, records: Records) -> Peer:
     if known and pthid is not None and pthid not in ids:
         answers = await _ours(pthid, records)
         if answers is not None:
-            ids.append(pthid)  # answered with this connection, without a handshake (RFC 0434)
+            ids.append(pthid)  # answered on this connection, without a handshake (RFC 0434)
     via = Via(sender=received.sender, recipient=received.recipient)
     return _answering(answers, ids=tuple(ids), connection=name, known=known, via=via)
 

@@ -62,7 +62,7 @@ _SHORT = {"t": "type", "s": "serviceEndpoint", "r": "routingKeys", "a": "accept"
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What DIDComm v1 needs to know to reach somebody.
+    """What DIDComm v1 needs to know to reach a peer.
 
     Attributes:
         endpoint: URL as the peer wrote it; the transport decides whether it may be called.
@@ -76,16 +76,16 @@ class Service:
 
 
 def read_did(text: object) -> Did:
-    """Read a DID of a method that we know by name, or an unqualified Indy one.
+    """Read a DID of a known method, or an unqualified Indy DID.
 
     Raises:
-        BadMessageError: it is none, or longer than 4 KiB.
+        BadMessageError: it is not one, or longer than 4 KiB.
     """
     if not isinstance(text, str) or len(text) > MAX_DID or not _SYNTAX.fullmatch(text):
-        raise BadMessageError("no DID of a known method")
+        raise BadMessageError("not a DID of a known method")
     indy = not text.startswith("did:") or text.startswith(("did:sov:", "did:indy:"))
     if indy and len(base58.b58decode(text.rpartition(":")[2])) != INDY_BYTES:
-        raise BadMessageError("an Indy DID is 16 bytes")
+        raise BadMessageError("an Indy DID must be 16 bytes")
     return Did(text)
 
 
@@ -105,7 +105,7 @@ def _objects(value: object) -> list[Json]:
 
 
 def _only_methods(value: object) -> list[Json]:
-    """Keep the keys that are written in place; references say nothing new to DIDComm v1."""
+    """Keep the embedded keys; DIDComm v1 does not need the references."""
     return [item for item in _objects(value) if "id" in item]
 
 
@@ -157,7 +157,7 @@ def _as_endpoint(value: object) -> object:
 
 
 class Entry(_Part):
-    """A service of a document that speaks DIDComm."""
+    """A DIDComm service of a document."""
 
     type: str
     service_endpoint: Annotated[Endpoint, BeforeValidator(_as_endpoint)]
@@ -168,7 +168,7 @@ class Entry(_Part):
 
     @property
     def speaks_v1(self) -> bool:
-        """Whether DIDComm v1 is not ruled out."""
+        """Whether it accepts DIDComm v1, or does not say what it accepts."""
         accept = self.accept or self.service_endpoint.accept
         return not accept or not _V1.isdisjoint(accept)
 
@@ -178,10 +178,10 @@ def _only_didcomm(value: object) -> list[Json]:
 
 
 class DidDocument(_Part):
-    """What DIDComm v1 reads of a DID document, with all the shapes that occur.
+    """What DIDComm v1 reads of a DID document, in all forms that occur.
 
     Attributes:
-        public_key: what `verificationMethod` was called in connections/1.0.
+        public_key: the name of `verificationMethod` in connections/1.0.
     """
 
     id: str
@@ -216,7 +216,7 @@ class DidDocument(_Part):
         """Return the base58 Ed25519 key that a key reference means.
 
         Raises:
-            BadMessageError: it is no key, or a reference out of this document.
+            BadMessageError: it is not a key, or refers to another document.
         """
         subject, hash_, fragment = reference.partition("#")
         if not hash_ or subject.startswith("did:key:"):
@@ -225,7 +225,7 @@ class DidDocument(_Part):
             for method in self.methods:
                 if method.id.rpartition("#")[2] == fragment:
                     return method.verkey
-        raise BadMessageError("a key reference leads nowhere")
+        raise BadMessageError("a key reference names no key of the document")
 
     def _service(self, entry: Entry) -> Service:
         recipients = [self.verkey(key) for key in entry.recipient_keys]
@@ -237,7 +237,7 @@ class DidDocument(_Part):
         )
 
     def _signing_key(self) -> str:
-        """For a service that names no keys, as DIDCommMessaging does not: the first that signs."""
+        """Return the first Ed25519 key, for a service without keys, such as DIDCommMessaging."""
         for method in self.methods:
             with suppress(BadMessageError):
                 return method.verkey
@@ -249,10 +249,10 @@ def read_document(value: object, did: Did | None = None) -> DidDocument:
 
     Args:
         value: the parsed JSON.
-        did: whom it has to be about, with or without `did:sov:`, or by its short form.
+        did: the DID that it must be about, with or without `did:sov:`, or in its short form.
 
     Raises:
-        BadMessageError: it is malformed, or about somebody else.
+        BadMessageError: it is malformed, or about another DID.
     """
     try:
         document = DidDocument.model_validate(value)
@@ -265,10 +265,10 @@ def read_document(value: object, did: Did | None = None) -> DidDocument:
 
 
 def inline_service(value: object) -> Service:
-    """Read a service that stands in an invitation (RFC 0434).
+    """Read a service of an invitation (RFC 0434).
 
     Raises:
-        BadMessageError: it is no service for DIDComm v1.
+        BadMessageError: it is not a service for DIDComm v1.
     """
     return read_document({"id": "", "service": [value]}).didcomm
 
@@ -277,7 +277,7 @@ def inline_service(value: object) -> Service:
 
 
 def create_peer2(verkey: str, endpoint: str, routing_keys: Sequence[str] = ()) -> Did:
-    """Make a did:peer:2 of a key of ours and how to reach it (see `create_peer4`)."""
+    """Make a did:peer:2 of a key and an address of ours (see `create_peer4`)."""
     entry = {
         "s": endpoint,
         "t": "did-communication",
@@ -291,10 +291,10 @@ def create_peer2(verkey: str, endpoint: str, routing_keys: Sequence[str] = ()) -
 
 
 def create_peer4(verkey: str, endpoint: str, routing_keys: Sequence[str] = ()) -> Did:
-    """Make a did:peer:4, in its long form, of a key of ours and how to reach it.
+    """Make a did:peer:4, in its long form, of a key and an address of ours.
 
     Args:
-        verkey: base58 Ed25519 key; its X25519 form is shown too.
+        verkey: base58 Ed25519 key; its X25519 form is included.
         endpoint: URL, or `didcomm:transport/queue` when only a return route reaches us.
         routing_keys: base58 keys of mediators, the one next to us first (RFC 0067).
     """
@@ -323,7 +323,7 @@ def create_peer4(verkey: str, endpoint: str, routing_keys: Sequence[str] = ()) -
 
 
 def short_form(did: Did) -> Did:
-    """Return the name that stays when the document is known: did:peer:4 cut, did:peer:3 of 2."""
+    """Return the short form of a DID: a cut did:peer:4, or the did:peer:3 of a did:peer:2."""
     if did.startswith("did:peer:4"):
         return Did(":".join(did.split(":")[:3]))
     if did.startswith("did:peer:2"):
@@ -360,10 +360,10 @@ def _read_peer2(did: Did) -> DidDocument:
 def _spelt_out(service: object) -> Json:
     """Undo the abbreviations of did:peer:2, in the service and in an endpoint object."""
     if not isinstance(service, dict):
-        raise BadMessageError("did:peer:2 holds a service that is no object")
+        raise BadMessageError("did:peer:2 holds a service that is not an object")
     full = {_SHORT.get(k, k): v for k, v in cast("Json", service).items()}
     if len(full) != len(cast("Json", service)):
-        raise BadMessageError("did:peer:2 says one thing of a service twice")
+        raise BadMessageError("did:peer:2 names a field of a service twice")
     if full.get("type") == "dm":
         full["type"] = "DIDCommMessaging"
     if isinstance(full.get("serviceEndpoint"), dict):
@@ -378,7 +378,7 @@ def _read_peer4(did: Did) -> DidDocument:
     raw = read_multibase(encoded)
     document = read_json(raw.removeprefix(_JSON)) if raw.startswith(_JSON) else None
     if not isinstance(document, dict) or "id" in document:
-        raise BadMessageError("did:peer:4 holds no document without id")
+        raise BadMessageError("did:peer:4 does not hold a document without id")
     context = {"id": did, "alsoKnownAs": [short_form(did)]}
     return read_document(cast("Json", document) | context)
 
@@ -386,7 +386,7 @@ def _read_peer4(did: Did) -> DidDocument:
 # resolving
 
 Ask = Callable[[Did], Awaitable[DidDocument | None]]
-"""Gives the document of a DID, or None where there is no such DID."""
+"""Returns the document of a DID, or None if there is no such DID."""
 
 
 class Resolver:
@@ -403,8 +403,8 @@ class Resolver:
         """Return the document of a DID.
 
         Raises:
-            BadMessageError: it is no DID, or the document in it is malformed.
-            RefusedError: nobody knows the DID, or we do not resolve its method.
+            BadMessageError: it is not a DID, or the document in it is malformed.
+            RefusedError: the DID is unknown, or its method is not supported.
         """
         found = await self.find(read_did(text))
         if found is None:
@@ -412,7 +412,7 @@ class Resolver:
         return found
 
     async def find(self, did: Did) -> DidDocument | None:
-        """Return the document of a DID, or None where nobody knows it; raises as `resolve` does."""
+        """Return the document of a DID, or None if it is unknown; raises as `resolve` does."""
         if did.startswith("did:web:"):
             raise RefusedError("did:web is not supported yet", "e.p.did.unsupported")
         within = _read_within(did)
@@ -422,7 +422,7 @@ class Resolver:
 
 
 def _read_within(did: Did) -> DidDocument | None:
-    """Read the document that a DID carries; None when it carries none."""
+    """Read the document that a DID contains, or return None."""
     if did.startswith(("did:key:", "did:peer:0")):
         return _read_key(did, did.removeprefix("did:key:").removeprefix("did:peer:0"))
     if did.startswith("did:peer:2"):
@@ -448,7 +448,7 @@ def _jwk_verkey(jwk: Json) -> str:
     x = jwk.get("x")
     raw = read_base64(x) if isinstance(x, str) else b""
     if (jwk.get("kty"), jwk.get("crv"), len(raw)) != ("OKP", "Ed25519", KEY_BYTES):
-        raise BadMessageError("a JWK is no Ed25519 key")
+        raise BadMessageError("a JWK is not an Ed25519 key")
     return base58_key(raw)
 
 

@@ -1,4 +1,4 @@
-"""What out-of-band and DID exchange ask of keys, DIDs and records; signed attachments (RFC 0017)."""
+"""Keys, DIDs and records for out-of-band and DID exchange; signed attachments (RFC 0017)."""
 
 from __future__ import annotations
 
@@ -55,11 +55,11 @@ from keep_agent.identity.keys import (
 NO_ENDPOINT = "didcomm:transport/queue"
 SERVICE_TYPE = "did-communication"
 MOST_SERVICES = 4
-"""How many services of an invitation are tried: each may cost reads of a ledger."""
+"""How many services of an invitation are tried: each may need reads of a ledger."""
 
 
 class Records(Port):
-    """What is read of the tenant's store; see `store.Profile`."""
+    """Reads of the tenant's store; see `store.Profile`."""
 
     async def fetch(self, category: str, name: str) -> Json | None:
         """Return a record, or None."""
@@ -80,9 +80,9 @@ class Introductions:
     """Implements the ports of out-of-band and DID exchange for one tenant; stores nothing.
 
     Args:
-        label: what we call ourselves.
+        label: ours.
         endpoint: URL that peers reach this tenant on.
-        protocols: what is spoken, by `family/major`.
+        protocols: those that are supported, by `family/major`.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class Introductions:
         """Return an invitation by our own name of it; of a public DID, the implicit one (RFC 0023).
 
         Raises:
-            NotFoundError: there is none, or the DID leads nowhere.
+            NotFoundError: there is none, or the DID cannot be resolved.
         """
         if not name.startswith("did:"):
             found = await self._found(name)
@@ -126,7 +126,7 @@ class Introductions:
         try:
             address = await self.reach(name, None)
         except PeerError as error:
-            raise NotFoundError(f"nobody is reached by {name!r}: {error}") from error
+            raise NotFoundError(f"{name!r} cannot be reached: {error}") from error
         return InvitationRecord(id=name, direction="received", minors=(1,), address=address)
 
     async def _found(self, name: str) -> InvitationRecord | None:
@@ -156,12 +156,12 @@ class Introductions:
         """Return the first message of an exchange and its peer, as `{"message", "peer"}`.
 
         Raises:
-            NotFoundError: there is no such exchange, or it has its peer already.
+            NotFoundError: there is no such exchange, or it has a peer already.
         """
         x = await self._records.exchange(exchange)
         held = next((out for out in x.out if out["connection"] is None), None) if x else None
         if x is None or x.connection is not None or held is None:
-            raise NotFoundError(f"nothing to attach of an exchange {exchange!r}")
+            raise NotFoundError(f"exchange {exchange!r} has no message to attach")
         return {"message": held["body"], "peer": x.peer}
 
     # -- keys and DIDs ---------------------------------------------------------------------------
@@ -212,12 +212,12 @@ class Introductions:
     async def reach(self, did: str, document: Json | None) -> Address:
         """Return how to reach a DID, as its own method proves it (SEC-D01).
 
-        A document that its claimant sends counts for a did:peer:1 that is its hash, and for an
-        Indy DID that no ledger has and that is made of the key in it. The latter proves nothing
-        of the DID, so the address does not name it.
+        A document that comes with the DID is accepted for a did:peer:1 that is its hash, and for an
+        Indy DID that is on no ledger and is derived from the key in it. The latter does not prove
+        the DID, so the address does not name it.
 
         Args:
-            document: what came with the DID, signed by somebody who may; about this very DID.
+            document: the one that came with the DID, signed by a key that may; about this DID.
 
         Raises:
             PeerError: it cannot be resolved, is not proved, or does not say how to reach it.
@@ -239,7 +239,7 @@ class Introductions:
         return _address(service, None)
 
     def starts(self, body: Json) -> bool:
-        """Tell whether a message starts something that we speak with a peer whom we know."""
+        """Tell whether a message starts an exchange that only a known peer may start."""
         try:
             uri = TypeUri.parse(body.get("@type"))
         except BadMessageError:
@@ -278,7 +278,7 @@ class Introductions:
         """Return the base58 key that signed an attachment.
 
         Raises:
-            RefusedError: nobody did, or the signature is not good (SEC-E13).
+            RefusedError: it is not signed, or the signature is wrong (SEC-E13).
         """
         return signer(attachment)
 
@@ -287,8 +287,8 @@ def signer(attachment: Attachment) -> str:
     """Return the base58 key that signed an attachment (RFC 0017, JWS with one signature).
 
     Raises:
-        RefusedError: nobody did, or not with EdDSA, or the ids of the key contradict it, or the
-            signature is not good.
+        RefusedError: it is not signed, or not with EdDSA, or the ids of the key contradict it, or the
+            signature is wrong.
     """
     jws = attachment.data.jws
     if jws is None or attachment.data.base64 is None:
@@ -300,7 +300,7 @@ def signer(attachment: Attachment) -> str:
     except (BadMessageError, KeyError, TypeError, AttributeError) as error:
         raise RefusedError("the signature of an attachment is malformed") from error
     if not good:
-        raise RefusedError("the signature of an attachment is not good")
+        raise RefusedError("the signature of an attachment is wrong")
     return key
 
 
@@ -312,17 +312,17 @@ def _one_signature(jws: Json) -> tuple[str, str, Json]:
 
 
 def _signing_key(protected: Json, header: Json) -> str:
-    """Return the key of a JWS; what else names a key must name the same one."""
+    """Return the key of a JWS; every id of a key in it must be the same."""
     if protected.get("alg") != "EdDSA" or "crit" in protected:
         raise RefusedError("an attachment is not signed with EdDSA")
     jwk = cast("Json", protected["jwk"])
     raw = read_base64(jwk["x"])
     if jwk.get("kty") != "OKP" or jwk.get("crv") != "Ed25519" or len(raw) != KEY_BYTES:
-        raise RefusedError("an attachment is signed with no Ed25519 key")
+        raise RefusedError("an attachment is not signed with an Ed25519 key")
     key = base58_key(raw)
     for kid in (header.get("kid"), protected.get("kid"), jwk.get("kid")):
         if isinstance(kid, str) and kid.startswith("did:key:") and to_verkey(kid) != key:
-            raise RefusedError("an attachment names two keys that signed it")
+            raise RefusedError("an attachment names two signing keys")
     return key
 
 
@@ -340,14 +340,14 @@ def _address(service: Service, did: str | None) -> Address:
 
 
 def _pairwise(did: Did) -> bool:
-    """Tell whether older agents make such DIDs for one connection, and write them on no ledger."""
+    """Tell whether older agents make such DIDs for one connection, without a ledger."""
     return did.startswith("did:sov:") or ":" not in did
 
 
 def bind(
     x: Exchange[Any], peer: Peer, message: Message
 ) -> tuple[Exchange[Any], tuple[Write, ...]]:
-    """Bind an exchange to whoever wrote first; from then on nobody else may (see `connectionless`)."""
+    """Bind an exchange to the peer that wrote first; from then on no other peer may write."""
     made = connectionless(x, peer, message)
     bound = replace(
         x,
@@ -359,10 +359,10 @@ def bind(
 
 
 def taken(x: Exchange[Any], peer: Peer, made: Connection | None) -> tuple[Write, ...]:
-    """Return what a message writes by which a peer takes a step of ours as its own (SEC-O11).
+    """Return the writes for a message that binds an exchange of ours to its sender (SEC-O11).
 
-    Whoever answers first what was attached to an invitation uses it up: of several things that
-    were attached, one is answered.
+    The first answer to a message that was attached to an invitation uses up the invitation: of
+    several attached messages, only one is answered.
     """
     used = peer.answers if x.state != START and peer.takes(x) else None
     return (
@@ -374,7 +374,7 @@ def taken(x: Exchange[Any], peer: Peer, made: Connection | None) -> tuple[Write,
 def connectionless(x: Exchange[Any], peer: Peer, message: Message) -> Connection | None:
     """Return the connection that an answer to a request attached to our invitation makes.
 
-    Only where there is none: a `~service` never changes one (SEC-O06).
+    Only if there is none yet: a `~service` never changes a connection (SEC-O06).
 
     Raises:
         BadMessageError: the `~service` is malformed (RFC 0056).
@@ -383,7 +383,7 @@ def connectionless(x: Exchange[Any], peer: Peer, message: Message) -> Connection
         return None
     address = _address(inline_service({"type": SERVICE_TYPE, **message.service}), None)
     if peer.via.sender not in address.recipients:
-        raise RefusedError("a ~service for the key of somebody else")
+        raise RefusedError("a ~service with the key of another agent")
     assert peer.via.recipient is not None
     return Connection(
         id=x.id,

@@ -19,7 +19,7 @@ from keep_agent.errors import BadCommandError, BadMessageError
 KEY_BYTES = 32
 SIGNATURE_BYTES = 64
 MAX_MULTIBASE = 4 * 2**10  # decoding base58 is quadratic: 10 ms for this much
-MAX_MULTIKEY = 64  # of 34 bytes come at most 48 letters; a document may hold many keys
+MAX_MULTIKEY = 64  # 34 bytes have at most 48 characters; a document may hold many keys
 OWN_KEYS_CACHED = 256
 PEER_KEYS_CACHED = 2048
 
@@ -36,7 +36,7 @@ _SMALL_ORDER = frozenset(
 )  # X25519 points whose shared secret everybody knows (RFC 7748, section 6.1)
 
 Fetch = Callable[[str], Awaitable[tuple[Key, Json] | None]]
-"""What the store gives: the Ed25519 key of a verkey in one tenant, with its metadata."""
+"""Reads the Ed25519 key of a verkey in one tenant from the store, with its metadata."""
 
 
 class Codec(Enum):
@@ -93,7 +93,7 @@ class LocalKey:
 
     @classmethod
     def of(cls, verkey: str, key: Key, metadata: Json) -> Self:
-        """Take a key as the store gives it."""
+        """Return a key as read from the store."""
         return cls(verkey, metadata, key, key.convert_key(KeyAlg.X25519))
 
     def sign(self, data: bytes) -> bytes:
@@ -102,7 +102,7 @@ class LocalKey:
 
 
 class Keys:
-    """The keys of one tenant, read through `fetch` and remembered, the latest used longest."""
+    """The keys of one tenant, read through `fetch`; those used last are cached."""
 
     def __init__(self, fetch: Fetch, size: int = OWN_KEYS_CACHED) -> None:
         self._fetch = fetch
@@ -111,7 +111,7 @@ class Keys:
         self._forgotten = 0
 
     async def load(self, verkey: str) -> LocalKey | None:
-        """Return our key of this name; a miss is asked again next time, it may be stored by then."""
+        """Return our key of this name; None: it is not there, and is looked up again next time."""
         found = self._loaded.get(verkey)
         if found is not None:
             self._loaded.move_to_end(verkey)
@@ -126,7 +126,7 @@ class Keys:
         return loaded
 
     def forget(self, verkey: str) -> None:
-        """Drop a key that was removed, or whose metadata changed, after the commit of that."""
+        """Remove a key from the cache after a commit that removed it or changed its metadata."""
         self._forgotten += 1
         self._loaded.pop(verkey, None)
 
@@ -143,7 +143,7 @@ def base58_key(raw: bytes) -> str:
 
 
 def looks_like_key(text: object) -> bool:
-    """Whether it has the letters and length of a base58 key: enough to look one up."""
+    """Whether it has the characters and length of a base58 key: enough to look one up."""
     return isinstance(text, str) and _BASE58.fullmatch(text) is not None
 
 
@@ -151,13 +151,13 @@ def raw_key(verkey: object) -> bytes:
     """Return the 32 bytes of a base58 public key.
 
     Raises:
-        BadMessageError: it is no such text.
+        BadMessageError: it is not such a text.
     """
     if isinstance(verkey, str) and _BASE58.fullmatch(verkey):
         raw = _decoded(verkey)
         if len(raw) == KEY_BYTES:
             return raw
-    raise BadMessageError("a key is no base58 of 32 bytes")
+    raise BadMessageError("a key is not base58 of 32 bytes")
 
 
 @lru_cache(maxsize=1024)
@@ -180,7 +180,7 @@ def to_verkey(text: object) -> str:
     """Return the base58 key of a base58 key, a did:key or a did:key with its fragment.
 
     Raises:
-        BadMessageError: it is none of these, or no Ed25519 key.
+        BadMessageError: it is none of these, or not an Ed25519 key.
     """
     if not isinstance(text, str) or not text.startswith("did:key:"):
         return base58_key(raw_key(text))
@@ -199,10 +199,10 @@ def read_multikey(text: str) -> tuple[Codec, bytes]:
     """Return kind and 32 bytes of a multikey.
 
     Raises:
-        BadMessageError: it is no Ed25519 or X25519 key.
+        BadMessageError: it is not an Ed25519 or X25519 key.
     """
     if len(text) > MAX_MULTIKEY:
-        raise BadMessageError("a multikey is longer than any key")
+        raise BadMessageError("a multikey is too long")
     raw = read_multibase(text)
     for codec in Codec:
         if raw.startswith(codec.value) and len(raw) == len(codec.value) + KEY_BYTES:
@@ -214,7 +214,7 @@ def read_ed25519(text: str) -> bytes:
     """Return the 32 bytes of a multikey that has to be an Ed25519 key.
 
     Raises:
-        BadMessageError: it is another kind of key, or none.
+        BadMessageError: it is another kind of key, or not a key.
     """
     codec, raw = read_multikey(text)
     if codec is not Codec.ED25519:
@@ -231,10 +231,10 @@ def read_multibase(text: str) -> bytes:
     """Return the bytes of a multibase base58 text of at most 4 KiB.
 
     Raises:
-        BadMessageError: it is none.
+        BadMessageError: it is not one.
     """
     if len(text) > MAX_MULTIBASE or not _MULTIBASE.fullmatch(text):
-        raise BadMessageError("no multibase of base58")
+        raise BadMessageError("not multibase of base58")
     return base58.b58decode(text[1:])
 
 
@@ -242,7 +242,7 @@ def exchange_key(verkey: str) -> Key:
     """Return a peer's Ed25519 key converted to X25519.
 
     Raises:
-        BadMessageError: it is no base58 key, not on the curve, or so weak that anybody could
+        BadMessageError: it is not a base58 key, not on the curve, or so weak that anybody could
             read what is encrypted to it.
     """
     return _public(verkey)[1]
@@ -258,7 +258,7 @@ def verify(verkey: str, data: bytes, signature: bytes) -> bool:
         return False
 
 
-@lru_cache(maxsize=PEER_KEYS_CACHED)  # a pure function of public text: it tells tenants nothing
+@lru_cache(maxsize=PEER_KEYS_CACHED)  # tenants share it: it holds only public keys
 def _public(verkey: str) -> tuple[Key, Key]:
     try:
         key = Key.from_public_bytes(KeyAlg.ED25519, raw_key(verkey))

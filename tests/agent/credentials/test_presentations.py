@@ -153,7 +153,7 @@ async def test_a_child_cannot_and_is_told_why(people: tuple[Tenant, ...]) -> Non
 async def test_a_wallet_without_such_a_credential_says_so(people: tuple[Tenant, ...]) -> None:
     bar = people[3]
     asked = await ask(bar, over_18(LICENCE_INDY.replace("default", "learner")))
-    with pytest.raises(BadCommandError, match="nothing of that kind is held"):
+    with pytest.raises(BadCommandError, match="no such credential is held"):
         await people[1].proofs.present(asked, "anoncreds", {}, {})
 
 
@@ -363,7 +363,7 @@ async def test_the_holder_may_choose(people: tuple[Tenant, ...]) -> None:
 
 @pytest.mark.parametrize(
     ("chosen", "words"),
-    [({"over_18": "none"}, "no credential 'none'"), ({"other": "a1"}, "is not asked")],
+    [({"over_18": "none"}, "no credential 'none'"), ({"other": "a1"}, "is not in the request")],
 )
 async def test_a_choice_that_does_not_fit_is_refused(
     people: tuple[Tenant, ...], chosen: dict[str, str], words: str

@@ -444,7 +444,7 @@ async def test_attachments_in_other_formats_are_refused(office: Party, alice: Pa
 async def test_a_format_without_its_attachment_is_refused(office: Party, alice: Party) -> None:
     offer = await office.do(OFFERING)
     offer["offers~attach"][0]["@id"] = "another"
-    with pytest.raises(BadMessageError, match="nothing is attached"):
+    with pytest.raises(BadMessageError, match="there is no attachment"):
         await alice.hear(offer)
 
 

@@ -58,7 +58,7 @@ class Paper:
 
     async def read(self, request: Json) -> Json:
         if "name" not in request:
-            raise RefusedError("no presentation request")
+            raise RefusedError("not a presentation request")
         return request
 
     async def present(
