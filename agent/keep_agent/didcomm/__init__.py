@@ -1,1 +1,1 @@
-"""DIDComm v1 as bytes: envelopes, invitation URLs, and the outbox that delivers."""
+"""DIDComm v1 as bytes: envelopes, invitation URLs, and the outbox that delivers messages."""

@@ -1,7 +1,7 @@
-"""One attempt to deliver a message: where it goes, what that may cost, sealing, and the post.
+"""One attempt to deliver a message: its destination, limits, encryption, and sending.
 
-What an attempt costs is bounded before it is paid (SEC-R 01, 02): recipients, mediators and bytes are
-counted before anything is encrypted, and what is large is sealed outside the event loop.
+The cost of an attempt is bounded first (SEC-R 01, 02): recipients, mediators and bytes are counted
+before anything is encrypted, and a large message is encrypted outside the event loop.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ log = logging.getLogger(__name__)
 
 CONTENT_TYPE = "application/ssi-agent-wire"
 OUR_TRIES = 3
-"""How often something is tried that fails on our own side."""
+"""How many attempts may fail on our own side before a message is given up."""
 
 MOST_TIMES = 8
-"""How many times longer than what came on its thread a message may leave (SEC-R 02)."""
+"""How many times longer than the bytes received on its thread a sent message may be (SEC-R 02)."""
 MOST_OF_AN_ID = 200
 CAUSES = 4096
-"""How many threads are remembered with what came on them; nothing is measured on older ones."""
+"""For how many threads the received bytes are remembered; messages on older ones have no such limit."""
 
 
 class Carrier(Port):
-    """Takes packed bytes to a URL; see `transport.egress`."""
+    """Sends packed messages to a URL; see `transport.egress`."""
 
     async def post(self, url: str, body: bytes, content_type: str, *, hurry: bool) -> Delivery:
         """Deliver one packed message; every outcome is a value.
@@ -51,7 +51,7 @@ class Carrier(Port):
 
 @dataclass(frozen=True, slots=True)
 class EndpointChanged:
-    """The peer is not at this endpoint any more; nothing was sent."""
+    """The peer has another endpoint now; nothing was sent."""
 
     endpoint: str | None
 
@@ -76,9 +76,9 @@ class Attempts:
         self._causes: OrderedDict[str, int] = OrderedDict()
 
     def came(self, thid: str, size: int) -> None:
-        """Note how many bytes came in on a thread."""
+        """Note how many bytes were received on a thread."""
         if len(thid) > MOST_OF_AN_ID:
-            return  # no message with such an id is answered
+            return  # no message with such an id gets an answer
         self._causes[thid] = self._causes.pop(thid, 0) + size
         if len(self._causes) > CAUSES:
             self._causes.popitem(last=False)
@@ -86,7 +86,7 @@ class Attempts:
     async def make(
         self, message: QueuedMessage, row: Outgoing, endpoint: str, *, hurry: bool
     ) -> Outcome:
-        """Try once to deliver a message; what fails on our own side each time is given up."""
+        """Try once to deliver a message; one that always fails on our own side is given up."""
         try:
             return await self._send(message, row, endpoint, hurry=hurry)
         except UnavailableError as error:
@@ -99,8 +99,8 @@ class Attempts:
             log.exception("delivery failed", extra={"thid": message.thid})
             message.faults += 1
             if message.faults < OUR_TRIES:
-                return Retry("our own side failed", None)
-            return Blocked(f"our own side failed each time: {type(error).__name__}")
+                return Retry("our side failed", None)
+            return Blocked(f"our side failed each time: {type(error).__name__}")
 
     async def _send(
         self, message: QueuedMessage, row: Outgoing, endpoint: str, *, hurry: bool
@@ -115,7 +115,7 @@ class Attempts:
         return outcome
 
     async def _destination(self, row: Outgoing) -> tuple[Target | None, Json]:
-        """Return where a message goes, and the message as it goes there."""
+        """Return where a message goes, and the message as it is sent there."""
         record = (
             await self._records.fetch(CONNECTION, row.connection) if row.connection else None
         )
@@ -125,27 +125,27 @@ class Attempts:
         return connection.target, connection.with_service(row.body)
 
     async def _seal(self, message: QueuedMessage, body: bytes, target: Target) -> bytes:
-        """Seal a message.
+        """Encrypt a message.
 
         Raises:
-            KeepError: it cannot be sealed, or it would cost too much.
+            KeepError: it cannot be encrypted, or it would cost too much.
         """
         sender = await self._keys.load(target.sender)
         if sender is None:
-            raise RefusedError("the key that must seal it is gone")
+            raise RefusedError("the key to encrypt it with is gone")
         size = sealed_size(len(body), len(target.recipients), len(target.routing))
         if size > (most := self._most(message, len(body))):
             raise RefusedError(
-                f"its way is too long for so small a message: {size} bytes, not over {most}"
+                f"with its mediators it has {size} bytes; for this message {most} is the most"
             )
         work = partial(seal, body, target.recipients, sender, target.routing)
         return await asyncio.to_thread(work) if size > LARGE else work()
 
     def _most(self, message: QueuedMessage, size: int) -> int:
-        """Return how long a message may be when it leaves, its unclear attempts included.
+        """Return how many bytes may be sent for a message, unclear attempts included.
 
-        What the peer has chosen, recipients and mediators, is measured by what came from it; the
-        message itself is ours.
+        The peer chooses recipients and mediators, so the limit depends on what was received from it;
+        the message itself may always be sent.
         """
         came = self._causes.get(message.thid)
         return max(MOST_TIMES * came - message.sent, 2 * size) if came else sys.maxsize

@@ -28,16 +28,18 @@ MAX_PACKED = 2 * 2**20
 MAX_PLAIN = 2**20
 MAX_PROTECTED = 64 * 2**10
 MAX_ITEMS = 50_000
-ENVELOPE_ITEMS = 16  # four members of base64, which has neither commas nor brackets
+ENVELOPE_ITEMS = 16  # four members of base64, which has no commas or brackets
 MAX_RECIPIENTS = 32
 MAX_FORWARDS = 3
 MAX_HOPS = 4
-"""How many mediators a message of ours may pass; each of them makes it a third longer."""
+"""How many mediators a message of ours may have; each makes it a third longer."""
 
 LARGE = 64 * 2**10
-"""Bytes; longer envelopes are sealed and opened in threads: 2 MB take 50 ms (SEC-R 01)."""
+"""Bytes; longer envelopes are encrypted and opened in threads: 2 MB take 50 ms (SEC-R 01)."""
 
-_ENC = "xchacha20poly1305_ietf"  # what it is called; what it is has a 12 byte nonce
+_ENC = (
+    "xchacha20poly1305_ietf"  # the name of RFC 0019; the cipher itself has a nonce of 12 bytes
+)
 _TYP = "JWM/1.0"
 _AUTHCRYPT = "Authcrypt"
 _ANONCRYPT = "Anoncrypt"
@@ -52,22 +54,22 @@ TOO_LONG = "e.p.msg.too-long"
 """Code of the `RefusedError` for a message that is too long for its peer or for us."""
 
 Find = Callable[[str], Awaitable[LocalKey | None]]
-"""Our key of a verkey, if it is ours: `Keys.load` of the tenant that the message came to."""
+"""Returns our key of a verkey, or None: `Keys.load` of the tenant that received the message."""
 
 
 Opened = tuple[Json, str | None]
 """A message and the verkey that encrypted it."""
 
 Where = Callable[[Callable[[], Opened]], Awaitable[Opened]]
-"""Does the work of opening one layer: here, or in a thread."""
+"""Runs the work of opening one layer: directly, or in a thread."""
 
 
 class NotForUsError(BadEnvelopeError):
-    """Well-formed, but addressed to no key of ours."""
+    """Well-formed, but not for a key of ours."""
 
 
 class ForwardedElsewhereError(NotForUsError):
-    """A forward to somebody else; dropped and counted, nobody is told (SEC-E05)."""
+    """A forward to another agent; dropped and counted, without an answer (SEC-E05)."""
 
 
 def pack(message: bytes, to: Sequence[str], sender: LocalKey | None) -> bytes:
@@ -76,10 +78,10 @@ def pack(message: bytes, to: Sequence[str], sender: LocalKey | None) -> bytes:
     Args:
         message: the plaintext, a JSON object.
         to: base58 Ed25519 keys, at least one.
-        sender: whose key proves who wrote it; None lets nobody know.
+        sender: the key that authenticates it; None: the receiver does not learn who wrote it.
 
     Raises:
-        BadMessageError: one of the keys is no key.
+        BadMessageError: one of the keys is not a key.
     """
     return _dump(_pack(message, to, sender))
 
@@ -89,29 +91,32 @@ def seal(
 ) -> bytes:
     """Pack a message and wrap it into one anoncrypted forward for each mediator.
 
-    What it costs is known before anything is encrypted (SEC-R 01); see `sealed_size`.
+    Its size is checked before anything is encrypted (SEC-R 01); see `sealed_size`.
 
     Args:
         message: the plaintext, a JSON object.
         to: base58 Ed25519 keys, at least one; mediators know the recipient by the first.
         sender: as for `pack`; the forwards are always anoncrypted.
-        routing_keys: base58 keys from the recipient's end to ours (RFC 0067), so the last one
-            is whom the result is sent to.
+        routing_keys: base58 keys from the recipient's end to ours (RFC 0067), so the result is
+            sent to the last one.
 
     Raises:
-        BadMessageError: one of the keys is no key.
+        BadMessageError: one of the keys is not a key.
         RefusedError: too many recipients or mediators, or it would be too long.
     """
     if len(to) > MAX_RECIPIENTS:
-        raise RefusedError(f"a message goes to {MAX_RECIPIENTS} keys at most, not {len(to)}")
+        raise RefusedError(
+            f"a message may have {MAX_RECIPIENTS} recipients at most, not {len(to)}"
+        )
     if len(routing_keys) > MAX_HOPS:
         raise RefusedError(
-            f"a message passes {MAX_HOPS} mediators at most, not {len(routing_keys)}"
+            f"a message may have {MAX_HOPS} mediators at most, not {len(routing_keys)}"
         )
     size = sealed_size(len(message), len(to), len(routing_keys))
     if size > MAX_PACKED:
         raise RefusedError(
-            f"sealed, the message would have {size} bytes; {MAX_PACKED} is the most", TOO_LONG
+            f"encrypted, the message would have {size} bytes; {MAX_PACKED} is the most",
+            TOO_LONG,
         )
     envelope = _pack(message, to, sender)
     hop = to[0]
@@ -123,7 +128,7 @@ def seal(
 
 
 def sealed_size(message: int, recipients: int, hops: int) -> int:
-    """Return how many bytes `seal` makes of so many, at most and nearly, without doing it."""
+    """Return a close upper bound of the size of what `seal` returns, without doing it."""
     size = _packed_size(message, recipients * _AUTHCRYPT_BYTES)
     for _ in range(hops):
         size = _packed_size(size + _FORWARD_BYTES, _ANONCRYPT_BYTES)
@@ -139,11 +144,11 @@ def _base64_size(size: int) -> int:
 
 
 async def unpack(packed: bytes, find: Find) -> Received:
-    """Open an envelope, and what it forwards to ourselves; a large one outside the event loop.
+    """Open an envelope, and forwards in it to ourselves; a large one outside the event loop.
 
     Raises:
-        NotForUsError: it, or what it forwards, is for nobody here.
-        BadEnvelopeError: anything else is wrong with it; the sentence holds none of its content.
+        NotForUsError: it, or what it forwards, is not for a key of ours.
+        BadEnvelopeError: anything else is wrong with it; the text contains nothing of its content.
     """
     _limit(len(packed), MAX_PACKED)
     _limit(_items(packed), ENVELOPE_ITEMS)
@@ -154,13 +159,13 @@ async def unpack(packed: bytes, find: Find) -> Received:
             return received
         received = await _open_forward(received.body, find, where)
     if _is_forward(received.body):
-        raise BadEnvelopeError("too many forwards in one another")
+        raise BadEnvelopeError("too many nested forwards")
     return received
 
 
 def _pack(message: bytes, to: Sequence[str], sender: LocalKey | None) -> Json:
     if not to:
-        raise BadMessageError("there is nobody to encrypt to")
+        raise BadMessageError("there is no recipient to encrypt to")
     secret = os.urandom(_CEK_BYTES)
     cek = Key.from_secret_bytes(KeyAlg.C20P, secret)
     header = {
@@ -234,7 +239,7 @@ def _read_protected(protected: str) -> tuple[bool, dict[str, Json]]:
     recipients = header.pop("recipients", None)
     enc, typ, alg = _members(header, "enc", "typ", "alg")
     if enc != _ENC or typ != _TYP or alg not in (_AUTHCRYPT, _ANONCRYPT):
-        raise BadEnvelopeError("envelope is of another kind")
+        raise BadEnvelopeError("envelope has an unknown enc, typ or alg")
     if not isinstance(recipients, list):
         raise BadEnvelopeError("envelope has no recipients")
     return alg == _AUTHCRYPT, _by_kid(cast("list[object]", recipients))
@@ -258,7 +263,7 @@ def _kid(recipient: object) -> str:
     except (KeyError, TypeError, IndexError) as error:
         raise BadEnvelopeError("a recipient has no key") from error
     if not looks_like_key(kid):
-        raise BadEnvelopeError("a recipient is no key")
+        raise BadEnvelopeError("a recipient is not a key")
     return cast("str", kid)
 
 
@@ -292,7 +297,7 @@ def _read_body(plain: bytes) -> Json:
 
 
 def _items(raw: bytes) -> int:
-    """Count at least the values of a JSON text, before it is parsed: that is where the time goes."""
+    """Return an upper bound of the values in a JSON text, before it is parsed: parsing takes the time."""
     return raw.count(b",") + raw.count(b"[") + raw.count(b"{")
 
 
@@ -308,7 +313,7 @@ async def _open_forward(body: Json, find: Find, where: Where) -> Received:
     try:
         to = to_verkey(body.get("to"))
     except BadMessageError as error:
-        raise BadEnvelopeError("forward is to no key") from error
+        raise BadEnvelopeError("forward is not to a key") from error
     if await find(to) is None:
         raise ForwardedElsewhereError("forward is to none of our keys")
     try:
@@ -326,7 +331,7 @@ def _forwarded(msg: object) -> object:
     try:
         return _read(read_base64(msg))
     except BadMessageError as error:
-        raise BadEnvelopeError("forward holds no envelope") from error
+        raise BadEnvelopeError("forward does not hold an envelope") from error
 
 
 def _limit(size: int, most: int) -> None:
@@ -341,16 +346,16 @@ def _members(value: object, *names: str) -> list[str]:
         found = [members.get(name) for name in names]
         if len(members) == len(names) and all(isinstance(text, str) for text in found):
             return cast("list[str]", found)
-    raise BadEnvelopeError("envelope has not the members of RFC 0019")
+    raise BadEnvelopeError("envelope does not have the members of RFC 0019")
 
 
 def _read(raw: bytes) -> Json:
     try:
         value = read_json(raw)
     except BadMessageError as error:
-        raise BadEnvelopeError("envelope holds no strict JSON") from error
+        raise BadEnvelopeError("envelope does not hold strict JSON") from error
     if not isinstance(value, dict):
-        raise BadEnvelopeError("envelope holds no JSON object")
+        raise BadEnvelopeError("envelope does not hold a JSON object")
     return cast("Json", value)
 
 
@@ -372,7 +377,7 @@ def _decode(text: str, size: int | None = None) -> bytes:
     except ValueError as error:
         raise BadEnvelopeError("envelope has bad base64url") from error
     if text not in (bare, padded) or _encode(raw) != padded:
-        raise BadEnvelopeError("envelope has no canonical base64url")
+        raise BadEnvelopeError("envelope does not have canonical base64url")
     if size is not None and len(raw) != size:
         raise BadEnvelopeError("a part of the envelope has the wrong length")
     return raw

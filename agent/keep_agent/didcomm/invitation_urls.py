@@ -1,4 +1,4 @@
-"""What stands in invitations as text: links, times, versions; read within limits (Aries RFC 0434)."""
+"""Links, times and versions in invitations, read within limits (Aries RFC 0434)."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def read_link(url: str) -> Json:
     try:
         query = parse_qs(urlsplit(url.strip()).query)
     except ValueError as error:
-        raise BadCommandError("this is no link") from error
+        raise BadCommandError("this is not a link") from error
     if "oob" not in query:
         for name, what in OTHERS.items():
             if name in query:
                 raise BadCommandError(f"invitations of {what} are not supported")
         raise BadCommandError(
-            "this link holds no invitation; a short link is to be opened first"
+            "this link contains no invitation; open a short link first, in a browser"
         )
     try:
         return _object(read_base64(query["oob"][0].replace(" ", "+")))
@@ -41,7 +41,7 @@ def read_link(url: str) -> Json:
 
 
 def read_object(value: Json) -> Json:
-    """Return a JSON object that came parsed, held to the same rules.
+    """Return a parsed JSON object, checked by the same rules.
 
     Raises:
         BadCommandError: it breaks them.
@@ -67,7 +67,7 @@ def read_time(text: str | None) -> float | None:
     """Return the POSIX time of an ISO 8601 text; without a zone it is UTC.
 
     Raises:
-        BadMessageError: it is no such text.
+        BadMessageError: it is not such a text.
     """
     if text is None:
         return None
@@ -79,7 +79,7 @@ def read_time(text: str | None) -> float | None:
 
 
 def minors_of(protocols: Sequence[str]) -> tuple[int, ...]:
-    """Return the minor versions of DID exchange 1 among protocol URIs, in their order."""
+    """Return the minor versions of DID exchange 1 among protocol URIs, in the given order."""
     found: list[int] = []
     for protocol in protocols:
         with suppress(BadMessageError):
@@ -94,5 +94,5 @@ def _object(raw: bytes) -> Json:
         raise BadCommandError("this invitation is too large")
     value = read_json(raw)
     if not isinstance(value, dict):
-        raise BadMessageError("no JSON object")
+        raise BadMessageError("not a JSON object")
     return cast("Json", value)

@@ -1,9 +1,9 @@
-"""Which message leaves next: lanes of endpoints, the peers behind them, the order of their messages.
+"""Which message is sent next: the lanes of endpoints, their peers, and the order of messages.
 
-A lane is one endpoint. Behind it stand peers (connections), who take turns: a peer that fails waits
-longer and longer, and meanwhile one attempt at a time is all that the failing ones of a lane get. A
-lane that answers may have more and more attempts at once, one that does not ever fewer. Messages of
-one line leave one after the other; lines do not wait for each other. Nothing here does any I/O.
+A lane is one endpoint. Its peers (connections) take turns. A peer that fails is paused for longer and
+longer, and all failing peers of a lane together get one attempt at a time. A lane that answers may
+have more and more attempts at once, a lane that does not may have fewer. Messages of one line are
+sent one after the other; lines do not wait for each other. This module does no I/O.
 """
 
 from __future__ import annotations
@@ -19,17 +19,16 @@ from keep_agent.store.rows import Outgoing
 
 AT_ONCE_TO_ONE_LANE, AT_ONCE_TO_ONE_PEER = 32, 16
 DEAD_AFTER_S = 30.0
-"""For a peer that fails for so long, or has no endpoint, no more messages than these may wait:"""
+"""After so many seconds of failures, or without an endpoint, no more than this may wait for a peer:"""
 MOST_WAITING, MOST_WAITING_BYTES = 500, 8 << 20
 IDLE_LANES = 1024
-"""How many lanes without a message are remembered, with what they were able to take."""
+"""How many lanes without a message are remembered, with their number of attempts at once."""
 
 
 class Slot(Enum):
     """What an attempt occupies.
 
-    `FIRST` is a lane's own, `MORE` comes on top of it while there are any, `PROBE` is for a peer that
-    has failed.
+    `FIRST` is the lane's own slot, `MORE` is one of the common pool, `PROBE` is for a peer that failed.
     """
 
     FIRST = auto()
@@ -42,15 +41,15 @@ class QueuedMessage:
     """A message that is not delivered yet.
 
     Attributes:
-        line: messages of one line leave one after the other.
-        size: bytes of the message before it is sealed.
+        line: messages of one line are sent one after the other.
+        size: bytes of the message before it is encrypted.
         since: when it was taken, on the clock of the event loop.
-        row: the message; None: there was no room for it, it is read from the store.
+        row: the message; None: there was no room in memory, so it is read from the store.
         failures: attempts in which it was not delivered.
         faults: attempts that failed on our own side.
-        unclear: attempts after which it was perhaps delivered.
-        sent: bytes that left in these.
-        settled: nothing is to be done for it any more.
+        unclear: attempts without a clear answer: the message may be delivered.
+        sent: bytes sent in these.
+        settled: it is delivered or given up.
     """
 
     name: str
@@ -69,21 +68,21 @@ class QueuedMessage:
 
 @dataclass(slots=True, eq=False)
 class Peer:
-    """Whom messages are for: a connection, or the key of somebody without one.
+    """The receiver of messages: a connection, or the key of a peer without one.
 
     Attributes:
-        lane: of its endpoint; None: it has none, or nobody has looked yet.
-        placed: somebody has looked.
+        lane: of its endpoint; None: it has none, or it was not looked up yet.
+        placed: its endpoint was looked up.
         messages: all that are not settled, the oldest first.
-        failures: attempts in a row that failed, those at once counted as one.
+        failures: attempts that failed in a row; those under way at once count as one.
         failing_since, failed_at: when the first of them failed, and the last.
-        paused_until: no attempt is made before; see `not_before`.
-        not_before: what the peer itself asked for (Retry-After).
+        paused_until: no attempt is made before this time; see `not_before`.
+        not_before: the time that the peer asked for (Retry-After).
         reason: why the last attempt failed.
-        lines: messages by line; `ready`: lines whose first message may leave; `held`: those whose first
+        lines: messages by line; `ready`: lines whose first message may be sent; `held`: those whose first
             message failed and waits, while the others go on.
-        ticket: counts up with each place in a queue of the lane, so that older places are void.
-        listed: it stands in a queue of the lane.
+        ticket: counts its entries in queues of the lane; only the newest entry is valid.
+        listed: it is in a queue of the lane.
     """
 
     key: str
@@ -108,14 +107,14 @@ class Peer:
     listed: bool = False
 
     def full(self, size: int, now: float) -> bool:
-        """Tell whether no further message of this size may wait for it."""
+        """Tell whether no other message of this size may wait for it."""
         nowhere = self.placed and self.lane is None
         failing = self.failing_since is not None and now - self.failing_since > DEAD_AFTER_S
         many = len(self.messages) >= MOST_WAITING or self.bytes + size > MOST_WAITING_BYTES
         return many and (nowhere or failing)
 
     def shown(self, now: float) -> Json:
-        """Return what people may know of the messages that wait for it."""
+        """Return what the API shows of the messages that wait for it."""
         lane, oldest = self.lane, next(iter(self.messages.values()))
         nowhere = self.placed and lane is None
         return {
@@ -136,7 +135,7 @@ class Lane:
     """One endpoint.
 
     Attributes:
-        window: how many attempts may be under way at once, those of failing peers aside.
+        window: how many attempts may be under way at once, without those of failing peers.
         troubled: the last attempt failed.
         first, probing: the slots of these kinds are taken; `under_way`: how many attempts are under way,
             those of failing peers aside.
@@ -160,7 +159,7 @@ class Lane:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One attempt to deliver a message, begun `at`."""
+    """One attempt to deliver a message, started `at`."""
 
     message: QueuedMessage
     lane: Lane
@@ -169,7 +168,7 @@ class Attempt:
 
 
 class Lanes:
-    """Every message of one tenant, in its place."""
+    """The messages to send of one tenant, by peer and lane."""
 
     def __init__(self) -> None:
         self.peers: dict[str, Peer] = {}
@@ -180,11 +179,11 @@ class Lanes:
     # -- messages come and go ---------------------------------------------------------------------
 
     def peer(self, key: str, connection: str | None) -> Peer:
-        """Return who goes by this key."""
+        """Return the peer with this key."""
         return self.peers.setdefault(key, Peer(key, connection))
 
     def keep(self, message: QueuedMessage) -> None:
-        """Count a message among those of its peer; `push` lets it leave."""
+        """Count a message among those of its peer; `push` lets it be sent."""
         message.peer.messages[message.name] = message
         message.peer.bytes += message.size
 
@@ -199,7 +198,7 @@ class Lanes:
             self._list(peer, now)
 
     def place(self, peer: Peer, endpoint: str | None, now: float) -> Lane | None:
-        """Say where a peer listens; what it failed of elsewhere no longer counts."""
+        """Set the endpoint of a peer; failures at another endpoint no longer count."""
         peer.placed = True
         if peer.lane is None or peer.lane.endpoint != endpoint:
             self._leave(peer)
@@ -214,7 +213,7 @@ class Lanes:
         return peer.lane
 
     def settle(self, message: QueuedMessage) -> None:
-        """Forget a message, wherever it is."""
+        """Remove a message that is delivered or given up."""
         peer = message.peer
         if message.settled:
             return
@@ -229,7 +228,7 @@ class Lanes:
         """Start the next attempt of a lane, if one may start now.
 
         Args:
-            more: there are slots of the kind `MORE`.
+            more: there is a free slot of the kind `MORE`.
         """
         while lane.paused and lane.paused[0][0] <= now:
             _, _, ticket, peer = heapq.heappop(lane.paused)
@@ -247,7 +246,7 @@ class Lanes:
 
         Args:
             again: the message keeps its place in its line; otherwise it leaves the line.
-            hold: its line waits until `resume`, or until its peer is woken.
+            hold: its line waits for `resume`, or for `wake` of its peer.
         """
         message, lane, peer = attempt.message, attempt.lane, attempt.message.peer
         peer.under_way -= 1
@@ -272,7 +271,7 @@ class Lanes:
         self._forget(peer)
 
     def resume(self, message: QueuedMessage, now: float) -> None:
-        """Let the line of a message go on that was held."""
+        """Let the line of a message go on after `hold`."""
         peer = message.peer
         if message.line in peer.held:
             peer.held.discard(message.line)
@@ -281,9 +280,11 @@ class Lanes:
                 self._list(peer, now)
 
     def worked(self, attempt: Attempt, now: float) -> None:
-        """Take note that the peer answered: it may have more attempts at once."""
+        """Note that the peer answered: its lane may have more attempts at once."""
         lane, peer = attempt.lane, attempt.message.peer
-        if lane.troubled and lane.window == 1:  # it was away, and others wait for it
+        if (
+            lane.troubled and lane.window == 1
+        ):  # the endpoint failed, and other peers wait for it
             for _, _, ticket, other in tuple(lane.paused):
                 if ticket == other.ticket:
                     self.wake(other, now)
@@ -295,12 +296,12 @@ class Lanes:
             self._list(peer, now)
 
     def failed(self, attempt: Attempt, reason: str, now: float) -> None:
-        """Take note that an attempt failed: fewer at once, and its peer is suspect."""
+        """Note that an attempt failed: its lane may have fewer at once, and its peer is suspect."""
         lane, peer = attempt.lane, attempt.message.peer
         lane.troubled = True
         lane.window = max(lane.window // 2, 1)
         if peer.lane is not lane or attempt.at <= peer.failed_at:
-            return  # it moved away, or failed already while this was under way
+            return  # it has another endpoint now, or another attempt at the same time has failed
         peer.failures += 1
         peer.failing_since = peer.failing_since or now
         peer.failed_at, peer.reason = now, reason
@@ -310,15 +311,15 @@ class Lanes:
         """Make no attempt for a while.
 
         Args:
-            until: unless something comes from the peer earlier.
-            not_before: in no case earlier.
+            until: earlier only if `wake` is called.
+            not_before: never earlier than this.
         """
         peer.not_before = max(peer.not_before, not_before)
         peer.paused_until = max(peer.paused_until, until, peer.not_before)
         self._list(peer, now)
 
     def wake(self, peer: Peer, now: float) -> None:
-        """Try a paused peer again at once, but not before it asked for that."""
+        """Try a paused peer again at once, but not before `not_before`."""
         peer.paused_until = min(peer.paused_until, max(peer.not_before, now))
         _release(peer)
         self._list(peer, now)
@@ -344,7 +345,7 @@ class Lanes:
         return None
 
     def _list(self, peer: Peer, now: float) -> None:
-        """Put a peer where it belongs now; where it stood before no longer counts."""
+        """Put a peer into the queue where it belongs now; an older entry is not valid any more."""
         lane = peer.lane
         peer.ticket += 1
         peer.listed = False
@@ -385,7 +386,7 @@ def _release(peer: Peer) -> None:
 
 
 def _first_ready(peer: Peer) -> QueuedMessage | None:
-    """Take the message whose turn it is, past those that are settled meanwhile."""
+    """Return the message that is next, without those that are settled already."""
     while peer.ready:
         name = peer.ready.popleft()
         line = peer.lines[name]

@@ -1,8 +1,8 @@
-"""From committed to delivered: attempts, backoff, dead letters, and replies that come back.
+"""Delivery of committed messages: attempts, backoff, dead letters, and replies.
 
 Every message is delivered at least once under an @id that never changes. `lanes` says which of them
-leaves next, `attempt` makes one attempt, and here its outcome is acted upon. Delivered ones are
-forgotten in batches, so a crash may send the last few again, which peers that keep message ids drop.
+is sent next, `attempt` makes one attempt, and this module acts on its outcome. Delivered messages are
+removed in batches, so the last few may be sent again after a crash; peers that keep message ids drop them.
 """
 
 from __future__ import annotations
@@ -37,22 +37,22 @@ log = logging.getLogger(__name__)
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 60.0
 TICK_S = 0.001
-"""A timer may come too early by less than this."""
+"""A timer may be early by less than this."""
 GIVE_UP_AFTER_S = 3 * 24 * 3600.0
 SILENCE_S = 60.0
 PERHAPS_TRIES = 3
 MOST_IN_MEMORY = 16 << 20
-"""Bytes of messages; others are read from the store when it is their turn."""
+"""Bytes of messages kept in memory; others are read from the store when they are sent."""
 
 TOO_LARGE_STATUS = 413
-FULL = "as many messages as may wait for a peer that is not reachable wait already"
+FULL = "too many messages wait for a peer that is not reachable"
 
 Conversation = tuple[str | None, str]
 """Connection and thread."""
 
 
 async def _nothing_to_end(_exchange: str, _reason: str) -> None:
-    """For an outbox whose messages belong to no exchange."""
+    """For an outbox without exchanges."""
 
 
 class Outbox:
@@ -84,7 +84,7 @@ class Outbox:
         self._in_memory = 0
 
     async def run(self) -> None:
-        """Deliver until cancelled, first of all what an earlier process left."""
+        """Deliver until cancelled, first what an earlier process left."""
         async with asyncio.TaskGroup() as tasks:
             left = self._undelivered.left()
             names = {row.name for row in left}
@@ -97,17 +97,15 @@ class Outbox:
                 while True:
                     await self._do(await self._chores.get())
             finally:
-                self._tasks = (
-                    None  # a commit may still come; its messages leave after the start
-                )
+                self._tasks = None  # messages of a later commit are sent after the next start
 
-    # -- what others tell it ---------------------------------------------------------------------
+    # -- input -----------------------------------------------------------------------------------
 
     def take(self, rows: Iterable[Outgoing], *, new: bool = True) -> None:
-        """Send these, committed just now.
+        """Send these messages, which were committed just now.
 
         Args:
-            new: False: they are left by another process, and so are not too many.
+            new: False: another process left them, and they do not count towards the limit.
         """
         if self._tasks is None:
             self._fresh += rows  # `run` sends them after those that it reads from the store
@@ -124,11 +122,11 @@ class Outbox:
                 self._forget(letter)
 
     def came(self, thid: str, size: int) -> None:
-        """Note how many bytes came in on a thread: what leaves on it is measured by that."""
+        """Note how many bytes were received on a thread: they limit what is sent on it."""
         self._attempts.came(thid, size)
 
     def heard(self, connection: str | None, thid: str) -> None:
-        """Note that something new came in on a thread: what was perhaps delivered was."""
+        """Note that a new message was received on a thread: so unclear messages on it were delivered."""
         for message in self._unclear.pop((connection, thid), ()):
             self._delivered(message)
         peer = self._lanes.peers.get(connection) if connection else None
@@ -137,11 +135,11 @@ class Outbox:
             self._fill(peer.lane)
 
     def moved(self, connection: str) -> None:
-        """Note that a connection changed: its peer may have another endpoint."""
+        """Note that a connection has changed: its peer may have another endpoint."""
         if connection in self._lanes.peers:
             self._chores.put_nowait(partial(self._find, self._lanes.peers[connection]))
 
-    # -- what it tells others --------------------------------------------------------------------
+    # -- status ----------------------------------------------------------------------------------
 
     @property
     def waiting(self) -> int:
@@ -149,7 +147,7 @@ class Outbox:
         return len(self._fresh) + sum(len(p.messages) for p in self._lanes.peers.values())
 
     def waiting_for(self) -> list[Json]:
-        """Return for whom messages wait, since when and why; who waits for longest comes first."""
+        """Return the peers for whom messages wait, since when and why; the longest wait comes first."""
         now = _now()
         found = [peer.shown(now) for peer in self._lanes.peers.values() if peer.messages]
         return sorted(found, key=lambda each: -each["oldest_s"])
@@ -202,7 +200,7 @@ class Outbox:
         self._forget(message)
 
     async def _find(self, peer: Peer) -> None:
-        """Look up where a peer listens."""
+        """Look up the endpoint of a peer."""
         record = await self._records.fetch(CONNECTION, peer.key)
         endpoint = record["endpoint"] if record else await self._target(peer)
         lane = self._lanes.place(peer, endpoint, _now())
@@ -210,7 +208,7 @@ class Outbox:
         self._fill(lane)
 
     async def _target(self, peer: Peer) -> str | None:
-        """Return the endpoint that a message brings along."""
+        """Return the endpoint in a peer's message."""
         for message in peer.messages.values():
             row = message.row or await self._undelivered.load(message.name)
             return row.target.endpoint if row is not None and row.target is not None else None
@@ -222,7 +220,7 @@ class Outbox:
         except UnavailableError:
             await asyncio.sleep(FIRST_PAUSE_S)
             self._chores.put_nowait(chore)
-        except Exception:  # the top of the pump: others go on
+        except Exception:  # the top of the outbox: others go on
             log.exception("delivery failed")
 
     # -- attempts --------------------------------------------------------------------------------
@@ -243,13 +241,13 @@ class Outbox:
         self._slots.more += 1
 
     async def _attempt(self, attempt: Attempt) -> None:
-        """Make one attempt and act upon its outcome."""
+        """Make one attempt and act on its outcome."""
         message, again = attempt.message, True
         try:
             again = await self._settle(attempt, await self._try(attempt))
         except (
             Exception
-        ):  # the top of the pump: others go on, this one is tried some times more
+        ):  # the top of the outbox: others go on, this one is tried some times more
             log.exception("delivery failed", extra={"thid": message.thid})
             again = self._fault(attempt)
         finally:
@@ -269,24 +267,24 @@ class Outbox:
             except UnavailableError as error:
                 return Retry(str(error), None)
             if row is None:
-                return Delivered(None)  # somebody else has dealt with it
+                return Delivered(None)  # another process has dealt with it
             return await self._attempts.make(message, row, attempt.lane.endpoint, hurry=hurry)
 
     def _fault(self, attempt: Attempt) -> bool:
-        """Put aside what fails on our own side each time, and tell whether it is tried again."""
+        """Give up a message that always fails on our own side; tell whether it is tried again."""
         message = attempt.message
         message.faults += 1
         if message.faults < OUR_TRIES:
-            self._pause(attempt, Retry("our own side failed", None))
+            self._pause(attempt, Retry("our side failed", None))
             return True
-        why = "our own side failed each time; see the log"
+        why = "our side failed each time; see the log"
         self._chores.put_nowait(partial(self._dead, message, why))
         return False
 
     # -- outcomes --------------------------------------------------------------------------------
 
     async def _settle(self, attempt: Attempt, outcome: Outcome) -> bool:
-        """Act upon an outcome; tell whether the message keeps its place in its line."""
+        """Act on an outcome; tell whether the message keeps its place in its line."""
         message = attempt.message
         if isinstance(outcome, Delivered):
             await self._arrived(attempt, outcome.reply)
@@ -321,7 +319,7 @@ class Outbox:
         message = attempt.message
         if _now() - message.since > GIVE_UP_AFTER_S:
             await self._give_up(
-                message, f"not reachable for long: {outcome.reason}", ends=False
+                message, f"not reachable for too long: {outcome.reason}", ends=False
             )
             return False
         log.warning("not delivered yet", extra={"thid": message.thid, "reason": outcome.reason})
@@ -329,7 +327,7 @@ class Outbox:
         return True
 
     def _pause(self, attempt: Attempt, outcome: Retry) -> None:
-        """Let the peer wait, and this message, which may be the only one that fails, for longer."""
+        """Pause the peer, and this message, which may be the only one that fails, for longer."""
         now, message = _now(), attempt.message
         peer, loop = message.peer, asyncio.get_running_loop()
         self._lanes.failed(attempt, outcome.reason, now)
@@ -354,17 +352,17 @@ class Outbox:
         try:
             await self._take_reply(packed)
         except KeepError as error:
-            log.warning("reply on our own request refused", extra={"reason": str(error)})
-        except Exception:  # ours was delivered, whatever became of what came back
-            log.exception("reply on our own request failed")
+            log.warning("reply to our own request refused", extra={"reason": str(error)})
+        except Exception:  # our message is delivered, even if its reply fails
+            log.exception("reply to our own request failed")
 
-    # -- perhaps delivered -----------------------------------------------------------------------
+    # -- unclear attempts ------------------------------------------------------------------------
 
     async def _mark_unclear(self, message: QueuedMessage) -> None:
-        """Let the lane go on, and send it again after silence, until a clear answer comes."""
+        """Let the lane go on, and send the message again later, unless something comes on its thread."""
         message.unclear += 1
         if message.unclear > PERHAPS_TRIES:
-            why = "perhaps delivered: sent again and again without a clear answer"
+            why = "perhaps delivered: sent several times without a clear answer"
             return await self._give_up(message, why, ends=False)
         key = (message.peer.connection, message.thid)
         self._unclear.setdefault(key, set()).add(message)
@@ -372,7 +370,7 @@ class Outbox:
         return None
 
     def _again(self, message: QueuedMessage) -> None:
-        """Send a message again, apart from its line, unless something has come on its thread."""
+        """Send a message again, in a line of its own, unless something has come on its thread."""
         if not message.settled:
             message.line = f"again {message.name}"
             self._lanes.push(message, _now())

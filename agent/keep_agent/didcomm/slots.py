@@ -1,7 +1,7 @@
-"""How many deliveries a process makes at once, whoever they are for (SEC-R 03).
+"""How many deliveries a process makes at once, for all endpoints together (SEC-R 03).
 
-Each endpoint has one slot of its own, so somebody who hangs takes nothing from others. What an
-endpoint that answers gets on top comes out of a common stock, and so does what is tried again.
+Each endpoint has one slot of its own, so that an endpoint that hangs does not hold up others. More
+slots for endpoints that answer come from a common pool, and slots for repeated attempts from another.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class Slots:
     """The slots of one process, shared by its tenants.
 
     Attributes:
-        more: how many slots of the kind `MORE` are left; who starts an attempt with one takes it.
+        more: how many slots of the kind `MORE` are left; whoever starts an attempt takes one.
     """
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class Slots:
 
     @asynccontextmanager
     async def held(self, slot: Slot) -> AsyncGenerator[None]:
-        """Wait for a slot and hold it; one of the kind `MORE` is held by whoever took it."""
+        """Wait for a slot and hold it; one of the kind `MORE` is taken before, without waiting."""
         waited = self._waited.get(slot)
         if waited is None:
             yield

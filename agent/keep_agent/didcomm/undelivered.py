@@ -1,4 +1,4 @@
-"""The messages of the store that are not delivered, and what becomes of their rows."""
+"""The rows of messages that are not delivered yet, and of those that never will be."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ AGAIN_S = 0.5
 
 
 class Undelivered:
-    """The rows of one tenant's messages until somebody has them."""
+    """The rows of one tenant's messages until they are delivered."""
 
     def __init__(self, profile: Profile) -> None:
         self._profile = profile
@@ -31,15 +31,15 @@ class Undelivered:
         return self._profile.left
 
     async def load(self, name: str) -> Outgoing | None:
-        """Return one message, if it is there still."""
+        """Return one message, or None: it is not there any more."""
         return await self._profile.undelivered(name)
 
     def delivered(self, name: str) -> None:
-        """Forget a message soon: its peer has it."""
+        """Remove a delivered message soon."""
         self._profile.delivered([name])
 
     async def dead(self, message: QueuedMessage, reason: str) -> None:
-        """Keep what cannot be delivered as a dead letter; its exchange and an event say why."""
+        """Keep a message that cannot be delivered as a dead letter; its exchange and an event say why."""
         log.warning("message is undeliverable", extra={"thid": message.thid, "reason": reason})
         row = message.row or await self.load(message.name)
         body = row.body if row is not None else {}
@@ -70,7 +70,7 @@ class Undelivered:
 
 
 def _told(x: Exchange[Any], reason: str) -> Exchange[Any]:
-    """Say in an exchange what became of its message, unless it has ended and says why."""
+    """Return an exchange with this error, unless it was abandoned with a reason of its own."""
     if x.state == ABANDONED and x.error:
         return x
     return replace(x, error=f"a message cannot be delivered: {reason}")

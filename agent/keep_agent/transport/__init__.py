@@ -1,1 +1,1 @@
-"""Bytes in and out: the inbound HTTP server and the one client for everything outbound."""
+"""Bytes in and out: the inbound HTTP server and the HTTP client for all outbound requests."""

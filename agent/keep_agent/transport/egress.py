@@ -1,7 +1,7 @@
-"""The one HTTP client for everything outbound: deliveries and fetches, guarded (SEC-S).
+"""The HTTP client for all outbound requests, deliveries and fetches, with a guard (SEC-S).
 
-Each connection goes to an address that `Guard` has seen: aiohttp connects to what the resolver
-below returns and asks nobody again, so a name that changes its answer gains nothing. Cookies,
+Each connection goes to an address that `Guard` has checked: aiohttp connects to what the resolver
+below returns and does not resolve again, so a name that changes its address changes nothing. Cookies,
 proxies of the environment, compression and silent redirects are off.
 """
 
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 ENVELOPE_TYPES = frozenset({"application/ssi-agent-wire", "application/didcomm-envelope-enc"})
 MAX_REPLY = 1 << 20
 MAX_RETRY_AFTER = 3600.0
-"""Seconds; a peer that asks for longer is asked again after this."""
+"""Seconds; a peer that asks for a longer pause is tried again after this."""
 
 _CONNECT_S = 10.0
 _HURRY_S, _HURRY_CONNECT_S = 10.0, 5.0
@@ -41,21 +41,21 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """The peer took it; `reply` is a packed message that came back (return-route)."""
+    """The peer accepted it; `reply` is a packed message in the answer (return-route)."""
 
     reply: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The peer said no (3xx, 4xx): sending it again will not help."""
+    """The peer refused it (3xx, 4xx): sending it again does not help."""
 
     status: int
 
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Surely not handled: send it again, not before `after` seconds where the peer said so."""
+    """It was not handled: send it again, not before `after` seconds if the peer said so."""
 
     reason: str
     after: float | None
@@ -63,7 +63,7 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Unclear:
-    """The whole body went out and no clear answer came: it may have been handled."""
+    """The whole body was sent and no clear answer came: it may have been handled."""
 
     reason: str
 
@@ -95,9 +95,9 @@ class Egress:
 
         Args:
             guard: the rules that each URL and address must pass.
-            timeout_s: the whole of one delivery or fetch, from name look-up to last byte; above
-                10 s for deliveries, since common agents answer only when they have handled.
-            resolver: asks for addresses; the operating system where None.
+            timeout_s: the limit for one delivery or fetch, from name look-up to last byte; above
+                10 s for deliveries, as many agents answer only when they have handled a message.
+            resolver: resolves names; None: the operating system does.
         """
         self._guard = guard
         self._timeout_s = timeout_s
@@ -110,7 +110,7 @@ class Egress:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 resolver=_GuardedResolver(guard, resolver or NameThreads()),
-                limit=0,  # whoever delivers counts; a slow peer must not take another's place
+                limit=0,  # callers limit deliveries; a slow peer must not take the place of another
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=self._patience,
@@ -156,16 +156,16 @@ class Egress:
     async def fetch(
         self, url: str, *, max_bytes: int, content_types: Collection[str], https_only: bool
     ) -> bytes | Redirect:
-        """Fetch one URL, one hop: what is there, or where it says that it is.
+        """Fetch one URL without following redirects: its content, or a redirect.
 
         Args:
             url: what to fetch, unchecked.
-            max_bytes: the longest body that is taken.
-            content_types: the media types that are taken, without parameters.
+            max_bytes: the longest accepted body.
+            content_types: the accepted media types, without parameters.
             https_only: refuse plain http.
 
         Raises:
-            RefusedError: the URL is refused, or what it holds is not what was asked for.
+            RefusedError: the URL is refused, or its content is not as asked for.
             UnavailableError: not reached, too slow, or the server failed (429, 5xx).
         """
         target = self._guard.url(url, https_only=https_only)
@@ -218,7 +218,7 @@ class Egress:
 
 
 class _GuardedResolver(AbstractResolver):
-    """Look names up, and refuse the whole answer when one of its addresses is refused."""
+    """Resolve names, and refuse the whole answer if one of its addresses is refused."""
 
     def __init__(self, guard: Guard, inner: AbstractResolver) -> None:
         self._guard = guard
@@ -264,7 +264,7 @@ async def _outcome(response: aiohttp.ClientResponse) -> Delivery:
 
 
 async def _reply(response: aiohttp.ClientResponse) -> bytes | None:
-    """Read what came with a 2xx; the message is delivered, whatever is wrong with the rest."""
+    """Read the body of a 2xx answer; the message is delivered, even if this fails."""
     try:
         raw = await _read(response, MAX_REPLY)
     except (RefusedError, aiohttp.ClientError, OSError) as error:
@@ -299,7 +299,7 @@ def _redirect(target: URL, response: aiohttp.ClientResponse) -> Redirect:
     try:
         return Redirect(str(target.join(URL(response.headers["Location"]))))
     except (KeyError, ValueError) as error:
-        raise RefusedError("redirect leads nowhere") from error
+        raise RefusedError("redirect has no usable Location") from error
 
 
 def _retry_after(text: str | None) -> float | None:

@@ -1,4 +1,4 @@
-"""Where we may be sent: the deny list and URL rules of everything outbound (SEC-S).
+"""The rules for URLs and addresses of all outbound requests (SEC-S).
 
 URLs come from peers, issuers and invitations. A server that fetches them can be made to call
 machines that only it can reach, so a URL is checked as it will be used: the parsed host here,
@@ -94,7 +94,7 @@ class Guard:
     own_ports: frozenset[int]
 
     def url(self, text: str, *, https_only: bool = False) -> URL:
-        """Parse a URL that somebody gave us.
+        """Parse a URL from outside.
 
         Raises:
             RefusedError: its scheme, user-info, host spelling, port or literal address is
@@ -122,7 +122,7 @@ class Guard:
         Args:
             text: the address in its one canonical spelling; octal, hex, decimal and short
                 forms are refused, since other software reads them as other addresses.
-            port: where on it; our own ports are refused.
+            port: the port; our own ports are refused.
 
         Raises:
             RefusedError: we may not connect to it.
@@ -130,7 +130,7 @@ class Guard:
         address = _inner(_read(text))
         _refuse(address, _NEVER)
         if not self.allow_private:
-            _refuse(address, _PRIVATE, "; the setting allow_private_egress lets peers be there")
+            _refuse(address, _PRIVATE, "; the setting allow_private_egress allows peers there")
         if isinstance(address, IPv6Address) and not (
             address in _PUBLIC_V6 or _within(address, _PRIVATE)
         ):
@@ -144,7 +144,7 @@ def _parse(text: str) -> URL:
         raise RefusedError("URL is too long or has unsafe characters")
     try:
         url = URL(text)
-        _ = url.port  # parsed late; a bad one shows here
+        _ = url.port  # parsed only now; a bad one raises here
     except ValueError as error:
         raise RefusedError("URL does not parse") from error
     return url
@@ -154,14 +154,14 @@ def _read(text: str) -> _Address:
     try:
         address = ip_address(text)
     except ValueError as error:
-        raise RefusedError("address is spelled oddly") from error
+        raise RefusedError("address is not in its canonical form") from error
     if isinstance(address, IPv6Address) and address.scope_id is not None:
         raise RefusedError("address has a zone")
     return address
 
 
 def _inner(address: _Address) -> _Address:
-    """Unwrap the IPv4 address that IPv4-mapped and NAT64 forms lead to (RFC 4291, 6052)."""
+    """Return the IPv4 address in IPv4-mapped and NAT64 addresses (RFC 4291, 6052)."""
     if isinstance(address, IPv6Address):
         if address.ipv4_mapped is not None:
             return address.ipv4_mapped

@@ -17,23 +17,23 @@ from keep_agent.transport.egress import ENVELOPE_TYPES
 log = logging.getLogger(__name__)
 
 Receive = Callable[[str, bytes], Awaitable[bytes | None]]
-"""Takes (tenant, body) and returns once it is committed; a packed reply, or None."""
+"""Takes (tenant, body) and returns when it is committed: a packed reply, or None."""
 
 REPLY_TYPE = "application/ssi-agent-wire"
 
 _RETRY_AFTER_S = "5"
 _FRIENDLY = (
-    "This is a DIDComm endpoint: agents POST messages here. Nothing to see in a browser."
+    "This is a DIDComm endpoint: agents POST messages here. There is no page for browsers."
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one peer, and all together, may cost us.
+    """What one peer, and all peers together, may use.
 
     Attributes:
         body_bytes: the longest body.
-        held_bytes: all bodies that are being read or handled; beyond it peers are told 503.
+        held_bytes: of all bodies that are being read or handled; beyond it the answer is 503.
         body_s: seconds for a body to arrive.
         idle_s: seconds for the head of a request to arrive, the first or the next.
         linger_s: seconds that the rest of a refused body is read, so that the answer is seen.
@@ -49,10 +49,10 @@ class Limits:
 
 
 def inbound_app(receive: Receive, limits: Limits) -> web.Application:
-    """Build the public application; what a peer sends never gives a 500.
+    """Build the public application; a message of a peer never leads to a 500.
 
-    `PeerError` is answered 400 in the same words whatever the reason, `NotFoundError` 404, all
-    else 503: the sender's message is not committed, and it may send it again.
+    `PeerError` is answered 400 in the same words for every reason, `NotFoundError` 404, all
+    else 503: the message is not committed, and the sender may send it again.
     """
     app = web.Application()
     app.router.add_route("*", "/d/{tenant:[A-Za-z0-9_-]{1,64}}", _Inbox(receive, limits).post)
@@ -128,10 +128,10 @@ class _Inbox:
         except PeerError:
             return _answer(400, "not a message for this agent")
         except NotFoundError:
-            return _answer(404, "nobody here by that name")
+            return _answer(404, "there is no such endpoint")
         except (UnavailableError, ConflictError):
             return _answer(503, "not now, try again")
-        except Exception:  # the last net: a peer never gets a 500 for what it sent
+        except Exception:  # the last handler: a peer never gets a 500 for what it sent
             log.exception("inbound message failed")
             return _answer(503, "not now, try again")
         if reply is None:
@@ -156,5 +156,5 @@ def _answer(status: int, text: str, headers: Mapping[str, str] | None = None) ->
 
 
 def _not_garbage(record: logging.LogRecord) -> bool:
-    """Keep what is no HTTP out of the log: it is the sender's fault and carries his bytes."""
+    """Keep malformed HTTP out of the log: it is the sender's fault and holds the sender's bytes."""
     return record.exc_info is None or not isinstance(record.exc_info[1], HttpProcessingError)

@@ -1,6 +1,6 @@
-"""Names are looked up in threads of their own: one that takes long keeps no other waiting (SEC-R 03).
+"""Names are resolved in threads of their own: a slow look-up does not delay others (SEC-R 03).
 
-The event loop's own threads are few. Peers choose the names, and can run the server that is asked.
+The event loop's own threads are few, and peers choose the names and can run the name server.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from threading import BoundedSemaphore, Thread
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 AT_ONCE = 512
-"""More than a process delivers and fetches at once; a look-up may go on after its time is over."""
+"""More than a process delivers and fetches at once; a look-up may go on after its time limit."""
 
 _Address = tuple[socket.AddressFamily, socket.SocketKind, int, str, tuple[object, ...]]
 
 
 class NameThreads(AbstractResolver):
-    """Asks the system, in one thread for each look-up."""
+    """Resolves names by the operating system, in one thread for each look-up."""
 
     def __init__(self) -> None:
         self._left = BoundedSemaphore(AT_ONCE)
@@ -30,7 +30,7 @@ class NameThreads(AbstractResolver):
         """Return the addresses of a name.
 
         Raises:
-            OSError: it has none, or too many names are asked for.
+            OSError: it has none, or too many names are looked up.
         """
         if not self._left.acquire(blocking=False):
             raise OSError("too many names are looked up at once")
@@ -52,7 +52,7 @@ class NameThreads(AbstractResolver):
         ]
 
     async def close(self) -> None:
-        """Leave the threads to themselves; they end with their look-ups."""
+        """Do nothing: the threads end with their look-ups."""
 
 
 def _look_up(
@@ -62,7 +62,7 @@ def _look_up(
         addresses = socket.getaddrinfo(
             host, port, family, socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG
         )
-    except BaseException as error:  # noqa: BLE001 - it belongs to whoever waits
+    except BaseException as error:  # noqa: BLE001 - it is raised where the result is awaited
         found.set_exception(error)
     else:
         found.set_result(list(addresses))

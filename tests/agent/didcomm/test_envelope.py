@@ -435,7 +435,7 @@ def test_sec_r_01_the_size_after_sealing_is_known_before(
 
 def test_sec_r_01_too_many_recipients_or_mediators_are_refused_before_sealing() -> None:
     to = [FABER.verkey] * (MAX_RECIPIENTS + 1)
-    with pytest.raises(RefusedError, match="32 keys at most, not 33"):
+    with pytest.raises(RefusedError, match="32 recipients at most, not 33"):
         seal(PLAIN, to, ALICE, [])
     with pytest.raises(RefusedError, match="4 mediators at most, not 5"):
         seal(PLAIN, [FABER.verkey], ALICE, [MEDIATOR.verkey] * (MAX_HOPS + 1))
