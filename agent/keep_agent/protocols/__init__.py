@@ -1,1 +1,1 @@
-"""One file per DIDComm protocol, all with the same seven parts."""
+"""The DIDComm protocols: one file for each, all with the same parts in the same order."""

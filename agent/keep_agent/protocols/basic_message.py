@@ -1,4 +1,4 @@
-"""Basic message 1.0: a line of text from one to the other (Aries RFC 0095)."""
+"""Basic message 1.0: a text for the peer (Aries RFC 0095)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Language(Wire):
 
 
 class BasicMessage(Message):
-    """Somebody says something."""
+    """A text from one agent to the other."""
 
     TYPE: ClassVar[str] = f"{URI}/message"
     content: Text
@@ -35,7 +35,7 @@ class BasicMessage(Message):
 
 
 class SendMessage(Command):
-    """Say something.
+    """Send a text to the peer.
 
     Attributes:
         locale: language of the content, as `en`.
@@ -46,14 +46,14 @@ class SendMessage(Command):
 
 
 class Side(Role):
-    """Who speaks and who listens."""
+    """Our role in the exchange."""
 
     SENDER = "sender"
     RECEIVER = "receiver"
 
 
 class State(StrEnum):
-    """There is nothing to wait for."""
+    """The states; nothing is awaited in either."""
 
     SENT = "sent"
     RECEIVED = "received"
@@ -63,7 +63,7 @@ class Line(Data):
     """One message.
 
     Attributes:
-        sent_time: as the sender's clock says; ISO 8601, if it keeps to the RFC.
+        sent_time: by the sender's clock; ISO 8601, if it follows the RFC.
     """
 
     id: str
@@ -73,7 +73,7 @@ class Line(Data):
 
 
 class Lines(Data):
-    """What was said on this thread, oldest first; what a peer wrote is untrusted text."""
+    """The messages of a thread, oldest first; what a peer wrote is untrusted text."""
 
     lines: tuple[Line, ...] = ()
 
@@ -89,7 +89,7 @@ def _with(x: Exchange[Lines], message: BasicMessage) -> Lines:
 
 
 async def send(x: Exchange[Lines], cmd: SendMessage, _: None) -> Step[Lines]:
-    """Say it."""
+    """Send the message."""
     message = BasicMessage(
         id=x.thid,
         content=cmd.content,
@@ -100,7 +100,7 @@ async def send(x: Exchange[Lines], cmd: SendMessage, _: None) -> Step[Lines]:
 
 
 async def keep(x: Exchange[Lines], message: BasicMessage, _: None) -> Step[Lines]:
-    """Keep it; a peer that answers on the thread of an earlier message goes on there."""
+    """Keep the message; a peer may send more on the thread of an earlier message."""
     return Step(State.RECEIVED, data=_with(x, message))
 
 

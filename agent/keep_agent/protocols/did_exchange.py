@@ -1,4 +1,4 @@
-"""DID exchange 1.1 (Aries RFC 0023): two agents give each other the DIDs of their connection."""
+"""DID exchange 1.1 (Aries RFC 0023): two agents exchange the DIDs of their connection."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ DidText = Annotated[str, Field(min_length=1, max_length=MAX_DID)]
 
 
 class Request(Message):
-    """Here is my DID; I come from your invitation."""
+    """The requester sends its DID, in answer to an invitation."""
 
     TYPE: ClassVar[str] = f"{URI}/request"
     label: str | None = None
@@ -57,7 +57,7 @@ class Request(Message):
 
 
 class Response(Message):
-    """And here is mine; whoever signed my invitation vouches for it."""
+    """The responder sends its DID, signed with a key of the invitation."""
 
     TYPE: ClassVar[str] = f"{URI}/response"
     did: DidText
@@ -66,7 +66,7 @@ class Response(Message):
 
 
 class Complete(Message):
-    """I have your DID."""
+    """The requester has the responder's DID."""
 
     TYPE: ClassVar[str] = f"{URI}/complete"
 
@@ -84,22 +84,22 @@ class SendRequest(Command):
     alias: str | None = None
 
     def peer(self) -> str:
-        """Return the invitation: there is no connection yet."""
+        """Return the invitation, as there is no connection yet."""
         return self.invitation
 
 
 class SendResponse(Command):
-    """Take the requester as our peer."""
+    """Accept the requester as a peer."""
 
     alias: str | None = None
 
 
 class DidExchange(Data):
-    """What is kept: the keys that bind it to its invitation, and what peers called themselves.
+    """What is kept: the keys that bind it to its invitation, and the peer's texts.
 
     Attributes:
-        inviter_keys: requester alone: one of these must vouch for the response.
-        invitation_key: responder alone: vouches for our response.
+        inviter_keys: requester only: one of these must sign for the DID in the response.
+        invitation_key: responder only: signs for the DID in our response.
     """
 
     inviter_keys: tuple[str, ...] = ()
@@ -110,7 +110,7 @@ class DidExchange(Data):
 
 
 class Handshake(ConnectionRecords, Port):
-    """What DID exchange asks of keys, DIDs and records."""
+    """Keys, DIDs and records for DID exchange."""
 
     def new_did(self, connection: str) -> NewDid:
         """Make a DID for a connection; nothing is stored."""
@@ -120,7 +120,7 @@ class Handshake(ConnectionRecords, Port):
         """Return how to reach a DID, as its own method proves it (SEC-D01).
 
         Args:
-            document: what came with the DID, signed by somebody who may; about this very DID.
+            document: the one that came with the DID, signed by a key that may; about this DID.
 
         Raises:
             PeerError: it cannot be resolved, is not proved, or does not say how to reach it.
@@ -135,20 +135,20 @@ class Handshake(ConnectionRecords, Port):
         """Return the base58 key that signed an attachment.
 
         Raises:
-            RefusedError: nobody did, or the signature is not good (SEC-E13).
+            RefusedError: it is not signed, or the signature is wrong (SEC-E13).
         """
         ...
 
 
 class Side(Role):
-    """Who asks and who invited."""
+    """Our role: who answers the invitation, and who made it."""
 
     REQUESTER = "requester"
     RESPONDER = "responder"
 
 
 class State(StrEnum):
-    """Where the exchange stands, in the words of the RFC."""
+    """The states of the RFC."""
 
     REQUEST_SENT = "request-sent"
     REQUEST_RECEIVED = "request-received"
@@ -162,7 +162,7 @@ Out = Step[DidExchange]
 
 
 async def send_request(x: X, cmd: SendRequest, port: Handshake) -> Out:
-    """Give the inviter our DID."""
+    """Send our DID to the inviter."""
     invitation = await port.invitation(cmd.invitation)
     if invitation.direction != "received" or invitation.address is None:
         raise NotNowError("we made this invitation ourselves")
@@ -194,7 +194,7 @@ async def send_request(x: X, cmd: SendRequest, port: Handshake) -> Out:
 
 
 async def keep_request(x: X, request: Request, port: Handshake) -> Out:
-    """Check who asks, use up the invitation, and prepare our side of the connection."""
+    """Check the requester, use up the invitation, and prepare our side of the connection."""
     invitation = await _answered(x, request, port)
     signers = {x.via.sender}
     document, _ = _document(request.did_doc__attach, signers, port, "request_not_accepted")
@@ -232,14 +232,14 @@ async def keep_request(x: X, request: Request, port: Handshake) -> Out:
 
 
 async def send_response(x: X, cmd: SendResponse, port: Handshake) -> Out:
-    """Give the requester our DID, vouched for by the key of the invitation."""
+    """Send our DID to the requester, signed with the key of the invitation."""
     connection = await port.connection(x.id)
     assert connection.my_did is not None
     assert x.data.invitation_key is not None
-    vouched = await port.sign(x.data.invitation_key, connection.my_did.encode())
+    signature = await port.sign(x.data.invitation_key, connection.my_did.encode())
     response = Response(
         did=connection.my_did,
-        did_rotate__attach=vouched,
+        did_rotate__attach=signature,
         thread=Thread(thid=x.thid, pthid=x.peer),
     )
     connection = connection.but(state=State.RESPONSE_SENT, alias=cmd.alias)
@@ -247,19 +247,19 @@ async def send_response(x: X, cmd: SendResponse, port: Handshake) -> Out:
 
 
 async def keep_response(x: X, response: Response, port: Handshake) -> Out:
-    """Check that the inviter vouches for this DID; deliver what came with the invitation."""
+    """Check that the inviter signed for this DID; handle the message attached to the invitation."""
     connection = await port.connection(x.id)
     try:
-        address, voucher = await _vouched(x, response, port)
+        address, signed_by = await _verified_address(x, response, port)
     except PeerError as error:
         problem = ProblemReport.of("response_not_accepted", str(error))
         return _abandoned(connection, str(error), (problem,))
-    by_key = connection.inviter in x.data.inviter_keys  # of several, the one that proved itself
+    by_key = connection.inviter in x.data.inviter_keys  # of several keys, the one that signed
     connection = connection.at(
         address,
         state=State.COMPLETED,
         their_key=x.via.sender,
-        inviter=voucher if by_key else connection.inviter,
+        inviter=signed_by if by_key else connection.inviter,
     )
     complete = Complete(thread=Thread(thid=x.thid, pthid=connection.invitation))
     return Step(
@@ -271,34 +271,34 @@ async def keep_response(x: X, response: Response, port: Handshake) -> Out:
 
 
 async def finish(x: X, _complete: Complete, port: Handshake) -> Out:
-    """Note that the requester knows our DID."""
+    """Note that the requester has our DID."""
     connection = await port.connection(x.id)
     return Step(State.COMPLETED, writes=(connection.but(state=State.COMPLETED).put(),))
 
 
 async def hear_problem(x: X, report: ProblemReport, port: Handshake) -> Out:
-    """The peer gave up."""
+    """Note that the peer ended the exchange."""
     return _abandoned(
         await port.connection(x.id), f"peer reports: {sanitize_text(report.code)}"
     )
 
 
 async def report_problem(x: X, cmd: ReportProblem, port: Handshake) -> Out:
-    """Give up and say so."""
+    """End the exchange with a problem report."""
     code = _NOT_ACCEPTED[x.role] if cmd.code == "abandoned" else cmd.code
     problem = ProblemReport.of(code, cmd.comment)
     return _abandoned(await port.connection(x.id), cmd.comment or code, (problem,))
 
 
 async def refuse(x: X, cmd: Refused, port: Handshake) -> Out:
-    """End it where a check failed on what the peer sent."""
+    """End the exchange after a failed check of what the peer sent."""
     problem = ProblemReport.of(cmd.code, cmd.reason)
     return _abandoned(await port.connection(x.id), cmd.reason, (problem,))
 
 
 async def expire(x: X, _cmd: Expired, port: Handshake) -> Out:
-    """Nothing came in time."""
-    words = "nothing came in time"
+    """End an exchange that waited too long."""
+    words = "the exchange waited too long"
     problem = ProblemReport.of(_NOT_ACCEPTED[x.role], words)
     return _abandoned(await port.connection(x.id), words, (problem,))
 
@@ -310,7 +310,7 @@ _NOT_ACCEPTED = {
 
 
 def _abandoned(connection: Connection, words: str, send: tuple[ProblemReport, ...] = ()) -> Out:
-    """End the exchange, and the connection with it: nobody may speak on it any more."""
+    """End the exchange and its connection, which takes no more messages."""
     writes = (connection.but(state=State.ABANDONED).put(),)
     return Step(State.ABANDONED, send=send, writes=writes, error=words)
 
@@ -319,7 +319,7 @@ async def _answered(x: X, request: Request, port: Handshake) -> InvitationRecord
     """Return the invitation of ours that a request answers (SEC-O02, SEC-O03)."""
     code = "request_not_accepted"
     if x.via.invitation is None or x.via.sender is None:
-        raise RefusedError("a request answers an invitation", code)
+        raise RefusedError("a request must answer an invitation", code)
     if request.thread.pthid not in {None, x.via.invitation}:
         raise RefusedError("a request to the key of another invitation", code)
     invitation = await port.invitation(x.via.invitation)
@@ -330,45 +330,45 @@ async def _answered(x: X, request: Request, port: Handshake) -> InvitationRecord
     return invitation
 
 
-async def _vouched(x: X, response: Response, port: Handshake) -> tuple[Address, str]:
-    """Return how to reach the responder, and which key of the invitation vouches for its DID.
+async def _verified_address(x: X, response: Response, port: Handshake) -> tuple[Address, str]:
+    """Return the responder's address, and the key of the invitation that signed for its DID.
 
-    A signature vouches for the DID that it covers, alone or in its document (SEC-E13, SEC-D02).
+    A signature counts only for the DID that it covers, alone or in its document (SEC-E13, SEC-D02).
     """
     code = "response_not_accepted"
     keys = set(x.data.inviter_keys)
-    document, voucher = _document(response.did_doc__attach, keys, port, code)
+    document, signed_by = _document(response.did_doc__attach, keys, port, code)
     rotate = response.did_rotate__attach
     if rotate is not None:
-        voucher = _signer(rotate, keys, port, code)
+        signed_by = _signer(rotate, keys, port, code)
         if rotate.raw.decode("utf-8", "replace") != response.did:
-            raise RefusedError("another DID was vouched for", code)
-    voucher = voucher or x.via.sender or ""
-    if voucher not in keys:
-        raise RefusedError("nobody vouches for this DID", code)
+            raise RefusedError("the signature is for another DID", code)
+    signed_by = signed_by or x.via.sender or ""
+    if signed_by not in keys:
+        raise RefusedError("this DID is not signed by a key of the invitation", code)
     address = await port.reach(response.did, document)
     if x.via.sender not in address.recipients:
         raise RefusedError("this DID is not the sender's", code)
-    return address, voucher
+    return address, signed_by
 
 
 def _document(
     attachment: Attachment | None, signers: set[Any], port: Handshake, code: str
 ) -> tuple[Json | None, str | None]:
-    """Return the attached DID document and who of these signed it; nothing where none is there."""
+    """Return the attached DID document and which of these keys signed it, or None twice."""
     if attachment is None:
         return None, None
     key = _signer(attachment, signers, port, code)
     content = attachment.content
     if not isinstance(content, dict):
-        raise RefusedError("a DID document is a JSON object", code)
+        raise RefusedError("a DID document must be a JSON object", code)
     return cast("Json", content), key
 
 
 def _signer(attachment: Attachment, signers: set[Any], port: Handshake, code: str) -> str:
     key = port.signer(attachment)
     if key not in signers:
-        raise RefusedError("an attachment is signed by somebody else", code)
+        raise RefusedError("an attachment is signed with another key", code)
     return key
 
 
@@ -382,7 +382,7 @@ _ENDS: tuple[tuple[type[Any], _Do], ...] = (
 
 
 def _ending(role: str, at: str) -> tuple[Rule[Handshake], ...]:
-    """Write the rows by which either side, or time, ends a handshake and its connection."""
+    """Return the rows by which either side, or a deadline, ends a handshake and its connection."""
     return tuple(rule(role, at, on, State.ABANDONED, do) for on, do in _ENDS)
 
 

@@ -1,4 +1,4 @@
-"""Discover features 1.0: which protocols do you speak? (Aries RFC 0031)."""
+"""Discover features 1.0: which protocols does the peer support? (Aries RFC 0031)."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ Roles = Annotated[tuple[Word, ...], Field(max_length=MOST_ROLES, fail_fast=True)
 
 
 class SupportedProtocol(Wire):
-    """A protocol that somebody speaks, and the roles it plays there."""
+    """A protocol that an agent supports, and its roles in it."""
 
     pid: Word
     roles: Roles | None = None
 
 
 class Query(Message):
-    """Which protocols do you speak that match this? `*` stands for any text."""
+    """Asks for the protocols that match; `*` stands for any text."""
 
     TYPE: ClassVar[str] = f"{URI}/query"
     query: Word
@@ -47,7 +47,7 @@ class Query(Message):
 
 
 class Disclose(Message):
-    """These, as far as I want to tell you."""
+    """The matching protocols, as far as the responder discloses them."""
 
     TYPE: ClassVar[str] = f"{URI}/disclose"
     protocols: Annotated[
@@ -56,14 +56,14 @@ class Disclose(Message):
 
 
 class SendQuery(Command):
-    """Ask the peer which protocols it speaks."""
+    """Ask the peer which protocols it supports."""
 
     query: Word = "*"
     comment: str | None = None
 
 
 class Features(Port):
-    """What we tell of ourselves."""
+    """The features that we disclose."""
 
     def find(self, kind: str, match: str) -> Sequence[tuple[str, tuple[str, ...]]]:
         """Return id and roles of the features of a type that match; here of type `protocol`."""
@@ -71,39 +71,39 @@ class Features(Port):
 
 
 class Side(Role):
-    """Who asks and who answers."""
+    """Our role in the exchange."""
 
     REQUESTER = "requester"
     RESPONDER = "responder"
 
 
 class State(StrEnum):
-    """Where the requester stands; a responder remembers nothing."""
+    """The states of the requester; a responder keeps no exchange."""
 
     QUERY_SENT = "query-sent"
     COMPLETED = "completed"
 
 
 class Disclosed(Data):
-    """What the peer said that it speaks: its own claims."""
+    """The protocols that the peer claims to support."""
 
     protocols: tuple[SupportedProtocol, ...] = ()
 
 
 async def ask(_x: Exchange[Disclosed], cmd: SendQuery, _port: Features) -> Step[Disclosed]:
-    """Ask."""
+    """Send the query."""
     return Step(State.QUERY_SENT, send=(Query(query=cmd.query, comment=cmd.comment),))
 
 
 async def answer(_x: Exchange[Disclosed], query: Query, port: Features) -> Step[Disclosed]:
-    """Tell which protocols match, and not more than a peer would read."""
+    """Disclose which protocols match, not more than a peer would read."""
     found = port.find("protocol", query.query)[:MOST_PROTOCOLS]
     protocols = tuple(SupportedProtocol(pid=name, roles=roles or None) for name, roles in found)
     return Step(STATELESS, send=(Disclose(protocols=protocols),))
 
 
 async def keep(x: Exchange[Disclosed], message: Disclose, _port: Features) -> Step[Disclosed]:
-    """Keep what the peer speaks."""
+    """Keep what the peer disclosed."""
     return Step(State.COMPLETED, data=x.data.but(protocols=message.protocols))
 
 

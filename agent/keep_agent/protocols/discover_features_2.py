@@ -1,4 +1,4 @@
-"""Discover features 2.0: what do you speak? (Aries RFC 0557)."""
+"""Discover features 2.0: which features does the peer have? (Aries RFC 0557)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Roles = Annotated[tuple[Word, ...], Field(max_length=MOST_ROLES, fail_fast=True)
 
 
 class WithFeatureType(Wire):
-    """Something of a feature type: `protocol`, `goal-code`, `aip` and others."""
+    """Base of what has a feature type: `protocol`, `goal-code`, `aip` and others."""
 
     model_config = ConfigDict(alias_generator=lambda name: name.replace("_", "-"))
 
@@ -41,13 +41,13 @@ class WithFeatureType(Wire):
 
 
 class Query(WithFeatureType):
-    """Which features of one type somebody asks for; `*` in `match` stands for any text."""
+    """A query for features of one type; `*` in `match` stands for any text."""
 
     match: Word
 
 
 class Disclosure(WithFeatureType):
-    """One feature that somebody has."""
+    """One feature of an agent."""
 
     id: Word
     roles: Roles | None = None
@@ -59,14 +59,14 @@ QueryList = Annotated[
 
 
 class Queries(Message):
-    """What can you do of this?"""
+    """Asks for the features that match."""
 
     TYPE: ClassVar[str] = f"{URI}/queries"
     queries: QueryList
 
 
 class Disclosures(Message):
-    """This, as far as I want to tell you."""
+    """The matching features, as far as the responder discloses them."""
 
     TYPE: ClassVar[str] = f"{URI}/disclosures"
     disclosures: Annotated[
@@ -75,13 +75,13 @@ class Disclosures(Message):
 
 
 class SendQueries(Command):
-    """Ask the peer what it can do."""
+    """Ask the peer which features it has."""
 
     queries: QueryList
 
 
 class Features(Port):
-    """What we tell of ourselves."""
+    """The features that we disclose."""
 
     def find(self, kind: str, match: str) -> Sequence[tuple[str, tuple[str, ...]]]:
         """Return id and roles of the features of this type that match; unknown types have none."""
@@ -89,32 +89,32 @@ class Features(Port):
 
 
 class Side(Role):
-    """Who asks and who answers."""
+    """Our role in the exchange."""
 
     REQUESTER = "requester"
     RESPONDER = "responder"
 
 
 class State(StrEnum):
-    """Where the requester stands; a responder remembers nothing."""
+    """The states of the requester; a responder keeps no exchange."""
 
     QUERIES_SENT = "queries-sent"
     COMPLETED = "completed"
 
 
 class Disclosed(Data):
-    """What the peer said that it can do: its own claims."""
+    """The features that the peer claims to have."""
 
     disclosures: tuple[Disclosure, ...] = ()
 
 
 async def ask(_x: Exchange[Disclosed], cmd: SendQueries, _port: Features) -> Step[Disclosed]:
-    """Ask."""
+    """Send the queries."""
     return Step(State.QUERIES_SENT, send=(Queries(queries=cmd.queries),))
 
 
 async def answer(_x: Exchange[Disclosed], queries: Queries, port: Features) -> Step[Disclosed]:
-    """Tell each matching feature once, and not more than a peer would read."""
+    """Disclose each matching feature once, not more than a peer would read."""
     found = dict.fromkeys(
         (query.feature_type, name, roles)
         for query in queries.queries
@@ -130,7 +130,7 @@ async def answer(_x: Exchange[Disclosed], queries: Queries, port: Features) -> S
 async def keep(
     x: Exchange[Disclosed], message: Disclosures, _port: Features
 ) -> Step[Disclosed]:
-    """Keep what the peer can do."""
+    """Keep what the peer disclosed."""
     return Step(State.COMPLETED, data=x.data.but(disclosures=message.disclosures))
 
 

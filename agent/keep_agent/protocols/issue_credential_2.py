@@ -1,7 +1,7 @@
 """Issue credential 2.0: propose, offer, request, issue, ack (Aries RFC 0453; 0592, 0771).
 
-Messages are checked in shape and committed at once. All that costs time - talking to the ledger,
-cryptography - is in commands, which a policy may run by itself.
+Messages are parsed and committed at once. What takes time, reads of the ledger and cryptography, is in
+commands, which a policy may run automatically.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ URI = "https://didcomm.org/issue-credential/2.0"
 PREVIEW = f"{URI}/credential-preview"
 WEEK_S = 7 * 24 * 3600.0
 MOST_ATTRIBUTES = 256
-"""How many a preview may have; a schema has at most 125."""
+"""How many attributes a preview may have; a schema has at most 125."""
 
 AttributeName = Annotated[str, Field(min_length=1, max_length=256)]
 Values = dict[AttributeName, str]
@@ -67,7 +67,7 @@ class PreviewAttribute(Wire):
 
 
 class Preview(Wire):
-    """What the credential is to say; the holder compares it with what is issued."""
+    """The attributes and values to be issued; the holder compares the credential with them."""
 
     type_: str = Field(default=PREVIEW, alias="@type")
     attributes: Annotated[
@@ -95,7 +95,7 @@ class Preview(Wire):
 
 
 class ProposeCredential(Message):
-    """The holder says what he would like to get, or that he would like something else."""
+    """The holder proposes a credential, or another one than was offered."""
 
     TYPE: ClassVar[str] = f"{URI}/propose-credential"
     comment: str | None = None
@@ -105,7 +105,7 @@ class ProposeCredential(Message):
 
 
 class OfferCredential(Message):
-    """The issuer says what he would issue; another one in the same thread takes its place."""
+    """The issuer offers a credential; a later offer in the same thread replaces an earlier one."""
 
     TYPE: ClassVar[str] = f"{URI}/offer-credential"
     comment: str | None = None
@@ -115,7 +115,7 @@ class OfferCredential(Message):
 
 
 class RequestCredential(Message):
-    """The holder wants what was offered."""
+    """The holder requests what was offered."""
 
     TYPE: ClassVar[str] = f"{URI}/request-credential"
     comment: str | None = None
@@ -124,7 +124,7 @@ class RequestCredential(Message):
 
 
 class IssueCredential(Message):
-    """Here it is."""
+    """The issuer sends the credential."""
 
     TYPE: ClassVar[str] = f"{URI}/issue-credential"
     comment: str | None = None
@@ -133,7 +133,7 @@ class IssueCredential(Message):
 
 
 class CredentialAck(Ack):
-    """The holder has it, and it is what was accepted."""
+    """The holder has stored the credential: it is what was accepted."""
 
     TYPE: ClassVar[str] = f"{URI}/ack"
 
@@ -142,12 +142,12 @@ class CredentialAck(Ack):
 
 
 class SendProposal(Command):
-    """Ask for a credential, or answer an offer by asking for something else.
+    """Propose a credential, or answer an offer with another proposal.
 
     Attributes:
-        values: as the holder would like them; None: those of the offer, if there is one.
-        filter: of what kind (RFC 0771: `cred_def_id`, `issuer_id`, `schema_id`, `schema_issuer_id`,
-            `schema_name`, `schema_version`); None: as was offered, if there is an offer.
+        values: as proposed; None: those of the offer, if there is one.
+        filter: the wanted kind (RFC 0771: `cred_def_id`, `issuer_id`, `schema_id`, `schema_issuer_id`,
+            `schema_name`, `schema_version`); None: that of the offer, if there is one.
         format: None: that of the offer, else `anoncreds`.
     """
 
@@ -158,12 +158,12 @@ class SendProposal(Command):
 
 
 class SendOffer(Command):
-    """Offer a credential; again in the same thread, the last one counts.
+    """Offer a credential; a later offer in the same thread replaces an earlier one.
 
     Attributes:
         cred_def_id: one of ours, in either form; None: the one that was proposed or offered.
-        values: None: those that were proposed or offered. A policy that leaves this out issues
-            whatever a holder asks for.
+        values: None: those that were proposed or offered. A policy without `values` issues
+            what a holder proposes.
         format: None: that of the proposal, else `anoncreds`.
     """
 
@@ -180,13 +180,13 @@ class SendRequest(Command):
 
 
 class Issue(Command):
-    """Issue what was offered, nothing else."""
+    """Issue exactly what was offered."""
 
     comment: str | None = None
 
 
 class StoreCredential(Command):
-    """Check what came against what was accepted, and keep it."""
+    """Check that the credential is what was accepted, and store it."""
 
 
 # -- port --------------------------------------------------------------------------------------
@@ -198,7 +198,7 @@ class OfferOrRequest:
 
     Attributes:
         attachment: to send.
-        kept: what the port needs of it when the answer comes; secret.
+        kept: what the port needs when the answer comes; secret.
     """
 
     attachment: Json = field(repr=False)
@@ -208,23 +208,23 @@ class OfferOrRequest:
 class Credentials(Port):
     """AnonCreds for issuer and holder: reads and computes, stores nothing.
 
-    Every method may raise UnavailableError: a ledger or the threads did not answer in time.
+    Every method may raise UnavailableError: a ledger did not answer, or cryptography took too long.
     """
 
     async def offer(self, wanted: Filter, values: Values, family: Family) -> OfferOrRequest:
         """Make an offer with a credential definition of ours.
 
         Args:
-            wanted: what must be true of it, in the words of `formats.Filter`; ids in either form.
-            values: what would be issued.
+            wanted: what the definition must be, by the keys of `formats.Filter`; ids in either form.
+            values: to be issued.
 
         Raises:
-            BadCommandError: none or several of ours fit, or the values do not.
+            BadCommandError: none or several of ours fit, or the values do not fit.
         """
         ...
 
     async def request(self, offer: Json, values: Values) -> OfferOrRequest:
-        """Answer an offer, after comparing it with the ledger.
+        """Make the request for an offer, after comparing the offer with the ledger.
 
         Args:
             values: of its preview.
@@ -259,18 +259,18 @@ class Credentials(Port):
         ...
 
 
-# -- roles, states, memory ---------------------------------------------------------------------
+# -- roles, states, data -----------------------------------------------------------------------
 
 
 class Side(Role):
-    """Who we are in this exchange."""
+    """Our role in the exchange."""
 
     ISSUER = "issuer"
     HOLDER = "holder"
 
 
 class State(StrEnum):
-    """Where we stand: the words of RFC 0453 for both roles."""
+    """The states of RFC 0453, for both roles."""
 
     PROPOSAL_SENT = "proposal-sent"
     PROPOSAL_RECEIVED = "proposal-received"
@@ -284,19 +284,19 @@ class State(StrEnum):
 
 
 class Issuance(Data):
-    """What both sides remember; what a step has used up is forgotten.
+    """What both sides keep; what is not needed any more is removed.
 
     Attributes:
-        format: the family that both sides speak, from the first attachment on.
-        wanted: what was proposed, in the words of `formats.Filter`.
+        format: the family of the exchange, from the first attachment on.
+        wanted: what was proposed, by the keys of `formats.Filter`.
         values: the last that were proposed or offered; from the request on, those accepted.
-        cred_def_id: as it was offered.
-        comment: the peer's last one: untrusted text.
-        offer: the holder's, until he answers it; the issuer's own, as `OfferOrRequest.kept`.
-        request: the issuer's, until he issues.
-        kept: the holder's `OfferOrRequest.kept`, until he stores the credential.
-        credential: the holder's, until he has checked it.
-        stored: name of the holder's record.
+        cred_def_id: as offered.
+        comment: the peer's last comment: untrusted text.
+        offer: for a holder, the offer until it is answered; for an issuer, `OfferOrRequest.kept`.
+        request: for an issuer, until the credential is issued.
+        kept: for a holder, `OfferOrRequest.kept` of the request, until the credential is stored.
+        credential: for a holder, until it is checked.
+        stored: for a holder, name of the record.
     """
 
     HIDDEN: ClassVar[frozenset[str]] = frozenset({"offer", "request", "kept", "credential"})
@@ -321,7 +321,7 @@ X = Exchange[Issuance]
 
 
 async def keep_proposal(x: X, msg: ProposeCredential, _: Credentials) -> Step[Issuance]:
-    """Keep what the holder would like; a new proposal takes the place of an offer."""
+    """Keep the proposal; it replaces an offer of ours."""
     family: Family | None = x.data.format
     wanted: Filter = {}
     if msg.formats:
@@ -339,7 +339,7 @@ async def keep_proposal(x: X, msg: ProposeCredential, _: Credentials) -> Step[Is
 
 
 async def send_offer(x: X, cmd: SendOffer, zkp: Credentials) -> Step[Issuance]:
-    """Offer; what the command leaves out is taken from the proposal or the last offer."""
+    """Send an offer; what the command leaves out is taken from the proposal or the last offer."""
     family: Family = cmd.format or x.data.format or "anoncreds"
     wanted: Filter = x.data.wanted
     if cmd.cred_def_id is not None:
@@ -374,7 +374,7 @@ async def keep_request(x: X, msg: RequestCredential, _: Credentials) -> Step[Iss
 
 
 async def issue(x: X, cmd: Issue, zkp: Credentials) -> Step[Issuance]:
-    """Issue exactly the values that were offered: no other way to give values exists (SEC-I03)."""
+    """Issue exactly the values that were offered; a command cannot give other values (SEC-I03)."""
     assert x.data.format is not None
     assert x.data.offer is not None
     assert x.data.request is not None
@@ -390,17 +390,17 @@ async def issue(x: X, cmd: Issue, zkp: Credentials) -> Step[Issuance]:
 
 
 async def finish(_x: X, _msg: CredentialAck, _: Credentials) -> Step[Issuance]:
-    """The holder has it."""
+    """Note that the holder has stored the credential."""
     return Step(State.DONE)
 
 
 async def note_refusal(_x: X, report: ProblemReport, _: Credentials) -> Step[Issuance]:
-    """The holder does not take what we issued."""
-    return Step(ABANDONED, error=f"the holder did not take it: {report.code}"[:300])
+    """Note that the holder did not accept the credential."""
+    return Step(ABANDONED, error=f"the holder did not accept it: {report.code}"[:300])
 
 
 async def stop_waiting(_x: X, _cmd: Expired, _: Credentials) -> Step[Issuance]:
-    """The credential is issued, whether the holder says thank you or not."""
+    """End the exchange without an ack: the credential is issued."""
     return Step(State.DONE, error="no ack came in time")
 
 
@@ -408,7 +408,7 @@ async def stop_waiting(_x: X, _cmd: Expired, _: Credentials) -> Step[Issuance]:
 
 
 async def send_proposal(x: X, cmd: SendProposal, _: Credentials) -> Step[Issuance]:
-    """Propose; what the command leaves out is taken from the offer."""
+    """Send a proposal; what the command leaves out is taken from the offer."""
     family: Family = cmd.format or x.data.format or "anoncreds"
     offered: Filter = (
         {"cred_def_id": x.data.cred_def_id} if x.data.cred_def_id else x.data.wanted
@@ -441,7 +441,7 @@ async def keep_offer(x: X, msg: OfferCredential, _: Credentials) -> Step[Issuanc
 
 
 async def send_request(x: X, cmd: SendRequest, zkp: Credentials) -> Step[Issuance]:
-    """Accept: from here on the values are fixed."""
+    """Send the request: from here on the values are fixed."""
     assert x.data.format is not None
     assert x.data.offer is not None
     requested = await zkp.request(x.data.offer, x.data.values)
@@ -454,7 +454,7 @@ async def send_request(x: X, cmd: SendRequest, zkp: Credentials) -> Step[Issuanc
 
 
 async def keep_credential(x: X, msg: IssueCredential, _: Credentials) -> Step[Issuance]:
-    """Keep what came, unchecked and unused, until `store` has checked it."""
+    """Keep the credential, unchecked and unused, until `store` has checked it."""
     _family, credential = attached(
         msg.formats, msg.credentials__attach, CREDENTIAL, x.data.format
     )
@@ -463,7 +463,7 @@ async def keep_credential(x: X, msg: IssueCredential, _: Credentials) -> Step[Is
 
 
 async def store(x: X, _cmd: StoreCredential, zkp: Credentials) -> Step[Issuance]:
-    """Check, keep and say so; what is not what was accepted is refused, and nothing is kept."""
+    """Check the credential, store it and send the ack; a wrong one is refused and not stored."""
     assert x.data.credential is not None
     assert x.data.kept is not None
     put = await zkp.check(x.id, x.data.credential, x.data.kept, x.data.values)
@@ -474,7 +474,7 @@ async def store(x: X, _cmd: StoreCredential, zkp: Credentials) -> Step[Issuance]
 def _text(content: Json, key: str) -> str:
     value = content.get(key)
     if not isinstance(value, str):
-        raise BadMessageError(f"what is attached has no {key}")
+        raise BadMessageError(f"the attachment has no {key}")
     return value
 
 

@@ -1,4 +1,4 @@
-"""Out-of-band 1.1 (Aries RFC 0434): an invitation that travels as a link, a code or a text."""
+"""Out-of-band 1.1 (Aries RFC 0434): an invitation as a link, a QR code or a text."""
 
 from __future__ import annotations
 
@@ -74,13 +74,13 @@ Version = Literal["didexchange/1.1", "didexchange/1.0"]
 
 
 class Timing(Wire):
-    """The `~timing` decorator (RFC 0032): until when it holds."""
+    """The `~timing` decorator (RFC 0032): until when the message is valid."""
 
     expires_time: Word | None = None
 
 
 class Invitation(Message):
-    """Get in touch with me; the one message that nobody seals."""
+    """An invitation to connect or to answer a message; the one message that is not encrypted."""
 
     TYPE: ClassVar[str] = f"{URI}/invitation"
     label: str | None = None
@@ -94,26 +94,26 @@ class Invitation(Message):
 
 
 class HandshakeReuse(Message):
-    """We know each other already: let us go on with the connection that this comes on."""
+    """Proposes to use the connection that it is sent on instead of a new one."""
 
     TYPE: ClassVar[str] = f"{URI}/handshake-reuse"
 
 
 class HandshakeReuseAccepted(Message):
-    """Yes, let us."""
+    """Accepts that proposal."""
 
     TYPE: ClassVar[str] = f"{URI}/handshake-reuse-accepted"
 
 
 class CreateInvitation(Command):
-    """Make an invitation; somebody shows or sends it.
+    """Create an invitation, for a person to show or send.
 
     Attributes:
-        multi_use: anybody may use it, any number of times; else one peer, once.
+        multi_use: any number of peers may use it; else one peer, once.
         handshake_protocols: versions of DID exchange, preferred first; none: connectionless.
-        attach: exchanges of ours whose first message goes along. They were started without a
-            connection, and this exchange on the thread that they are named by (`peer`).
-        expires_in_s: seconds until it may be used no more.
+        attach: exchanges of ours whose first message is attached. They must have been started without a
+            connection, and this exchange must be on the thread that is their `peer`.
+        expires_in_s: seconds until it expires.
     """
 
     multi_use: bool = False
@@ -126,17 +126,17 @@ class CreateInvitation(Command):
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
         if self.multi_use and self.attach:
-            raise ValueError("what is attached is for one peer: not with multi_use")
+            raise ValueError("attached messages are for one peer: not with multi_use")
         if not self.handshake_protocols and not self.attach:
             raise ValueError("offer a handshake, or attach something, or both")
         return self
 
 
 class ReceiveInvitation(Command):
-    """Look at an invitation; nothing is answered yet (SEC-O04).
+    """Read an invitation; nothing is answered yet (SEC-O04).
 
     Attributes:
-        invitation: the message, or
+        invitation: the message; or
         url: the link that holds it in its parameter `oob`.
         alias: what our side calls the peer.
     """
@@ -153,30 +153,30 @@ class ReceiveInvitation(Command):
 
 
 class Accept(Command):
-    """Answer the invitation: on a connection that we have, on a new one, or without any.
+    """Answer the invitation: on an existing connection, on a new one, or without one.
 
     Attributes:
-        reuse: do not make a new connection with somebody whom we know.
+        reuse: use an existing connection with the inviter.
     """
 
     reuse: bool = True
 
 
 class SendRequest(Command):
-    """The command of DID exchange that answers an invitation, as this protocol asks for it."""
+    """The command of DID exchange that answers an invitation."""
 
     invitation: str
     alias: str | None = None
 
 
 class OutOfBand(Data):
-    """What users see of an invitation; texts of the inviter are its own claims, cleaned (SEC-O01).
+    """What the API shows of an invitation; texts of the inviter are sanitized claims (SEC-O01).
 
     Attributes:
         invitation: id of the invitation.
-        message: sender alone: the invitation to show.
-        url: sender alone: the same as a link.
-        request: receiver alone: type of the attached message that would be answered.
+        message: sender only: the invitation to show.
+        url: sender only: the same as a link.
+        request: receiver only: type of the attached message that would be answered.
         handshake: whether a connection is offered.
     """
 
@@ -192,11 +192,11 @@ class OutOfBand(Data):
 
 
 class Invitations(ConnectionRecords, Port):
-    """What out-of-band asks of keys, DIDs and records."""
+    """Keys, DIDs and records for out-of-band."""
 
     @property
     def endpoint(self) -> str:
-        """URL that we listen on."""
+        """URL at which peers reach us."""
         ...
 
     def new_key(self, purpose: Json) -> PutKey:
@@ -215,7 +215,7 @@ class Invitations(ConnectionRecords, Port):
         """Return the first message of an exchange and its peer, as `{"message", "peer"}`.
 
         Raises:
-            NotFoundError: there is no such exchange, or it has its peer already.
+            NotFoundError: there is no such exchange, or it has a peer already.
         """
         ...
 
@@ -236,22 +236,22 @@ class Invitations(ConnectionRecords, Port):
         ...
 
     def starts(self, body: Json) -> bool:
-        """Tell whether a message starts something that we speak."""
+        """Tell whether a message starts an exchange that only a known peer may start."""
         ...
 
 
 class Side(Role):
-    """Who invites and who is invited."""
+    """Our role: who invites, and who is invited."""
 
     SENDER = "sender"
     RECEIVER = "receiver"
 
 
 class State(StrEnum):
-    """Where the exchange stands, in the words of the RFC.
+    """The states of the RFC.
 
-    An invitation of ours stays in `await-response`: who answered it, and whether it is used up,
-    is seen on the connections and exchanges that name it.
+    An invitation of ours stays in `await-response`; the connections and exchanges that name it show
+    who answered it, and whether it is used up.
     """
 
     AWAIT_RESPONSE = "await-response"
@@ -264,7 +264,7 @@ Out = Step[OutOfBand]
 
 
 async def create(x: X, cmd: CreateInvitation, port: Invitations) -> Out:
-    """Make the invitation, its key, and what is remembered of it; its id is the thread's."""
+    """Create the invitation, its key and its record; its id is the thread id."""
     requests = tuple(
         [_attach(await port.attached(name), x.thid, i) for i, name in enumerate(cmd.attach)]
     )
@@ -301,11 +301,11 @@ async def create(x: X, cmd: CreateInvitation, port: Invitations) -> Out:
 
 
 async def take_reuse(x: X, reuse: HandshakeReuse, port: Invitations) -> Out:
-    """Let a peer whom we know answer an invitation with the connection that we have."""
+    """Let a known peer answer an invitation on its existing connection."""
     name = reuse.thread.pthid
     invitation = await port.ours(name) if name else None
     if invitation is None:
-        raise RefusedError("this is no invitation of ours", "e.p.req.invitation")
+        raise RefusedError("this is not an invitation of ours", "e.p.req.invitation")
     if invitation.expired or not invitation.minors:
         raise RefusedError(
             "this invitation has expired, or offers no handshake", "e.p.req.expired"
@@ -325,10 +325,10 @@ async def take_reuse(x: X, reuse: HandshakeReuse, port: Invitations) -> Out:
 
 
 async def receive(x: X, cmd: ReceiveInvitation, port: Invitations) -> Out:
-    """Read an invitation and keep what an answer needs; nothing goes on by itself from here.
+    """Read an invitation and keep what an answer needs; the answer is a command of its own.
 
-    What is kept belongs to this exchange: looking at another one, or at the same again, under
-    whatever id, changes nothing of it (SEC-O10).
+    The record belongs to this exchange: receiving another invitation, or the same one again, does
+    not change it, whatever its id is (SEC-O10).
     """
     body = read_link(cmd.url) if cmd.url else read_object(cmd.invitation or {})
     try:
@@ -346,7 +346,7 @@ async def receive(x: X, cmd: ReceiveInvitation, port: Invitations) -> Out:
     except PeerError as error:
         raise BadCommandError(f"this invitation cannot be used: {error}") from error
     if await port.ours(message.id) is not None:
-        raise BadCommandError("this is an invitation of our own")
+        raise BadCommandError("this invitation is one of ours")
     _check_usable(record, message.handshake_protocols or ())
     data = x.data.but(
         invitation=message.id,
@@ -362,7 +362,7 @@ async def receive(x: X, cmd: ReceiveInvitation, port: Invitations) -> Out:
 
 
 async def accept(x: X, cmd: Accept, port: Invitations) -> Out:
-    """Answer: over a connection with this inviter, else by a handshake, else connectionless."""
+    """Answer: on a connection with this inviter, else by a handshake, else connectionless."""
     invitation = await port.invitation(x.id)
     if invitation.expired:
         raise NotNowError("this invitation has expired")
@@ -377,7 +377,7 @@ async def accept(x: X, cmd: Accept, port: Invitations) -> Out:
 
 
 async def go_on(x: X, _msg: HandshakeReuseAccepted, port: Invitations) -> Out:
-    """Go on with the connection that we have: what came attached is delivered over it."""
+    """Use the existing connection: the attached message is handled as if it came on it."""
     invitation = await port.invitation(x.id)
     assert x.connection is not None
     connection = await port.connection(x.connection)
@@ -385,8 +385,8 @@ async def go_on(x: X, _msg: HandshakeReuseAccepted, port: Invitations) -> Out:
 
 
 async def make_new(x: X, _why: ProblemReport | Expired, _port: Invitations) -> Out:
-    """The inviter does not know us any more: make a new connection, as the RFC says."""
-    return _handshake(x, "the inviter did not accept the connection that we have")
+    """Make a new connection, as the RFC says: the inviter did not accept the existing one."""
+    return _handshake(x, "the inviter did not accept the existing connection")
 
 
 def _handshake(x: X, words: str | None = None) -> Out:
@@ -395,7 +395,7 @@ def _handshake(x: X, words: str | None = None) -> Out:
 
 
 def _connectionless(x: X, invitation: InvitationRecord, port: Invitations) -> Out:
-    """Answer the attached message with a fresh key, and only at the inviter's service."""
+    """Answer the attached message with a new key, and only to the inviter's service."""
     assert invitation.address is not None
     key = port.new_key({"connection": x.id})
     connection = Connection(
@@ -425,7 +425,7 @@ def _connectionless(x: X, invitation: InvitationRecord, port: Invitations) -> Ou
 def _attach(attached: Json, invitation: str, number: int) -> Attachment:
     if attached["peer"] != invitation:
         raise BadCommandError(
-            f"this exchange goes only with an invitation on the thread {attached['peer']!r}"
+            f"this exchange can only be attached to an invitation on the thread {attached['peer']!r}"
         )
     body = cast("Json", attached["message"])
     thread = {**cast("Json", body.get("~thread", {})), "pthid": invitation}
@@ -448,7 +448,7 @@ def _parsed(body: Json) -> Invitation:
 
 
 def _request_to_us(message: Invitation, port: Invitations) -> Json | None:
-    """Return the first attached message that starts something we speak, on its parent thread."""
+    """Return the first attached message that starts an exchange of ours, on its parent thread."""
     for attachment in message.requests__attach or ():
         body = attachment.content
         if isinstance(body, dict) and port.starts(cast("Json", body)):
@@ -460,16 +460,14 @@ def _request_to_us(message: Invitation, port: Invitations) -> Json | None:
 
 def _check_usable(record: InvitationRecord, offered: Sequence[str]) -> None:
     if record.id.startswith("did:"):
-        raise BadCommandError("SEC-O09: the id of this invitation is a DID, which it is not")
+        raise BadCommandError("SEC-O09: the id of an invitation must not be a DID")
     if record.expired:
         raise BadCommandError("this invitation has expired")
     if offered and not record.minors:
         names = ", ".join(filter(None, map(sanitize_text, offered)))
-        raise BadCommandError(
-            f"this invitation offers only handshakes we do not speak: {names}"
-        )
+        raise BadCommandError(f"this invitation offers no handshake that we support: {names}")
     if not record.minors and record.request is None:
-        raise BadCommandError("this invitation asks for nothing that we speak")
+        raise BadCommandError("this invitation asks for nothing that we support")
 
 
 # fmt: off

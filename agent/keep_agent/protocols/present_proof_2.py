@@ -1,9 +1,9 @@
 """Present proof 2.0: propose, request, present, verify, ack (Aries RFC 0454; 0592, 0771).
 
-Messages are checked in shape and committed at once. All that costs time - talking to the ledger,
-cryptography - is in commands, which a policy may run by itself.
+Messages are parsed and committed at once. What takes time, reads of the ledger and cryptography, is in
+commands, which a policy may run automatically.
 
-The nonce of a request lives in its exchange alone, in the store: it is answered in this thread, by
+The nonce of a request is kept only in its exchange, in the store: it can be answered in this thread, by
 this peer, at most once, also after a restart (SEC-P13, SEC-P15, SEC-P16).
 """
 
@@ -42,14 +42,14 @@ from keep_agent.errors import BadCommandError
 URI = "https://didcomm.org/present-proof/2.0"
 DAY_S = 24 * 3600.0
 NOT_PROVED = "e.p.presentation.refused"
-"""Problem-report code for a presentation that does not prove what was asked."""
+"""Problem-report code for a presentation that does not prove what was requested."""
 
 
 # -- messages ----------------------------------------------------------------------------------
 
 
 class ProposePresentation(Message):
-    """The prover says what he could prove, or that he would rather prove something else."""
+    """The prover proposes what to prove, or to prove something else than was requested."""
 
     TYPE: ClassVar[str] = f"{URI}/propose-presentation"
     comment: str | None = None
@@ -58,7 +58,7 @@ class ProposePresentation(Message):
 
 
 class RequestPresentation(Message):
-    """The verifier asks; another request in the same thread takes its place."""
+    """The verifier sends a request; a later one in the same thread replaces it."""
 
     TYPE: ClassVar[str] = f"{URI}/request-presentation"
     comment: str | None = None
@@ -69,7 +69,7 @@ class RequestPresentation(Message):
 
 
 class Presentation(Message):
-    """The prover answers."""
+    """The prover answers the request."""
 
     TYPE: ClassVar[str] = f"{URI}/presentation"
     comment: str | None = None
@@ -79,7 +79,7 @@ class Presentation(Message):
 
 
 class PresentationAck(Ack):
-    """The question that was asked is answered and proved."""
+    """The verifier has verified the presentation."""
 
     TYPE: ClassVar[str] = f"{URI}/ack"
 
@@ -88,7 +88,7 @@ class PresentationAck(Ack):
 
 
 class SendProposal(Command):
-    """Say what we would prove; in answer to a request: something else than was asked.
+    """Propose what to prove; in answer to a request: something else than was requested.
 
     Attributes:
         request: like a request (AnonCreds specification, presentation request), without nonce.
@@ -101,13 +101,13 @@ class SendProposal(Command):
 
 
 class SendRequest(Command):
-    """Ask; again in the same thread, the last question counts.
+    """Send a request; a later one in the same thread replaces it.
 
     Attributes:
-        request: what to ask (AnonCreds specification, presentation request); a nonce in it is
-            replaced. None: what we asked before, whatever was proposed instead (SEC-P34); only
-            where we never asked, what was proposed. A policy always names its own question.
-        accept_any_issuer: ask also for what anybody could have issued to himself (SEC-P10).
+        request: what to prove (AnonCreds specification, presentation request); a nonce in it is
+            replaced. None: our earlier request, whatever was proposed instead (SEC-P34); if there
+            is none, the proposal. A policy always names its own request.
+        accept_any_issuer: allow restrictions that name no issuer: anybody could be the issuer (SEC-P10).
         format: None: that of the proposal, else `anoncreds`.
     """
 
@@ -117,16 +117,16 @@ class SendRequest(Command):
     comment: str | None = None
 
     def not_by_policy(self) -> str | None:
-        """A prover's proposal would be the question, and the prover would decide what is proved."""
-        return None if self.request else "SEC-P34: a policy names its own question: request"
+        """Without a request of its own it would send the proposal: the prover would choose what to prove."""
+        return None if self.request else "SEC-P34: a policy must name its own request: request"
 
 
 class SendPresentation(Command):
     """Answer the request.
 
     Attributes:
-        credentials: which held credential answers a referent, by name; what is left out is chosen.
-        self_attested: our own word for a referent that asks for no credential; never chosen.
+        credentials: by referent, the name of the held credential that answers it; others are chosen.
+        self_attested: by referent without restrictions, our own value; it is never chosen.
     """
 
     credentials: dict[str, str] = Field(default={})
@@ -135,7 +135,7 @@ class SendPresentation(Command):
 
 
 class Verify(Command):
-    """Judge the presentation."""
+    """Verify the presentation."""
 
 
 # -- port --------------------------------------------------------------------------------------
@@ -143,10 +143,10 @@ class Verify(Command):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether the question is answered and proved.
+    """The result of a verification.
 
     Attributes:
-        why: the reasons against it, in words for our own side (SEC-P35).
+        why: why it is not accepted, in words for our own side (SEC-P35).
         shown: the whole verdict as JSON: reasons, notices, and by referent the answers.
     """
 
@@ -158,22 +158,22 @@ class Verdict:
 class Proofs(Port):
     """AnonCreds for verifier and prover: reads and computes, stores nothing.
 
-    Every method may raise UnavailableError: a ledger or the threads did not answer in time.
+    Every method may raise UnavailableError: a ledger did not answer, or cryptography took too long.
     """
 
     async def ask(self, request: Json, family: Family, *, accept_any_issuer: bool) -> Json:
         """Make a request of ours with a fresh nonce of 80 bits (SEC-P14).
 
         Raises:
-            BadCommandError: it is no request, or binds no issuer (SEC-P08 to SEC-P11).
+            BadCommandError: it is not a request, or binds no issuer (SEC-P08 to SEC-P11).
         """
         ...
 
     async def read(self, request: Json) -> Json:
-        """Check what a peer asks or proposes and return it as it is kept.
+        """Check a request or proposal of a peer, and return it as it is kept.
 
         Raises:
-            RefusedError: it is no presentation request.
+            RefusedError: it is not a presentation request.
         """
         ...
 
@@ -187,29 +187,29 @@ class Proofs(Port):
         """Answer a request from the wallet.
 
         Raises:
-            BadCommandError: the wallet cannot answer; the text says why, for our own eyes.
+            BadCommandError: the wallet cannot answer; the text says why, for our own side only.
         """
         ...
 
     async def verify(
         self, request: Json, presentation: Json, *, accept_any_issuer: bool
     ) -> Verdict:
-        """Judge a presentation; a wrong one is a verdict, not an error."""
+        """Verify a presentation; a wrong one leads to a verdict, not to an error."""
         ...
 
 
-# -- roles, states, memory ---------------------------------------------------------------------
+# -- roles, states, data -----------------------------------------------------------------------
 
 
 class Side(Role):
-    """Who we are in this exchange."""
+    """Our role in the exchange."""
 
     VERIFIER = "verifier"
     PROVER = "prover"
 
 
 class State(StrEnum):
-    """Where we stand: the words of RFC 0454 for both roles."""
+    """The states of RFC 0454, for both roles."""
 
     PROPOSAL_SENT = "proposal-sent"
     PROPOSAL_RECEIVED = "proposal-received"
@@ -221,17 +221,17 @@ class State(StrEnum):
 
 
 class Proving(Data):
-    """What both sides remember; what a step has used up is forgotten.
+    """What both sides keep; what is not needed any more is removed.
 
     Attributes:
-        format: the family that both sides speak, from the first attachment on.
+        format: the family of the exchange, from the first attachment on.
         proposal: like a request; its nonce means nothing.
         request: the last one.
         accept_any_issuer: as our request was made.
         will_confirm: the verifier promised an ack.
-        comment: the peer's last one: untrusted text.
-        presentation: the verifier's, until it is judged.
-        verdict: the verifier's: the only thing to be shown of a presentation (SEC-P28).
+        comment: the peer's last comment: untrusted text.
+        presentation: for a verifier, until it is verified.
+        verdict: for a verifier: all that is shown of a presentation (SEC-P28).
     """
 
     HIDDEN: ClassVar[frozenset[str]] = frozenset({"presentation"})
@@ -253,18 +253,18 @@ X = Exchange[Proving]
 
 
 async def keep_proposal(x: X, msg: ProposePresentation, zkp: Proofs) -> Step[Proving]:
-    """Keep what the prover would prove."""
+    """Keep the proposal."""
     family, proposal = attached(msg.formats, msg.proposals__attach, PROOF_REQUEST)
     data = x.data.but(format=family, proposal=await zkp.read(proposal), comment=msg.comment)
     return Step(State.PROPOSAL_RECEIVED, data)
 
 
 async def send_request(x: X, cmd: SendRequest, zkp: Proofs) -> Step[Proving]:
-    """Ask, always with a nonce of our own: nothing of a proposal's is echoed (SEC-P14)."""
+    """Send a request, always with a new nonce of our own (SEC-P14)."""
     family: Family = cmd.format or x.data.format or "anoncreds"
     question = cmd.request or x.data.request or x.data.proposal
     if question is None:
-        raise BadCommandError("what to ask is missing: request")
+        raise BadCommandError("there is nothing to request: give request")
     request = await zkp.ask(question, family, accept_any_issuer=cmd.accept_any_issuer)
     form, attachment = attach(request, family, PROOF_REQUEST)
     message = RequestPresentation(
@@ -284,7 +284,7 @@ async def send_request(x: X, cmd: SendRequest, zkp: Proofs) -> Step[Proving]:
 
 
 async def keep_presentation(x: X, msg: Presentation, _: Proofs) -> Step[Proving]:
-    """Keep the answer, unjudged."""
+    """Keep the presentation until it is verified."""
     _family, presentation = attached(
         msg.formats, msg.presentations__attach, PROOF, x.data.format
     )
@@ -293,7 +293,7 @@ async def keep_presentation(x: X, msg: Presentation, _: Proofs) -> Step[Proving]
 
 
 async def verify(x: X, _cmd: Verify, zkp: Proofs) -> Step[Proving]:
-    """Judge once; a proof that fails ends the exchange too, and the prover is told."""
+    """Verify once; a failed proof ends the exchange too, with a problem report to the prover."""
     assert x.data.request is not None
     assert x.data.presentation is not None
     verdict = await zkp.verify(
@@ -302,7 +302,7 @@ async def verify(x: X, _cmd: Verify, zkp: Proofs) -> Step[Proving]:
     data = x.data.but(presentation=None, verdict=verdict.shown)
     if verdict.ok:
         return Step(State.DONE, data, send=(PresentationAck(),))
-    words = "the presentation does not prove what was asked"
+    words = "the presentation does not prove what was requested"
     report = ProblemReport.of(NOT_PROVED, words)
     return Step(State.DONE, data, send=(report,), error=f"{words}: {verdict.why}")
 
@@ -311,7 +311,7 @@ async def verify(x: X, _cmd: Verify, zkp: Proofs) -> Step[Proving]:
 
 
 async def send_proposal(x: X, cmd: SendProposal, zkp: Proofs) -> Step[Proving]:
-    """Propose; peers want a nonce in it, so it gets one, which nobody uses."""
+    """Send a proposal; peers expect a nonce in it, so it has one, which is not used."""
     family: Family = cmd.format or x.data.format or "anoncreds"
     proposal = await zkp.ask(cmd.request, family, accept_any_issuer=True)
     form, attachment = attach(proposal, family, PROOF_REQUEST)
@@ -323,7 +323,7 @@ async def send_proposal(x: X, cmd: SendProposal, zkp: Proofs) -> Step[Proving]:
 
 
 async def keep_request(x: X, msg: RequestPresentation, zkp: Proofs) -> Step[Proving]:
-    """Keep the question for a decision."""
+    """Keep the request for a decision."""
     family, request = attached(msg.formats, msg.request_presentations__attach, PROOF_REQUEST)
     data = x.data.but(
         format=family,
@@ -335,7 +335,7 @@ async def keep_request(x: X, msg: RequestPresentation, zkp: Proofs) -> Step[Prov
 
 
 async def send_presentation(x: X, cmd: SendPresentation, zkp: Proofs) -> Step[Proving]:
-    """Answer; where the wallet cannot, nothing is sent and the question stays open."""
+    """Send a presentation; if the wallet has no answer, nothing is sent and the request stays open."""
     assert x.data.format is not None
     assert x.data.request is not None
     presentation = await zkp.present(
@@ -353,9 +353,9 @@ async def send_presentation(x: X, cmd: SendPresentation, zkp: Proofs) -> Step[Pr
 
 
 async def finish(_x: X, msg: PresentationAck, _: Proofs) -> Step[Proving]:
-    """The verifier is content, or says in the ack of some peers that he is not (RFC 0015)."""
+    """Note the verifier's ack; the ack of some peers says that it failed (RFC 0015)."""
     if msg.status.upper() == "FAIL":
-        return Step(ABANDONED, error="the verifier does not accept it")
+        return Step(ABANDONED, error="the verifier did not accept it")
     return Step(State.DONE)
 
 

@@ -1,4 +1,4 @@
-"""Trust ping 1.0: is anybody there? (Aries RFC 0048)."""
+"""Trust ping 1.0: does the peer answer? (Aries RFC 0048)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ URI = "https://didcomm.org/trust_ping/1.0"
 
 
 class Ping(Message):
-    """Are you there?"""
+    """Asks whether the receiver is there."""
 
     TYPE: ClassVar[str] = f"{URI}/ping"
     response_requested: bool = True
@@ -31,7 +31,7 @@ class Ping(Message):
 
 
 class PingResponse(Message):
-    """I am."""
+    """Answers a ping."""
 
     TYPE: ClassVar[str] = f"{URI}/ping_response"
     comment: str | None = None
@@ -44,14 +44,14 @@ class SendPing(Command):
 
 
 class Side(Role):
-    """Who we are in this exchange."""
+    """Our role in the exchange."""
 
     SENDER = "sender"
     RECEIVER = "receiver"
 
 
 class State(StrEnum):
-    """Where the sender stands; a receiver remembers nothing."""
+    """The states of the sender; a receiver keeps no exchange."""
 
     WAITING = "waiting"
     DONE = "done"
@@ -59,7 +59,7 @@ class State(StrEnum):
 
 
 async def send(_x: Exchange[NoData], cmd: SendPing, _: None) -> Step[NoData]:
-    """Ask."""
+    """Send the ping."""
     return Step(State.WAITING, send=(Ping(comment=cmd.comment),))
 
 
@@ -74,7 +74,7 @@ async def finish(_x: Exchange[NoData], _msg: PingResponse, _: None) -> Step[NoDa
 
 
 async def give_up(_x: Exchange[NoData], _cmd: Expired, _: None) -> Step[NoData]:
-    """Note that nobody answered."""
+    """Note that the peer did not answer."""
     return Step(State.SILENT, error="no answer came in time")
 
 

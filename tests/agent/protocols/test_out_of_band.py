@@ -552,7 +552,7 @@ async def test_an_attached_message_that_starts_nothing_is_not_taken(
     assert x.data.request is None
     bare = {**invitation, "@id": "2"}
     del bare["handshake_protocols"]
-    with pytest.raises(LocalError, match="nothing that we speak"):
+    with pytest.raises(LocalError, match="nothing that we support"):
         await look(alice, invitation=bare)
 
 

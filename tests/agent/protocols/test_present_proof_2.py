@@ -152,7 +152,7 @@ async def test_a_false_proof_is_a_finished_exchange_and_the_prover_is_told(
     assert report["description"]["code"] == NOT_PROVED
     assert "over_18" not in json.dumps(report)
     assert bar.x.error == (
-        "the presentation does not prove what was asked: "
+        "the presentation does not prove what was requested: "
         "'age' (asked as 'over_18') is not answered (SEC-P07)"
     )
     await alice.hear(report)
@@ -185,7 +185,7 @@ async def test_an_ack_that_says_fail_is_no_success(bar: Party, alice: Party) -> 
     await bar.hear(await alice.do(SendPresentation()))
     ack = await bar.do(Verify())
     await alice.hear({**ack, "status": "FAIL"})
-    assert (alice.state, alice.x.error) == (ABANDONED, "the verifier does not accept it")
+    assert (alice.state, alice.x.error) == (ABANDONED, "the verifier did not accept it")
 
 
 async def test_what_the_holder_chooses_reaches_the_wallet(bar: Party, alice: Party) -> None:
@@ -266,7 +266,7 @@ def test_sec_p34_a_policy_that_answers_proposals_names_its_own_question() -> Non
     policies.check(on_proposals(request=QUESTION))
     refused: list[Json] = [{}, {"request": None}, {"request": {}}, {"accept_any_issuer": True}]
     for args in refused:
-        with pytest.raises(BadCommandError, match="names its own question"):
+        with pytest.raises(BadCommandError, match="must name its own request"):
             policies.check(on_proposals(**args))
 
 
