@@ -114,12 +114,12 @@ class Outbox:
             self._take(row, new=new)
 
     def drop(self) -> None:
-        """Send nothing of what waits: another process does."""
+        """Forget what waits: another process sends it."""
         self._fresh.clear()
         for peer in tuple(self._lanes.peers.values()):
-            for letter in tuple(peer.letters.values()):
-                self._trust(letter)
-                self._forget(letter)
+            for message in tuple(peer.messages.values()):
+                self._unmark(message)
+                self._forget(message)
 
     def came(self, thid: str, size: int) -> None:
         """Note how many bytes were received on a thread: they limit what is sent on it."""

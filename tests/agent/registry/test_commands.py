@@ -168,7 +168,7 @@ async def test_a_job_that_another_process_has_taken_over_is_left_to_it(
     await made.did()
     running = asyncio.create_task(made.jobs.run())
     await asyncio.sleep(0)
-    job = await made.desk.register_nym(NYM)
+    job = await made.commands.register_nym(NYM)
     await found.wait()
     made.jobs.drop()
     go.set()
