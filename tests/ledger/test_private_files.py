@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -50,7 +51,7 @@ def test_many_writers_at_once_never_mix(tmp_path: Path) -> None:
     texts = [letter * 5000 for letter in "abcdefgh"]
     with ThreadPoolExecutor(8) as pool:
         for _ in range(10):
-            list(pool.map(lambda text: write_private(place, text), texts))
+            list(pool.map(partial(write_private, place), texts))
             assert place.read_text() in texts
     assert list(tmp_path.iterdir()) == [place]
 

@@ -1,6 +1,6 @@
-"""The command `indykeep`: run an agent, and look at one.
+"""The command `indykeep`.
 
-Nothing is imported before a command needs it: the start is measured.
+Modules are imported only when a command needs them, so that it starts fast; the benchmark measures that.
 """
 
 from __future__ import annotations
@@ -26,45 +26,45 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 REFUSED = 2
-"""Exit code where somebody has to change something before it can work."""
+"""Exit code of a command that was refused: something must be changed before it can work."""
 
 MULTISIG = {
-    "quorum": "who can bring what about on a ledger: its rules, and the smallest coalitions",
-    "govern": "wanted rules as a file: compare with the ledger, drill, propose",
-    "propose": "make a proposal that several people sign",
-    "show": "look at a proposal: what it does, whom it needs, who has signed",
+    "quorum": "who can do what on a ledger: its rules, and the smallest coalitions",
+    "govern": "wanted quorums as a file: compare with the ledger, drill, propose",
+    "propose": "make a proposal for several people to sign",
+    "show": "show a proposal: what it does, which rules apply, who has signed",
     "sign": "review a proposal and sign it",
-    "refuse": "say no to a proposal, with a reason",
-    "merge": "put together what several people signed",
-    "submit": "compare once more, and send a proposal to the ledger",
-    "audit": "who signed what an identity wrote, checked from the ledger alone",
-    "key": "make, list and show the keys that sign: in a store or a token",
-    "group": "a key that several people hold together (FROST): make, split, hand on, drill",
+    "refuse": "refuse a proposal with a reason, comment on it, or cancel it",
+    "merge": "merge copies of a proposal that several people signed",
+    "submit": "compare a proposal with the ledger again, and send it",
+    "audit": "check from the ledger who signed what an identity wrote",
+    "key": "make, import, list and show signing keys in a store or a token",
+    "group": "a key that several people share (FROST): make, split, reshare, drill",
     "recovery": "a store's key as shares on paper: make, drill, restore, replace",
 }
 """Commands for control shared by several people, each a module of `keep_agent.cli.multisig` with a `main`."""
 
 _EXAMPLES = """examples:
-  indykeep run                              with what INDYKEEP_... variables say
+  indykeep run                              with the settings in INDYKEEP_... variables
   indykeep run --config agent.toml          the same settings in a file
-  INDYKEEP_PORT=0 indykeep run --json       free port; one line of JSON when ready
+  INDYKEEP_PORT=0 indykeep run --json       a free port; prints a line of JSON when ready
   indykeep settings                         every setting, its default and its meaning
   indykeep status --key-file indykeep-data/admin.key
 
-  a second agent beside it, that may talk to it:
+  a second agent on the same machine, which can connect to the first:
   INDYKEEP_DATA_DIR=other INDYKEEP_PORT=8030 INDYKEEP_ADMIN_PORT=8031 \\
       INDYKEEP_ALLOW_PRIVATE_EGRESS=true indykeep run
 
-The agent keeps its store and its keys in `indykeep-data` unless INDYKEEP_DATA_DIR says otherwise.
-Commands for a running agent go over its admin API, with the key in `admin.key` as X-API-Key:
-GET /v1 lists its paths, GET /v1/protocols describes every protocol and its commands.
+The agent stores its data and keys in `indykeep-data`, or in INDYKEEP_DATA_DIR. A running agent is used
+through its admin API, with the key in `admin.key` as X-API-Key: GET /v1 lists its paths, GET /v1/protocols
+describes every protocol and its commands.
 """
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command and return the exit code."""
     words = sys.argv[1:] if argv is None else argv
-    command = _for_several(words) if words and words[0] in MULTISIG else _command(words)
+    command = _multisig_command(words) if words and words[0] in MULTISIG else _command(words)
     from keep_agent.cli.multisig.output import note, printable  # noqa: PLC0415 - see the module
     from keep_agent.errors import KeepError  # noqa: PLC0415
     from keep_ledger.errors import LedgerError  # noqa: PLC0415
@@ -82,8 +82,8 @@ def _command(words: list[str]) -> Callable[[], int]:
     return partial(args.do, args)
 
 
-def _for_several(words: list[str]) -> Callable[[], int]:
-    """Return a command of several people; what it needs is imported when it runs."""
+def _multisig_command(words: list[str]) -> Callable[[], int]:
+    """Return a command for several people; its module is imported when it runs."""
 
     def run() -> int:
         try:
@@ -111,18 +111,20 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and end")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    run = commands.add_parser("run", help="run an agent until it is told to end")
+    run = commands.add_parser("run", help="run an agent until it is stopped")
     run.add_argument(
         "--config", type=Path, metavar="FILE", help="settings in TOML, named as `settings` says"
     )
-    run.add_argument("--die-with", metavar="PID", help="end when that process is gone")
-    run.add_argument("--json", action="store_true", help="say where it is in a line of JSON")
+    run.add_argument("--die-with", metavar="PID", help="end when this process has ended")
+    run.add_argument(
+        "--json", action="store_true", help="print ports and paths as a line of JSON"
+    )
     run.set_defaults(do=_run)
 
     settings = commands.add_parser("settings", help="explain every setting")
     settings.set_defaults(do=_settings)
 
-    status = commands.add_parser("status", help="ask a running agent how it does")
+    status = commands.add_parser("status", help="show the status of a running agent")
     status.add_argument("--url", default="http://127.0.0.1:8021", help="of its admin API")
     status.add_argument(
         "--key-file", type=Path, default=Path("indykeep-data/admin.key"), metavar="FILE"
@@ -159,7 +161,9 @@ def _run(args: argparse.Namespace) -> int:
         code = runner.run(_serve(settings, _say_json if args.json else _say))
     logging.shutdown()
     sys.stdout.flush()
-    os._exit(code)  # native threads may call back while an interpreter ends, and abort it
+    os._exit(
+        code
+    )  # native threads may call back while the interpreter ends, which would abort it
 
 
 def _loop() -> asyncio.AbstractEventLoop:
@@ -191,7 +195,7 @@ async def _serve(settings: Settings, say: Callable[[Mapping[str, object]], None]
         async with running(settings, admin_app) as agent:
             say(_places(settings, agent))
             await stop.wait()
-    except ExceptionGroup:  # the agent's own fault: whole into the log, nothing on the terminal
+    except ExceptionGroup:  # a bug of the agent: to the log, with traceback
         log.critical("the agent failed", exc_info=True)
         return 1
     return 0

@@ -1,5 +1,6 @@
-"""Control shared by several people, at the command line: each module is one command of `indykeep`.
+"""Commands for control shared by several people: each command of `indykeep` is one module.
 
-A module has `main(words) -> int`, its own parser, and imports what is heavy when it needs it. What
-is decided stands in `keep_ledger.multisig` and is pure; here are files, keys, people and the ledger.
+It has `main(words) -> int` and its own parser, and imports heavy modules only when it needs them. All
+decisions are made in `keep_ledger.multisig`, which is pure; the commands add files, keys, people and the
+ledger.
 """

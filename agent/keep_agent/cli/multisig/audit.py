@@ -1,4 +1,4 @@
-"""`indykeep audit`: who signed what an identity wrote, and which signatures are still loose."""
+"""`indykeep audit`: who signed what an identity wrote, and which unused signatures are still valid."""
 
 from __future__ import annotations
 
@@ -24,34 +24,35 @@ if TYPE_CHECKING:
     from keep_ledger.indy.network_client import NetworkClient
 
 ALARMED = 1
-"""Exit code where something was found that should not be."""
+"""Exit code if an alarm was raised."""
 
 _QUIET_S = 2.0
 _EXAMPLES = """examples:
   indykeep audit V4SGRU86Z58d6TV7PBUe6f --genesis genesis.txn
-      every transaction that it wrote, signed or endorsed, and every one about it
+      checks every transaction that it wrote, signed or endorsed, and every one about it
 
   indykeep audit V4SGRU86Z58d6TV7PBUe6f --genesis genesis.txn --proposals approved/ --since 120
-      the same from transaction 120 of the domain ledger on, and an alarm for every write that no
-      proposal (.psit) in that folder explains
+      the same from transaction 120 of the domain ledger on, with an alarm for every write that has no
+      proposal (.psit) in that folder
 
-  indykeep audit --loose --genesis genesis.txn --proposals approved/
-      signatures that were given and not used, which the ledger would still take, and how to end them
+  indykeep audit --unused --genesis genesis.txn --proposals approved/
+      lists signatures that were given and not used, which the ledger would still accept, and how to
+      invalidate them
 
-The ledgers are read whole, once: that nothing is missing is proved by the root that the nodes agree
-on. What was read is kept in --cache, so the next time is quick; it is checked each time.
+The whole ledgers are read: the root hash on which the nodes agree proves that nothing is missing. They are
+cached in --cache, so the next audit is fast; the cache is checked each time.
 
-exit code: 0 nothing wrong, 1 an alarm, 2 it could not be done.
+Exit code: 0 nothing is wrong, 1 an alarm, 2 the audit was not possible.
 """
 
 
 def main(words: list[str]) -> int:
     """Run `indykeep audit`."""
     args = _parser().parse_args(words)
-    if args.loose == (args.did is not None):
-        raise BadCommandError("name a DID to audit, or give --loose; see --help")
-    if args.loose and args.proposals is None:
-        raise BadCommandError("--loose looks at proposals: give their folder by --proposals")
+    if args.unused == (args.did is not None):
+        raise BadCommandError("name a DID to audit, or give --unused; see --help")
+    if args.unused and args.proposals is None:
+        raise BadCommandError("--unused checks proposals: name their folder with --proposals")
     found = read_folder(args.proposals) if args.proposals else None
     return asyncio.run(_run(args, found))
 
@@ -59,38 +60,40 @@ def main(words: list[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="indykeep audit",
-        description="Check from the ledger alone what an identity wrote and who signed it.",
+        description="Check from the ledger what an identity wrote and who signed it.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("did", nargs="?", metavar="DID", help="the identity")
     parser.add_argument(
-        "--genesis", metavar="FILE", help="file or URL of the network; else INDYKEEP_GENESIS"
+        "--genesis",
+        metavar="FILE",
+        help="genesis file or URL of the network; default: INDYKEEP_GENESIS",
     )
     parser.add_argument(
         "--proposals",
         type=Path,
         metavar="FOLDER",
-        help="where the .psit files are, also below it",
+        help="folder with .psit files, also in folders below",
     )
     parser.add_argument(
-        "--loose", action="store_true", help="list signatures that could still be used"
+        "--unused", action="store_true", help="list unused signatures that are still valid"
     )
     parser.add_argument(
         "--since",
         type=_number,
         default=1,
         metavar="SEQNO",
-        help="of the domain ledger; what is older is left out, on the other ledgers by its time",
+        help="number in the domain ledger; older transactions are left out, on all ledgers",
     )
     parser.add_argument(
         "--cache",
         type=Path,
         default=_cache(),
         metavar="FOLDER",
-        help="where ledgers are kept that were read (%(default)s)",
+        help="folder for cached ledgers (%(default)s)",
     )
-    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     return parser
 
 
@@ -113,7 +116,7 @@ async def _run(args: argparse.Namespace, found: dict[str, Proposal] | None) -> i
         ledgers = {number: await _read(client, number) for number in LEDGER_NAMES}
     if did is None:
         state = unused_signatures.ledger_now(client.network, int(time.time()), ledgers)
-        return _loose(args, [pending(name, one) for name, one in (found or {}).items()], state)
+        return _unused(args, [pending(name, one) for name, one in (found or {}).items()], state)
     return _audit(args, did, ledgers, client.network, found)
 
 
@@ -152,7 +155,7 @@ def _audit(
     return ALARMED if report.alarms else 0
 
 
-def _loose(
+def _unused(
     args: argparse.Namespace,
     found: list[unused_signatures.Pending],
     state: unused_signatures.LedgerState,
@@ -160,7 +163,7 @@ def _loose(
     listed = unused_signatures.find_unused(found, state)
     if args.json:
         plain = [asdict(one) | {"digest": one.digest.hex()} for one in listed]
-        say(json.dumps({"loose": plain}, indent=2))
+        say(json.dumps({"unused": plain}, indent=2))
     else:
         say("\n".join(unused_signatures.unused_sentences(listed, found, state)))
     return 0
@@ -170,12 +173,12 @@ def _loose(
 
 
 def read_folder(folder: Path) -> dict[str, Proposal]:
-    """Read all proposals below a folder by the names of their files; copies of one are merged.
+    """Read all proposals in a folder and below, by the names of their files; copies are merged.
 
-    What cannot be read is said and left out: it approves of nothing.
+    A file that cannot be read is reported and left out.
 
     Raises:
-        BadCommandError: there is no such folder.
+        BadCommandError: the folder does not exist.
     """
     if not folder.is_dir():
         raise BadCommandError(f"{folder} is not a folder")
@@ -194,7 +197,7 @@ def read_folder(folder: Path) -> dict[str, Proposal]:
 
 
 def signatures_of(proposal: Proposal) -> dict[str, bytes]:
-    """Signatures by DID; without those of a group in which somebody cheated."""
+    """Signatures by DID; without those of a group that has a wrong share."""
     try:
         return proposal.signatures()
     except RefusedError:
@@ -203,7 +206,7 @@ def signatures_of(proposal: Proposal) -> dict[str, bytes]:
 
 
 def approved(name: str, proposal: Proposal) -> identity_audit.ApprovedProposal:
-    """A proposal as the audit compares with it."""
+    """A proposal in the form that the audit compares with."""
     return identity_audit.ApprovedProposal(
         name,
         proposal.body.request,
@@ -214,7 +217,7 @@ def approved(name: str, proposal: Proposal) -> identity_audit.ApprovedProposal:
 
 
 def pending(name: str, proposal: Proposal) -> unused_signatures.Pending:
-    """A proposal as the list of loose signatures takes it."""
+    """A proposal in the form that the list of unused signatures needs."""
     body = proposal.body
     committed = {
         one.did: tuple(commitment.identifier for commitment in proposal.commitments(place))

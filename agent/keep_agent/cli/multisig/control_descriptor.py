@@ -1,4 +1,4 @@
-"""The public description of a quorum of a ledger, made from the ledger and held against it later."""
+"""`indykeep group describe|compare`: the public descriptor of a ledger's trustees, and what has changed."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from keep_ledger.codes import TRUSTEE
 from keep_ledger.multisig.audit.control_descriptor import Descriptor, Person, rule_digest
 from keep_ledger.multisig.rules.auth_rules import RULES, leaves
 from keep_ledger.private_files import write_private
+from keep_ledger.wording import counted
 
 if TYPE_CHECKING:
     from keep_ledger.indy.network_client import NetworkClient
@@ -24,19 +25,22 @@ if TYPE_CHECKING:
 def options(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `describe` and `compare`."""
     describe = commands.add_parser(
-        "describe", help="the trustees of a ledger, their keys and its rules, as a descriptor"
+        "describe",
+        help="write a descriptor of the trustees of a ledger, their keys and its rules",
     )
-    describe.add_argument("--name", required=True, help="of the quorum, for people")
+    describe.add_argument("--name", required=True, help="name of the quorum, for people")
     describe.add_argument("--out", type=Path, required=True, metavar="FILE")
     describe.set_defaults(do=_describe)
     compare = commands.add_parser(
         "compare",
-        help="what changed on the ledger since a descriptor was made; exit code 1: something",
+        help="show what has changed on the ledger since a descriptor was made; exit code 1 if anything has",
     )
     compare.add_argument("descriptor", type=Path, metavar="DESCRIPTOR")
     compare.set_defaults(do=_compare)
     for one in (describe, compare):
-        one.add_argument("--genesis", metavar="FILE", help="file or URL; else INDYKEEP_GENESIS")
+        one.add_argument(
+            "--genesis", metavar="FILE", help="genesis file or URL; default: INDYKEEP_GENESIS"
+        )
 
 
 def _describe(args: argparse.Namespace) -> int:
@@ -44,7 +48,7 @@ def _describe(args: argparse.Namespace) -> int:
     write_private(args.out, described.to_text() + "\n")
     say(
         f"{args.out}: {described.threshold} of {len(described.members)} trustees,"
-        f" {len(described.rules)} rules. No secret is in it: keep it in several hands"
+        f" {counted(len(described.rules), 'rule')}. It has no secret: keep copies with several people"
     )
     return 0
 
@@ -57,17 +61,17 @@ def _compare(args: argparse.Namespace) -> int:
         member.model_copy(update={"name": names.get(member.did, member.name)})
         for member in now.members
     )
-    told = {
+    same = {
         "members": members,
         "did": before.did,
         "group": before.group,
         "backup": before.backup,
     }
-    found = before.differences(now.model_copy(update=told))
+    found = before.differences(now.model_copy(update=same))
     for one in found:
         say(one)
     if not found:
-        say(f"All is as it was on {before.made:%Y-%m-%d}.")
+        say(f"Nothing has changed since {before.made:%Y-%m-%d}.")
     return 1 if found else 0
 
 
@@ -76,7 +80,7 @@ async def _read(genesis: str | None, name: str) -> Descriptor:
     from keep_ledger.indy import auth_rules  # noqa: PLC0415
 
     async with ledger_view.opened(genesis) as client:
-        note("reading members and rules, each with its proof")
+        note("reading trustees and rules, each with its proof")
         rules = await auth_rules.read_rules(client.pool, None)
         members = await _members(client)
         return Descriptor(
@@ -104,6 +108,6 @@ async def _members(client: NetworkClient) -> tuple[Person, ...]:
 
 
 def _threshold(constraint: Constraint) -> int:
-    """How many trustees the rule about rules asks for; at least one."""
-    asked = Counter({leaf.role: leaf.sig_count for leaf in leaves(constraint)})
-    return max(1, asked[TRUSTEE])
+    """How many trustees can change the rules; at least one."""
+    counts = Counter({leaf.role: leaf.sig_count for leaf in leaves(constraint)})
+    return max(1, counts[TRUSTEE])

@@ -24,24 +24,25 @@ from keep_ledger.multisig.rules.lints import what_if
 from keep_ledger.multisig.rules.quorum import People, Quorum
 from keep_ledger.multisig.rules.rule_words import role_count
 from keep_ledger.multisig.rules.soundness import others
+from keep_ledger.wording import counted
 
 if TYPE_CHECKING:
     from keep_ledger.indy.network_client import NetworkClient
 
 _EXAMPLES = """examples:
-  indykeep govern init --preset 3-of-5 --out board.yaml     a commented file to begin with
-  indykeep govern diff board.yaml --genesis pool.txn        what would change, rule by rule
-  indykeep govern drill board.yaml                          try it for real on a network of your own
-  indykeep govern propose board.yaml --genesis pool.txn --author V4...f --out rules.psit
-  indykeep sign rules.psit ...                              as many as the rules of today want
+  indykeep govern init --preset 3-of-5 --out governance.yaml   write a commented file to start from
+  indykeep govern diff governance.yaml --genesis pool.txn       show what would change, rule by rule
+  indykeep govern drill governance.yaml                         try it on a local network
+  indykeep govern propose governance.yaml --genesis pool.txn --author V4...f --out rules.psit
+  indykeep sign rules.psit ...                                  as many people as the present rules require
   indykeep submit rules.psit
 
-One AUTH_RULES changes all rules or none. A file is refused in which making trustees, changing
-rules or recovering keys takes fewer trustees than something else: that way would be the quorum.
+One AUTH_RULES operation changes all rules or none. A file is refused if registering trustees, changing
+rules or replacing keys takes fewer trustees than something else: that would be the real quorum.
 """
 _SLOW_S = 2.0
 _PLENTY = 100
-"""DIDs without a role: who counts them would find others tomorrow."""
+"""How many DIDs without a role to assume: more than any rule requires."""
 
 
 def main(words: list[str]) -> int:
@@ -53,24 +54,24 @@ def main(words: list[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="indykeep govern",
-        description="Who decides on a ledger, as a file.",
+        description="Decide in a file who governs a ledger.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    init = commands.add_parser("init", help="write a commented file to begin with")
+    init = commands.add_parser("init", help="write a commented file to start from")
     init.add_argument("--preset", choices=presets.PRESETS, required=True)
     init.add_argument("--out", type=Path, default=Path("governance.yaml"), metavar="FILE")
     init.set_defaults(do=_init)
 
-    diff = commands.add_parser("diff", help="what would change on a ledger, in words")
+    diff = commands.add_parser("diff", help="show what would change on a ledger, in words")
     _file(diff)
     review_view.options(diff, proposal=False)
-    diff.add_argument("--json", action="store_true", help="rules and constraints, for a script")
+    diff.add_argument("--json", action="store_true", help="print rules and constraints as JSON")
     diff.set_defaults(do=_diff)
 
     drill = commands.add_parser(
-        "drill", help="put it in force on a local network of its own, and try to break it"
+        "drill", help="put it in force on a local network, and try to break it"
     )
     _file(drill)
     drill.set_defaults(do=_drill)
@@ -100,7 +101,7 @@ def _init(args: argparse.Namespace) -> int:
             file.write(text)
     except OSError as error:
         raise BadCommandError(f"{args.out}: {error.strerror}") from error
-    say(f"{args.out}: {args.preset}. Read it, change it, then: indykeep govern diff {args.out}")
+    say(f"{args.out}: {args.preset}. Read and edit it, then: indykeep govern diff {args.out}")
     return 0
 
 
@@ -125,30 +126,28 @@ def _diff(args: argparse.Namespace) -> int:
         return 0
     for change in changes:
         say(f"{change.sentence}  ({change.key.text})")
-    say(f"{len(changes)} of {len(rules)} rules would change, all in one step.")
-    _tell_effect(rules, governance_file.wanted_rules(wanted, rules), people)
+    say(f"{len(changes)} of {counted(len(rules), 'rule')} would change, all in one step.")
+    _print_effects(rules, governance_file.wanted_rules(wanted, rules), people)
     return 0
 
 
-def _tell_effect(
+def _print_effects(
     rules: dict[RuleKey, Constraint], change: dict[RuleKey, Constraint], people: People
 ) -> None:
-    """What the change is worth, with every way around."""
-    for who, deeds in others(rules | change).items():
-        say(f"Without trustees, {who} may still {', '.join(deeds)}.")
-    told = what_if(rules, change, people)
+    """Print the effects of the change on effective quorums."""
+    for who, actions in others(rules | change).items():
+        say(f"Without trustees, {who} may still {', '.join(actions)}.")
+    found = what_if(rules, change, people)
     effects: dict[str, list[str]] = {}
-    for one in told.changed:
+    for one in found.changed:
         before, after = _fewest(one.before), _fewest(one.after)
         if before != after:
             effects.setdefault(f"{before} -> {after}", []).append(one.after.action.name)
     if effects:
-        say(
-            "The fewest who can bring it about, by any way around, with those on the ledger today:"
-        )
+        say("The smallest coalitions by any way around, with those on the ledger today:")
     for effect, names in effects.items():
         say(f"  {effect}: {', '.join(names)}.")
-    for lint in told.new:
+    for lint in found.new:
         note(f"Caution: {lint.text}.")
 
 
@@ -172,16 +171,16 @@ async def _rules(client: NetworkClient) -> dict[RuleKey, Constraint]:
 
 
 def _progress(what: str) -> Callable[[int, int], None]:
-    """Tell now and then how far it is, once it takes long."""
-    told = time.monotonic()
+    """Print progress from time to time if it takes long."""
+    last = time.monotonic()
 
-    def tell(done: int, count: int) -> None:
-        nonlocal told
-        if done < count and time.monotonic() - told > _SLOW_S:
-            told = time.monotonic()
+    def report(done: int, count: int) -> None:
+        nonlocal last
+        if done < count and time.monotonic() - last > _SLOW_S:
+            last = time.monotonic()
             note(f"{done} of {count} {what}")
 
-    return tell
+    return report
 
 
 def _propose(args: argparse.Namespace) -> int:
@@ -207,7 +206,7 @@ async def _check_trustees(
     """Compare the trustees of the file with those of the ledger.
 
     Raises:
-        RefusedError: there are too few for a quorum: nobody could undo it.
+        RefusedError: there are too few for a quorum, and nobody could undo it.
     """
     there = len((await client.role_holders()).get(TRUSTEE, ()))
     after = governance_file.wanted_rules(wanted, rules).values()
@@ -216,7 +215,7 @@ async def _check_trustees(
     )
     if there < most:
         raise RefusedError(
-            f"the ledger has {role_count(there, TRUSTEE)}, and this asks for {most}: register the others"
+            f"the ledger has {role_count(there, TRUSTEE)}, and the file requires {most}: register the others"
             " first, or nobody can ever change a rule again"
         )
     if there != wanted.trustees.members:
@@ -225,7 +224,7 @@ async def _check_trustees(
         )
 
 
-# -- for practice --------------------------------------------------------------------------------
+# -- a drill -------------------------------------------------------------------------------------
 
 
 def _drill(args: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""A drill of wanted quorums: a network of its own, stand-ins for the trustees, and every lock tried."""
+"""A drill of wanted quorums: on a local network, with new trustees, every quorum is tested."""
 
 from __future__ import annotations
 
@@ -29,46 +29,49 @@ from keep_ledger.multisig.rules.auth_rules import VERKEY, Constraint, Forbidden,
 from keep_ledger.multisig.rules.governance_file import Governance
 from keep_ledger.multisig.rules.rule_words import role_count
 from keep_ledger.multisig.rules.soundness import enough
+from keep_ledger.wording import counted
 
 _MONITOR = RuleKey("1", "ADD", "role", "*", NETWORK_MONITOR)
 
 
 class RulesDoNotHoldError(MultisigError):
-    """The ledger decided otherwise than the file says: do not propose it."""
+    """The ledger decided differently from the file: do not propose it."""
 
 
 @dataclass(frozen=True, slots=True)
 class DrillTrustee:
-    """Somebody who exists for the drill only."""
+    """A trustee of the drill."""
 
     did: str
     key: SigningKey = field(repr=False)
 
     @classmethod
     def new(cls, key: SigningKey | None = None) -> Self:
-        """Somebody with a fresh key, or with this one."""
+        """Make one with a new key, or with this one."""
         made = key or SigningKey.generate()
         return cls(base58.b58encode(bytes(made.verify_key)[:16]).decode(), made)
 
     @property
     def verkey(self) -> str:
-        """Base58, whole."""
+        """The key in base58."""
         return base58.b58encode(bytes(self.key.verify_key)).decode()
 
 
 def run(wanted: Governance) -> None:
-    """Drill on a scratch network, which ends in any case.
+    """Run the drill on a temporary network, which is ended in any case.
 
     Raises:
-        UnavailableError: no local network can be had.
+        UnavailableError: the local network does not start.
         RulesDoNotHoldError: the rules do not do what the file says.
     """
-    note("A network of its own starts on this machine; your ledger is not touched.")
+    note("A local network starts on this machine; your ledger is not changed.")
     with tempfile.TemporaryDirectory(prefix="indykeep-drill-") as folder:
         try:
             network = IndyNetwork(Path(folder) / "network")
         except IndyNetworkError as error:
-            raise UnavailableError(f"no network for the drill: {error}") from error
+            raise UnavailableError(
+                f"the network for the drill does not start: {error}"
+            ) from error
         try:
             asyncio.run(_drill(wanted, network))
         finally:
@@ -80,21 +83,23 @@ async def _drill(wanted: Governance, network: IndyNetwork) -> None:
     async with opened(str(network.genesis)) as client:
         first = DrillTrustee.new(SigningKey(network.trustee.seed.encode()))
         trustees = [DrillTrustee.new() for _ in range(wanted.trustees.members)]
-        stage = DrillNetwork(client, trustees, await read_rules(client.pool, None))
-        await stage.fill(first)
-        await stage.enact(wanted)
-        await stage.try_everything()
-    say("The rules hold: fewer were refused each time, and the quorum can take it all back.")
+        drill = DrillNetwork(client, trustees, await read_rules(client.pool, None))
+        await drill.register_trustees(first)
+        await drill.put_in_force(wanted)
+        await drill.try_all()
+    say(
+        "The rules work as the file says: fewer trustees were refused each time, and the quorum can undo everything."
+    )
 
 
 @dataclass(slots=True)
 class DrillNetwork:
-    """The scratch network and the stand-ins.
+    """The temporary network and its trustees.
 
     Attributes:
-        trustees: who is a trustee there; nobody else is.
-        rules: those in force.
-        before: those that were in force before, where they changed.
+        trustees: all trustees of the network.
+        rules: the rules in force.
+        before: the old constraints of the rules that changed.
     """
 
     client: NetworkClient
@@ -102,27 +107,29 @@ class DrillNetwork:
     rules: dict[RuleKey, Constraint]
     before: dict[RuleKey, Constraint] = field(default_factory=dict[RuleKey, Constraint])
 
-    async def fill(self, first: DrillTrustee) -> None:
-        """Register the stand-ins, and take the network's own trustee out of office."""
+    async def register_trustees(self, first: DrillTrustee) -> None:
+        """Register the trustees, and remove the role of the network's first trustee."""
         for one in self.trustees:
             await self.write(_nym(one, TRUSTEE), [first])
         await self.write({"type": "1", "dest": first.did, "role": None}, [self.trustees[0]])
         say(
-            f"{role_count(len(self.trustees), TRUSTEE).capitalize()} with fresh keys stand in for yours."
+            f"{role_count(len(self.trustees), TRUSTEE).capitalize()} with new keys stand for yours."
         )
 
-    async def enact(self, wanted: Governance) -> None:
-        """Put the wanted rules in force, by the first stand-in: a new ledger asks for no more."""
+    async def put_in_force(self, wanted: Governance) -> None:
+        """Put the wanted rules in force; one trustee is enough on a new ledger."""
         changes = governance_file.diff(wanted, self.rules)
         if changes:
             one = governance_file.operation(wanted, self.rules)
             landed = await self.write(one, [self.trustees[0]])
-            say(f"One AUTH_RULES changed {len(changes)} rules: transaction {landed}.")
+            say(
+                f"One AUTH_RULES changed {counted(len(changes), 'rule')}: transaction {landed}."
+            )
         self.before = {change.key: change.before for change in reversed(changes)}
         self.rules |= {change.key: change.after for change in changes}
 
-    async def try_everything(self) -> None:
-        """Everything that a coalition too small could use, with one too few and with enough."""
+    async def try_all(self) -> None:
+        """Try everything that a too small coalition could use, with one signer too few and with enough."""
         endorser, trustee = DrillTrustee.new(), DrillTrustee.new()
         gone: Json = {"type": "1", "dest": trustee.did, "role": None}
         forbid = governance_file.change_to({_MONITOR: Forbidden()})
@@ -135,16 +142,16 @@ class DrillNetwork:
         await self.prove({"type": "120", **monitor}, Before(exists=True))
         restored = governance_file.change_to({_MONITOR: self.rules[_MONITOR]})
         await self.prove(restored, Before(exists=True))
-        await self.recover()
+        await self.replace_a_lost_key()
         if self.before:
-            say("Back to the rules of before:")
+            say("Back to the old rules:")
             await self.prove(governance_file.change_to(self.before), Before(exists=True))
 
-    async def recover(self) -> None:
-        """Lose the key of the last trustee, and let the others give the DID another."""
+    async def replace_a_lost_key(self) -> None:
+        """Let the others replace the key of the last trustee."""
         *others, lost = self.trustees
         if enough(self.rules[VERKEY], len(others)) is None:
-            say("Nobody but its owner can give a DID another key: a lost key stays lost.")
+            say("Only its owner can give a DID another key: a lost key cannot be replaced.")
             return
         say("One trustee's key is lost:")
         again = DrillTrustee(lost.did, SigningKey.generate())
@@ -157,11 +164,11 @@ class DrillNetwork:
     async def prove(
         self, operation: Json, before: Before, *, only_refused: bool = False
     ) -> None:
-        """Try something with one too few, then with just enough.
+        """Try an operation with one signer too few, then with just enough.
 
         Raises:
-            RulesDoNotHoldError: it was taken from too few.
-            NotWrittenError: it was refused to enough.
+            RulesDoNotHoldError: it was accepted from too few.
+            NotWrittenError: it was refused from enough.
         """
         (key,) = applicable(operation, before)
         count = enough(self.rules[key], len(self.trustees))
@@ -172,14 +179,14 @@ class DrillNetwork:
         if count is not None and not only_refused:
             landed = await self.write(operation, self.trustees[:count])
             say(
-                f"  taken    from {role_count(count, TRUSTEE)} to {key.description}: transaction {landed}"
+                f"  accepted from {role_count(count, TRUSTEE)} to {key.description}: transaction {landed}"
             )
 
     async def refused(self, operation: Json, signers: list[DrillTrustee], who: str) -> None:
-        """Try something that the ledger must refuse.
+        """Try an operation that the ledger must refuse.
 
         Raises:
-            RulesDoNotHoldError: it was taken.
+            RulesDoNotHoldError: it was accepted.
         """
         try:
             landed = await self.write(operation, signers)
@@ -187,11 +194,11 @@ class DrillNetwork:
             say(f"  refused  {who}: {error}")
             return
         raise RulesDoNotHoldError(
-            f"{who}: the ledger took it as its transaction {landed}. Do not put this in force"
+            f"{who}: the ledger accepted it as transaction {landed}. Do not put this in force"
         )
 
     async def write(self, operation: Json, signers: list[DrillTrustee]) -> int:
-        """Sign as all of these, the first as author, and send it."""
+        """Sign with all of these, the first as author, and send it."""
         body: Json = {
             "identifier": signers[0].did,
             "reqId": time.time_ns(),

@@ -1,6 +1,6 @@
-"""`indykeep group begin|hand-on|deal|finish|confirm`: a key in three rounds, by files.
+"""`indykeep group begin|reshare|deal|finish|confirm`: a key in three rounds, with files.
 
-Each command can be killed and given again: what was decided is kept first, and shown again.
+Each command can be killed and repeated: decisions are stored before they are shown.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from keep_agent.cli.multisig.input_files import kind_of, read_value
 from keep_agent.cli.multisig.member_folder import Folder, HeldShare, checked_name
 from keep_agent.cli.multisig.output import note, say
 from keep_agent.errors import BadCommandError, NotNowError
-from keep_ledger.multisig.errors import RefusedError
+from keep_ledger.multisig.errors import RefusedError, named
 from keep_ledger.multisig.threshold import dkg_files
 from keep_ledger.multisig.threshold.dkg import Ceremony
 from keep_ledger.multisig.threshold.dkg_files import Begun, Hello, Sealed
@@ -25,12 +25,12 @@ _LINE = 8
 
 
 def begin(args: argparse.Namespace) -> int:
-    """Round one of a new key, or of one that is handed on when somebody else started that."""
+    """Round one of a new key, or of a ceremony that somebody else started."""
     if args.join is None:
         if None in (args.name, args.members, args.threshold):
             raise BadCommandError(
-                "who starts gives --name, --members and --threshold; who joins gives --join FILE, "
-                "the file of round one of anybody who has begun"
+                "to start, give --name, --members and --threshold; to join, give --join FILE with a file "
+                "of round one of another member"
             )
         fresh = Ceremony.new_key(secrets.token_bytes(32), args.threshold, up_to(args.members))
         return _begin(args, checked_name(args.name), fresh, started=True)
@@ -41,7 +41,7 @@ def begin(args: argparse.Namespace) -> int:
 
 
 def reshare(args: argparse.Namespace) -> int:
-    """Start handing a key on: same key, same DID, new shares."""
+    """Start a resharing: same key, same DID, new shares."""
     held = Folder.of(args.old).held()
     wanted = Ceremony.resharing(
         secrets.token_bytes(32), held.share.group, args.dealers, args.threshold, args.members
@@ -57,7 +57,7 @@ def deal(args: argparse.Namespace) -> int:
     hellos = _settled(folder, begun, _received(begun, args.files)[0])
     digest = dkg_files.agreed(begun.hello, hellos)
     if begun.dealing is None:
-        say("You only receive here: nothing to send. Go on with `group finish`.")
+        say("You are not a dealer: there is nothing to send. Go on with `group finish`.")
     else:
         sealed = dkg_files.deal(begun, hellos)
         for each in sealed:
@@ -80,24 +80,24 @@ def finish(args: argparse.Namespace) -> int:
     share = dkg_files.finish(begun, hellos, sealed)
     digest = dkg_files.agreed(begun.hello, hellos)
     folder.keep_unconfirmed(HeldShare(name=begun.hello.name, agreed=digest, share=share))
-    say(f"Your share fits. The verkey of the group is {share.group.verkey}")
+    say(f"Your share is valid. The verkey of the group is {share.group.verkey}")
     if args.transcript is not None:
         return _confirm(folder, args.transcript)
     say(_compare(digest))
-    note(f"The share does not sign before: indykeep group confirm {folder.path} DIGEST")
+    note(f"Before the share can sign: indykeep group confirm {folder.path} DIGEST")
     return 0
 
 
 def confirm(args: argparse.Namespace) -> int:
-    """People compared the digest: the share is used from now on."""
+    """People have compared the digest: the share can be used from now on."""
     return _confirm(Folder.of(args.folder), " ".join(args.digest))
 
 
 def up_to(count: int) -> range:
-    """Return the numbers of so many members.
+    """Return the numbers of this many members.
 
     Raises:
-        BadCommandError: more than can be.
+        BadCommandError: there are too many.
     """
     if count > MAX_SIGNERS:
         raise BadCommandError(f"a group has at most {MAX_SIGNERS} members")
@@ -114,27 +114,25 @@ def blocks(digest: bytes) -> str:
 def _begin(args: argparse.Namespace, name: str, ceremony: Ceremony, *, started: bool) -> int:
     folder = Folder.new(args.folder, make=False)
     if folder.has_share():
-        raise NotNowError(
-            f"{folder.path} holds a share already: every share has its own folder"
-        )
+        raise NotNowError(f"{folder.path} has a share already: use a folder for each share")
     begun = folder.begun()
     if begun is None:
         begun = dkg_files.begin(name, ceremony, args.me, _old_share(args, ceremony))
         Folder.new(args.folder).keep_begun(begun)
     elif not _same(begun, name, ceremony, args.me, started=started):
-        raise NotNowError(f"{folder.path} has begun something else: take a folder of its own")
+        raise NotNowError(f"{folder.path} has another ceremony: use another folder")
     path = folder.hand_out(f"round1-{args.me}.json", begun.hello, args.out)
     say(_sentence(begun.hello))
     say(f"For everybody: {path}")
     note(
-        "The others begin with --join and this file. When you have the file of every one of them:"
+        "The others begin with --join and this file. When you have the files of all of them:"
         f"\n  indykeep group deal {folder.path} FILES..."
     )
     return 0
 
 
 def _same(begun: Begun, name: str, ceremony: Ceremony, me: int, *, started: bool) -> bool:
-    """Whether a command given again means what was begun; who started drew the session then."""
+    """Whether a repeated command means the same ceremony; the session was drawn the first time."""
     mine = begun.hello.ceremony
     if started:
         ceremony = ceremony.model_copy(update={"session": mine.session})
@@ -144,16 +142,16 @@ def _same(begun: Begun, name: str, ceremony: Ceremony, me: int, *, started: bool
 def _old_share(args: argparse.Namespace, ceremony: Ceremony) -> Share | None:
     if ceremony.old is None:
         if args.old is not None:
-            raise BadCommandError("this makes a new key: --from is for handing a key on")
+            raise BadCommandError("this makes a new key: --from is for a resharing")
         return None
     if args.me not in ceremony.dealers:
         if args.old is None and args.me in ceremony.old.shares:
             note(
-                "You hold a share of the old group and do not deal: keep your number, as you do."
+                "You have a share of the old group and are not a dealer: your number stays the same."
             )
         return None
     if args.old is None:
-        raise BadCommandError("you deal here: --from names the folder of your share of the key")
+        raise BadCommandError("you are a dealer: name the folder of your share with --from")
     return Folder.of(args.old).share()
 
 
@@ -166,7 +164,7 @@ def _begun(folder: Folder) -> Begun:
 
 
 def _received(begun: Begun, paths: Iterable[Path]) -> tuple[list[Hello], list[Sealed]]:
-    """Read the files of both rounds; a folder stands for what is in it for me."""
+    """Read the files of both rounds; of a folder, those that are for me."""
     mine = begun.hello
     hellos = {mine.digest: mine}
     sealed: dict[bytes, Sealed] = {}
@@ -193,7 +191,7 @@ def _files(paths: Iterable[Path]) -> list[Path]:
 
 
 def _settled(folder: Folder, begun: Begun, hellos: Sequence[Hello]) -> Sequence[Hello]:
-    """Go on with one list of hellos, ever: other keys in them would get the same secrets again."""
+    """Use one list of hellos only: with other keys in them the same secrets would be sent again."""
     kept = folder.hellos()
     if not kept:
         dkg_files.agreed(begun.hello, hellos)
@@ -202,8 +200,8 @@ def _settled(folder: Folder, begun: Begun, hellos: Sequence[Hello]) -> Sequence[
     digests = {hello.digest for hello in kept}
     if strangers := sorted(h.identifier for h in hellos if h.digest not in digests):
         raise RefusedError(
-            f"participant {', '.join(map(str, strangers))}: this file of round one is another than "
-            "the one you went on with. Somebody began twice, or changed it: all start again, in new "
+            f"{named(strangers)}: this file of round one is not the one that you used before. "
+            "Somebody began twice, or the file was changed: all members must start again, in new "
             "folders",
             strangers,
         )
@@ -215,12 +213,12 @@ def _confirm(folder: Folder, text: str) -> int:
     if held is None and folder.has_share():
         held = folder.held()
     if held is None or held.agreed is None:
-        raise NotNowError(f"{folder.path} has nothing to confirm: `group finish` comes first")
+        raise NotNowError(f"{folder.path} has nothing to confirm: run `group finish` first")
     given = "".join(text.split()).replace("-", "").lower()
     if given != held.agreed.hex():
         raise RefusedError(
-            "that is not the digest here. Read both once more; if they differ, somebody changed a "
-            "file on its way: nobody uses this key, all start again"
+            "the digest here is another one. Read both again; if they differ, somebody changed a file "
+            "on the way: do not use this key, and start again with all members"
         )
     folder.keep_share(held)
     say(
@@ -240,17 +238,17 @@ def _sentence(hello: Hello) -> str:
     if ceremony.old is not None:
         dealers = ", ".join(map(str, ceremony.dealers))
         lines += [
-            f"The key {ceremony.old.verkey} is handed on by {dealers} of the old group: compare it",
-            "with the ledger. The DID stays as it is.",
-            "Old shares still sign together until their holders delete them. If somebody left in",
-            "anger, handing on is not enough: have the DID rotated to a new group's key.",
+            f"The key {ceremony.old.verkey} is reshared by {dealers} of the old group: compare it",
+            "with the ledger. The DID does not change.",
+            "Old shares can still sign together until they are deleted. If a former member cannot be",
+            "trusted, resharing is not enough: rotate the DID to the key of a new group.",
         ]
     return "\n".join(lines)
 
 
 def _compare(digest: bytes) -> str:
     return (
-        "Compare this with everybody, by telephone or face to face, before you send or use anything:"
+        "Compare this digest with everybody, by telephone or face to face, before you send or use anything:"
         f"\n{blocks(digest)}"
     )
 

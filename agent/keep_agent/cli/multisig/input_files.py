@@ -1,4 +1,4 @@
-"""Small files that somebody gave us: text, and values that say what they are."""
+"""Small files from others: text, and values in JSON."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ _MOST_BYTES = 1_000_000
 
 
 def read_value(path: Path, kind: type[Value]) -> Value:
-    """Read a value from a file that somebody gave us.
+    """Read a value from a file.
 
     Raises:
-        BadCommandError: it is not there or far too large.
-        RefusedError: it is no such value.
+        BadCommandError: the file cannot be read or is too large.
+        RefusedError: it is not such a value.
     """
     return kind.from_text(read_text(path))
 
 
 def kind_of(path: Path) -> str:
-    """Return what a file says it is; empty if it says nothing."""
+    """Return the kind of value in a file; empty if it names none."""
     try:
         body = json.loads(read_text(path))
     except (ValueError, RecursionError):
@@ -38,7 +38,7 @@ def read_text(path: Path) -> str:
     """Read a small file.
 
     Raises:
-        BadCommandError: it is not there, no text, or far too large.
+        BadCommandError: it cannot be read, is not text, or is too large.
     """
     try:
         with path.open("rb") as file:
@@ -49,5 +49,5 @@ def read_text(path: Path) -> str:
     except UnicodeDecodeError as error:
         raise BadCommandError(f"{path} is not a text file") from error
     if len(raw) > _MOST_BYTES:
-        raise BadCommandError(f"{path} is larger than {_MOST_BYTES} bytes: none of ours is")
+        raise BadCommandError(f"{path} is larger than {_MOST_BYTES} bytes")
     return text

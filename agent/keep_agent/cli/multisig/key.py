@@ -1,4 +1,4 @@
-"""`indykeep key`: make, list, show and import the keys that sign."""
+"""`indykeep key`: make, import, list and show signing keys."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ if TYPE_CHECKING:
     from keep_agent.cli.multisig import key_stores
 
 _EXAMPLES = """where a key is:
-  store:PATH#NAME          an encrypted store; PATH is a file, or the data folder of an agent that
-                           does not run now; NAME is what you call the key, its DID or its verkey
+  store:PATH#NAME          a key in an encrypted store; PATH is a file, or the data folder of an agent that
+                           is not running; NAME is your name for the key, its DID or its verkey
   pkcs11:token=LABEL;object=LABEL?module-path=FILE     a key in a token (RFC 7512)
   frost:FOLDER             your share of a group's key (`indykeep group`)
 
 examples:
-  indykeep key new store:keys.db#ana --key-file keys.key      makes the store and its key file, too
+  indykeep key new store:keys.db#ana --key-file keys.key      also makes the store and its key file
   indykeep key new store:keys.db#ana                          asks for a passphrase instead
-  indykeep key import store:keys.db#ana < seed.txt            an existing trustee's seed
-  indykeep key new 'pkcs11:token=board;object=ana?module-path=/usr/lib/softhsm/libsofthsm2.so'
+  indykeep key import store:keys.db#ana < seed.txt            the seed of an existing trustee
+  indykeep key new 'pkcs11:token=trustees;object=ana?module-path=/usr/lib/softhsm/libsofthsm2.so'
   indykeep key list store:indykeep-data
   indykeep key show store:keys.db#ana
 
-Secrets are never part of a command. The key of a store is read from --key-file, from the file that
-INDYKEEP_KEY_FILE names, from store.key beside an agent's store, or typed as a passphrase; the PIN of a
-token from ?pin-source=file:PATH, from the file that INDYKEEP_PIN_FILE names, or typed.
+Secrets are never part of a command line. The key of a store is read from --key-file, from the file in
+INDYKEEP_KEY_FILE, or from store.key beside an agent's store, or a passphrase is typed. The PIN of a token is
+read from ?pin-source=file:PATH or from the file in INDYKEEP_PIN_FILE, or typed.
 """
 
 
@@ -44,7 +44,7 @@ def main(words: list[str]) -> int:
     if args.json:
         say(json.dumps(found if args.many else found[0], indent=2))
     else:
-        say("\n\n".join(_shown(each) for each in found) or "There is no key that signs.")
+        say("\n\n".join(_shown(each) for each in found) or "There is no signing key.")
     if args.new and not args.json:
         note(_next(args.where))
     return 0
@@ -53,26 +53,31 @@ def main(words: list[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="indykeep key",
-        description="Make, list, show and import the keys that sign.",
+        description="Make, import, list and show signing keys.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(required=True, metavar="new|list|show|import")
     for name, do, what in (
         ("new", _new, "make a key"),
-        ("import", _import, "take the key of a seed, which comes by standard input or a file"),
+        ("import", _import, "import the key of a seed from standard input or a file"),
         ("show", _show, "show the DID and verkey of a key"),
         ("list", _list, "list the keys of a store or a token"),
     ):
         command = commands.add_parser(name, help=what, description=f"{what.capitalize()}.")
-        command.add_argument("where", metavar="WHERE", help="where the key is: see key --help")
         command.add_argument(
-            "--key-file", type=Path, metavar="FILE", help="file with the raw key of a store"
+            "where", metavar="WHERE", help="where the key is: see `indykeep key --help`"
         )
-        command.add_argument("--json", action="store_true", help="for a script")
+        command.add_argument(
+            "--key-file", type=Path, metavar="FILE", help="file with the raw key of the store"
+        )
+        command.add_argument("--json", action="store_true", help="print JSON")
         if name == "import":
             command.add_argument(
-                "--seed-file", type=Path, metavar="FILE", help="instead of standard input"
+                "--seed-file",
+                type=Path,
+                metavar="FILE",
+                help="file with the seed, instead of standard input",
             )
         command.set_defaults(do=do, many=name == "list", new=name in ("new", "import"))
     return parser
@@ -94,8 +99,8 @@ def _new(args: argparse.Namespace) -> list[Json]:
 def _import(args: argparse.Namespace) -> list[Json]:
     if args.where.startswith(TOKEN):
         raise BadCommandError(
-            "a key that was outside of a token may be elsewhere, too: make a new one in the token "
-            "(`indykeep key new`) and have the DID rotated to it"
+            "a key that was outside a token may have been copied: make a new one in the token "
+            "(`indykeep key new`) and rotate the DID to it"
         )
     _named(args)
     return [_kept(args, secret_input.seed(args.seed_file))]
@@ -127,7 +132,7 @@ def _list(args: argparse.Namespace) -> list[Json]:
 
     place, name = store_place(_store(args.where), args.key_file)
     if name:
-        raise BadCommandError("list shows all keys of a store: leave out what follows #")
+        raise BadCommandError("list shows all keys of a store: leave out #NAME")
     return [_stored(key) for key in offline_loop.run(key_stores.all_keys(place))]
 
 
@@ -165,8 +170,8 @@ def _shown(key: Json) -> str:
 
 def _next(where: str) -> str:
     copy = (
-        "There is no copy of this key but in the token: have another trustee who can replace it."
+        "This key exists only in the token: make sure that other trustees can replace it."
         if where.startswith(TOKEN)
-        else "Keep a copy of the store and, elsewhere, of what opens it (`indykeep recovery split`)."
+        else "Keep a copy of the store and, elsewhere, of its key (`indykeep recovery split`)."
     )
-    return f"\nGive DID and verkey to a trustee, who registers them. {copy}"
+    return f"\nGive the DID and the verkey to a trustee, who registers them. {copy}"

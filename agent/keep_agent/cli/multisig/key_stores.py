@@ -1,7 +1,7 @@
-"""Stores of keys without an agent: opened for a moment, by one process at a time.
+"""Key stores: opened for a short time, by one process at a time.
 
-A store is a file, or the data folder of an agent. Its raw key lies in a key file; a store made with a
-passphrase has its key derived from that (Argon2i, moderate).
+A store is a file, or is in the data folder of an agent. Its raw key is in a key file, or is derived from a
+passphrase (Argon2i, moderate).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from keep_agent.errors import BadCommandError, UnavailableError
 from keep_agent.identity.keys import NewKey, base58_key
 from keep_agent.store.lock import lock_file
 from keep_ledger.private_files import sync_folder, write_private
+from keep_ledger.wording import counted
 
 RAW = "raw"
 PASSPHRASE = "kdf:argon2i:13:mod"  # noqa: S105 - the name of a method
@@ -34,7 +35,7 @@ class WrongKeyError(UnavailableError):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A store: its file, and the file with its key; None where a passphrase is typed."""
+    """The file of a store, and the file with its key; None if a passphrase is typed."""
 
     path: Path
     key_file: Path | None
@@ -45,13 +46,13 @@ class Place:
 
         Args:
             text: a file, or the data folder of an agent.
-            key_file: what was asked for; None looks at INDYKEEP_KEY_FILE, then beside the store.
+            key_file: as given; None: use INDYKEEP_KEY_FILE, or the key file beside an agent's store.
 
         Raises:
-            BadCommandError: the path cannot be written in an address of SQLite.
+            BadCommandError: the path cannot be part of an SQLite URL.
         """
         if not text or any(letter in text for letter in "?#%"):
-            raise BadCommandError("the path of a store is missing, or has one of ? # % in it")
+            raise BadCommandError("the path of the store is missing, or has one of ? # %")
         path = Path(text).absolute()
         if path.is_dir():
             path = path / _AGENT_FILE
@@ -65,11 +66,11 @@ class Place:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stored:
-    """A key that signs, as a store keeps it.
+    """A signing key in a store.
 
     Attributes:
-        name: what its owner calls it; an agent names its keys by their verkey.
-        did: that an agent uses it for, or the one that follows from the key.
+        name: given by its owner; an agent names its keys by their verkey.
+        did: the DID of an agent's key, or the DID that follows from the key.
     """
 
     name: str
@@ -79,15 +80,15 @@ class Stored:
 
 
 def did_of(verkey: bytes) -> str:
-    """Return the DID that a key makes: the first 16 of its 32 bytes, base58."""
+    """Return the DID that follows from a key: its first 16 bytes in base58."""
     return base58_key(verkey[:16])
 
 
 async def find(place: Place, name: str) -> Stored:
-    """Return the key of that name, DID or verkey.
+    """Return the key with this name, DID or verkey.
 
     Raises:
-        BadCommandError: there is none, or more than one: then its verkey must be given.
+        BadCommandError: there is none, or there are several: then give the verkey.
         UnavailableError: the store does not open.
     """
     async with opened(place) as store:
@@ -99,16 +100,16 @@ async def find(place: Place, name: str) -> Stored:
     if found:
         several = ", ".join(key.verkey for key in found)
         raise BadCommandError(
-            f"{name} has several keys in {place.path}: give one's verkey: {several}"
+            f"{name} has several keys in {place.path}: give one of the verkeys {several}"
         )
     raise BadCommandError(
         f"no key {name!r} in {place.path}; `indykeep key list store:{place.path}` shows "
-        f"the {len(keys)} that are there"
+        f"what is there ({counted(len(keys), 'key')})"
     )
 
 
 async def all_keys(place: Place) -> list[Stored]:
-    """Return all keys that can sign, by name.
+    """Return all signing keys, by name.
 
     Raises:
         BadCommandError, UnavailableError: the store does not open.
@@ -118,10 +119,10 @@ async def all_keys(place: Place) -> list[Stored]:
 
 
 async def add(place: Place, name: str, seed: bytes | None) -> Stored:
-    """Make a key, or take that of a seed; a store that is not there is made, with its key file.
+    """Make a key, or import that of a seed; a missing store is made, with its key file.
 
     Raises:
-        BadCommandError: the name or the key is there already.
+        BadCommandError: the name or the key exists already.
         UnavailableError: the store does not open.
     """
     new = NewKey.generate({}, seed)
@@ -139,14 +140,14 @@ async def add(place: Place, name: str, seed: bytes | None) -> Stored:
 
 @asynccontextmanager
 async def opened(place: Place, *, make: bool = False) -> AsyncGenerator[Askar]:
-    """Hold a store, and its lock, which an agent holds as long as it runs.
+    """Open a store with its lock, which an agent holds while it runs.
 
     Args:
-        make: a store that is not there, and its key file.
+        make: make a missing store and its key file.
 
     Raises:
-        BadCommandError: no store, no key file, or no terminal for its passphrase.
-        UnavailableError: another process has it (names it), or the key is wrong.
+        BadCommandError: there is no store, no key file, or no terminal for the passphrase.
+        UnavailableError: another process uses it (the error names it), or the key is wrong.
     """
     if not make and not place.path.exists():
         raise BadCommandError(f"there is no store {place.path}; `indykeep key new` makes one")
@@ -164,10 +165,10 @@ async def opened(place: Place, *, make: bool = False) -> AsyncGenerator[Askar]:
 
 
 def method(place: Place, *, new: bool = False) -> tuple[str, str]:
-    """Return how a store is locked, and its secret: read from the key file, or typed.
+    """Return the key method of a store and its secret, from the key file or typed.
 
     Raises:
-        BadCommandError: no such file, no key in it, or no terminal.
+        BadCommandError: there is no such file, no key in it, or no terminal.
     """
     if place.key_file is not None:
         return RAW, secret_input.raw_key(place.key_file)
@@ -176,14 +177,14 @@ def method(place: Place, *, new: bool = False) -> tuple[str, str]:
 
 
 def uri(path: Path) -> str:
-    """Return the address of a store's file: every commit is on the disk when it returns."""
+    """Return the URL of a store's file; every commit is synced to disk."""
     return f"sqlite://{path}?synchronous=FULL"
 
 
 async def rekey(store: Askar, place: Place, key_file: Path, raw: str) -> None:
-    """Give a store another raw key, kept in `key_file`, so that a kill at any point locks nobody out.
+    """Give a store another raw key, written to `key_file`; after a kill at any point it still opens.
 
-    The new key is beside the key file before the store takes it; see `_open` for what is left then.
+    The new key is written beside the key file before the store changes; `_open` finishes the rest.
 
     Raises:
         UnavailableError: the store keeps its old key.
@@ -197,14 +198,14 @@ async def rekey(store: Askar, place: Place, key_file: Path, raw: str) -> None:
 
 
 async def _open(place: Place) -> Askar:
-    """Open a store; where a change of its key was cut short after the store took it, end that."""
-    cut_short = None if place.key_file is None else _next(place.key_file)
-    if place.key_file is None or cut_short is None or not cut_short.exists():
+    """Open a store, and finish a change of its key that was interrupted."""
+    interrupted = None if place.key_file is None else _next(place.key_file)
+    if place.key_file is None or interrupted is None or not interrupted.exists():
         return await _unlock(place, *method(place))
     if place.key_file.exists():
         with suppress(WrongKeyError):
             return await _unlock(place, *method(place))
-    store = await _unlock(place, RAW, secret_input.raw_key(cut_short))
+    store = await _unlock(place, RAW, secret_input.raw_key(interrupted))
     _settle(place.key_file)
     return store
 
@@ -226,7 +227,7 @@ def _settle(key_file: Path) -> None:
 
 
 async def _provision(place: Place) -> Askar:
-    """Make a store under another name first: a crash leaves none that cannot be opened."""
+    """Make a store under another name first, so that a crash does not leave a broken one."""
     if place.key_file is not None and not place.key_file.exists():
         write_private(place.key_file, f"{secret_input.new_raw_key()}\n")
     how, secret = method(place, new=True)

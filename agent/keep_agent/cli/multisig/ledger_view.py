@@ -1,4 +1,4 @@
-"""What the ledger says now about a proposal: read with proofs, for `review`."""
+"""Read with proofs what the ledger says now about a proposal, for `review`."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ from keep_ledger.multisig.threshold.curve import sha256
 
 GENESIS = "INDYKEEP_GENESIS"
 PLAIN_DIDS = 50
-"""DIDs without a role: some more than any rule asks for are as good as all."""
+"""How many DIDs without a role to assume: more than any rule requires."""
 
 
 @asynccontextmanager
 async def opened(
     genesis: str | None, cache: Path | None = None
 ) -> AsyncGenerator[NetworkClient]:
-    """Open the network that a command is told of.
+    """Open the network that is named in a command line or environment.
 
     Raises:
         BadCommandError: none is named.
     """
     source = genesis or os.environ.get(GENESIS)
     if not source:
-        raise BadCommandError(f"which network? give --genesis FILE (or URL), or set {GENESIS}")
+        raise BadCommandError(f"name the network: --genesis FILE (or URL), or {GENESIS}")
     async with NetworkClient(source, _fetch, cache) as client:
         yield client
 
@@ -61,13 +61,13 @@ async def _fetch(url: str) -> bytes:
 async def read_ledger_view(
     client: NetworkClient, request: Request, dids: Iterable[str]
 ) -> LedgerView:
-    """Read everything that decides about a request.
+    """Read everything that decides whether a request is accepted.
 
     Args:
-        dids: of the cosigners.
+        dids: DIDs of the cosigners.
 
     Raises:
-        LedgerUnavailableError: no answer that can be trusted.
+        LedgerUnavailableError: there is no answer that can be trusted.
     """
     wanted = dict.fromkeys([*dids, request.author, *filter(None, [request.endorser])])
     changing = await _rules(client, _changed(request))
@@ -103,19 +103,19 @@ async def _rules(client: NetworkClient, keys: Iterable[RuleKey]) -> dict[str, Js
 
 
 async def consequences(client: NetworkClient, request: Request) -> list[str]:
-    """What a change of rules would change for everybody, in sentences; none for other requests."""
+    """The effects of a change of rules, in sentences; empty for other requests."""
     if not _changed(request):
         return []
     rules = await auth_rules.read_rules(client.pool, None)
     found = what_if(rules, changes(request.body["operation"]), await everybody(client))
     told = [f"{one.after.sentence} Now: {one.before.sentence}" for one in found.changed]
     if found.final:
-        told.insert(0, "after this nobody could change the rules any more")
+        told.insert(0, "after this nobody can change the rules any more")
     return told + [one.text for one in found.new if one.grave]
 
 
 async def everybody(client: NetworkClient) -> People:
-    """How many there are of each role; of DIDs without one, as many as can matter."""
+    """How many DIDs have each role."""
     found = await client.role_holders()
     return {None: PLAIN_DIDS} | {role: len(dids) for role, dids in found.items() if role}
 
@@ -133,7 +133,7 @@ async def _people(client: NetworkClient, dids: Iterable[str]) -> dict[str, Perso
 async def _before(
     client: NetworkClient, request: Request, changing: dict[str, Json]
 ) -> tuple[Found | None, Json]:
-    """What is there now, and how it stands in a proposal: small, and equal if nothing changed."""
+    """What a request changes, and the short form of it in a proposal, which changes with it."""
     operation = request.operation
     if isinstance(operation, Nym):
         nym = await client.nym(operation.dest)
@@ -161,7 +161,7 @@ def _shape(request: Request, found: Found | None) -> Before:
 
 
 def _owner(request: Request, people: dict[str, Person], found: Found | None) -> str | None:
-    """Who owns what is changed, as far as a read tells."""
+    """The owner of what is changed, if it is known."""
     operation = request.body["operation"]
     if operation["type"] in {"1", "100"}:
         subject: str = operation["dest"]

@@ -1,14 +1,14 @@
-"""A member's private folder for a group's key: every step is kept here before it is shown.
+"""A member's private folder for the key of a group: every step is stored here before it is shown.
 
 | file | what | until |
 |---|---|---|
-| `begun.json` | secret of the ceremony, from round one on | confirmed |
-| `hellos.json` | the files of round one that were dealt on: never dealt on others | confirmed |
-| `unconfirmed.json` | the share, before people compared the digest | confirmed |
-| `share.json` | the share: secret | for good |
-| `nonces/` | of signatures that are under way: leave them out of backups | used |
-| `drills/` | records of drills | for good |
-| `send/` | what others get; never a secret in clear | |
+| `begun.json` | secrets of the ceremony, from round one on | confirmed |
+| `hellos.json` | the files of round one that round two used; others are not accepted | confirmed |
+| `unconfirmed.json` | the share, before people have compared the digest | confirmed |
+| `share.json` | the share: secret | for ever |
+| `nonces/` | nonces of signatures under way: leave them out of backups | used |
+| `drills/` | records of drills | for ever |
+| `send/` | files for others; secrets in them are encrypted | |
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from keep_ledger.private_files import sync_folder, write_private
 
 
 class HeldShare(Wire):
-    """A share with what its owner knows about it. Secret.
+    """A share and what its owner knows about it. Secret.
 
     Attributes:
         name: of the group.
-        agreed: what people compared; None for a key that one person split.
+        agreed: the digest that people compared; None for a key that one person split.
     """
 
     KIND = "group-held/1"
@@ -44,7 +44,7 @@ class HeldShare(Wire):
 
 
 class Hellos(Wire):
-    """The files of round one that a member went on with."""
+    """The files of round one that a member used."""
 
     KIND = "group-hellos/1"
     hellos: tuple[Hello, ...]
@@ -52,13 +52,13 @@ class Hellos(Wire):
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """A member's private folder. What it reads is checked; what it writes is whole or not there."""
+    """A member's private folder. What it reads is checked; what it writes is complete or not there."""
 
     path: Path
 
     @classmethod
     def of(cls, path: Path) -> Folder:
-        """Take one that is there.
+        """Open an existing folder.
 
         Raises:
             BadCommandError: it is not a folder, or open to others.
@@ -75,18 +75,16 @@ class Folder:
 
     @classmethod
     def new(cls, path: Path, *, make: bool = True) -> Folder:
-        """Take a new folder, or one that holds nothing else than what these commands keep.
+        """Open a new folder, or one that has only files of these commands.
 
         Args:
-            make: it if it is not there.
+            make: make a missing folder.
 
         Raises:
-            BadCommandError: there is something else, or it cannot be made.
+            BadCommandError: it has other files, or cannot be made.
         """
-        if path.is_dir() and not cls(path).has_share() and _strange(path):
-            raise BadCommandError(
-                f"{path} is there and not empty: every share has its own folder"
-            )
+        if path.is_dir() and not cls(path).has_share() and _has_other_files(path):
+            raise BadCommandError(f"{path} is not empty: use a folder for each share")
         if not make and not path.exists():
             return cls(path)
         try:
@@ -97,14 +95,14 @@ class Folder:
         return cls.of(path)
 
     def held(self) -> HeldShare:
-        """Return what is kept about the share.
+        """Return the share with what is known about it.
 
         Raises:
             NotNowError: there is no share yet; says what to do.
         """
         held = self._read("share.json", HeldShare)
         if held is None:
-            todo = "is begun but not finished" if self.begun() else "holds no share"
+            todo = "is begun but not finished" if self.begun() else "has no share"
             if self.unconfirmed() is not None:
                 todo = "is finished but not confirmed: `indykeep group confirm`"
             raise NotNowError(f"{self.path} {todo}")
@@ -119,7 +117,7 @@ class Folder:
         return (self.path / "share.json").exists()
 
     def nonces(self) -> NonceFiles:
-        """Where the nonces of this share lie."""
+        """The nonces of this share."""
         return NonceFiles(self.path / "nonces")
 
     def begun(self) -> Begun | None:
@@ -127,28 +125,28 @@ class Folder:
         return self._read("begun.json", Begun)
 
     def hellos(self) -> tuple[Hello, ...]:
-        """Return the files of round one that this member went on with; empty before."""
+        """Return the files of round one that this member used; empty before round two."""
         found = self._read("hellos.json", Hellos)
         return () if found is None else found.hellos
 
     def unconfirmed(self) -> HeldShare | None:
-        """Return the share that waits for people to compare the digest."""
+        """Return the share before people have compared the digest."""
         return self._read("unconfirmed.json", HeldShare)
 
     def keep_begun(self, begun: Begun) -> None:
-        """Keep the state of a ceremony."""
+        """Store the state of a ceremony."""
         write_private(self.path / "begun.json", begun.to_text())
 
     def keep_hellos(self, hellos: Sequence[Hello]) -> None:
-        """Keep the files of round one; from now on there are no others."""
+        """Store the files of round one; others are not accepted from now on."""
         write_private(self.path / "hellos.json", Hellos(hellos=tuple(hellos)).to_text())
 
     def keep_unconfirmed(self, held: HeldShare) -> None:
-        """Keep a share until people compared the digest."""
+        """Store a share until people have compared the digest."""
         write_private(self.path / "unconfirmed.json", held.to_text())
 
     def keep_share(self, held: HeldShare) -> None:
-        """Keep a share for good, then forget what it was made of, which is as good as it."""
+        """Store a share for ever, then delete what it was made of, which is as secret."""
         write_private(self.path / "share.json", held.to_text())
         for name in ("unconfirmed.json", "begun.json", "hellos.json"):
             (self.path / name).unlink(missing_ok=True)
@@ -161,13 +159,13 @@ class Folder:
         ]
 
     def keep_drill(self, drill: Drill) -> None:
-        """Keep the record of a drill."""
+        """Store the record of a drill."""
         folder = self.path / "drills"
         folder.mkdir(mode=0o700, exist_ok=True)
         write_private(folder / f"{_stamp(drill.challenge)}.json", drill.to_text())
 
     def hand_out(self, name: str, value: Wire, out: Path | None) -> Path:
-        """Write what others get, to `out` or the folder `send`; returns where."""
+        """Write a file for others to `out` or the folder `send`; return its path."""
         folder = self.path / "send" if out is None else out
         try:
             folder.mkdir(mode=0o700, exist_ok=True)
@@ -181,17 +179,17 @@ class Folder:
         return read_value(path, kind) if path.exists() else None
 
 
-def _strange(path: Path) -> bool:
-    """Whether there is something in a folder and no ceremony; half written files do not count."""
+def _has_other_files(path: Path) -> bool:
+    """Whether a folder has other files than a ceremony; half-written files do not count."""
     names = {entry.name for entry in path.iterdir() if entry.suffix != ".new"}
     return bool(names) and "begun.json" not in names
 
 
 def checked_name(text: str) -> str:
-    """Give a group's name back.
+    """Check the name of a group, and return it.
 
     Raises:
-        BadCommandError: empty, too long, or with what cannot be seen.
+        BadCommandError: it is empty, too long, or has invisible characters.
     """
     try:
         return TypeAdapter[str](Label).validate_python(text)

@@ -1,7 +1,7 @@
 """An event loop that opens no socket.
 
-The usual loops wake themselves through a pair of sockets. A command that signs on a machine
-without network shall not open even these, so that "no socket at all" can be checked from outside.
+Ordinary event loops wake themselves through a pair of sockets. A command that signs on a machine without
+network opens not even these, so that the absence of sockets can be checked from outside.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ T = TypeVar("T")
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """Run what waits for nothing but calls back from native threads, as those of Askar are."""
+    """Run a coroutine that waits only for native threads, such as those of Askar."""
     with asyncio.Runner(loop_factory=_Loop) as runner:
         return runner.run(work)
 
 
 class _Loop(asyncio.BaseEventLoop):
-    """A loop that is its own selector and never selects: it sleeps until another thread wakes it."""
+    """A loop that is its own selector: it sleeps until another thread wakes it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class _Loop(asyncio.BaseEventLoop):
 
     def select(self, timeout: float | None) -> Sequence[tuple[object, int]]:
         self._woken.wait(timeout)
-        self._woken.clear()  # who sets it has queued its call before
+        self._woken.clear()  # whoever sets it has queued its call before
         return ()
 
     def _process_events(self, _events: Sequence[tuple[object, int]]) -> None:

@@ -11,7 +11,7 @@ def say(text: str) -> None:
 
 
 def note(text: str) -> None:
-    """Print what is said beside the result: progress, warnings, what to do next."""
+    """Print progress, warnings and next steps to standard error."""
     print(text, file=sys.stderr, flush=True)  # noqa: T201
 
 

@@ -1,4 +1,4 @@
-"""Keys in a token that never leave it: PKCS#11, addressed by RFC 7512, through python-pkcs11."""
+"""Keys that never leave a token: PKCS#11 through python-pkcs11, addressed by RFC 7512."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ _INSTEAD = f"name a file with the PIN: ?pin-source=file:PATH, or {secret_input.P
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A key in a token, or (without `label` and `id`) a token, as RFC 7512 writes it.
+    """The address of a key in a token, or (without `label` and `id`) of a token (RFC 7512).
 
     Attributes:
         token, serial: which token; at least one is given.
         label, id: which key.
-        module: the library that knows the token.
-        pin_file: where its PIN lies; None looks at INDYKEEP_PIN_FILE, then asks.
+        module: the PKCS#11 library of the token.
+        pin_file: file with its PIN; None: use INDYKEEP_PIN_FILE, or ask.
     """
 
     token: str | None
@@ -52,22 +52,22 @@ class Address:
         """Read an address strictly.
 
         Raises:
-            BadCommandError: not RFC 7512, an attribute twice or one that we do not look at, a PIN in
-                the address, or no token or module in it.
+            BadCommandError: it is not RFC 7512, has an attribute twice, one that is not supported or a
+                PIN, or names no token or module.
         """
         path, _, query = text.removeprefix(SCHEME).partition("?")
         if not text.startswith(SCHEME):
             raise BadCommandError(f"{text[:80]!r} does not begin with {SCHEME}")
         found = _attributes(path, ";", _PATH) | _attributes(query, "&", _QUERY)
         if found.get("type", b"private") != b"private":
-            raise BadCommandError("type= can only be private: it is a key that signs")
+            raise BadCommandError("type= must be private: a signing key is a private key")
         if "token" not in found and "serial" not in found:
             raise BadCommandError(
                 "no token is named: pkcs11:token=LABEL;object=LABEL?module-path=FILE"
             )
         if "module-path" not in found:
             raise BadCommandError(
-                "no library is named that knows the token: ?module-path=FILE, for SoftHSM "
+                "the PKCS#11 library is not named: ?module-path=FILE, for SoftHSM "
                 "/usr/lib/softhsm/libsofthsm2.so"
             )
         return cls(
@@ -81,12 +81,12 @@ class Address:
 
     @property
     def name(self) -> str:
-        """The token, as people call it."""
+        """The token, for messages."""
         return repr(self.token) if self.token is not None else f"with serial {self.serial!r}"
 
     @property
     def key(self) -> str:
-        """The key, as people call it."""
+        """The key, for messages."""
         named = (
             repr(self.label) if self.label is not None else f"with id {(self.id or b'').hex()}"
         )
@@ -95,11 +95,13 @@ class Address:
 
 @contextmanager
 def opened(text: str) -> Generator[tuple[bytes, Callable[[bytes], bytes]]]:
-    """Hold a key: its verkey, and what signs with it. The token is logged in meanwhile.
+    """Open a key: its verkey and a function that signs. The token is logged in meanwhile.
 
     Raises:
-        BadCommandError: a bad address, no such key, not an Ed25519 key, or no PIN.
-        UnavailableError: no such module or token, PIN wrong or locked, or the token was pulled.
+        BadCommandError: the address is wrong, there is no such key, it is not an Ed25519 key, or there is
+            no PIN.
+        UnavailableError: there is no such module or token, the PIN is wrong or locked, or the token was
+            removed.
     """
     address = _with_key(Address.parse(text))
     verkey = _read(address)
@@ -142,11 +144,11 @@ def all_keys(text: str) -> list[tuple[str, bytes]]:
 
 
 def make(text: str) -> bytes:
-    """Make a key in the token, which can never be read out; returns its verkey.
+    """Make a key in the token, where it can never be read; return its verkey.
 
     Raises:
-        BadCommandError: a bad address, or there is a key of that name.
-        UnavailableError: as `opened`, or the token cannot make such keys.
+        BadCommandError: the address is wrong, or there is a key of that name.
+        UnavailableError: as for `opened`, or the token cannot make such keys.
     """
     address = _with_key(Address.parse(text))
     if address.label is None:
@@ -173,7 +175,7 @@ def make(text: str) -> bytes:
             private.destroy()
             public.destroy()
             raise UnavailableError(
-                f"the token {address.name} would not keep an Ed25519 key to itself; it was removed"
+                f"the token {address.name} cannot make an Ed25519 key that is not extractable; the key was removed"
             )
         return verkey
 
@@ -187,11 +189,11 @@ def _attributes(text: str, between: str, known: tuple[str, ...]) -> dict[str, by
         name, equals, value = part.partition("=")
         if name == "pin-value":
             raise BadCommandError(
-                "a PIN in a command line is seen by everybody on this machine; " + _INSTEAD
+                "a PIN in a command line is visible to everybody on this machine; " + _INSTEAD
             )
         if name not in known or not equals:
             raise BadCommandError(
-                f"{name[:40]!r} is nothing we look at here: {', '.join(known)}"
+                f"{name[:40]!r} is not supported here; supported are {', '.join(known)}"
             )
         if name in found:
             raise BadCommandError(f"{name} is there twice")
@@ -218,7 +220,7 @@ def _pin_file(source: str | None) -> Path | None:
     if path.startswith("//"):
         path = path.removeprefix("//")
     if not path or path.startswith("|"):
-        raise BadCommandError("pin-source is a file: ?pin-source=file:PATH; no program is run")
+        raise BadCommandError("pin-source must be a file: ?pin-source=file:PATH")
     return Path(path)
 
 
@@ -279,7 +281,7 @@ def _pin(address: Address, token: Token) -> object:
 
 
 def _token(address: Address) -> Token:
-    """Find the one token that is meant; what is plugged in is looked up afresh."""
+    """Find the token; the list of tokens is read each time."""
     if find_spec("pkcs11") is None:
         raise BadCommandError("keys in tokens need: pip install 'indykeep[pkcs11]'")
     if not address.module.is_file():
@@ -287,7 +289,7 @@ def _token(address: Address) -> Token:
             f"there is no PKCS#11 module {address.module}; install the token's software "
             "(Debian: apt install softhsm2, opensc) or correct module-path"
         )
-    tokens = _plugged_in(address)
+    tokens = _tokens(address)
     fits = [
         token
         for token in tokens
@@ -299,20 +301,22 @@ def _token(address: Address) -> Token:
         )
         which = "several tokens are" if fits else "no token is"
         raise UnavailableError(
-            f"{which} {address.name}; there: {labels}. Plug it in, or name it by serial=, then "
+            f"{which} {address.name}; there: {labels}. Insert it, or name it by serial=, then "
             "try again; nothing was signed"
         )
     return fits[0]
 
 
-def _plugged_in(address: Address) -> list[Token]:
+def _tokens(address: Address) -> list[Token]:
     import pkcs11  # noqa: PLC0415
 
     try:
         library = pkcs11.lib(str(address.module))
         try:
             return [slot.get_token() for slot in library.get_slots(token_present=True)]
-        except pkcs11.PKCS11Error:  # a token was pulled before: some modules must begin afresh
+        except (
+            pkcs11.PKCS11Error
+        ):  # a token was removed before: some modules must be initialised again
             library.reinitialize()
             return [slot.get_token() for slot in library.get_slots(token_present=True)]
     except (pkcs11.PKCS11Error, RuntimeError) as error:
@@ -380,8 +384,8 @@ def _told(address: Address, *, quiet: bool = False) -> Generator[None]:
 
 def _failed(address: Address, error: Exception) -> str:
     return (
-        f"the token {address.name} does not answer as it should ({_kind(error)}): it was pulled, "
-        "locked by somebody else, or cannot do this. Nothing was signed; plug it in and try again"
+        f"the token {address.name} failed ({_kind(error)}): it was removed, is used by somebody "
+        "else, or cannot do this. Nothing was signed; insert it and try again"
     )
 
 

@@ -1,4 +1,4 @@
-"""Proposals as people carry them: a file, a picture of a QR code, or the texts of scanned codes."""
+"""Proposals in files: a `.psit`, pictures of QR codes, or the texts of scanned codes."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from keep_ledger.wording import counted
 
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp")
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
-"""What is tried on a picture, whatever its name says: nothing that starts another program."""
+"""The image formats that are tried, whatever the file's name: none that starts another program."""
 _MOST_PIXELS = 50_000_000
 
 
 def load(paths: Sequence[Path]) -> Proposal:
-    """Read one proposal out of one file, or out of several that hold its frames.
+    """Read one proposal from one file, or from several files with its frames.
 
     Args:
-        paths: a `.psit`, pictures of QR codes, or texts of frames, one a line; `-` is standard
+        paths: a `.psit`, pictures of QR codes, or texts of frames, one per line; `-` is standard
             input.
 
     Raises:
         BadCommandError: a file cannot be read.
-        RefusedError: it is not a proposal, or a forged one.
+        RefusedError: it is not a proposal, or has a forged mark.
     """
     frames: list[str] = []
     for path in paths:
@@ -42,23 +42,21 @@ def load(paths: Sequence[Path]) -> Proposal:
         elif raw.startswith(b"PSIT/"):
             frames += raw.decode("ascii", "replace").split()
         elif len(paths) > 1:
-            raise BadCommandError(
-                f"{path} holds no frame of a proposal; give one file at a time"
-            )
+            raise BadCommandError(f"{path} has no frame of a proposal; give one file at a time")
         else:
-            return _heard(raw)
-    return _heard(from_frames(frames))
+            return _from_bytes(raw)
+    return _from_bytes(from_frames(frames))
 
 
-def _heard(raw: bytes) -> Proposal:
+def _from_bytes(raw: bytes) -> Proposal:
     return Proposal.from_bytes(raw).without_future_commitments(int(time.time()) + SKEW_S)
 
 
 def load_all(paths: Sequence[Path]) -> list[Proposal]:
-    """Read several proposals; frames among the files are put together.
+    """Read several proposals; frames in several files make one.
 
     Raises:
-        BadCommandError, RefusedError: as `load`.
+        BadCommandError, RefusedError: as for `load`.
     """
     whole = [path for path in paths if not _is_frame(path)]
     parts = [path for path in paths if _is_frame(path)]
@@ -66,7 +64,7 @@ def load_all(paths: Sequence[Path]) -> list[Proposal]:
 
 
 def save(proposal: Proposal, path: Path) -> None:
-    """Replace a file by a proposal, in one step."""
+    """Write a proposal to a file, replacing it in one step."""
     try:
         write_shared(path, proposal.to_bytes())
     except OSError as error:
@@ -74,13 +72,13 @@ def save(proposal: Proposal, path: Path) -> None:
 
 
 def draw(proposal: Proposal, path: Path) -> int:
-    """Write the QR code of a proposal, or all of them, and return how many.
+    """Write the QR codes of a proposal, and return how many there are.
 
-    `.svg` and `.png` are one picture (of several: `name-1.png` and so on), `.html` a page that shows
-    one after the other.
+    `.svg` and `.png` get a picture for each (`name-1.png` and so on), `.html` a page that shows one after
+    the other.
 
     Raises:
-        BadCommandError: another ending.
+        BadCommandError: the file has another suffix.
     """
     import segno  # noqa: PLC0415 - of the extra
 
@@ -100,7 +98,7 @@ def draw(proposal: Proposal, path: Path) -> int:
 
 
 def in_terminal(proposal: Proposal) -> str | None:
-    """The QR code in characters, if it is one; None if it takes several."""
+    """The QR code as text for a terminal; None if there are several."""
     import segno  # noqa: PLC0415 - of the extra
 
     frames = to_frames(proposal.to_bytes())
@@ -145,12 +143,14 @@ def _scanned(path: Path, raw: bytes) -> list[str]:
             kind = zxingcpp.BarcodeFormats(zxingcpp.BarcodeFormat.QRCode)
             found = [] if grey is None else zxingcpp.read_barcodes(grey, formats=kind)
     except Exception as error:  # a damaged picture makes a decoder raise almost anything
-        raise BadCommandError(f"{path} is not a picture that can be read") from error
+        raise BadCommandError(f"{path} is not a readable picture") from error
     if large:
-        raise BadCommandError(f"{path} is too large a picture")
+        raise BadCommandError(f"{path} is too large")
     texts = [code.text for code in found if code.text.startswith("PSIT/")]
     if not texts:
-        raise RefusedError(f"{path} shows no QR code of a proposal; take it nearer and sharper")
+        raise RefusedError(
+            f"{path} has no readable QR code of a proposal; take a sharper picture from nearer"
+        )
     return texts
 
 
@@ -174,7 +174,7 @@ body {{ font: 16px sans-serif; text-align: center; background: #fff; color: #000
 </style></head><body>
 <h1>Proposal {short}</h1>
 <div class="frames{one}">{pictures}</div>
-<p>{count}. Scan until all are read; their order does not matter.</p>
+<p>{count}. Scan until all have been read; the order does not matter.</p>
 </body></html>
 """
 

@@ -1,4 +1,4 @@
-"""`indykeep propose`: make a proposal out of a wish, with all that its cosigners must see."""
+"""`indykeep propose`: make a proposal, with everything that its cosigners must see."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ if TYPE_CHECKING:
 
 _EXAMPLES = """examples:
   indykeep propose nym --did W8...Z --verkey 5R...k --role ENDORSER --author V4...f --out acme.psit
-  indykeep propose nym --did W8...Z --verkey 9t...Q --author W8...Z --out new-key.psit      (rotate, or
-      give a DID to a group: the verkey is the group's; back likewise, with --group)
+  indykeep propose nym --did W8...Z --verkey 9t...Q --author W8...Z --out new-key.psit      (rotate a key;
+      with the verkey of a group it gives the DID to the group; back likewise, with --group)
   indykeep propose schema --name licence --version 1.0 --attributes name,category --author W8...Z --out s.psit
   indykeep propose attrib --did W8...Z --raw '{"endpoint":{"endpoint":"https://a.example"}}' --author W8...Z --out a.psit
   indykeep propose operation rules.json --author V4...f --out rules.psit        (any type, as JSON)
   indykeep propose renew old.psit --out new.psit
 
-Cosigners are, if you name none, all whose role the rule asks for, as the ledger has them. A group (FROST)
-is named by its descriptor: --group board.json (indykeep group export).
+If you name no cosigners, they are all DIDs on the ledger with a role that the rule requires. A group (FROST)
+is named by its descriptor: --group acme.json (indykeep group export).
 """
 _ROLES = {**{name: code for code, name in ROLE_NAMES.items()}, "none": None}
 _SPAN = re.compile(r"([1-9][0-9]{0,3})([hdw])")
@@ -56,7 +56,7 @@ def main(words: list[str]) -> int:
 
 
 def write_new(proposal: Proposal, args: argparse.Namespace) -> None:
-    """Write a new proposal where `options` say, and tell what is next."""
+    """Write a new proposal to the files in the options, and say what to do next."""
     review_view.write_result(proposal, args.out, args.qr)
     note(f"Nobody has signed it yet: `indykeep sign {args.out}`")
 
@@ -64,15 +64,15 @@ def write_new(proposal: Proposal, args: argparse.Namespace) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="indykeep propose",
-        description="Make a proposal that several people sign.",
+        description="Make a proposal for several people to sign.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     kinds = parser.add_subparsers(required=True, dest="kind", metavar="WHAT")
-    nym = kinds.add_parser("nym", help="a DID: register it, change its role or its key")
+    nym = kinds.add_parser("nym", help="register a DID, or change its role or key")
     nym.add_argument("--did", required=True)
     nym.add_argument("--verkey")
-    nym.add_argument("--role", choices=_ROLES, help="none takes every role away")
+    nym.add_argument("--role", choices=_ROLES, help="none removes the role")
     nym.add_argument("--alias")
     schema = kinds.add_parser("schema", help="a schema, owned by the author")
     schema.add_argument("--name", required=True)
@@ -81,9 +81,9 @@ def _parser() -> argparse.ArgumentParser:
     attrib = kinds.add_parser("attrib", help="an attribute of a DID")
     attrib.add_argument("--did", required=True)
     attrib.add_argument("--raw", required=True, metavar="JSON")
-    operation = kinds.add_parser("operation", help="any operation, as a file of JSON")
+    operation = kinds.add_parser("operation", help="any operation, from a JSON file")
     operation.add_argument("operation", type=Path, metavar="FILE")
-    renew = kinds.add_parser("renew", help="an old proposal again, to be signed anew")
+    renew = kinds.add_parser("renew", help="make an old proposal again, to be signed again")
     renew.add_argument("old", type=Path, metavar="FILE")
     for one in (nym, schema, attrib, operation, renew):
         options(one, author=one is not renew)
@@ -91,27 +91,38 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def options(parser: argparse.ArgumentParser, *, author: bool = True) -> None:
-    """Add what every proposal is made with."""
+    """Add the options of every proposal."""
     review_view.options(parser, proposal=False)
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.psit")
-    parser.add_argument("--qr", type=Path, metavar="FILE", help="also as .svg, .png or .html")
+    parser.add_argument(
+        "--qr", type=Path, metavar="FILE", help="also write QR codes: .svg, .png or .html"
+    )
     parser.add_argument("--expires", default="7d", metavar="SPAN", help="12h, 7d (default), 2w")
-    parser.add_argument("--memo", default="", metavar="TEXT", help="why, for those who sign")
+    parser.add_argument("--memo", default="", metavar="TEXT", help="reason, for those who sign")
     if author:
-        parser.add_argument("--author", required=True, metavar="DID", help="it must sign, too")
         parser.add_argument(
-            "--endorser", metavar="DID", help="that takes responsibility, and signs"
+            "--author", required=True, metavar="DID", help="author; must sign, too"
+        )
+        parser.add_argument(
+            "--endorser",
+            metavar="DID",
+            help="endorser, who takes responsibility; must sign, too",
         )
     parser.add_argument(
-        "--cosigner", action="append", default=[], metavar="NAME=DID", help="may be repeated"
+        "--cosigner", action="append", default=[], metavar="NAME=DID", help="can be repeated"
     )
     parser.add_argument(
-        "--group", action="append", default=[], type=Path, metavar="FILE", help="descriptor"
+        "--group",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="FILE",
+        help="descriptor of a FROST group; can be repeated",
     )
     parser.add_argument(
         "--accept-taa",
         metavar="MECHANISM",
-        help="accept the author agreement in force, this way",
+        help="accept the author agreement in force, with this mechanism",
     )
 
 
@@ -135,12 +146,12 @@ async def proposed(
     """Make a proposal of an operation, and show it.
 
     Args:
-        args: what `options` read.
-        old: a proposal of the same that this one takes the place of.
+        args: the options.
+        old: an older proposal of the same, which this one replaces.
 
     Raises:
-        BadCommandError, RefusedError: something named does not fit, or is not there.
-        LedgerUnavailableError: the ledger gives no answer.
+        BadCommandError, RefusedError: something named is not valid or does not exist.
+        LedgerUnavailableError: the ledger does not answer.
     """
     from keep_agent.cli.multisig import ledger_view  # noqa: PLC0415 - it loads what opens sockets
 
@@ -148,7 +159,7 @@ async def proposed(
     body = old.body.request | {"reqId": time.time_ns()} if old else _request(args, operation)
     request = decode(body | await _acceptance(client, args, body))
     seen = await ledger_view.read_ledger_view(client, request, [])
-    told: Json = {
+    members: Json = {
         "network": client.network,
         "request": request.body,
         "made": now,
@@ -158,7 +169,7 @@ async def proposed(
         "rules": dict(seen.rules),
         "before": seen.before,
     }
-    proposal = Proposal(Body.model_validate(told | ({"replaces": old.id} if old else {})))
+    proposal = Proposal(Body.model_validate(members | ({"replaces": old.id} if old else {})))
     review_view.show(proposal, await review_view.review_on_ledger(client, proposal))
     return proposal
 
@@ -176,10 +187,10 @@ def _request(args: argparse.Namespace, operation: Json) -> Json:
 def _operation(args: argparse.Namespace) -> Json:
     match args.kind:
         case "nym":
-            told: Json = {"type": "1", "dest": args.did}
-            told |= {"verkey": args.verkey} if args.verkey else {}
-            told |= {"alias": args.alias} if args.alias else {}
-            return told | ({"role": _ROLES[args.role]} if args.role else {})
+            nym: Json = {"type": "1", "dest": args.did}
+            nym |= {"verkey": args.verkey} if args.verkey else {}
+            nym |= {"alias": args.alias} if args.alias else {}
+            return nym | ({"role": _ROLES[args.role]} if args.role else {})
         case "schema":
             names = [name.strip() for name in args.attributes.split(",")]
             data = {"name": args.name, "version": args.version, "attr_names": names}
@@ -194,9 +205,9 @@ def _from_file(path: Path) -> Json:
     try:
         found: Any = json.loads(read_text(path))
     except ValueError as error:
-        raise BadCommandError(f"{path} holds no JSON: {error}") from error
+        raise BadCommandError(f"{path} is not readable JSON: {error}") from error
     if not isinstance(found, dict):
-        raise BadCommandError(f"{path} holds no operation: a JSON object with a type")
+        raise BadCommandError(f"{path} is not an operation: a JSON object with a type")
     body = cast("Json", found)
     if isinstance(body.get("operation"), dict):
         body = cast("Json", body["operation"])
@@ -204,7 +215,7 @@ def _from_file(path: Path) -> Json:
 
 
 def _respelled(body: Json) -> Json:
-    """Rules in the spelling that can be signed; what is no such operation as it is."""
+    """Write rules in the form that can be signed; other operations are left as they are."""
     try:
         match body:
             case {"type": "120", "constraint": dict()}:
@@ -217,11 +228,11 @@ def _respelled(body: Json) -> Json:
             case _:
                 return body
     except (KeyError, TypeError, AttributeError, RecursionError):
-        return body  # not well-formed: `decode` says how
+        return body  # not well-formed: `decode` says why
 
 
 async def _acceptance(client: NetworkClient, args: argparse.Namespace, body: Json) -> Json:
-    """The acceptance of the agreement in force, where the ledger wants one."""
+    """The acceptance of the author agreement, if the ledger requires one."""
     if (
         decode({k: v for k, v in body.items() if k != "taaAcceptance"}).operation.LEDGER
         != DOMAIN
@@ -271,7 +282,7 @@ async def _cosigners(
             named.append(_Named(name, did))
     if len(named) + len(groups) > MAX_SIGNERS:
         raise BadCommandError(
-            f"{len(named)} could sign this: name at most {MAX_SIGNERS} of them (--cosigner)"
+            f"{len(named)} DIDs could sign this: name at most {MAX_SIGNERS} of them (--cosigner)"
         )
     people = [await _person(client, one) for one in named if one.did not in groups]
     return (*people, *groups.values())
@@ -280,14 +291,14 @@ async def _cosigners(
 def _named(text: str) -> _Named:
     name, _, did = text.rpartition("=")
     if not name:
-        raise BadCommandError(f"--cosigner {text}: NAME=DID")
+        raise BadCommandError(f"--cosigner {text}: write NAME=DID")
     return _Named(name, did)
 
 
 async def _person(client: NetworkClient, who: _Named) -> Cosigner:
     there = await client.nym(who.did)
     if there is None or there.verkey is None:
-        raise BadCommandError(f"{who.name}: the ledger has no key of {who.did}")
+        raise BadCommandError(f"{who.name}: the ledger has no key for {who.did}")
     return Cosigner.from_json(
         {
             "kind": Cosigner.KIND,
@@ -301,14 +312,14 @@ async def _person(client: NetworkClient, who: _Named) -> Cosigner:
 def _group(path: Path) -> Cosigner:
     described = read_value(path, Descriptor)
     if described.group is None or described.did is None:
-        raise BadCommandError(f"{path} describes no group with a DID")
+        raise BadCommandError(f"{path} does not describe a group with a DID")
     return Cosigner(
         name=described.name, did=described.did, key=described.group.key, group=described.group
     )
 
 
 async def _by_role(client: NetworkClient, rules: Any) -> list[tuple[str, str]]:
-    """Everybody whose role a rule asks for, named by role and number."""
+    """Everybody with a role that a rule requires, named by role and number."""
     wanted = {
         leaf.role
         for constraint in rules.values()
@@ -328,5 +339,7 @@ async def _by_role(client: NetworkClient, rules: Any) -> list[tuple[str, str]]:
 def _seconds(span: str) -> int:
     found = _SPAN.fullmatch(span)
     if found is None:
-        raise BadCommandError(f"--expires {span}: a number and h, d or w, as 12h or 7d")
+        raise BadCommandError(
+            f"--expires {span}: write a number and h, d or w, for example 12h or 7d"
+        )
     return int(found[1]) * _HOURS[found[2]] * 3600

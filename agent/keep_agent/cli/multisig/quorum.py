@@ -1,4 +1,4 @@
-"""`indykeep quorum`: the rules of a ledger, and the smallest coalition for everything they are about."""
+"""`indykeep quorum`: the rules of a ledger, and the smallest coalitions for every action."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ from keep_ledger.multisig.rules.auth_rules import RuleKey, Rules, parse_constrai
 from keep_ledger.multisig.rules.lints import Differences, changes, lints, takeover, what_if
 from keep_ledger.multisig.rules.quorum import People, Quorum, Quorums, quorums
 from keep_ledger.multisig.rules.quorum_picture import picture
+from keep_ledger.wording import counted
 
 _EXAMPLES = """examples:
-  indykeep quorum --genesis genesis.txn                     who can bring about what, by any way around
-  indykeep quorum --genesis genesis.txn --svg board.svg     the same as a picture
-  indykeep quorum --genesis genesis.txn --what-if rule.json before you sign a change of rules
+  indykeep quorum --genesis genesis.txn                     who can do what, by any way around
+  indykeep quorum --genesis genesis.txn --svg quorum.svg    the same as a picture
+  indykeep quorum --genesis genesis.txn --what-if rule.json the effects of a change of rules
   indykeep quorum --rules rules.json --have TRUSTEE=5,STEWARD=4,ENDORSER=6
   indykeep quorum --genesis genesis.txn --in-words          every rule as a sentence
 
-A rule that asks for three is worth one if one can change the rule, make puppets or take over keys.
-All such ways are tried. The exit code is 1 if something grave was found: a quorum that is worth less
-than it says, or something that nobody can do any more.
+A rule that requires three trustees is worth only one if a single one can change the rule, register more
+trustees or replace their keys. All such ways are tried. The exit code is 1 if there is a grave problem: a
+quorum that is weaker than it says, or an action that nobody can do any more.
 """
 _ROLES = {name: code for code, name in ROLE_NAMES.items()}
 _LATE = 25
@@ -45,7 +46,7 @@ def main(words: list[str]) -> int:
     told = quorums(rules, people)
     if args.svg:
         args.svg.write_text(picture(told, name), "utf-8")
-        note(f"drawn in {args.svg}")
+        note(f"picture written to {args.svg}")
     found = lints(rules, people)
     if args.json:
         say(json.dumps(_to_json(told), indent=2))
@@ -59,32 +60,38 @@ def main(words: list[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="indykeep quorum",
-        description="Who can bring about what on a ledger: the smallest coalitions.",
+        description="Show who can do what on a ledger: the smallest coalitions.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--genesis", metavar="FILE", help="file or URL; else INDYKEEP_GENESIS")
+    parser.add_argument(
+        "--genesis", metavar="FILE", help="genesis file or URL; default: INDYKEEP_GENESIS"
+    )
     parser.add_argument(
         "--rules",
         type=Path,
         metavar="FILE",
-        help="GET_AUTH_RULE's data as JSON, instead of a ledger",
+        help="the data of GET_AUTH_RULE as JSON, instead of a ledger",
     )
-    parser.add_argument("--have", metavar="ROLE=N,...", help="how many there are of each role")
-    parser.add_argument("--action", metavar="TEXT", help="only what has this in its name")
+    parser.add_argument("--have", metavar="ROLE=N,...", help="number of DIDs with each role")
     parser.add_argument(
-        "--what-if", type=Path, metavar="FILE", help="an AUTH_RULE(S) operation"
+        "--action", metavar="TEXT", help="only actions with this text in their name"
     )
-    parser.add_argument("--svg", type=Path, metavar="FILE", help="draw it")
-    parser.add_argument("--in-words", action="store_true", help="say the rules, one a line")
-    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument(
+        "--what-if", type=Path, metavar="FILE", help="an operation AUTH_RULE or AUTH_RULES"
+    )
+    parser.add_argument("--svg", type=Path, metavar="FILE", help="also draw a picture")
+    parser.add_argument("--in-words", action="store_true", help="print the rules as sentences")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     return parser
 
 
 async def _read(args: argparse.Namespace) -> tuple[Rules, People, str]:
     if args.rules:
         if not args.have:
-            raise BadCommandError("with --rules say who there is: --have TRUSTEE=5,STEWARD=4")
+            raise BadCommandError(
+                "with --rules also give the number of DIDs: --have TRUSTEE=5,STEWARD=4"
+            )
         return _from_file(args.rules), _have(args.have), args.rules.name
     from keep_agent.cli.multisig import ledger_view  # noqa: PLC0415 - it loads what opens sockets
     from keep_ledger.indy import auth_rules  # noqa: PLC0415
@@ -97,7 +104,7 @@ async def _read(args: argparse.Namespace) -> tuple[Rules, People, str]:
 
 def _progress(done: int, of: int) -> None:
     if done % _LATE == 0 or done == of:
-        note(f"read {done} of {of} rules, each with its proof")
+        note(f"{done} of {counted(of, 'rule')} read, each with its proof")
 
 
 def _have(text: str) -> People:
@@ -108,7 +115,7 @@ def _have(text: str) -> People:
         name, _, number = part.partition("=")
         if name not in _ROLES or not number.isdigit():
             raise BadCommandError(
-                f"--have {part}: one of {', '.join(_ROLES)}, then =, then how many"
+                f"--have {part}: write one of {', '.join(_ROLES)}, then =, then a number"
             )
         found[_ROLES[name]] = int(number)
     return found
@@ -117,7 +124,7 @@ def _have(text: str) -> People:
 def _json(path: Path) -> dict[str, Any]:
     found = _loaded(path)
     if not isinstance(found, dict):
-        raise BadCommandError(f"{path} holds no JSON object")
+        raise BadCommandError(f"{path} is not a JSON object")
     body = cast("dict[str, Any]", found)
     return cast("dict[str, Any]", body.get("operation", body))
 
@@ -125,7 +132,7 @@ def _json(path: Path) -> dict[str, Any]:
 def _from_file(path: Path) -> Rules:
     found = _loaded(path)
     if not isinstance(found, list):
-        raise BadCommandError(f"{path} holds no list of auth rules")
+        raise BadCommandError(f"{path} is not a list of auth rules")
     entries = cast("list[dict[str, Any]]", found)
     return {RuleKey.of(one): parse_constraint(one.get("constraint")) for one in entries}
 
@@ -134,7 +141,7 @@ def _loaded(path: Path) -> object:
     try:
         return cast("object", json.loads(path.read_text("utf-8")))
     except (OSError, ValueError) as error:
-        raise BadCommandError(f"{path} holds no JSON: {error}") from error
+        raise BadCommandError(f"{path} is not readable JSON: {error}") from error
 
 
 def _show(told: Quorums, only: str | None) -> None:
@@ -160,14 +167,14 @@ def _how(one: Quorum) -> str:
 
 def _what_if(found: Differences) -> int:
     if found.final:
-        say("After this nobody could change the rules any more.")
+        say("After this nobody can change the rules any more.")
     for one in found.changed:
         sign = "weaker" if one.weaker else "other"
         say(f"{sign:>7}  now: {one.before.sentence}\n         then: {one.after.sentence}")
     for lint in found.new:
         say(f"{'!!' if lint.grave else ' i'} {lint.text}")
     if not found.changed and not found.new:
-        say("Nothing changes for anybody.")
+        say("No quorum changes.")
     return int(found.final or any(lint.grave for lint in found.new))
 
 

@@ -37,13 +37,13 @@ _EXAMPLES = """examples:
   indykeep recovery split store:keys.db --key-file keys.key --circle me=Ana \\
       --circle family=2:Bo,Cy,Di --need 1 --out paper          Ana alone, or two of her family
   indykeep recovery split store:indykeep-data --plan plan.yaml --out paper
-  indykeep recovery show paper/backup.json                     who has what, when it was last proven
-  indykeep recovery drill begin paper/backup.json              everybody answers at home:
+  indykeep recovery show paper/backup.json                     who has which share, and when it was last proven
+  indykeep recovery drill begin paper/backup.json              then every guardian answers at home:
   indykeep recovery drill answer paper/backup.json drill-1a2b3c4d.json
   indykeep recovery drill check paper/backup.json drill-1a2b3c4d.json ANSWERS...
   indykeep recovery restore store:keys.db --backup paper/backup.json --new-key-file keys.key
   indykeep recovery replace store:keys.db --key-file keys.key --circle ... --out paper2
-      a new key and new shares: the old ones open nothing any more (a guardian left, a sheet is lost)
+      a new key and new shares, when a guardian has left or a sheet is lost: old shares become useless
 
 plan.yaml:
   need: 2
@@ -51,10 +51,10 @@ plan.yaml:
     - {name: me, need: 1, guardians: [Ana]}
     - {name: family, need: 2, guardians: [Bo, Cy, Di]}
 
-Sheets are HTML pages with a secret in them: print them from a machine without network, give each to
-its guardian, then type `printed`, and they are removed. backup.json is public: keep it in several
-places; it tells a wrong sheet and a wrong passphrase.
-A DID on a ledger whose key is gone for good is given a new key by trustees: `indykeep propose`.
+Sheets are HTML pages with a secret: print them from a machine without network, give each to its guardian,
+then type `printed`, and the files are removed. backup.json is public: keep it in several places; it
+identifies a wrong sheet and a wrong passphrase.
+If the key of a DID on a ledger is lost, trustees can give the DID a new one: `indykeep propose`.
 """
 
 
@@ -72,37 +72,48 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    split = commands.add_parser("split", help="make shares of the key that the store has")
+    split = commands.add_parser("split", help="make shares of the key of a store")
     replace = commands.add_parser(
-        "replace", help="give the store a new key and make shares of it"
+        "replace", help="give a store a new key and make shares of it"
     )
     for command, do in ((split, _split), (replace, _replace)):
         _store(command, do)
-        command.add_argument("--plan", type=Path, metavar="FILE", help="in YAML, as below")
+        command.add_argument("--plan", type=Path, metavar="FILE", help="plan in YAML, as below")
         command.add_argument("--circle", action="append", default=[], metavar="NAME=2:A,B,C")
-        command.add_argument("--need", type=int, metavar="N", help="how many circles it takes")
-        command.add_argument("--passphrase", action="store_true", help="ask for one, too")
+        command.add_argument(
+            "--need", type=int, metavar="N", help="number of circles that are needed"
+        )
+        command.add_argument(
+            "--passphrase", action="store_true", help="also ask for a passphrase"
+        )
         command.add_argument("--passphrase-file", type=Path, metavar="FILE")
         command.add_argument(
             "--out", type=Path, required=True, metavar="DIR", help="a new folder"
         )
-    replace.add_argument("--new-key-file", type=Path, metavar="FILE", help="if not the same")
-    restore = commands.add_parser(
-        "restore", help="give the key back, from words that are typed"
+    replace.add_argument(
+        "--new-key-file",
+        type=Path,
+        metavar="FILE",
+        help="file for the new key, if not --key-file",
     )
+    restore = commands.add_parser("restore", help="restore the key from typed words")
     _store(restore, _restore)
     restore.add_argument(
-        "--backup", type=Path, metavar="FILE", help="backup.json, if it is there"
+        "--backup", type=Path, metavar="FILE", help="backup.json, if you have it"
     )
-    restore.add_argument("--passphrase", action="store_true", help="ask for one; see --backup")
+    restore.add_argument(
+        "--passphrase",
+        action="store_true",
+        help="ask for a passphrase; not needed with --backup",
+    )
     restore.add_argument("--passphrase-file", type=Path, metavar="FILE")
     restore.add_argument("--new-key-file", type=Path, required=True, metavar="FILE")
-    again = commands.add_parser("sheet", help="write a sheet once more, from its words")
+    again = commands.add_parser("sheet", help="write a sheet again, from its words")
     again.add_argument("backup", type=Path, metavar="BACKUP")
     again.add_argument("--out", type=Path, required=True, metavar="FILE")
     again.set_defaults(do=_sheet)
     show = commands.add_parser(
-        "show", help="whose shares there are; exit code 1: a drill is due"
+        "show", help="show who has shares; exit code 1 if a drill is due"
     )
     show.add_argument("backup", type=Path, metavar="BACKUP")
     every = timedelta(days=90)
@@ -110,9 +121,7 @@ def _parser() -> argparse.ArgumentParser:
         "--remind-after", type=share_drill_steps.period, default=every, metavar="90d"
     )
     show.set_defaults(do=_show)
-    _drills(
-        commands.add_parser("drill", help="prove that shares are there, without using them")
-    )
+    _drills(commands.add_parser("drill", help="prove that shares exist, without using them"))
     return parser
 
 
@@ -120,7 +129,9 @@ def _store(command: argparse.ArgumentParser, do: object) -> None:
     command.add_argument(
         "store", metavar="STORE", help="store:PATH, a file or an agent's folder"
     )
-    command.add_argument("--key-file", type=Path, metavar="FILE", help="with its raw key")
+    command.add_argument(
+        "--key-file", type=Path, metavar="FILE", help="file with the raw key of the store"
+    )
     command.set_defaults(do=do)
 
 
@@ -128,8 +139,8 @@ def _drills(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(required=True, metavar="begin|answer|check")
     for name, do, what in (
         ("begin", _drill_begin, "draw a challenge for all guardians"),
-        ("answer", _drill_answer, "a guardian's: answer it with the words of the sheet"),
-        ("check", _drill_check, "check the answers and keep the record beside BACKUP"),
+        ("answer", _drill_answer, "for a guardian: answer with the words of the sheet"),
+        ("check", _drill_check, "check the answers and store the record beside BACKUP"),
     ):
         command = commands.add_parser(name, help=what)
         command.add_argument("backup", type=Path, metavar="BACKUP")
@@ -149,8 +160,8 @@ def _split(args: argparse.Namespace) -> int:
     plan, place = _plan(args), _place(args)
     if place.key_file is None:
         raise NotNowError(
-            f"{place.path} is opened by a passphrase, which cannot be shared: `indykeep recovery "
-            "replace` gives it a key that can"
+            f"{place.path} has a passphrase, which cannot be split: `indykeep recovery replace` gives "
+            "it a key that can"
         )
     extra = _extra(args, new=True)
     offline_loop.run(_opens(place))
@@ -158,11 +169,11 @@ def _split(args: argparse.Namespace) -> int:
     backup, shares = slip39.split(raw, plan, _now(), extra)
     written = _write(args.out, backup, shares)
     say(f"It takes {plan.sentence()} to restore the key of {place.path}.")
-    _told(args.out, written)
+    _print_files(args.out, written)
     if _confirmed():
         _remove(written)
     else:
-        note("The sheets are left where they are: print them, then delete them.")
+        note("The sheets are not removed: print them, then delete them.")
     return 0
 
 
@@ -170,14 +181,12 @@ def _replace(args: argparse.Namespace) -> int:
     plan, place = _plan(args), _place(args)
     key_file: Path | None = args.new_key_file or place.key_file
     if key_file is None:
-        raise BadCommandError("where shall the new key be kept? --new-key-file FILE")
+        raise BadCommandError("name a file for the new key: --new-key-file FILE")
     if key_file != place.key_file and key_file.exists():
-        raise BadCommandError(f"{key_file} is there already: name a new file")
+        raise BadCommandError(f"{key_file} exists already: name a new file")
     offline_loop.run(_replaced(args, plan, place, key_file))
     say(f"{place.path} has a new key, in {key_file}. It takes {plan.sentence()} to restore it.")
-    say(
-        "All older shares open nothing any more, except older copies of the store: delete these."
-    )
+    say("Older shares open only older copies of the store: delete these copies.")
     return 0
 
 
@@ -188,14 +197,14 @@ async def _replaced(
 
     async def keep(backup: Backup, shares: tuple[PaperShare, ...]) -> None:
         written.extend(_write(args.out, backup, shares))
-        _told(args.out, written)
+        _print_files(args.out, written)
         if not _confirmed():
             _remove(written)
             (args.out / _RECORD).unlink()
             args.out.rmdir()
             raise NotNowError(
-                f"not {PRINTED}: the store keeps its key and its old shares; the new sheets are "
-                "removed: destroy what was printed of them"
+                f"not {PRINTED}: the key and the shares of the store do not change. The new sheets are "
+                "removed: destroy any that were printed"
             )
 
     extra = _extra(args, new=True)
@@ -209,9 +218,9 @@ async def _replaced(
 
 
 def _write(out: Path, backup: Backup, shares: Sequence[PaperShare]) -> list[Path]:
-    """Write the record, then the sheets; only their owner can read them."""
+    """Write the public record, then the sheets; only their owner can read them."""
     if out.exists():
-        raise BadCommandError(f"{out} is there already: every set of shares has its own folder")
+        raise BadCommandError(f"{out} exists already: use a new folder for each set of shares")
     try:
         out.mkdir(mode=0o700)
         write_private(out / _RECORD, backup.to_text())
@@ -224,7 +233,7 @@ def _write(out: Path, backup: Backup, shares: Sequence[PaperShare]) -> list[Path
     return written
 
 
-def _told(out: Path, written: Sequence[Path]) -> None:
+def _print_files(out: Path, written: Sequence[Path]) -> None:
     say(f"The public record, to keep in several places: {out / _RECORD}")
     say("To print, one for each guardian:")
     say("\n".join(f"  {path}" for path in written))
@@ -232,7 +241,7 @@ def _told(out: Path, written: Sequence[Path]) -> None:
 
 def _confirmed() -> bool:
     note(
-        f"When all are on paper and with their guardians, type {PRINTED!r} (anything else: not):"
+        f"When all are printed and given to their guardians, type {PRINTED!r} (anything else cancels):"
     )
     return sys.stdin.readline(80).strip().lower() == PRINTED
 
@@ -247,7 +256,7 @@ def _plan(args: argparse.Namespace) -> slip39.Plan:
     if args.plan is None:
         return recovery_plan.from_flags(args.circle, args.need)
     if args.circle or args.need:
-        raise BadCommandError("--plan says all: leave out --circle and --need")
+        raise BadCommandError("with --plan leave out --circle and --need")
     return recovery_plan.from_file(args.plan)
 
 
@@ -260,12 +269,10 @@ def _extra(args: argparse.Namespace, *, new: bool, needed: bool = False) -> str:
 def _place(args: argparse.Namespace) -> Place:
     text: str = args.store
     if not text.startswith(STORE):
-        raise BadCommandError(f"{text[:80]!r} is not a store: store:PATH")
+        raise BadCommandError(f"{text[:80]!r} is not a store: write store:PATH")
     place, name = store_place(text, args.key_file)
     if name:
-        raise BadCommandError(
-            "a store is shared with all of its keys: leave out what follows #"
-        )
+        raise BadCommandError("a whole store is restored, not a single key: leave out #NAME")
     return place
 
 
@@ -274,14 +281,14 @@ async def _opens(place: Place) -> None:
         pass
 
 
-# -- giving the key back -----------------------------------------------------------------------
+# -- restoring ---------------------------------------------------------------------------------
 
 
 def _restore(args: argparse.Namespace) -> int:
     place = _place(args)
     target: Path = args.new_key_file
     if target.exists():
-        raise BadCommandError(f"{target} is there already: name a new file")
+        raise BadCommandError(f"{target} exists already: name a new file")
     backup = None if args.backup is None else read_value(args.backup, Backup)
     if backup is not None:
         note(f"It takes {backup.plan.sentence()}.")
@@ -296,26 +303,24 @@ def _restore(args: argparse.Namespace) -> int:
         draft.replace(target)
     except WrongKeyError as error:
         raise RecoveryError(
-            f"the sheets give a key, but it does not open {place.path}: they are of a set that was "
-            "replaced, of another store, or the passphrase is wrong"
+            f"the key of these sheets does not open {place.path}: the sheets were replaced, are of "
+            "another store, or the passphrase is wrong"
         ) from error
     finally:
         draft.unlink(missing_ok=True)
     say(f"The key is right: it opens {place.path}. It is in {target}.")
-    note(
-        "Whoever heard or saw the words has the key, too: make new ones with `recovery replace`."
-    )
+    note("If somebody else heard or saw the words, make new shares with `recovery replace`.")
     return 0
 
 
 def _sheet(args: argparse.Namespace) -> int:
     backup = read_value(args.backup, Backup)
     if args.out.exists():
-        raise BadCommandError(f"{args.out} is there already: name a new file")
+        raise BadCommandError(f"{args.out} exists already: name a new file")
     text, answer = share_input.one_sheet(backup, Challenge.of(backup.digest, _now()))
     write_private(args.out, sheet(backup, PaperShare(answer.identifier, text.lower())))
     say(f"The sheet of {backup.guardian(answer.identifier)}: {args.out}")
-    note("There is a secret in it: print it, then delete it.")
+    note("It has a secret: print it, then delete it.")
     return 0
 
 
@@ -341,7 +346,7 @@ def _drill_begin(args: argparse.Namespace) -> int:
     challenge = Challenge.of(backup.digest, _now())
     path = args.out / f"drill-{challenge.digest.hex()[:8]}.json"
     write_private(path, challenge.to_text())
-    say(f"For every guardian, with {args.backup}: {path}")
+    say(f"Send to every guardian, with {args.backup}: {path}")
     return 0
 
 
@@ -351,7 +356,7 @@ def _drill_answer(args: argparse.Namespace) -> int:
     _, answer = share_input.one_sheet(backup, challenge)
     path = args.out / f"{args.challenge.stem}-answer-{answer.identifier}.json"
     write_private(path, answer.to_text())
-    say(f"Proven for {backup.guardian(answer.identifier)}; no secret in it: {path}")
+    say(f"Answer of {backup.guardian(answer.identifier)}, without any secret: {path}")
     return 0
 
 
@@ -359,7 +364,7 @@ def _drill_check(args: argparse.Namespace) -> int:
     backup = read_value(args.backup, Backup)
     challenge = read_value(args.challenge, Challenge)
     if challenge.subject != backup.digest:
-        raise BadCommandError(f"{args.challenge} is a drill of another backup")
+        raise BadCommandError(f"{args.challenge} is the challenge of another backup")
     keys = backup.keys_by_identifier
     record = share_drill.check(
         keys, challenge, [read_value(path, Answer) for path in args.answers]

@@ -1,4 +1,4 @@
-"""Whose shares restore a key, as people write it: flags, or a small YAML file."""
+"""Read a recovery plan from options or from a small YAML file."""
 
 from __future__ import annotations
 
@@ -18,12 +18,16 @@ def from_flags(circles: Sequence[str], need: int | None) -> Plan:
     """Read `me=Ana` and `family=2:Bo,Cy,Di`.
 
     Raises:
-        BadCommandError: it cannot be understood, or there can be no such plan.
+        BadCommandError: it cannot be read, or the plan is not possible.
     """
     if not circles:
-        raise BadCommandError("whose shares? --circle family=2:Ana,Bo,Cy, or --plan FILE")
+        raise BadCommandError(
+            "name those who get shares: --circle family=2:Ana,Bo,Cy, or --plan FILE"
+        )
     if need is None and len(circles) > 1:
-        raise BadCommandError(f"how many of the {len(circles)} circles does it take? --need N")
+        raise BadCommandError(
+            f"say how many of the {len(circles)} circles are needed: --need N"
+        )
     return _plan({"need": need or 1, "circles": [_circle(text) for text in circles]})
 
 
@@ -31,14 +35,14 @@ def from_file(path: Path) -> Plan:
     """Read a plan in YAML: `need`, and `circles` of `name`, `need` and `guardians`.
 
     Raises:
-        BadCommandError: it cannot be understood, or there can be no such plan.
+        BadCommandError: it cannot be read, or the plan is not possible.
     """
     import yaml  # noqa: PLC0415
 
     try:
         return _plan(yaml.safe_load(read_text(path)))
     except yaml.YAMLError as error:
-        raise BadCommandError(f"{path} is not YAML that can be read") from error
+        raise BadCommandError(f"{path} is not readable YAML") from error
 
 
 def _circle(text: str) -> dict[str, object]:
@@ -48,19 +52,19 @@ def _circle(text: str) -> dict[str, object]:
         count, names = "1", rest
     if not equals or not count.isdecimal():
         raise BadCommandError(
-            f"{text!r} is not a circle: NAME=PERSON, or NAME=2:PERSON,PERSON,PERSON"
+            f"{text!r} is not a circle: write NAME=PERSON, or NAME=2:PERSON,PERSON,PERSON"
         )
     guardians = [each.strip() for each in names.split(",")]
     return {"name": name.strip(), "need": int(count), "guardians": guardians}
 
 
 def _plan(body: object) -> Plan:
-    """By way of JSON, where a list is what a tuple is read from."""
+    """Read it as JSON, where a tuple is read from a list."""
     try:
         return Plan.model_validate_json(json.dumps(body))
     except ValidationError as error:
-        raise BadCommandError(f"there can be no such plan: {reason(error)}") from error
+        raise BadCommandError(f"this plan is not possible: {reason(error)}") from error
     except (TypeError, ValueError, RecursionError) as error:
         raise BadCommandError(
-            "there can be no such plan: it is more than text and numbers"
+            "this plan is not possible: it has values other than text and numbers"
         ) from error

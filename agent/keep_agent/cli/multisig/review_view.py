@@ -1,4 +1,4 @@
-"""A proposal as somebody at a terminal sees it, and the options that the commands share."""
+"""Show a reviewed proposal on a terminal; options that several commands share."""
 
 from __future__ import annotations
 
@@ -37,50 +37,52 @@ def options(parser: argparse.ArgumentParser, *, proposal: bool = True) -> None:
             "file",
             type=Path,
             nargs="+",
-            help="a .psit, or its QR codes as pictures or as lines of text (- is standard input)",
+            help="a .psit, or QR codes as pictures or as lines of text (- is standard input)",
         )
     parser.add_argument(
-        "--genesis", metavar="FILE", help="file or URL of the network; else INDYKEEP_GENESIS"
+        "--genesis",
+        metavar="FILE",
+        help="genesis file or URL of the network; default: INDYKEEP_GENESIS",
     )
 
 
 def offline_options(parser: argparse.ArgumentParser) -> None:
-    """Add what a machine without network needs."""
+    """Add the options for a machine without network."""
     parser.add_argument(
         "--offline",
         action="store_true",
-        help="ask no ledger: for a machine without network; opens no socket",
+        help="do not read the ledger: for a machine without network; opens no socket",
     )
     parser.add_argument(
         "--descriptor",
         type=Path,
         metavar="FILE",
-        help="public description (indykeep group export) to hold members, rules and network against",
+        help="public descriptor (indykeep group export) to compare members, rules and network with",
     )
 
 
 def review_proposal(args: argparse.Namespace, proposal: Proposal) -> Sheet:
-    """Review a proposal as the options say: against the ledger, or without.
+    """Review a proposal with the ledger or, with --offline, without.
 
     Raises:
-        LedgerUnavailableError: the ledger gives no answer.
+        LedgerUnavailableError: the ledger does not answer.
     """
     if args.offline:
         return _offline(args, proposal)
     from keep_agent.cli.multisig import ledger_view  # noqa: PLC0415 - it loads what opens sockets
 
-    async def seen() -> Sheet:
+    async def review_it() -> Sheet:
         async with ledger_view.opened(args.genesis) as client:
             return await review_on_ledger(client, proposal)
 
-    return asyncio.run(seen())
+    return asyncio.run(review_it())
 
 
 async def review_on_ledger(client: NetworkClient, proposal: Proposal) -> Sheet:
-    """Review a proposal against a ledger that is open."""
+    """Review a proposal with an open ledger."""
     from keep_agent.cli.multisig import ledger_view  # noqa: PLC0415
 
-    if client.network != proposal.body.network:  # nothing there is about this proposal
+    if client.network != proposal.body.network:  # nothing on this ledger concerns the proposal
         elsewhere = LedgerView(client.network, {}, {}, {}, None, None)
         sheet = review(proposal, int(time.time()), elsewhere, None)
         sheet.refusals = [one for one in sheet.refusals if "another network" in one]
@@ -114,23 +116,23 @@ def _compare(described: Descriptor, proposal: Proposal, sheet: Sheet) -> None:
     for who in proposal.body.cosigners:
         if who.did in known and known[who.did] != who.verkey:
             sheet.refusals.append(
-                f"{who.name} has another key in {described.name}'s description"
+                f"{who.name} has another key in the descriptor of {described.name}"
             )
     rules = dict(described.rules)
     for key, constraint in proposal.body.rules.items():
         if key in rules and rules[key] != rule_digest(constraint):
             sheet.refusals.append(
-                f"the rule {RuleKey.parse(key).text} is another in {described.name}'s description"
+                f"the rule {RuleKey.parse(key).text} is different in the descriptor of {described.name}"
             )
 
 
 def show(proposal: Proposal, sheet: Sheet) -> None:
-    """Print everything that there is to know about a proposal."""
+    """Print a reviewed proposal with all details."""
     say(printable(f"{sheet.headline}.") + "\n")
     for name, text in (*sheet.facts, *_around(proposal)):
         _row(name, text)
     say("")
-    for name, text in _standing(sheet):
+    for name, text in _result(sheet):
         _row(name, text)
 
 
@@ -146,11 +148,11 @@ def _around(proposal: Proposal) -> list[Fact]:
     ]
 
 
-def _standing(sheet: Sheet) -> list[Fact]:
+def _result(sheet: Sheet) -> list[Fact]:
     end = [("NO", one) for one in sheet.refusals]
     return [
-        *(("now it is so", rule) for rule in sheet.now),
-        *(("the rule", rule) for rule in sheet.rules),
+        *(("the rule now", rule) for rule in sheet.now),
+        *(("must satisfy", rule) for rule in sheet.rules),
         *sheet.signers,
         *(("note", one) for one in sheet.warnings),
         *(end or [("still missing", sheet.missing or "nothing: it can be submitted")]),
@@ -177,45 +179,47 @@ def _row(name: str, text: str) -> None:
 
 
 def _in_pieces(line: str) -> str:
-    """No word longer than a digest, so that nothing runs over the edge into the next row."""
+    """Split words longer than a digest, so that no line runs into the next row."""
     return re.sub(rf"\S{{{_WORD}}}(?=\S)", r"\g<0> ", line)
 
 
 def _is_wide(text: str) -> bool:
-    """Whether a terminal gives some of its characters two columns."""
+    """Whether some of its characters take two columns on a terminal."""
     return any(unicodedata.east_asian_width(c) in "WF" for c in text)
 
 
 def ask_to_confirm(question: str, *, already: bool) -> None:
-    """Ask for a yes.
+    """Ask for confirmation.
 
     Raises:
-        BadCommandError: it was not given, or there is nobody to ask.
+        BadCommandError: the answer was not yes, or there is no terminal.
     """
     if already:
         return
     if not sys.stdin.isatty():
-        raise BadCommandError("there is no terminal to ask at: look at it, then give --yes")
-    note(f"{question} Type yes to go on:")
+        raise BadCommandError(
+            "there is no terminal to ask: review the proposal, then give --yes"
+        )
+    note(f"{question} Type yes to continue:")
     if sys.stdin.readline().strip().lower() != "yes":
-        raise BadCommandError("not done: nothing was signed or sent")
+        raise BadCommandError("cancelled: nothing was signed or sent")
 
 
 def target(args: argparse.Namespace) -> Path:
-    """Where the result goes: `--out`, else the file that was read.
+    """The file for the result: `--out`, or the file that was read.
 
     Raises:
-        BadCommandError: what was read is no single `.psit`.
+        BadCommandError: not exactly one `.psit` was read.
     """
     if args.out:
         return Path(args.out)
     if len(args.file) == 1 and args.file[0].suffix == ".psit":
         return Path(args.file[0])
-    raise BadCommandError("say where the result goes: --out FILE.psit")
+    raise BadCommandError("name a file for the result: --out FILE.psit")
 
 
 def write_result(proposal: Proposal, path: Path, qr: Path | None) -> None:
-    """Write a proposal, and its QR codes where they are wanted."""
+    """Write a proposal, and its QR codes if they are wanted."""
     proposal_files.save(proposal, path)
     note(f"written to {path}")
     if qr:
@@ -224,10 +228,8 @@ def write_result(proposal: Proposal, path: Path, qr: Path | None) -> None:
 
 
 def result_options(parser: argparse.ArgumentParser) -> None:
-    """Add where a result goes."""
+    """Add the options for the result."""
+    parser.add_argument("--out", type=Path, metavar="FILE", help="file for the result (.psit)")
     parser.add_argument(
-        "--out", type=Path, metavar="FILE", help="where the result goes (.psit)"
-    )
-    parser.add_argument(
-        "--qr", type=Path, metavar="FILE", help="also as QR code: .svg, .png or .html"
+        "--qr", type=Path, metavar="FILE", help="also write QR codes: .svg, .png or .html"
     )

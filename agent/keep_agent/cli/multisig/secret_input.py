@@ -1,4 +1,4 @@
-"""Secrets that people give: in a file of their own or typed, never in a command line."""
+"""Secrets from a private file or typed, never in a command line."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _MOST = 4096
 
 
 def ask(question: str, instead: str) -> str:
-    """Ask at the terminal for what nobody shall read over a shoulder.
+    """Ask for a secret at the terminal, without showing it.
 
     Args:
-        instead: how to give it where there is no terminal.
+        instead: how to give it without a terminal.
 
     Raises:
         BadCommandError: there is no terminal, or nothing was typed.
@@ -35,7 +35,7 @@ def ask(question: str, instead: str) -> str:
             text = getpass.getpass(question)
         except (getpass.GetPassWarning, EOFError, OSError) as error:
             raise BadCommandError(
-                f"there is no terminal to type at ({question.strip(' :')}); {instead}"
+                f"there is no terminal to ask for it ({question.strip(' :')}); {instead}"
             ) from error
     if not text:
         raise BadCommandError("nothing was typed")
@@ -43,13 +43,13 @@ def ask(question: str, instead: str) -> str:
 
 
 def ask_twice(question: str, instead: str) -> str:
-    """Ask for something new, twice.
+    """Ask for a new secret, twice.
 
     Raises:
-        BadCommandError: as `ask`, or the two differ.
+        BadCommandError: as for `ask`, or the two differ.
     """
     text = ask(question, instead)
-    if ask("The same again: ", instead) != text:
+    if ask("Repeat it: ", instead) != text:
         raise BadCommandError("the two differ; nothing was done")
     return text
 
@@ -58,7 +58,7 @@ def private_text(path: Path, what: str) -> str:
     """Read a file that holds a secret.
 
     Raises:
-        BadCommandError: it is not there, too large, no text, or open to others.
+        BadCommandError: it cannot be read, is too large, is not text, or is open to others.
     """
     try:
         with path.open("rb") as file:
@@ -73,17 +73,17 @@ def private_text(path: Path, what: str) -> str:
     try:
         text = raw.decode().strip()
     except UnicodeDecodeError as error:
-        raise BadCommandError(f"{what} {path} holds no text") from error
+        raise BadCommandError(f"{what} {path} is not text") from error
     if not text or len(raw) > _MOST:
         raise BadCommandError(f"{what} {path} is empty or too large")
     return text
 
 
 def raw_key(path: Path) -> str:
-    """Read the raw key of a store: 32 bytes in base58, as agents keep it.
+    """Read the raw key of a store: 32 bytes in base58, as agents store it.
 
     Raises:
-        BadCommandError: as `private_text`, or it is not a key.
+        BadCommandError: as for `private_text`, or it is not a key.
     """
     text = private_text(path, "key file")
     try:
@@ -91,7 +91,7 @@ def raw_key(path: Path) -> str:
     except ValueError:
         fits = False
     if not fits:
-        raise BadCommandError(f"key file {path} holds no key (32 bytes in base58)")
+        raise BadCommandError(f"key file {path} is not a key (32 bytes in base58)")
     return text
 
 
@@ -103,10 +103,10 @@ def new_raw_key() -> str:
 def seed(path: Path | None) -> bytes:
     """Read the seed of a key from a file, or from standard input.
 
-    It is 64 hex digits, base64 (44 characters), or 32 plain characters, as Indy's tools take it.
+    It is 64 hex digits, base64 (44 characters), or 32 plain characters, as for Indy's tools.
 
     Raises:
-        BadCommandError: as `private_text`, or it is not a seed.
+        BadCommandError: as for `private_text`, or it is not a seed.
     """
     if path is not None:
         text = private_text(path, "seed file")
@@ -117,7 +117,7 @@ def seed(path: Path | None) -> bytes:
     found = _seed(text)
     if found is None:
         raise BadCommandError(
-            "that is not a seed: it has 64 hex digits, 44 characters of base64, or 32 plain characters"
+            "this is not a seed: a seed has 64 hex digits, 44 characters of base64, or 32 plain characters"
         )
     return found
 

@@ -1,4 +1,4 @@
-"""Drills at the command line: a challenge goes round, everybody answers, the record is kept."""
+"""Steps of a drill: a challenge is sent to everybody, everybody answers, the record is stored."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from keep_agent.errors import BadCommandError
 from keep_ledger.multisig.threshold import share_drill
 from keep_ledger.multisig.threshold.curve import Point
 from keep_ledger.multisig.threshold.share_drill import Answer, Challenge, Drill
+from keep_ledger.wording import counted
 
 _DAYS = re.compile(r"([1-9][0-9]{0,3})d")
 
@@ -25,7 +26,7 @@ def period(text: str) -> timedelta:
         ArgumentTypeError: it is not a number of days.
     """
     if not (found := _DAYS.fullmatch(text)):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of days, as 90d")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of days, for example 90d")
     return timedelta(days=int(found[1]))
 
 
@@ -40,7 +41,7 @@ def begin(args: argparse.Namespace) -> int:
 
 
 def answer(args: argparse.Namespace) -> int:
-    """Prove that this share is here, without showing or using it."""
+    """Prove that this share exists, without showing or using it."""
     folder = Folder.of(args.folder)
     share = folder.share()
     challenge = read_value(args.challenge, Challenge)
@@ -51,12 +52,12 @@ def answer(args: argparse.Namespace) -> int:
 
 
 def check(args: argparse.Namespace) -> int:
-    """Check the answers and keep the record; exit code 1 if somebody did not answer."""
+    """Check the answers and store the record; exit code 1 if somebody did not answer."""
     folder = Folder.of(args.folder)
     group = folder.share().group
     challenge = read_value(args.challenge, Challenge)
     if challenge.subject != group.digest:
-        raise BadCommandError(f"{args.challenge} is a drill of another group")
+        raise BadCommandError(f"{args.challenge} is the challenge of another group")
     record = share_drill.check(
         group.shares, challenge, [read_value(path, Answer) for path in args.answers]
     )
@@ -66,7 +67,7 @@ def check(args: argparse.Namespace) -> int:
 
 
 def print_answers(names: Mapping[int, str], keys: Mapping[int, Point], record: Drill) -> int:
-    """Say who answered; 0 if all did, else 1."""
+    """Print who answered; return 0 if all did, else 1."""
     proven = record.proven(keys)
     for identifier, name in names.items():
         say(f"{name}: {'proven' if identifier in proven else 'NO ANSWER'}")
@@ -80,12 +81,12 @@ def last_proven(
     subject: bytes,
     every: timedelta,
 ) -> tuple[list[str], int]:
-    """Say when each share was last proven; the code is 1 if one is overdue."""
+    """Lines that say when each share was last proven, and exit code 1 if one is overdue."""
     latest = share_drill.last_proven(keys, drills, subject)
     late = share_drill.overdue(latest, datetime.now(UTC), every)
     lines = [
         f"{names[i]}: {'never proven' if at is None else f'last proven {at:%Y-%m-%d}'}"
-        + (f"; DRILL IT (every {every.days} days)" if i in late else "")
+        + (f"; DRILL DUE (every {counted(every.days, 'day')})" if i in late else "")
         for i, at in latest.items()
     ]
     return lines, int(bool(late))

@@ -1,4 +1,4 @@
-"""Words of shares on paper, typed by people: line by line, not shown, checked sheet by sheet."""
+"""Words of shares on paper: typed line by line, not shown, and checked for each sheet."""
 
 from __future__ import annotations
 
@@ -18,31 +18,30 @@ _INSTEAD = "pipe the words in: a line for each sheet, or an empty line after eac
 
 
 def one_sheet(backup: Backup, challenge: Challenge) -> tuple[str, Answer]:
-    """Ask for one sheet; gives its words and its answer to a challenge, which proves whose it is.
+    """Ask for one sheet; return its words and its answer to a challenge, which identifies it.
 
     Raises:
         RecoveryError: it is mistyped or of another backup, and there is no terminal to ask again.
-        BadCommandError: no words came.
+        BadCommandError: no words were given.
     """
     for left in range(_MOST_TRIES, 0, -1):
         text = _sheet(1)
         if not text:
-            raise BadCommandError("no words came; nothing was done")
+            raise BadCommandError("no words were given; nothing was done")
         try:
             return text, answer_with_words(backup, text, challenge)
         except RecoveryError as error:
             if left == 1 or not sys.stdin.isatty():
                 raise
-            note(f"indykeep: {error}. Once more:")
+            note(f"indykeep: {error}. Try again:")
     raise AssertionError
 
 
 def sheets(backup: Backup | None, challenge: Challenge | None) -> list[str]:
-    """Ask for sheets until they suffice; without a backup record, until an empty one.
+    """Ask for sheets until there are enough; without a backup record, until an empty one.
 
     Raises:
-        RecoveryError: as `one_sheet`.
-        BadCommandError: the words ended too soon.
+        RecoveryError: as for `one_sheet`.
     """
     given: dict[int, str] = {}
     while True:
@@ -58,7 +57,7 @@ def sheets(backup: Backup | None, challenge: Challenge | None) -> list[str]:
         except RecoveryError as error:
             if not sys.stdin.isatty():
                 raise RecoveryError(str(error).replace("sheet 1", f"sheet {number}")) from None
-            note(f"indykeep: {error}. Once more:")
+            note(f"indykeep: {error}. Try again:")
             continue
         given[found] = text
         note(f"That is the share of {backup.guardian(found)}.")
@@ -71,7 +70,7 @@ def passphrase(file: Path | None, *, new: bool = False) -> str:
     """Read the passphrase of shares from a file, or ask for it.
 
     Raises:
-        BadCommandError: no file, no terminal, or two that differ.
+        BadCommandError: there is no file or no terminal, or two entries differ.
     """
     if file is not None:
         return secret_input.private_text(file, "passphrase file")

@@ -1,4 +1,4 @@
-"""`indykeep show`: look at a proposal."""
+"""`indykeep show`: show a proposal."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _EXAMPLES = """examples:
   indykeep show photo-1.jpg photo-2.jpg --genesis genesis.txn
   indykeep show endorser.psit --offline --qr endorser.html
 
-It ends with 0 if the proposal may be signed or sent, with 1 if something stands against it.
+Exit code: 0 if the proposal may be signed or sent, 1 if there is a reason against it.
 """
 
 
@@ -25,25 +25,27 @@ def main(words: list[str]) -> int:
     """Run `indykeep show`."""
     parser = argparse.ArgumentParser(
         prog="indykeep show",
-        description="Look at a proposal: what it does, the rule it must meet, who has signed.",
+        description="Show a proposal: what it does, which rules it must satisfy, who has signed.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     review_view.options(parser)
     review_view.offline_options(parser)
-    parser.add_argument("--json", action="store_true", help="for programs")
-    parser.add_argument("--qr", metavar="FILE", help="draw it: .svg, .png, .html; - here")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument(
+        "--qr", metavar="FILE", help="write QR codes: .svg, .png, .html; - for the terminal"
+    )
     args = parser.parse_args(words)
     proposal = proposal_files.load(args.file)
     sheet = review_view.review_proposal(args, proposal)
     if args.json:
-        say(json.dumps({"proposal": proposal.id.hex(), **_told(sheet)}, indent=2))
+        say(json.dumps({"proposal": proposal.id.hex(), **_as_json(sheet)}, indent=2))
     else:
         review_view.show(proposal, sheet)
     if args.qr == "-":
         code = proposal_files.in_terminal(proposal)
         if code is None:
-            raise RefusedError("it takes several QR codes: --qr FILE.html")
+            raise RefusedError("there are several QR codes: use --qr FILE.html")
         say(code)
     elif args.qr:
         count = proposal_files.draw(proposal, Path(args.qr))
@@ -51,7 +53,7 @@ def main(words: list[str]) -> int:
     return 1 if sheet.refusals else 0
 
 
-def _told(sheet: Sheet) -> dict[str, object]:
+def _as_json(sheet: Sheet) -> dict[str, object]:
     return {
         "headline": sheet.headline,
         "facts": dict(sheet.facts),

@@ -1,4 +1,4 @@
-"""`indykeep sign`: review a proposal and sign it, with one's own key or a share of a group's."""
+"""`indykeep sign`: review a proposal and sign it, with a key or with a share of a group's key."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from keep_ledger.multisig.threshold.shares import Share
 
 _EXAMPLES = """examples:
   indykeep sign endorser.psit --genesis genesis.txn --with store:ana.db#ana
-  indykeep sign endorser.psit --genesis genesis.txn --with "pkcs11:token=board;object=ben?module-path=/usr/lib/softhsm/libsofthsm2.so"
-  indykeep sign endorser.psit --offline --descriptor board.json --with store:ana.db#ana
-  indykeep sign endorser.psit --genesis genesis.txn --with frost:board     (twice: two rounds)
+  indykeep sign endorser.psit --genesis genesis.txn --with "pkcs11:token=trustees;object=ben?module-path=/usr/lib/softhsm/libsofthsm2.so"
+  indykeep sign endorser.psit --offline --descriptor trustees.json --with store:ana.db#ana
+  indykeep sign endorser.psit --genesis genesis.txn --with frost:acme      (twice: two rounds)
 
-What is signed is shown first, compared with the ledger, and signed only after a yes. A share signs
-in two rounds: give the command once to commit, merge what the others sent, and give it again.
+The proposal is compared with the ledger, shown, and signed only after a yes. A share signs in two rounds:
+run the command once to commit, merge the files of the others, and run it again.
 """
 
 
@@ -39,7 +39,9 @@ def main(words: list[str]) -> int:
     review_view.offline_options(parser)
     review_view.result_options(parser)
     key_options(parser)
-    parser.add_argument("--comment", default="", metavar="TEXT", help="said with the signature")
+    parser.add_argument(
+        "--comment", default="", metavar="TEXT", help="comment beside the signature"
+    )
     args = parser.parse_args(words)
     proposal = proposal_files.load(args.file)
     sheet = review_view.review_proposal(args, proposal)
@@ -66,12 +68,14 @@ def key_options(parser: argparse.ArgumentParser) -> None:
         metavar="KEY",
         help="store:PATH#NAME, pkcs11:token=LABEL;object=LABEL?module-path=FILE or frost:FOLDER",
     )
-    parser.add_argument("--key-file", type=Path, metavar="FILE", help="of the store")
-    parser.add_argument("--yes", action="store_true", help="do not ask: it was reviewed before")
+    parser.add_argument(
+        "--key-file", type=Path, metavar="FILE", help="file with the key of the store"
+    )
+    parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
 
 
 def add_mark(proposal: Proposal, signer: Signer, act: Act, text: str = "") -> Proposal:
-    """Let a person say something of a proposal, sealed by its key."""
+    """Add a person's mark to a proposal, sealed with the key."""
     place = proposal.place_of(signer.verkey)
     more = {"signature": signer.sign(proposal.request.signing_input)} if act == "sign" else {}
     mark = proposal.unsealed(act, place, int(time.time()), text, **more)
@@ -83,7 +87,7 @@ def add_mark(proposal: Proposal, signer: Signer, act: Act, text: str = "") -> Pr
 def add_mark_by_share(
     proposal: Proposal, member: Share, act: Act, text: str = "", **more: object
 ) -> Proposal:
-    """Let a member of a group say something of a proposal, sealed by its share."""
+    """Add a group member's mark to a proposal, sealed with the share."""
     place = place_of_group(proposal, member)
     mark = proposal.unsealed(
         act, place, int(time.time()), text, member=member.identifier, **more
@@ -92,10 +96,10 @@ def add_mark_by_share(
 
 
 def place_of_group(proposal: Proposal, share: Share) -> int:
-    """Where the group of a share stands among the cosigners.
+    """The index of the cosigner that is the group of a share.
 
     Raises:
-        WrongKeyError: nowhere, or with an older or newer sharing of its key.
+        WrongKeyError: there is none, or it has an older or newer sharing of the key.
     """
     place = proposal.place_of(share.group.key)
     group = proposal.body.cosigners[place].group
@@ -116,7 +120,7 @@ def _with_share(args: argparse.Namespace, proposal: Proposal) -> Proposal:
     chosen = proposal.quorum(place)
     mine = [c for c in chosen if c.identifier == share.identifier]
     if chosen and not mine:
-        note("enough others have committed: they sign, and you need not")
+        note("enough others have committed: they sign, and you do not need to")
         return proposal
     if any(s.identifier == share.identifier for s in proposal.shares(place)):
         note("you have signed already")
@@ -126,7 +130,7 @@ def _with_share(args: argparse.Namespace, proposal: Proposal) -> Proposal:
             return _signed(args, proposal, share, vault, place)
         except SpentError as error:
             note(
-                f"{error}; committing again, and the others sign again with the new commitment"
+                f"{error}; committing again: the others must sign again with the new commitment"
             )
     return _committed(proposal, share, vault, place)
 
@@ -136,13 +140,13 @@ def _committed(proposal: Proposal, share: Share, vault: NonceFiles, place: int) 
     kept = {c.to_text() for c in vault.pending()}
     there = [c for c in proposal.commitments(place) if c.identifier == share.identifier]
     if there and there[0].to_text() in kept:
-        note("you have committed already: now the others commit")
+        note("you have committed already: the others must commit now")
         return proposal
     commitment = frost.commit(share, session, vault)
     done = add_mark_by_share(proposal, share, "commit", commitment=commitment)
     have = len(done.commitments(place))
     say(
-        f"round 1 of 2: committed ({have} of {share.group.threshold}). Send the file on; when all"
+        f"round 1 of 2: committed ({have} of {share.group.threshold}). Send the file to the others; when all"
         " have committed, sign again"
     )
     return done
@@ -158,6 +162,6 @@ def _signed(
     say(f"round 2 of 2: signed ({have} of {needed})")
     if have == needed and done.signatures().get(done.body.cosigners[place].did) is None:
         raise BadCommandError(
-            "the shares give no signature"
+            "the shares do not make a signature"
         )  # unreachable: `signatures` names who
     return done

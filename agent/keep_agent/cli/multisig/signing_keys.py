@@ -1,12 +1,12 @@
-"""Who signs: a key in a store, in a token, or a share of a group's key.
+"""Signing keys: a key in a store, a key in a token, or a share of a group's key.
 
 | where | what |
 |---|---|
-| `store:PATH#NAME` | a key in an Askar store; PATH is a file or an agent's data folder, NAME its name, DID or verkey |
+| `store:PATH#NAME` | a key in an Askar store; PATH is a file or an agent's data folder, NAME the key's name, DID or verkey |
 | `pkcs11:token=LABEL;object=LABEL?module-path=FILE` | a key in a token (RFC 7512) |
 | `frost:FOLDER` | a share of a group's key: see `open_share` |
 
-Nothing here opens a socket.
+No socket is opened here.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _KINDS = "store:PATH#NAME, pkcs11:token=LABEL;object=LABEL?module-path=FILE, or 
 
 
 class Signer(Protocol):
-    """A key that signs for one person."""
+    """A signing key of one person."""
 
     @property
     def verkey(self) -> bytes:
@@ -37,17 +37,17 @@ class Signer(Protocol):
         ...
 
     def sign(self, message: bytes) -> bytes:
-        """Return the Ed25519 signature, 64 bytes, verified before it is given out.
+        """Return the Ed25519 signature, 64 bytes, verified before it is returned.
 
         Raises:
-            UnavailableError: the key is gone, or what came back does not verify.
+            UnavailableError: the key is not available, or the signature does not verify.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class CheckedSigner:
-    """A signer whose every signature is verified against its verkey before others see it."""
+    """A signer that verifies every signature with its verkey before it is returned."""
 
     verkey: bytes
     where: str
@@ -60,7 +60,7 @@ class CheckedSigner:
         signature = self.make(message)
         if not verifies(self.verkey, message, signature):
             raise UnavailableError(
-                f"{self.where} gave a signature that does not verify; it is not given out. "
+                f"{self.where} made a signature that does not verify; it is not used. "
                 "Do not use this key again before you know why"
             )
         return signature
@@ -68,16 +68,16 @@ class CheckedSigner:
 
 @contextmanager
 def open_signer(where: str, key_file: Path | None = None) -> Generator[Signer]:
-    """Hold a key that signs for one person.
+    """Open a signing key of one person.
 
     Args:
         where: see the module.
-        key_file: of a store; None looks at INDYKEEP_KEY_FILE, then beside an agent's store, then asks
-            for a passphrase. The PIN of a token comes from its `pin-source`, from INDYKEEP_PIN_FILE,
-            or is asked for.
+        key_file: of a store; None: use INDYKEEP_KEY_FILE, or the key file beside an agent's store, or ask
+            for a passphrase. The PIN of a token comes from its `pin-source`, from INDYKEEP_PIN_FILE, or
+            is asked for.
 
     Raises:
-        BadCommandError: it cannot be understood, there is no such key, or a secret is missing.
+        BadCommandError: the address is wrong, there is no such key, or a secret is missing.
         UnavailableError: the store or token does not open: locked, in use, wrong key or PIN.
     """
     if where.startswith(STORE):
@@ -89,31 +89,31 @@ def open_signer(where: str, key_file: Path | None = None) -> Generator[Signer]:
             yield CheckedSigner(verkey, where.partition("?")[0], make)
     elif where.startswith(SHARE):
         raise BadCommandError(
-            f"{where} is a share: it signs in rounds, together with others, never alone"
+            f"{where} is a share: it signs only together with others, in rounds"
         )
     else:
-        raise BadCommandError(f"{where[:80]!r} is not a place of a key: {_KINDS}")
+        raise BadCommandError(f"{where[:80]!r} is not the address of a key: {_KINDS}")
 
 
 def open_share(where: str) -> tuple[Share, NonceFiles]:
-    """Return a member's share of a group's key and where its nonces lie.
+    """Return a member's share of a group's key, and its nonces.
 
     Args:
         where: `frost:FOLDER`, the folder that `indykeep group` works in.
 
     Raises:
-        BadCommandError: it is no such folder, or its ceremony is not finished and confirmed.
+        BadCommandError: it is not such a folder, or its ceremony is not finished and confirmed.
     """
     from keep_agent.cli.multisig.member_folder import Folder  # noqa: PLC0415
 
     if not where.startswith(SHARE):
-        raise BadCommandError(f"{where[:80]!r} is not a share: frost:FOLDER")
+        raise BadCommandError(f"{where[:80]!r} is not a share: write frost:FOLDER")
     folder = Folder.of(Path(where.removeprefix(SHARE)))
     return folder.share(), folder.nonces()
 
 
 def store_place(where: str, key_file: Path | None) -> tuple[Place, str]:
-    """Take `store:PATH#NAME` apart; the name may be empty.
+    """Split `store:PATH#NAME`; the name may be empty.
 
     Raises:
         BadCommandError: the path is missing.
@@ -129,6 +129,6 @@ def _from_store(where: str, key_file: Path | None) -> CheckedSigner:
 
     place, name = store_place(where, key_file)
     if not name:
-        raise BadCommandError(f"{where} names no key: store:PATH#NAME")
+        raise BadCommandError(f"{where} names no key: write store:PATH#NAME")
     found = offline_loop.run(key_stores.find(place, name))
     return CheckedSigner(found.key.get_public_bytes(), where, found.key.sign_message)

@@ -1,4 +1,4 @@
-"""`indykeep submit`: compare a proposal with the ledger once more, send it, and look what landed."""
+"""`indykeep submit`: compare a proposal with the ledger, send it, and check what was written."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 _EXAMPLES = """examples:
   indykeep submit endorser.psit --genesis genesis.txn
 
-Best sent by who signs last. Given again, it finds what has landed and sends nothing.
+Usually the last signer sends it. If you run it again, it finds the transaction and sends nothing.
 """
 
 
-class LandedOtherwiseError(MultisigError):
-    """What is on the ledger is not what was approved: raise the alarm."""
+class WrittenDifferentlyError(MultisigError):
+    """The transaction on the ledger is not what was approved: raise an alarm."""
 
 
 def main(words: list[str]) -> int:
@@ -38,7 +38,7 @@ def main(words: list[str]) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     review_view.options(parser)
-    parser.add_argument("--yes", action="store_true", help="do not ask")
+    parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
     args = parser.parse_args(words)
     return asyncio.run(_submit(args, proposal_files.load(args.file)))
 
@@ -51,11 +51,11 @@ async def _submit(args: argparse.Namespace, proposal: Proposal) -> int:
             raise RefusedError("it is for another network")
         number = await client.find_transaction(proposal.request.body)
         if number is not None:
-            note("it has landed already; nothing is sent")
+            note("it is on the ledger already; nothing is sent")
         else:
             number = await _send(args, client, proposal)
         await _compare(client, proposal, number)
-        say(f"It is on the ledger, as number {number}, just as it was approved.")
+        say(f"It is on the ledger as transaction {number}, exactly as it was approved.")
     return 0
 
 
@@ -71,29 +71,29 @@ async def _send(args: argparse.Namespace, client: NetworkClient, proposal: Propo
 
 
 def _signatures(proposal: Proposal, sheet: Sheet) -> dict[str, bytes] | bytes:
-    """What the ledger takes: one signature alone, or all that count."""
+    """The signatures for the ledger: a single one, or all that count."""
     if set(sheet.signatures) == {proposal.request.author}:
         return sheet.signatures[proposal.request.author]
     return sheet.signatures
 
 
 async def _compare(client: NetworkClient, proposal: Proposal, number: int) -> None:
-    """Hold what the ledger wrote against what was approved.
+    """Compare what the ledger wrote with what was approved.
 
     Raises:
-        LandedOtherwiseError: it is something else under the same signatures.
+        WrittenDifferentlyError: it is something else with the same signatures.
     """
-    landed = await client.txn(proposal.request.operation.LEDGER, number)
-    if landed is None:
-        raise LandedOtherwiseError(f"the ledger does not show its transaction {number}")
-    if found := _unlike(proposal, landed):
-        raise LandedOtherwiseError(
-            "ALARM: the ledger has something else than was approved, under the same signatures:\n"
+    written = await client.txn(proposal.request.operation.LEDGER, number)
+    if written is None:
+        raise WrittenDifferentlyError(f"the ledger does not show its transaction {number}")
+    if found := _differences(proposal, written):
+        raise WrittenDifferentlyError(
+            "ALARM: the transaction on the ledger is not what was approved, with the same signatures:\n"
             + "\n".join(found)
         )
 
 
-def _unlike(proposal: Proposal, landed: Json) -> list[str]:
-    request, _ = request_of(landed)
-    other = ["it has another digest"] if kept_digest(landed) != proposal.request.digest else []
+def _differences(proposal: Proposal, written: Json) -> list[str]:
+    request, _ = request_of(written)
+    other = ["it has another digest"] if kept_digest(written) != proposal.request.digest else []
     return [*other, *differences(proposal.request.body, request)]

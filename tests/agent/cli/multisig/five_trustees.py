@@ -60,8 +60,8 @@ class Board:
             share = f"frost:seal/member-{member}"
             await self.run("sign", "g.psit", "--with", share, "--yes")
         said = (await self.run("submit", "g.psit", "--yes")).out
-        assert "just as it was approved" in said
-        return int(said.rpartition("as number ")[2].partition(",")[0])
+        assert "exactly as it was approved" in said
+        return int(said.rpartition("as transaction ")[2].partition(",")[0])
 
     def key(self, trustee: int) -> tuple[str, ...]:
         """The options that name a trustee's key."""

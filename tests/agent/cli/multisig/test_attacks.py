@@ -74,8 +74,8 @@ NOTE = {
     ("constraint", "why"),
     [
         (leaf("0", 3, metadata=NOTE), "metadata of a rule can hide another rule"),
-        (leaf("0", 3, hidden=1), "has nothing called"),
-        (leaf("7", 3), "a role that is not there"),
+        (leaf("0", 3, hidden=1), "has no member"),
+        (leaf("7", 3), "an unknown role"),
         ({"constraint_id": "OR", "auth_constraints": []}, "1 to 64 parts"),
     ],
 )
@@ -98,7 +98,7 @@ async def test_a_rule_as_the_ledger_writes_it_is_respelled_and_lands(board: Boar
     words = ("--author", author, "--cosigner", f"First={author}", "--out", "r.psit")
     await board.run("propose", "operation", "rule.json", *words)
     await board.run("sign", "r.psit", *board.key(0), "--yes")
-    assert "just as it was approved" in (await board.run("submit", "r.psit", "--yes")).out
+    assert "exactly as it was approved" in (await board.run("submit", "r.psit", "--yes")).out
     new = governed.person()
     nym = {"type": "1", "dest": new.did, "verkey": new.verkey, "role": "101"}
     with pytest.raises(LedgerRefusal):

@@ -72,7 +72,7 @@ async def test_what_three_of_five_wrote_is_explained_also_after_a_key_was_rotate
     governed = board.governed
     await signed_by_three(board, "p.psit")
     said = await board.run("submit", "p.psit", "--yes")
-    number = said.out.split("as number ")[1].split(",")[0]
+    number = said.out.split("as transaction ")[1].split(",")[0]
     second = governed.trustees[1]
     words = (second.did, "--proposals", ".", "--since", number)
     before = await audited(board, *words)
@@ -112,7 +112,7 @@ async def test_a_write_behind_the_proposals_back_raises_the_alarm(board: Board) 
         assert "ALARM: no approved proposal explains this write" in said.out
     alone = await audited(board, governed.trustees[0].did, "--since", number)
     assert alone.code == 0
-    assert "Without proposals it cannot be said who approved of what" in alone.out
+    assert "Without proposals it is not known who approved what" in alone.out
 
 
 @pool
@@ -143,14 +143,14 @@ async def test_other_content_under_the_approved_signatures_raises_the_alarm(
 async def test_loose_signatures_are_listed_until_they_end(board: Board) -> None:
     governed = board.governed
     await signed_by_three(board, "p.psit")
-    listed = await audited(board, "--loose", "--proposals", ".")
+    listed = await audited(board, "--unused", "--proposals", ".")
     assert listed.code == 0
-    assert "3 signatures are loose." in listed.out
+    assert "3 unused signatures are valid." in listed.out
     changed = governed.person(governed.trustees[1].did)
     rotation = {"type": "1", "dest": changed.did, "verkey": changed.verkey}
     await governed.write(rotation, governed.trustees[1])
-    told = json.loads((await audited(board, "--loose", "--proposals", ".", "--json")).out)
-    assert [one["did"] for one in told["loose"]] == [
+    told = json.loads((await audited(board, "--unused", "--proposals", ".", "--json")).out)
+    assert [one["did"] for one in told["unused"]] == [
         governed.trustees[0].did,
         governed.trustees[2].did,
     ]
@@ -160,22 +160,22 @@ async def test_loose_signatures_are_listed_until_they_end(board: Board) -> None:
 async def test_files_that_are_no_proposals_are_named_and_left_out(board: Board) -> None:
     await signed_by_three(board, "p.psit")
     copy_and_spoil("p.psit")
-    said = await audited(board, "--loose", "--proposals", ".")
+    said = await audited(board, "--unused", "--proposals", ".")
     assert "bad.psit is left out" in said.err
     assert "forged.psit is left out" in said.err
-    assert "3 signatures are loose." in said.out
+    assert "3 unused signatures are valid." in said.out
 
 
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        ((), "name a DID to audit, or give --loose"),
-        (("--loose",), "--loose looks at proposals"),
+        ((), "name a DID to audit, or give --unused"),
+        (("--unused",), "--unused checks proposals"),
         (
-            ("--loose", "V4SGRU86Z58d6TV7PBUe6f", "--proposals", "."),
+            ("--unused", "V4SGRU86Z58d6TV7PBUe6f", "--proposals", "."),
             "name a DID to audit, or give",
         ),
-        (("V4SGRU86Z58d6TV7PBUe6f", "--proposals", "nowhere"), "nowhere is no folder"),
+        (("V4SGRU86Z58d6TV7PBUe6f", "--proposals", "nowhere"), "nowhere is not a folder"),
         (("no-did", "--genesis", "x"), "is not a DID"),
         (("V4SGRU86Z58d6TV7PBUe6f", "--genesis", "nowhere"), "cannot get the genesis"),
     ],

@@ -86,7 +86,7 @@ async def test_more_than_there_are_trustees_is_not_proposed(
     """The file is sound, the ledger has not so many trustees: nobody could undo it."""
     (tmp_path / "seven.yaml").write_text("trustees: {members: 7, quorum: 6}\n")
     words = ("--author", governed.trustees[0].did, "--out", "p.psit")
-    said = "the ledger has five trustees, and this asks for 6"
+    said = "the ledger has five trustees, and the file requires 6"
     board = Board(governed, tmp_path)
     await board.fails("govern", "propose", "seven.yaml", *words, says=said)
     assert not (tmp_path / "p.psit").exists()
@@ -162,11 +162,11 @@ def test_a_drill_tries_everything_for_real_and_leaves_nothing(
         "give a DID another key",
     ):
         assert f"  refused  one trustee to {deed}: " in said.out
-        assert f"  taken    from two trustees to {deed}: transaction " in said.out
+        assert f"  accepted from two trustees to {deed}: transaction " in said.out
     assert "refused  one trustee to turn an endorser into a trustee" in said.out
     assert "refused  the lost key: " in said.out
     assert said.out.count("Not enough TRUSTEE signatures") >= 5
-    assert said.out.index("Back to the rules of before") < said.out.index("The rules hold")
+    assert said.out.index("Back to the old rules") < said.out.index("The rules work")
     assert "The network has ended." in said.err
     assert list(place.iterdir()) == []
     assert not [p.pid for p in psutil.process_iter() if str(place) in " ".join(_words(p))]

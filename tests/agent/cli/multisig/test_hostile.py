@@ -195,4 +195,4 @@ def test_whose_key_is_no_cosigners_signs_nothing(place: Path) -> None:
     key = ("store:ben.db#ben", "--key-file", "ben.key")
     done("key", "import", *key, stdin=bytes(BEN.key).hex())
     said = refused("sign", "p.psit", "--offline", "--yes", "--with", *key)
-    assert "is not a cosigner's here; they are: Ana" in said
+    assert "does not belong to a cosigner; the cosigners are: Ana" in said

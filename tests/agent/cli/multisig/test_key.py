@@ -93,7 +93,7 @@ def test_the_seed_of_an_existing_trustee_is_taken_from_input_or_file(keys: Path)
 def test_what_is_no_seed_changes_nothing(keys: Path, seed: str) -> None:
     where = f"store:{keys}/other.db#t"
     said = refused("key", "import", where, "--key-file", keys / "other.key", stdin=seed)
-    assert "no seed" in said
+    assert "not a seed" in said
     assert not (keys / "other.db").exists()
 
 
@@ -103,7 +103,7 @@ def test_a_wrong_key_a_missing_one_and_a_missing_store_are_told_apart(keys: Path
     for file, why in (
         (keys / "other.key", "does not open the store"),
         (keys / "none.key", "No such file"),
-        (keys / "keys.db", "holds no"),
+        (keys / "keys.db", "is not"),
     ):
         assert why in refused("key", "show", where, "--key-file", file)
     (keys / "open.key").write_text((keys / "keys.key").read_text())

@@ -51,10 +51,10 @@ async def test_three_of_five_sign_copies_and_it_lands(board: Board) -> None:
     await board.fails("submit", "0.psit", "--yes", says="two more trustees")
     await board.run("merge", "0.psit", "2.psit", "1.psit", "--out", "p.psit", genesis=False)
     said = await board.run("submit", "p.psit", "--yes")
-    assert "just as it was approved" in said.out
+    assert "exactly as it was approved" in said.out
     assert await board.governed.nym(new.did) == (new.verkey, "101")
     again = await board.run("submit", "p.psit", "--yes")
-    assert "landed already" in again.err
+    assert "on the ledger already" in again.err
 
 
 async def test_a_refusal_is_heard_and_binds_nobody_else(board: Board) -> None:
@@ -75,8 +75,8 @@ async def test_what_its_author_took_back_is_neither_signed_nor_sent(board: Board
         await board.run("sign", "p.psit", *board.key(one), "--yes")
     cancel = ("refuse", "p.psit", *board.key(0), "--reason", "a mistake", "--cancel")
     await board.run(*cancel, genesis=False)
-    await board.fails("sign", "p.psit", *board.key(3), "--yes", says="took it back")
-    await board.fails("submit", "p.psit", "--yes", says="took it back")
+    await board.fails("sign", "p.psit", *board.key(3), "--yes", says="cancelled it")
+    await board.fails("submit", "p.psit", "--yes", says="cancelled it")
 
 
 async def test_a_rule_that_was_tightened_makes_a_proposal_stale(board: Board) -> None:
@@ -169,7 +169,7 @@ async def test_an_endorsed_write_needs_author_and_endorser(board: Board) -> None
     await board.run("sign", "s.psit", *board.key_of(author), "--yes")
     await board.fails("submit", "s.psit", "--yes", says="endorser")
     await board.run("sign", "s.psit", *board.key_of(governed.endorser), "--yes")
-    assert "just as it was approved" in (await board.run("submit", "s.psit", "--yes")).out
+    assert "exactly as it was approved" in (await board.run("submit", "s.psit", "--yes")).out
 
 
 async def test_a_group_signs_in_two_rounds_and_writes_as_one_did(board: Board) -> None:

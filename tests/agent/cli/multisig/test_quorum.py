@@ -58,10 +58,10 @@ def test_what_if_says_what_a_change_would_change(rules: Path, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        (("--rules", "{rules}"), "say who there is"),
+        (("--rules", "{rules}"), "give the number of DIDs"),
         (("--rules", "{rules}", "--have", "BOSS=1"), "one of TRUSTEE"),
-        (("--rules", "{rules}", "--have", "TRUSTEE=-1"), "then how many"),
-        (("--rules", "/nowhere", *HAVE), "holds no JSON"),
+        (("--rules", "{rules}", "--have", "TRUSTEE=-1"), "then a number"),
+        (("--rules", "/nowhere", *HAVE), "is not readable JSON"),
     ],
 )
 def test_bad_input_is_refused_with_a_sentence(

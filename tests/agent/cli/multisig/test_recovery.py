@@ -153,14 +153,14 @@ def test_a_sheet_is_written_again_from_its_words(place: Path) -> None:
 def test_a_drill_tells_whose_sheets_are_there(place: Path) -> None:
     paper, backup = place / "paper", place / "paper" / "backup.json"
     before = run("recovery", "show", backup)
-    assert (before.code, before.out.count("DRILL IT")) == (1, 4)
+    assert (before.code, before.out.count("DRILL DUE")) == (1, 4)
     done("recovery", "drill", "begin", backup, "--out", place)
     challenge = next(place.glob("drill-????????.json"))
     for number in (1, 2, 3, 4):
         words = _words(paper, number)
         drill = ("drill", "answer", backup, challenge, "--out", place)
         said = done("recovery", *drill, stdin=words)
-        assert "no secret" in said
+        assert "without any secret" in said
     answers = sorted(place.glob("*-answer-*"))
     checked = run("recovery", "drill", "check", backup, challenge, *answers[:3])
     assert (checked.code, checked.out.splitlines()[-1]) == (1, "Di (family): NO ANSWER")
@@ -182,7 +182,7 @@ def test_after_a_replacement_the_old_sheets_open_nothing(place: Path) -> None:
     assert "ana" in done("key", "list", *_store(place))
     words = _words(place / "paper", 2) + _words(place / "paper", 4)
     backup = ("--backup", place / "paper" / "backup.json")
-    assert "was replaced" in refused(*_restore(place, *backup), stdin=words)
+    assert "were replaced" in refused(*_restore(place, *backup), stdin=words)
     assert sorted(p.name for p in place.glob("*.key*")) == ["keys.key"]
 
 
@@ -256,13 +256,13 @@ def test_a_change_cut_short_after_the_store_took_it_is_ended(place: Path) -> Non
 @pytest.mark.parametrize(
     ("flags", "why"),
     [
-        ((), "whose shares"),
+        ((), "name those who get shares"),
         (("me=Ana", "family=2:Bo,Cy"), "how many of the 2"),
         (("family=2:Bo",), "fewer guardians"),
         (("family=1:Bo,Cy",), "one of several"),
         (("family=2:Bo,Bo",), "twice"),
-        (("family",), "no circle"),
-        (("family=two:Bo,Cy",), "no circle"),
+        (("family",), "is not a circle"),
+        (("family=two:Bo,Cy",), "is not a circle"),
         (("=Bo",), "name"),
     ],
 )
@@ -283,9 +283,9 @@ def test_a_plan_is_a_small_file_or_flags(tmp_path: Path) -> None:
     assert plan.sentence() == "Ana and 2 of 3 of family"
     for text, why in (
         ("need: 2", "circles"),
-        ("[1", "no YAML"),
+        ("[1", "not readable YAML"),
         ("need: 1\ncircles: []\nmore: 1", "circles"),
-        ("need: 2026-01-01\ncircles: []", "more than text"),
+        ("need: 2026-01-01\ncircles: []", "values other than text and numbers"),
         ("need: '1'\ncircles:\n  - {name: me, need: 1, guardians: [Ana]}", "need"),
     ):
         file.write_text(text)

@@ -148,17 +148,17 @@ def test_a_software_token_needs_no_socket(token: Path) -> None:
 @pytest.mark.parametrize(
     ("address", "why"),
     [
-        ("pkcs11:token=a;object=b", "no library"),
+        ("pkcs11:token=a;object=b", "library is not named"),
         ("pkcs11:object=b?module-path=/m", "no token"),
         ("pkcs11:token=a;token=a?module-path=/m", "twice"),
-        ("pkcs11:token=a;colour=b?module-path=/m", "nothing we look at"),
-        ("pkcs11:token?module-path=/m", "nothing we look at"),
+        ("pkcs11:token=a;colour=b?module-path=/m", "not supported here"),
+        ("pkcs11:token?module-path=/m", "not supported here"),
         ("pkcs11:token=a b?module-path=/m", "%XX"),
         ("pkcs11:token=a%2?module-path=/m", "%XX"),
         ("pkcs11:token=%ff?module-path=/m", "UTF-8"),
         ("pkcs11:token=a;type=public?module-path=/m", "private"),
-        ("pkcs11:token=a?module-path=/m&pin-value=1234", "seen by everybody"),
-        ("pkcs11:token=a?module-path=/m&pin-source=|cat%20/pin", "no program is run"),
+        ("pkcs11:token=a?module-path=/m&pin-value=1234", "visible to everybody"),
+        ("pkcs11:token=a?module-path=/m&pin-source=|cat%20/pin", "must be a file"),
         ("pkcs12:token=a", "does not begin"),
     ],
 )
@@ -189,8 +189,8 @@ def test_a_module_that_is_not_there_or_no_module_is_told(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("where", "why"),
     [
-        ("file:key", "no place of a key"),
-        ("frost:x", "never alone"),
+        ("file:key", "not the address of a key"),
+        ("frost:x", "only together with others"),
         ("store:x.db", "names no key"),
     ],
 )
