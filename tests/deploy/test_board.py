@@ -79,7 +79,7 @@ def test_a_ctrl_c_in_the_middle_leaves_nothing() -> None:
         nodes = of_network(folder)
         assert nodes
         assert play.end(signal.SIGINT) == 130, play.said
-    assert "Stopped; everything that was started is ended." in play.said
+    assert "Stopped; everything that was started has been stopped." in play.said
     assert "Traceback" not in play.said
     gone(play, nodes)
     assert set(HOME.glob("*demo-*")) <= before

@@ -201,7 +201,7 @@ def test_a_signal_ends_it_clean(number: int, code: int) -> None:
         while len(play.family) < FAMILY:
             play.meet()
         assert play.end(number) == code, play.said
-    assert "Stopped; everything that was started is ended." in play.said
+    assert "Stopped; everything that was started has been stopped." in play.said
     assert "Traceback" not in play.said
     assert play.left() == []
     assert set(HOME.glob("*demo-*")) <= before

@@ -49,15 +49,15 @@ def test_the_classic_files_become_the_operations_of_the_ledger(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("variable", "told", "why"),
     [
-        ("AML_CONFIG_FILE", "{", "it is no JSON"),
+        ("AML_CONFIG_FILE", "{", "it is not JSON"),
         ("AML_CONFIG_FILE", "[]", "it must be a JSON object"),
-        ("AML_CONFIG_FILE", {"aml": {"a": "b"}}, "version is a text and must be there"),
+        ("AML_CONFIG_FILE", {"aml": {"a": "b"}}, "version must be a text"),
         ("AML_CONFIG_FILE", {"version": "1", "aml": {}}, "aml is an object with at least one"),
         ("AML_CONFIG_FILE", AML | {"context": 1}, "context is a text"),
-        ("TAA_CONFIG_FILE", {"version": 1, "text": "t"}, "version is a text"),
-        ("TAA_CONFIG_FILE", {"version": "1"}, "text is a text and must be there"),
+        ("TAA_CONFIG_FILE", {"version": 1, "text": "t"}, "version must be a text"),
+        ("TAA_CONFIG_FILE", {"version": "1"}, "text must be a text"),
         ("TAA_CONFIG_FILE", TAA | {"ratification_ts": "now"}, "ratification_ts is a number"),
-        ("TAA_CONFIG_FILE", "[" * 100_000, "it is no JSON"),
+        ("TAA_CONFIG_FILE", "[" * 100_000, "it is not JSON"),
         ("TAA_CONFIG_FILE", json.dumps(TAA) + " " * (1 << 20), "a JSON object of at most 1 MB"),
     ],
 )
@@ -86,7 +86,7 @@ async def test_a_network_starts_with_its_agreement_and_starts_again_with_it(
     monkeypatch.setenv("TAA_CONFIG_FILE", write(tmp_path, "taa.json", "{"))
     refused = manage("start", *words)
     assert refused.returncode == 2
-    assert "taa.json: it is no JSON" in refused.stderr
+    assert "taa.json: it is not JSON" in refused.stderr
     assert not list((tmp_path / "net").glob("genesis/*"))  # nothing was made
 
     monkeypatch.setenv("AML_CONFIG_FILE", write(tmp_path, "aml.json", AML))

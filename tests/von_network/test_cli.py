@@ -35,7 +35,7 @@ def prepared(made: Path, tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["--nodes", "1"], "one node never leaves catch-up"),
+        (["--nodes", "1"], "a single node never finishes its catch-up"),
         (["--nodes", "5"], "a network has 4 or 7 nodes"),
         (["--nodes", "four"], "a network has 4 or 7 nodes"),
         (["--port-base", "80"], "a port is 1024 to 65520, or auto"),
@@ -95,7 +95,7 @@ def test_a_registration_that_no_ledger_takes_is_refused(
         (["snapshot", "../../etc"], "a name is 1 to 40 of a-z, 0-9, _ and -"),
         (["restore", "yesterday"], "there is no snapshot yesterday; there is none"),
         (["ledger", "get-txn", "0"], "a transaction has a number from 1"),
-        (["ledger", "get-nym", "nobody"], "no ledger takes that"),
+        (["ledger", "get-nym", "nobody"], "no ledger accepts that"),
         (["restart", "--processes", "--one-process"], "not allowed with argument"),
     ],
 )

@@ -199,7 +199,7 @@ async def test_the_supervisor_starts_a_node_again_that_died_and_says_so(
     await until(back)
     told = broken.status()["restarts"][known:]
     assert [one["nodes"] for one in told] == [["Node3"]]
-    assert "Node3 died and was started again at" in broken.manage("status")
+    assert "Node3 died and was restarted at" in broken.manage("status")
     await client.write()
     await everywhere(client)
 

@@ -248,7 +248,7 @@ def test_an_interrupted_start_leaves_no_process(tmp_path: Path, number: int) -> 
             assert start.poll() is None
         told = json.loads((folder / "processes.json").read_text())
         start.send_signal(number)
-        assert "everything that was started is ended" in start.stderr.read()
+        assert "everything that was started has been stopped" in start.stderr.read()
     assert start.returncode == 130
     assert not any(runs(one["who"]["pid"]) for one in told)
 

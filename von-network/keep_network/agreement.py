@@ -27,7 +27,7 @@ def read_aml(path: Path) -> Json:
     told = _read(AML_FILE, path)
     ways = told.get("aml")
     if not is_object(ways) or not ways:
-        raise _wrong(AML_FILE, path, "aml is an object with at least one way to accept")
+        raise _wrong(AML_FILE, path, "aml is an object with at least one acceptance mechanism")
     operation: Json = {
         "type": AML_TYPE,
         "version": _text(AML_FILE, path, told, "version"),
@@ -81,7 +81,7 @@ def _read(variable: str, path: Path) -> Json:
     except OSError as error:
         raise _wrong(variable, path, f"it cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
-        raise _wrong(variable, path, f"it is no JSON: {error}") from error
+        raise _wrong(variable, path, f"it is not JSON: {error}") from error
     if not is_object(told):
         raise _wrong(variable, path, "it must be a JSON object of at most 1 MB")
     return told
@@ -90,7 +90,7 @@ def _read(variable: str, path: Path) -> Json:
 def _text(variable: str, path: Path, told: Json, name: str) -> str:
     value = told.get(name)
     if not isinstance(value, str) or not value:
-        raise _wrong(variable, path, f"{name} is a text and must be there")
+        raise _wrong(variable, path, f"{name} must be a text")
     return value
 
 

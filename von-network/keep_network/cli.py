@@ -31,7 +31,7 @@ def main() -> int:
         args.verb(args)
         sys.stdout.flush()
     except KeyboardInterrupt:
-        return _fail("interrupted; everything that was started is ended", 130)
+        return _fail("interrupted; everything that was started has been stopped", 130)
     except BadInputError as error:
         return _fail(str(error), 2)
     except NetworkError as error:
@@ -46,16 +46,18 @@ def main() -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="von-network/manage", description=__doc__)
     verbs = parser.add_subparsers(metavar="VERB", required=True)
-    start = verb(verbs, "start", _start, "start a network; returns when it has taken a write")
+    start = verb(verbs, "start", _start, "start a network; returns when every node has a write")
     _shape(start)
     _mode(start)
-    start.add_argument("--die-with", type=int, metavar="PID", help="end when PID is gone")
+    start.add_argument(
+        "--die-with", type=int, metavar="PID", help="stop when the process PID has ended"
+    )
     start.add_argument("--json", action="store_true", help="print one JSON object")
     restart = verb(verbs, "restart", _restart, "stop and start; the data stays")
     _mode(restart)
-    verb(verbs, "stop", _stop, "end the nodes; the data stays")
-    verb(verbs, "down", _down, "end the nodes and delete the data")
-    status = verb(verbs, "status", _status, "say which nodes run")
+    verb(verbs, "stop", _stop, "stop the nodes; the data stays")
+    verb(verbs, "down", _down, "stop the nodes and delete the data")
+    status = verb(verbs, "status", _status, "show which nodes run")
     status.add_argument("--json", action="store_true", help="print one JSON object")
     register = verb(verbs, "register", _register, "write a DID, signed by the local trustee")
     register.add_argument("--did", required=True)
@@ -135,7 +137,7 @@ def _status(args: argparse.Namespace) -> None:
         print(f"{name}: {_state(told, name, port)}")
     for one in told["restarts"]:
         at = time.strftime("%H:%M:%S", time.localtime(one["at"]))
-        print(f"{', '.join(one['nodes'])} died and was started again at {at}: {one['why']}")
+        print(f"{', '.join(one['nodes'])} died and was restarted at {at}: {one['why']}")
     if told["cut"]:
         print("cut: " + " | ".join(",".join(side) for side in told["cut"]))
     print(_places(told))
@@ -193,8 +195,8 @@ def _web_port(text: str) -> int:
 def _nodes(text: str) -> int:
     if text == "1":
         raise argparse.ArgumentTypeError(
-            "one node never leaves catch-up, as it waits for another node's ledger status; "
-            "4 is the smallest network"
+            "a single node never finishes its catch-up, because it waits for the ledger status of "
+            "another node; the minimum is 4"
         )
     if text not in map(str, _SIZES):
         raise argparse.ArgumentTypeError("a network has 4 or 7 nodes")

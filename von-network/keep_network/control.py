@@ -86,7 +86,7 @@ def bring_up(network: Network, wish: Wish, say: Say) -> None:
     if serve:
         website.check(network)
     for number in [] if any(one.nodes for one in running) else mend.mend(network):
-        say(f"Node{number} gets another node's data: the last end was sudden")
+        say(f"Node{number} gets the data of another node: the nodes were killed the last time")
     started: list[NodeProcess] = []
     try:
         _launch(network, groups, running, started=started, wish=wish, say=say)
@@ -313,8 +313,8 @@ def _watcher(
             if one.nodes and not one.who.alive():
                 why = processes.last_words(folder, one)
                 if one in started:
-                    raise NetworkError(f"a node ended at once: {why}")
-                raise NoWriteError(f"{one.names} died while a write was waited for: {why}")
+                    raise NetworkError(f"a node stopped at once: {why}")
+                raise NoWriteError(f"{one.names} died before there was a write: {why}")
 
     return watch
 

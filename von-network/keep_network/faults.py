@@ -22,17 +22,19 @@ RESTARTED_S = 300.0
 
 def add_verbs(verbs: Verbs) -> None:
     """Add `freeze`, `thaw`, `kill`, `partition` and `heal`."""
-    freeze = arguments.verb(verbs, "freeze", _freeze, "stop a node's clock: it hangs")
+    freeze = arguments.verb(
+        verbs, "freeze", _freeze, "stop a node as if it hangs: its connections stay open"
+    )
     freeze.add_argument("nodes", type=arguments.nodes, metavar="NODE[,NODE]")
-    thaw = arguments.verb(verbs, "thaw", _thaw, "let frozen nodes go on")
+    thaw = arguments.verb(verbs, "thaw", _thaw, "continue frozen nodes")
     thaw.add_argument("nodes", type=arguments.nodes, metavar="NODE[,NODE]", nargs="?")
-    kill = arguments.verb(verbs, "kill", _kill, "end a node at once; it stays dead until heal")
+    kill = arguments.verb(verbs, "kill", _kill, "kill a node; it is not restarted until heal")
     kill.add_argument("nodes", type=arguments.nodes, metavar="NODE[,NODE]")
     partition = arguments.verb(
         verbs,
         "partition",
         _partition,
-        "let nodes hear only their own side; the rest is one too",
+        "let nodes reach only their own side; all others form one more side",
     )
     partition.add_argument("sides", type=arguments.nodes, metavar="NODE,NODE", nargs="+")
     arguments.verb(verbs, "heal", _heal, "thaw, connect and start all nodes; wait for a write")
@@ -99,7 +101,9 @@ def heal(folder: Path) -> None:
     thaw(folder, None)
     largest = max(map(len, cut.groups(folder)), default=len(network.numbers))
     if largest < ledger.quorum(network):
-        say("no side could go on: restarting, as view changes that nobody joined may hang")
+        say(
+            "no side could write: restarting the nodes, because their unfinished view changes can hang"
+        )
         control.restart(folder, AS_BEFORE, say)
         return
     with record.held(folder):
@@ -128,8 +132,8 @@ def separated(folder: Path, numbers: Sequence[int] = ()) -> Network:
     if not any(len(one.nodes) > 1 for one in running):
         return network
     say(
-        f"{network.name} runs in one process: restarting it with one per node, to stay so "
-        "(restart --one-process takes it back)"
+        f"{network.name} runs in one process: restarting it with one process per node "
+        "(restart --one-process undoes this)"
     )
     return control.restart(folder, replace(AS_BEFORE, separate=True), say)
 

@@ -89,7 +89,7 @@ async def register(
     except VdrError as error:
         full = shutil.disk_usage(network.folder).free < _FULL_BYTES
         why = f"the disk of {network.folder} is full" if full else str(error)
-        raise NetworkError(f"the network did not take it: {why}") from error
+        raise NetworkError(f"the network did not accept it: {why}") from error
     return {"did": did, "verkey": verkey, "role": role, "seqNo": number}
 
 
@@ -120,7 +120,7 @@ async def add_node(network: Network, number: int, port: int, keys: dict[str, str
             request.set_signature(_sign(seed, request.signature_input))
             await pool.submit_request(request)
     except VdrError as error:
-        raise NetworkError(f"the network did not take {keys['alias']}: {error}") from error
+        raise NetworkError(f"the network did not accept {keys['alias']}: {error}") from error
 
 
 def check(did: str, verkey: str, role: str, alias: str | None) -> None:

@@ -18,9 +18,9 @@ _NUMBER = re.compile(r"\d+")
 
 def add_verbs(verbs: Verbs) -> None:
     """Add `logs`."""
-    logs = arguments.verb(verbs, "logs", _logs, "print what nodes have logged")
+    logs = arguments.verb(verbs, "logs", _logs, "print the logs of nodes")
     logs.add_argument("node", type=arguments.node, metavar="NODE", nargs="?")
-    logs.add_argument("-f", "--follow", action="store_true", help="go on until Ctrl-C")
+    logs.add_argument("-f", "--follow", action="store_true", help="continue until Ctrl-C")
 
 
 class Reader:

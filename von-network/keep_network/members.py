@@ -20,7 +20,7 @@ from keep_network.record import Network
 
 def add_verbs(verbs: Verbs) -> None:
     """Add `add-node`."""
-    arguments.verb(verbs, "add-node", _add_node, "let one more node join, with its steward")
+    arguments.verb(verbs, "add-node", _add_node, "add a node and its steward")
 
 
 def add_node(folder: Path) -> int:

@@ -82,7 +82,7 @@ def check(ports: Collection[int], claims: Collection[Claim] = ()) -> None:
             )
             raise NetworkError(
                 f"port {port} is taken by {who or holder(port)}; "
-                "end that, or let a new network choose its ports: --port-base auto"
+                "stop that process, or let a new network choose its ports: --port-base auto"
             )
 
 
@@ -116,7 +116,7 @@ def holder(port: int) -> str:
         process = psutil.Process(pids[0])
         return f"process {process.pid} ({process.name()})"
     except (IndexError, psutil.Error):
-        return "a process that the system does not show to you"
+        return "a process of another user"
 
 
 def _free_range(count: int, avoid: Collection[int]) -> int:

@@ -72,7 +72,7 @@ class NodeProcess:
     """A process of ours.
 
     Attributes:
-        nodes: the numbers of the nodes that run in it; none if it is no process of nodes.
+        nodes: the numbers of the nodes that run in it; none if it is not a process of nodes.
         die_with: it ends when this process is gone.
         module: what it runs: `node`, `supervisor` or `web`.
     """
@@ -172,7 +172,7 @@ def last_words(folder: Path, one: NodeProcess) -> str:
     file = output(folder, one.nodes)
     text = file.read_text(errors="replace") if file.exists() else ""
     _, error, trace = text.rpartition("Traceback (most recent call last)")
-    return f"{trace.strip().splitlines()[-1] if error else 'it said nothing'} ({file})"
+    return f"{trace.strip().splitlines()[-1] if error else 'it printed nothing'} ({file})"
 
 
 def end(running: Iterable[NodeProcess]) -> None:
@@ -186,7 +186,7 @@ def end(running: Iterable[NodeProcess]) -> None:
 
 
 def signal(one: NodeProcess, send: Callable[[psutil.Process], None]) -> None:
-    """Do something to a process; one that is gone is no error."""
+    """Do something to a process; one that is gone is not an error."""
     process = one.who.process()
     if process is not None:
         with contextlib.suppress(psutil.NoSuchProcess):

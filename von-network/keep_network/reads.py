@@ -96,13 +96,13 @@ def _read(args: argparse.Namespace) -> None:
     try:
         request = args.read.build(words)
     except VdrError as error:
-        raise BadInputError(f"no ledger takes that: {error}") from error
+        raise BadInputError(f"no ledger accepts that: {error}") from error
     if not control.describe(network)["pids"]:
         raise NetworkError(f"{network.name} does not run; start it first")
     told = asyncio.run(_ask(network, request))
     print(json.dumps(told, indent=2, ensure_ascii=False))
     if not told["data"]:
-        raise NetworkError("the ledger has no such thing; the answer above says so")
+        raise NetworkError("the ledger does not have it; see the answer above")
 
 
 async def _ask(network: Network, request: Request) -> dict[str, Any]:

@@ -119,13 +119,13 @@ def held(folder: Path) -> Generator[None]:
     """Keep other commands off this network meanwhile.
 
     Raises:
-        NetworkError: another command is at work on it, and not just for a moment.
+        NetworkError: another command is using it, and not just for a moment.
     """
     deadline = time.monotonic() + _MOMENT_S
     with (folder / "lock").open("w") as file:
         while not _locked(file):
             if time.monotonic() > deadline:
-                raise NetworkError(f"another command is at work on {folder}")
+                raise NetworkError(f"another command is using {folder}")
             time.sleep(0.02)
         yield
 

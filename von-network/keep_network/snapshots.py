@@ -23,7 +23,7 @@ _DRAFT = "restoring"
 
 def add_verbs(verbs: Verbs) -> None:
     """Add `snapshot`, `restore` and `reset`."""
-    snapshot = arguments.verb(verbs, "snapshot", _snapshot, "keep the state under a name")
+    snapshot = arguments.verb(verbs, "snapshot", _snapshot, "save the state under a name")
     restore = arguments.verb(verbs, "restore", _restore, "go back to a snapshot")
     for verb in (snapshot, restore):
         verb.add_argument("snapshot", type=arguments.network_name, metavar="NAME")

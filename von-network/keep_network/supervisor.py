@@ -21,7 +21,7 @@ _MANY = 100
 
 @dataclass(frozen=True, slots=True)
 class Restart:
-    """A process of nodes that had died and was started again.
+    """A process of nodes that died and was restarted.
 
     Attributes:
         at: seconds since the epoch.

@@ -42,7 +42,7 @@ def wait(network: Network, started: NodeProcess) -> None:
     while not _ready(f"{url(network)}/status"):
         if not started.who.alive() or time.monotonic() > deadline:
             lines = _output(network.folder).read_text(errors="replace").strip().splitlines()
-            why = lines[-1] if lines else "it said nothing"
+            why = lines[-1] if lines else "it printed nothing"
             raise NetworkError(f"the web server does not start: {why}; see --web-port")
         time.sleep(0.02)
 

@@ -79,11 +79,19 @@ async def status(client: TestClient[Any, Any], until: str | None) -> dict[str, A
 @pytest.mark.parametrize(
     ("body", "code", "why"),
     [
-        (b"", 200, "this is no genesis: it is empty"),
-        (HTML.encode(), 200, "this is no genesis: line 1 is no NODE transaction"),
-        (GENESIS.encode() + b"\n{}", 200, "this is no genesis: line 5 is no NODE transaction"),
+        (b"", 200, "this is not a genesis: it is empty"),
+        (HTML.encode(), 200, "this is not a genesis: line 1 is not a NODE transaction"),
+        (
+            GENESIS.encode() + b"\n{}",
+            200,
+            "this is not a genesis: line 5 is not a NODE transaction",
+        ),
         (b"", 404, "GENESIS_URL answers 404"),
-        (b"\n" * (GENESIS_BYTES + 1), 200, "GENESIS_URL gives more than 1 MB: no genesis"),
+        (
+            b"\n" * (GENESIS_BYTES + 1),
+            200,
+            "GENESIS_URL gives more than 1 MB: this is not a genesis",
+        ),
     ],
 )
 async def test_a_bad_genesis_is_said_and_a_mended_one_is_taken(
@@ -129,7 +137,7 @@ async def test_a_server_that_is_not_there_is_said(settings: Settings) -> None:
 
 @pytest.mark.parametrize("text", ["", "\n\n", "null", "[]", '{"txn": 1}', "[" * 10000, HTML])
 def test_what_is_no_genesis_is_refused(text: str) -> None:
-    with pytest.raises(UnavailableError, match="this is no genesis"):
+    with pytest.raises(UnavailableError, match="this is not a genesis"):
         check_genesis(text)
 
 
@@ -146,7 +154,7 @@ def test_what_is_no_genesis_is_refused(text: str) -> None:
 )
 def test_a_genesis_that_lies_about_a_node_never_reaches_indy_vdr(told: str, lie: str) -> None:
     assert told in GENESIS
-    with pytest.raises(UnavailableError, match="line 1 is no NODE transaction"):
+    with pytest.raises(UnavailableError, match="line 1 is not a NODE transaction"):
         check_genesis(GENESIS.replace(told, lie))
 
 

@@ -112,7 +112,7 @@ async def test_a_transaction_says_why_it_can_be_believed(site: Site) -> None:
     await fill(site)
     html = await site.page("/browse/domain/8")
     assert "Signed by" in html
-    assert "The signature fits the key that the ledger had" in html
+    assert "The signature is valid for the key that the ledger had" in html
     assert (
         "neighbours in the hash tree give the root of the ledger with 13 transactions" in html
     )
@@ -127,7 +127,7 @@ async def test_a_transaction_that_the_nodes_do_not_have_any_more_is_not_believed
     await site.page("/browse/domain/8")
     site.nodes.ledgers[1][7]["txn"]["data"]["data"]["name"] = "Other"
     html = await site.page("/browse/domain/8")
-    assert "The nodes have something else under this number." in html
+    assert "The nodes have another transaction under this number." in html
 
 
 async def test_a_did_page_shows_what_it_is_and_all_that_it_wrote(site: Site) -> None:

@@ -90,10 +90,13 @@ async def test_a_real_transaction_is_believed_for_three_reasons(
     number = found["results"][0]["txnMetadata"]["seqNo"]
     async with web.get(f"/browse/domain/{number}", headers={"Accept": "text/html"}) as answer:
         html = await answer.text()
-    assert "The signature fits the key that the ledger had" in html
+    assert "The signature is valid for the key that the ledger had" in html
     assert "in the hash tree give the root of the ledger" in html
-    assert "signed this root together, 3 are needed. The signature fits their keys." in html
-    assert "does not hold" not in html
+    assert (
+        "signed this root together, 3 are needed. The signature is valid for their keys."
+        in html
+    )
+    assert "not valid" not in html
 
 
 async def test_nodes_tell_about_themselves(web: aiohttp.ClientSession) -> None:

@@ -61,7 +61,7 @@ def test_everything_else_is_as_people_know_it() -> None:
 @pytest.mark.parametrize(
     ("env", "why"),
     [
-        ({}, "GENESIS_FILE or GENESIS_URL must say which network"),
+        ({}, "set GENESIS_FILE or GENESIS_URL to name the network"),
         ({"GENESIS_URL": "file:///etc/passwd"}, "GENESIS_URL must begin with"),
         (BASE | {"PORT": "http"}, "PORT is a number"),
         (BASE | {"PORT": "65536"}, "PORT is a number from 0 to 65535"),
@@ -78,7 +78,7 @@ def test_the_command_says_in_one_line_what_is_wrong() -> None:
     room = Path(__file__).parents[3] / "von-network"
     env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(room)}
     for more, why in (
-        ({}, "web: GENESIS_FILE or GENESIS_URL must say which network"),
+        ({}, "web: set GENESIS_FILE or GENESIS_URL to name the network"),
         (
             BASE | {"LEDGER_SEED": "x" * 33},
             "web: Seed must be between 0 and 32 characters long.",

@@ -52,7 +52,7 @@ def said(txn: Any, ledger: int = 1, *, first: bool = True) -> str:
         ("domain", 32, False, "WECXqEbMeftPZBRP34U7rG revoked 3 credentials"),
         ("domain", 34, False, "Lbc4pJAQU4MwHPyZ2rkJZ1 changed its key"),
         ("pool", 1, True, "Th7MpTaRZVRYnPiabds81Y added the node Node1"),
-        ("config", 1, True, "V4SGRU86Z58d6TV7PBUe6f listed the ways to accept the author agreement"),
+        ("config", 1, True, "V4SGRU86Z58d6TV7PBUe6f listed the acceptance mechanisms of the author agreement"),
         ("config", 2, True, "V4SGRU86Z58d6TV7PBUe6f adopted the author agreement 1.0"),
         ("config", 3, True, "V4SGRU86Z58d6TV7PBUe6f set 1 rule"),
     ],

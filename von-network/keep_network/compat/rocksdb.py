@@ -110,7 +110,7 @@ class DB:
         self.rows[self.encode(key)] = bytes(value)
 
     def delete(self, key: bytes) -> None:
-        """Remove a key; a key that is not there is no error."""
+        """Remove a key; a key that is not there is not an error."""
         self.rows.delete(self.encode(key))
 
     def write(self, batch: WriteBatch, sync: bool = False) -> None:  # noqa: FBT001, FBT002

@@ -101,7 +101,7 @@ async def _follow_for_ever(server: Server) -> None:
         try:
             await server.follower.run()
         except Exception:
-            log.exception("following the network ended; beginning anew")
+            log.exception("following the network stopped; starting again")
         finally:
             server.connection.close()
         await asyncio.sleep(_AGAIN_S)
@@ -156,4 +156,4 @@ def _blame(error: Exception) -> tuple[int, str]:
         case web.HTTPException():
             return error.status, error.reason
         case _:
-            return _OURS, "Something went wrong here; the log says what."
+            return _OURS, "An error happened on this server; see its log."

@@ -276,7 +276,9 @@ def _other(txn: Transaction) -> tuple[list[Part], list[Fact]]:
             ]
         case "TXN_AUTHOR_AGREEMENT_AML":
             ways = ", ".join(mapping(data.get("aml")))
-            return [" listed the ways to accept the author agreement"], [Fact("Ways", ways)]
+            return [" listed the acceptance mechanisms of the author agreement"], [
+                Fact("Ways", ways)
+            ]
         case "TXN_AUTHOR_AGREEMENT_DISABLE":
             return [" retired all author agreements"], []
         case name:

@@ -98,7 +98,7 @@ class Connection:
 
 
 def check_genesis(text: str) -> None:
-    """Refuse what is no genesis before it is used, with a reason that names the line.
+    """Refuse what is not a genesis before it is used, with a reason that names the line.
 
     Keys and identifiers of the nodes have the length that they must have, so that a pool can be opened.
 
@@ -108,9 +108,11 @@ def check_genesis(text: str) -> None:
     lines = [line for line in text.splitlines() if line.strip()]
     for number, line in enumerate(lines, 1):
         if not _is_node(line):
-            raise UnavailableError(f"this is no genesis: line {number} is no NODE transaction")
+            raise UnavailableError(
+                f"this is not a genesis: line {number} is not a NODE transaction"
+            )
     if not lines:
-        raise UnavailableError("this is no genesis: it is empty")
+        raise UnavailableError("this is not a genesis: it is empty")
 
 
 def _is_node(line: str) -> bool:
@@ -145,7 +147,9 @@ async def _fetch(url: str) -> str:
             async for chunk in answer.content.iter_chunked(1 << 16):
                 body += chunk
                 if len(body) > GENESIS_BYTES:
-                    raise UnavailableError("GENESIS_URL gives more than 1 MB: no genesis")
+                    raise UnavailableError(
+                        "GENESIS_URL gives more than 1 MB: this is not a genesis"
+                    )
         return body.decode()
     except (aiohttp.ClientError, TimeoutError, UnicodeDecodeError) as error:
         why = str(error) or type(error).__name__

@@ -14,7 +14,7 @@ from keep_network.json_shape import is_array, is_object
 
 ATTRIB = "100"
 MERKLE_FIELDS = ("rootHash", "auditPath", "ledgerSize")
-"""What GET_TXN adds to a transaction; it is no part of the leaf."""
+"""What GET_TXN adds to a transaction; it is not part of the leaf."""
 
 _HASH = re.compile(r"[0-9a-f]{64}")
 

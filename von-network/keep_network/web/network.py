@@ -64,9 +64,7 @@ def overview(pulses: Sequence[Pulse], info: Mapping[str, Any]) -> Overview:
     total, live = len(cards), sum(pulse.reachable for pulse in pulses)
     needed = total - (total - 1) // 3
     if not total:
-        return Overview(
-            "warning", "Looking at the nodes", "The first answers are on their way.", ()
-        )
+        return Overview("warning", "Looking at the nodes", "Waiting for the first answers.", ())
     if live == total:
         leads = next((f" {c.name} leads, view {c.view}." for c in cards if c.primary), "")
         more = f"Reads and writes work.{leads}"

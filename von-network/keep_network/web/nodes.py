@@ -88,7 +88,7 @@ class VdrNodes:
         """Connect; the genesis is the text of its file.
 
         Raises:
-            UnavailableError: it is no genesis, or its nodes do not answer.
+            UnavailableError: it is not a genesis, or its nodes do not answer.
         """
         indy_vdr.set_config(_TIMEOUTS)
         try:
@@ -100,7 +100,7 @@ class VdrNodes:
             except BaseException:
                 nodes.close()
                 raise
-        except TimeoutError as error:  # silence is no answer
+        except TimeoutError as error:  # silence is not an answer
             raise UnavailableError("the nodes do not answer") from error
         except VdrError as error:
             raise UnavailableError(_words(error)) from error

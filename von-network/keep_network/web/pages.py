@@ -207,7 +207,7 @@ class Pages:
         try:
             sent = await request.post()
         except (LookupError, ValueError):
-            raise BadRequestError("This is no form that this server understands.") from None
+            raise BadRequestError("This server does not know this form.") from None
         told = {key: str(value).strip() for key, value in sent.items()}
         filled: dict[str, Any] = {k: v for k, v in told.items() if v or k == "role"}
         if not (filled.get("seed") or filled.get("did") or filled.get("verkey")):

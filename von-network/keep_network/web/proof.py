@@ -61,7 +61,7 @@ def _signatures(row: Row) -> list[Step]:
 
 def _path(data: Mapping[str, Any], *, same: bool) -> Step:
     if not data or not same:
-        words = "The nodes have something else under this number."
+        words = "The nodes have another transaction under this number."
         return Step(good=False, title="In the ledger", words=words)
     good = merkle.fits(data)
     hops, size = len(array_of(data.get("auditPath"))), data.get("ledgerSize")
@@ -69,7 +69,7 @@ def _path(data: Mapping[str, Any], *, same: bool) -> Step:
         f"The hash of this transaction and {many(hops, 'neighbour')} in the hash tree give "
         f"the root of the ledger with {many(int(size or 0), 'transaction')}."
         if good
-        else "The path that the node sent does not lead to the root that it names."
+        else "The Merkle path that the node sent does not lead to its root."
     )
     detail = (
         f"leaf {merkle.leaf(data).hex()}, root {text(data.get('rootHash'))}" if good else ""
@@ -101,7 +101,11 @@ def _root(data: Mapping[str, Any], signed: Mapping[str, Any], nodes: Nodes) -> l
     if good is None:
         words += " The signature was not checked here."
     else:
-        words += " The signature fits their keys." if fits else " The signature does not hold!"
+        words += (
+            " The signature is valid for their keys."
+            if fits
+            else " The signature is not valid!"
+        )
     return [
         Step(good, "Agreed by the nodes", words, f"signed at {moment:%Y-%m-%d %H:%M:%S} UTC")
     ]

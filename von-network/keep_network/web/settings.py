@@ -82,7 +82,7 @@ class Settings:
         """
         file, url = env.get("GENESIS_FILE"), env.get("GENESIS_URL")
         if not file and not url:
-            raise BadInputError("GENESIS_FILE or GENESIS_URL must say which network")
+            raise BadInputError("set GENESIS_FILE or GENESIS_URL to name the network")
         if url and urlsplit(url).scheme not in {"http", "https"}:
             raise BadInputError("GENESIS_URL must begin with http:// or https://")
         return cls(

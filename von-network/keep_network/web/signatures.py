@@ -10,11 +10,11 @@ from typing import Any
 from keep_network.json_shape import array_of, is_array, is_object, object_of
 from keep_network.web import keys, merkle
 
-GENESIS = "it was written into the genesis, which everybody starts with"
-ALTERED = "the nodes keep it in another form than it was signed in"
-NO_KEY = "the ledger has no key of this DID from before this transaction"
-GOOD = "the signature fits the key that the ledger had for this DID at that time"
-BAD = "the signature does not fit the key that the ledger had for this DID at that time"
+GENESIS = "it is part of the genesis, which every node starts with"
+ALTERED = "the nodes store it in another form than the one that was signed"
+NO_KEY = "the ledger had no key of this DID before this transaction"
+GOOD = "the signature is valid for the key that the ledger had for this DID at that time"
+BAD = "the signature is not valid for the key that the ledger had for this DID at that time"
 
 KeyOf = Callable[[str], str | None]
 

@@ -94,7 +94,7 @@ class Tails:
     async def _receive(self, request: web.Request) -> tuple[Path, str]:
         """Write the part `tails` to a draft beside the files; return it and its hash."""
         if not request.content_type.startswith("multipart/"):
-            raise BadRequestError("A tails file comes as multipart/form-data.")
+            raise BadRequestError("A tails file must be sent as multipart/form-data.")
         self._folder.mkdir(parents=True, exist_ok=True)
         handle, path = tempfile.mkstemp(prefix="draft-", dir=self._folder)
         try:
@@ -125,7 +125,7 @@ async def _save(request: web.Request, file: BinaryIO) -> str:
             if isinstance(part, BodyPartReader) and part.name == "tails":
                 return await _copy(part, file)
     except (ValueError, AssertionError, HttpProcessingError) as error:
-        raise BadRequestError("This is no multipart/form-data.") from error
+        raise BadRequestError("This is not multipart/form-data.") from error
     raise BadRequestError("The part `tails` is missing.")
 
 
@@ -140,7 +140,7 @@ async def _copy(part: BodyPartReader, file: BinaryIO) -> str:
         file.write(piece)
     if start != _START or (size - len(_START)) % _POINT_BYTES or size == len(_START):
         raise BadRequestError(
-            "This is no tails file: it begins with 00 02, then 128 byte points."
+            "This is not a tails file: one begins with 00 02, then 128 byte points."
         )
     return base58.b58encode(digest.digest()).decode()
 
