@@ -52,7 +52,7 @@ def test_another_kind_of_credential_does_not_fit() -> None:
     selection = select(bar_question(), wallet("alice_learner", "alice_card"))
     assert set(selection.missing) == {"category", "person", "adult"}
     reasons = {(each.credential_id, each.referent): each.why for each in selection.misfits}
-    assert "kind or issuer" in reasons["alice_learner", "category"]
+    assert "schema or issuer is not" in reasons["alice_learner", "category"]
     assert reasons["alice_card", "category"] == "it has no 'category'"
 
 

@@ -22,7 +22,7 @@ _INTEGER = re.compile(r"[+-]?[0-9]+")
 def encode(raw: str) -> str:
     """Return the decimal integer that a signature holds for `raw`.
 
-    A lone surrogate, which is not text, encodes as something that no text does.
+    A lone surrogate, which is not text, is encoded differently from every text.
     """
     number = _int32(raw)
     if number is not None:
@@ -38,7 +38,7 @@ def is_canonical(raw: str) -> bool:
 
 
 def int32(raw: str) -> int | None:
-    """Return the number that predicates can be proved over; None when `raw` is none."""
+    """Return the number that predicates can be proved over; None if `raw` is not one."""
     return _int32(raw) if is_canonical(raw) else None
 
 
@@ -59,7 +59,7 @@ def check_names(names: Iterable[str]) -> None:
         if not common:
             raise InvalidError("SEC-P18: an attribute has no name")
         if common in seen:
-            raise InvalidError(f"SEC-P18: {seen[common]!r} and {name!r} are one attribute")
+            raise InvalidError(f"SEC-P18: {seen[common]!r} and {name!r} are the same attribute")
         seen[common] = name
 
 

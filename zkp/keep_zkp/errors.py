@@ -1,21 +1,21 @@
-"""Everything that can go wrong with a credential or a proof, in one picture.
+"""All errors of credentials and proofs.
 
 ZkpError
-  RefusedError   what somebody else sent breaks one of our rules; `rule` names it (SEC-I04)
-  InvalidError   what our own caller gave cannot work
-  BusyError      no room or no time now; the same call may succeed later
-  LibraryError   the AnonCreds library refused; only its code is kept, its words are dropped
+  RefusedError   what another party sent breaks a rule; `rule` names it (SEC-I04)
+  InvalidError   an argument of our own caller is not valid
+  BusyError      the queue is full or the time is up; the same call may succeed later
+  LibraryError   the AnonCreds library refused; only its error code is kept, not its message
 """
 
 from __future__ import annotations
 
 
 class ZkpError(Exception):
-    """Base of every error that this room raises on purpose."""
+    """Base of every error that this package raises on purpose."""
 
 
 class RefusedError(ZkpError):
-    """Something from outside breaks a rule; nothing of it was used.
+    """What another party sent breaks a rule; nothing of it was used.
 
     Attributes:
         rule: the name of the rule, as in the table of security checks: `SEC-P08`.
@@ -29,18 +29,18 @@ class RefusedError(ZkpError):
 
 
 class InvalidError(ZkpError):
-    """Our own caller asked for something that cannot work."""
+    """An argument of our own caller is not valid."""
 
 
 class BusyError(ZkpError):
-    """The queue of native work is full, or the answer did not come in time."""
+    """The queue of native calls is full, or there was no answer in time."""
 
 
 class LibraryError(ZkpError):
     """The AnonCreds library refused.
 
-    Its own words are dropped: an error shown or logged must hold nothing of a credential, and
-    nothing of another tenant.
+    Its message is dropped: an error that is shown or logged must contain nothing of a credential,
+    and nothing of another tenant.
 
     Attributes:
         code: the library's error code in words (`PROOF_REJECTED`); a hint.

@@ -153,7 +153,7 @@ def check_credential(
     """
     for key in ("schema_id", "cred_def_id"):
         if not isinstance(credential.get(key), str) or credential[key] != offer.get(key):
-            raise RefusedError("SEC-I04", f"{key} is not the offered one")
+            raise RefusedError("SEC-I04", f"{key} is not the one offered")
     shown = _raw_values(credential)
     agreed = {common_name(name): value for name, value in accepted.items()}
     if shown != agreed or shown.keys() != signed_names(cred_def):
@@ -176,7 +176,7 @@ async def create_presentation(
         scope: of the tenant that holds the link secret.
         request: read by `read_request`.
         chosen: which credential answers which referents; each referent once.
-        self_attested: our own word for referents without restrictions.
+        self_attested: values of our own, without a credential, for referents without restrictions.
         link_secret: the wallet's.
         schemas: from the ledger, by the ids in the credentials.
         cred_defs: likewise.
@@ -223,7 +223,7 @@ def _check_offer(offer: Json, cred_def_id: str, cred_def: Json) -> None:
     if offer.get("cred_def_id") != cred_def_id:
         raise RefusedError("SEC-I04", "the offer is for another credential definition")
     if not isinstance(offer.get("schema_id"), str):
-        raise RefusedError("SEC-I04", "the offer names no schema")
+        raise RefusedError("SEC-I04", "the offer does not name a schema")
     signed_names(cred_def)
 
 
@@ -234,7 +234,7 @@ def _raw_values(credential: Json) -> dict[str, str]:
     pairs = cast("dict[str, object]", values).items()
     found = {common_name(name): _raw_value(value) for name, value in pairs}
     if len(found) != len(pairs):
-        raise RefusedError("SEC-I04", "two values for one attribute")
+        raise RefusedError("SEC-I04", "there are two values for one attribute")
     return found
 
 
@@ -243,7 +243,7 @@ def _raw_value(value: object) -> str:
         case {"raw": str(raw), "encoded": str(encoded)} if encode(raw) == encoded:
             return raw
         case _:
-            raise RefusedError("SEC-I04", "a value is not the one that is signed")
+            raise RefusedError("SEC-I04", "a value is not the one that was signed")
 
 
 def _check_answers(
@@ -257,4 +257,6 @@ def _check_answers(
         raise RefusedError("SEC-P07", "not every predicate is answered exactly once")
     for key in self_attested:
         if request.requested_attributes[key].restrictions is not None:
-            raise RefusedError("SEC-P09", f"{key!r} has restrictions: our word does not count")
+            raise RefusedError(
+                "SEC-P09", f"{key!r} has restrictions: it cannot be self-attested"
+            )

@@ -189,7 +189,7 @@ def schema_names(schema: Json) -> list[str]:
     """
     names = schema.get("attrNames")
     if not isinstance(names, list) or not names:
-        raise InvalidError("no schema: it has no attrNames")
+        raise InvalidError("not a schema: it has no attrNames")
     return [text(name, "attribute name") for name in cast("list[object]", names)]
 
 
@@ -202,7 +202,7 @@ def signed_names(cred_def: Json) -> frozenset[str]:
     try:
         found = frozenset(cast("dict[str, object]", cred_def["value"]["primary"]["r"]))
     except (KeyError, TypeError) as error:
-        raise InvalidError("no credential definition") from error
+        raise InvalidError("not a credential definition") from error
     return found - {"master_secret", "link_secret"}
 
 
@@ -215,7 +215,7 @@ def modulus(cred_def: Json) -> int:
     try:
         digits = cast("object", cred_def["value"]["primary"]["n"])
     except (KeyError, TypeError) as error:
-        raise InvalidError("no credential definition") from error
+        raise InvalidError("not a credential definition") from error
     if not isinstance(digits, str) or _DIGITS.fullmatch(digits) is None:
-        raise InvalidError("no credential definition")
+        raise InvalidError("not a credential definition")
     return int(digits)

@@ -1,8 +1,8 @@
-"""Where the native library runs: threads of our own, bounded queues, checked arguments.
+"""Runs the native library: in threads of its own, with bounded queues and checked arguments.
 
-The library releases the GIL, so a thread per core uses every core. Native code knows no Python
-types: nothing reaches it but text without NUL and bounded JSON objects, and only through the
-checks of this file (SEC-P12).
+The library releases the GIL, so a thread per core uses every core. Native code does not know Python
+types: it only gets text without NUL and JSON objects of bounded size, which the functions of this
+file have checked (SEC-P12).
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ N = TypeVar("N", bound=Loadable)
 
 
 class Lane:
-    """Some threads and a bounded queue before them.
+    """A few threads with a bounded queue.
 
     The threads are daemons: minutes of native work in progress do not delay the end of the process.
 
@@ -80,8 +80,8 @@ class Lane:
     ) -> R:
         """Call `fn` in a thread and wait for it.
 
-        Cancelling the caller, or the deadline, ends the waiting: a call that still waits in the
-        queue is dropped, one that runs goes on and its result is dropped.
+        Cancelling the caller, or the deadline, ends the wait: a call that is still in the queue is
+        dropped; one that runs continues, but its result is dropped.
 
         Raises:
             BusyError: the queue is full, or the deadline has passed.
@@ -131,7 +131,7 @@ class Lane:
             if work.set_running_or_notify_cancel():
                 try:
                     work.set_result(call())
-                except BaseException as error:  # noqa: BLE001 - it belongs to whoever waits
+                except BaseException as error:  # noqa: BLE001 - it is passed to the caller
                     work.set_exception(error)
             del job, work, call
 
@@ -238,15 +238,15 @@ def json_text(value: Json) -> str:
     Raises:
         InvalidError: it is not a JSON object, no Unicode text, or too long.
     """
-    if not isinstance(value, dict):  # pyright: ignore[reportUnnecessaryIsInstance] - callers lie
-        raise InvalidError("no JSON object")
+    if not isinstance(value, dict):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may pass anything
+        raise InvalidError("not a JSON object")
     try:
         written = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         written.encode()
     except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidError("no JSON object") from error
+        raise InvalidError("not a JSON object") from error
     if len(written) > MAX_TEXT:
-        raise InvalidError("JSON object is too long")
+        raise InvalidError("the JSON object is too long")
     return written
 
 

@@ -1,6 +1,6 @@
-"""What a presentation looks like: a closed model of its JSON, bounded in every direction.
+"""The structure of a presentation: a closed model of its JSON, with all sizes bounded.
 
-Nothing here is believed; `verdict` compares it with the request. A member that is not in the
+Nothing in it is trusted; `verdict` compares it with the request. A member that is not in the
 model, a number in another spelling, or one list more than was asked for is refused before any
 cryptography runs (SEC-P30).
 """
@@ -18,7 +18,7 @@ from keep_zkp.native import json_text
 from keep_zkp.requests import Int32, Name, PresentationRequest, Referent
 
 Number = Annotated[str, StringConstraints(pattern=r"^(0|-?[1-9][0-9]{0,1299})$")]
-"""A big integer in decimal, in its only spelling; an honest one has up to 940 digits."""
+"""A big integer in canonical decimal form; an honest one has up to 940 digits."""
 Natural = Annotated[str, StringConstraints(pattern=r"^(0|[1-9][0-9]{0,1299})$")]
 """One that is an element of a group, or a hash."""
 Value = Annotated[str, StringConstraints(max_length=1 << 19, pattern=r"^[^\x00]*$")]
@@ -46,7 +46,7 @@ class Compared(_Closed):
 
 
 class PredicateProof(_Closed):
-    """That one hidden attribute satisfies one predicate; numbers named as in the CL paper."""
+    """The proof that one hidden attribute satisfies one predicate; numbers are named as in the CL paper."""
 
     u: dict[Square, Number]
     r: dict[Literal["0", "1", "2", "3", "DELTA"], Number]
@@ -57,7 +57,7 @@ class PredicateProof(_Closed):
 
 
 class EqualityProof(_Closed):
-    """That the issuer signed the revealed and the hidden attributes."""
+    """The proof that the issuer signed the revealed and the hidden attributes."""
 
     revealed_attrs: Annotated[dict[Name, Number], Field(max_length=MAX_NAMES)]
     a_prime: Natural
@@ -75,14 +75,14 @@ class PrimaryProof(_Closed):
 
 
 class SubProof(_Closed):
-    """One credential's part; a proof of non-revocation has no place until we can check it."""
+    """The proofs of one credential; no proof of non-revocation is accepted until we can verify it."""
 
     primary_proof: PrimaryProof
     non_revoc_proof: None
 
 
 class Challenge(_Closed):
-    """What ties the sub-proofs together: the hash and the commitments that went into it."""
+    """The joint proof of all credentials: the hash and the commitments that it was made over."""
 
     c_hash: Natural
     c_list: Annotated[
@@ -106,7 +106,7 @@ class RawEncoded(_Closed):
 
 
 class Reference(_Closed):
-    """Which sub-proof is said to answer."""
+    """The sub-proof that answers, as the holder claims."""
 
     sub_proof_index: Index
 
@@ -122,7 +122,7 @@ class RevealedGroup(Reference):
 
 
 class RequestedProof(_Closed):
-    """What the holder says answers which referent."""
+    """Which sub-proof answers which referent, as the holder claims."""
 
     revealed_attrs: dict[Referent, Revealed]
     revealed_attr_groups: dict[Referent, RevealedGroup] = {}
@@ -142,7 +142,7 @@ class RequestedProof(_Closed):
         )
 
     def references(self) -> Iterator[tuple[str, int]]:
-        """Yield every referent that is said to be answered by a credential, and its index."""
+        """Yield every referent that a credential answers, as the holder claims, and the index of its sub-proof."""
         for section in (
             self.revealed_attrs,
             self.revealed_attr_groups,
@@ -154,7 +154,7 @@ class RequestedProof(_Closed):
 
 
 class Identifier(_Closed):
-    """Which ledger objects a sub-proof is said to belong to."""
+    """The ledger objects of a sub-proof, as the holder claims."""
 
     schema_id: LedgerId
     cred_def_id: LedgerId
@@ -163,7 +163,7 @@ class Identifier(_Closed):
 
 
 class Presentation(_Closed):
-    """A presentation whose shape is right; its content is not checked."""
+    """A presentation with a correct structure; its content is not checked."""
 
     proof: Proof
     requested_proof: RequestedProof

@@ -181,7 +181,7 @@ class PresentationRequest(_Frozen):
 
 
 def read_request(body: Json) -> PresentationRequest:
-    """Read what a peer asks of us.
+    """Read a request of a peer.
 
     Taken: unknown members outside restrictions, null for absent, a number as nonce, one restriction
     object instead of a list, no name or version. Not taken: unknown restrictions (SEC-P08), null or
@@ -218,7 +218,7 @@ def our_request(body: Json, *, accept_any_issuer: bool) -> PresentationRequest:
 
 
 def check_binding(request: PresentationRequest, *, accept_any_issuer: bool) -> None:
-    """Refuse a request that anybody can answer with a credential of his own making.
+    """Refuse a request that anybody could answer with a credential that they issued themselves.
 
     Args:
         request: one that may be sent.
@@ -260,7 +260,7 @@ def from_cred_def(cred_def_id: str) -> Query:
 
 
 def from_issuer(issuer_id: str) -> Query:
-    """Restrict to credentials of this issuer, in the word that fits the form of its id."""
+    """Restrict to credentials of this issuer, with the tag that fits the form of its id."""
     return Is("issuer_id" if issuer_id.startswith("did:") else "issuer_did", (issuer_id,))
 
 
@@ -340,7 +340,7 @@ def _check_overlap(request: PresentationRequest) -> None:
     for asked in request.requested_predicates.values():
         if (common_name(asked.name), asked.restrictions) in shown:
             raise InvalidError(
-                f"SEC-P22: {asked.name!r} is asked as a value and as a predicate"
+                f"SEC-P22: {asked.name!r} is requested as a value and as a predicate"
             )
 
 
@@ -354,8 +354,8 @@ def _check_conditions(request: PresentationRequest) -> None:
         for leaf in _leaves(asked):
             if (name := value_name(leaf.tag)) is not None and name not in shown:
                 raise InvalidError(
-                    f"SEC-P04: {referent!r} has a condition on {name!r} and does not ask to show "
-                    "it, spelt so"
+                    f"SEC-P04: {referent!r} has a condition on {name!r} but does not request "
+                    "it with this spelling"
                 )
 
 

@@ -66,7 +66,7 @@ Same = Callable[[str, str], bool]
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known of the credential behind an answer; None or absent: not known.
+    """What is known about the credential of an answer; None or absent: not known.
 
     Attributes:
         attributes: common names of every attribute that the credential has.

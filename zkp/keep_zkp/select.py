@@ -135,7 +135,7 @@ def _why_not(asked: Attribute | Predicate, held: Held, same: Same) -> str | None
         if common_name(name) not in values:
             return f"it has no {name!r}"
     if holds(asked.restrictions, _facts(held, values), same) is not True:
-        return "it is not of the kind or issuer that is asked for"
+        return "its credential definition, schema or issuer is not one of those requested"
     if isinstance(asked, Predicate):
         return _fails(asked, values[common_name(asked.name)])
     return None
@@ -149,7 +149,7 @@ def _fails(predicate: Predicate, raw: str) -> str | None:
         return None
     return (
         f"{predicate.name} {number} is not {predicate.p_type} {predicate.p_value}: "
-        "nobody is shown this, but no proof of it exists"
+        "nobody else sees this, but it cannot be proved"
     )
 
 

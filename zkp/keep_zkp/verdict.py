@@ -1,8 +1,8 @@
 """The verdict: does this presentation answer the question that was asked?
 
-The cryptography proves statements. That they are the statements we asked for, about the values
-we are shown, from the issuers we named, is checked here, line by line, before it is asked; it is
-one more voice: `ok` is an AND.
+The cryptography proves statements. This module checks that they are the statements that the request
+asks for, about the values that are shown, from the issuers that are named. It does so before the
+library verifies anything; `ok` needs both.
 
 Rules are named as in the project's table of security checks (SEC-P01 ...).
 """
@@ -30,7 +30,7 @@ LONGEST = 200
 
 
 class How(StrEnum):
-    """In which way a referent was answered."""
+    """How a referent was answered."""
 
     REVEALED = "revealed"
     PROVEN = "proven"
@@ -67,12 +67,12 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came for one referent of the request.
+    """The answer to one referent of the request.
 
     Attributes:
         names: as asked for.
         values: raw values by name; only when revealed.
-        said: the holder's own word; proves nothing (SEC-P09).
+        said: self-attested by the holder; proves nothing (SEC-P09).
         predicate: as asked for, and proved when `how` says so.
         source: None when nothing is proved.
     """
@@ -160,7 +160,7 @@ def judge(question: Question, reasons: tuple[Reason, ...], *, proved: bool) -> V
 def find_reasons(question: Question) -> tuple[Reason, ...]:
     """Return every rule that the presentation breaks; empty when only the library is left to ask.
 
-    Checks are in storeys: a later one relies on what the earlier ones found right.
+    Checks are in layers: a later one relies on the results of the earlier ones.
     """
     for storey in (_form, _ledger, _content, _binding):
         if found := tuple(storey(question)):
@@ -355,7 +355,7 @@ def _cryptography(question: Question) -> Iterator[Reason]:
     for words in check_commitments(proof):
         yield Reason("SEC-P31", f"in the proof, {words}")
     if not check_one_holder(proof):
-        yield Reason("SEC-P26", "the credentials do not belong to one holder")
+        yield Reason("SEC-P26", "the credentials do not belong to the same holder")
 
 
 def _restrictions(question: Question) -> Iterator[Reason]:

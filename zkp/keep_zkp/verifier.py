@@ -47,7 +47,7 @@ async def verify(
     cred_defs: Mapping[str, Json],
     accept_any_issuer: bool,
 ) -> Verdict:
-    """Judge a presentation against the request that it answers.
+    """Verify a presentation against the request that it answers.
 
     A false or malformed presentation is a verdict with reasons, not an error. Ids are compared as
     texts: where two forms of them are in use, the caller first writes all in the form that names
