@@ -220,7 +220,7 @@ def test_what_the_nodes_answer_is_printed_as_json(network: Network) -> None:
     missing = manage("ledger", "get-nym", new_did()[0], "--dir", str(network.folder))
     assert missing.returncode == 1
     assert json.loads(missing.stdout)["data"] is None
-    assert "the ledger has no such thing" in missing.stderr
+    assert "the ledger does not have it" in missing.stderr
 
 
 def test_a_taken_port_is_named_with_its_holder(network: Network, tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def nym(who: Signer, **members: Any) -> Json:
 
 
 @dataclass
-class Scribe:
+class LedgerWriter:
     """Writes what it is given, as the nodes do, without looking at any rule."""
 
     ledgers: dict[int, list[Json]] = field(default_factory=lambda: {0: [], 1: [], 2: []})

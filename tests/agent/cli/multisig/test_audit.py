@@ -140,7 +140,7 @@ async def test_other_content_under_the_approved_signatures_raises_the_alarm(
 
 
 @pool
-async def test_loose_signatures_are_listed_until_they_end(board: Board) -> None:
+async def test_unused_signatures_are_listed_until_they_end(board: Board) -> None:
     governed = board.governed
     await signed_by_three(board, "p.psit")
     listed = await audited(board, "--unused", "--proposals", ".")

@@ -10,7 +10,7 @@ from typing import Any
 import base58
 import pytest
 from fake_network import RECORDED
-from ledger.multisig.ledger_writer import Scribe, Signer, nym, request, signed
+from ledger.multisig.ledger_writer import LedgerWriter, Signer, nym, request, signed
 
 from keep_ledger.codes import CONFIG, DOMAIN
 from keep_ledger.json_object import Json
@@ -39,9 +39,9 @@ def board() -> tuple[Signer, ...]:
 
 
 @pytest.fixture
-def scribe(board: tuple[Signer, ...]) -> Scribe:
+def writer(board: tuple[Signer, ...]) -> LedgerWriter:
     """A network that starts with them."""
-    found = Scribe()
+    found = LedgerWriter()
     for one in board:
         found.genesis(one, "0")
     return found
@@ -89,12 +89,12 @@ def test_all_kinds_of_writes_are_told_and_nothing_moves_the_cursor() -> None:
     ):
         assert words in told
     escape = Signer.new()
-    scribe = Scribe()
+    writer = LedgerWriter()
     acceptance = {"taaDigest": "ab" * 32, "mechanism": "on_file", "time": 1_795_046_400}
     operation = {"type": "101", "data": {"name": "\x1b[2J\u202e"}}
-    scribe.write(request(operation, escape, taaAcceptance=acceptance), escape)
-    scribe.write(request({"type": "999"}, escape, taaAcceptance="odd"), escape)
-    told = text(audit(escape.did, scribe.ledgers))
+    writer.write(request(operation, escape, taaAcceptance=acceptance), escape)
+    writer.write(request({"type": "999"}, escape, taaAcceptance="odd"), escape)
+    told = text(audit(escape.did, writer.ledgers))
     assert f"accepted the author agreement {'ab' * 32} by on_file on 2026-11-19" in told
     assert "wrote a transaction of type 999" in told
     assert "\x1b" not in told
@@ -136,13 +136,13 @@ def test_what_was_changed_afterwards_raises_an_alarm(
     spoil: Callable[[Json], None],
     kind: str,
     said: str,
-    scribe: Scribe,
+    writer: LedgerWriter,
     board: tuple[Signer, ...],
 ) -> None:
     new = Signer.new()
-    number = scribe.write(request(nym(new, verkey=new.verkey, role="101"), board[0]), *board)
-    spoil(scribe.ledgers[1][number - 1])
-    report = audit(board[0].did, scribe.ledgers)
+    number = writer.write(request(nym(new, verkey=new.verkey, role="101"), board[0]), *board)
+    spoil(writer.ledgers[1][number - 1])
+    report = audit(board[0].did, writer.ledgers)
     assert kinds(report) == [kind]
     assert report.alarms[0].entry == f"domain {number}"
     assert said in text(report)
@@ -150,17 +150,17 @@ def test_what_was_changed_afterwards_raises_an_alarm(
 
 
 def test_an_old_signature_is_checked_with_the_key_of_its_time(
-    scribe: Scribe, board: tuple[Signer, ...]
+    writer: LedgerWriter, board: tuple[Signer, ...]
 ) -> None:
     first, second, _ = board
     new = Signer.new()
-    scribe.write(request(nym(new, verkey=new.verkey), first), first, second)
+    writer.write(request(nym(new, verkey=new.verkey), first), first, second)
     old = copy.copy(second)
     changed = Signer(second.did, Signer.new().key)
-    scribe.write(request(nym(second, verkey=changed.verkey), second), old)
+    writer.write(request(nym(second, verkey=changed.verkey), second), old)
     other = Signer.new()
-    scribe.write(request(nym(other, verkey=other.verkey), first), first, changed, after_s=100)
-    report = audit(second.did, scribe.ledgers)
+    writer.write(request(nym(other, verkey=other.verkey), first), first, changed, after_s=100)
+    report = audit(second.did, writer.ledgers)
     assert report.alarms == ()
     assert f"verifies with the key of that time, {old.verkey}" in text(report)
     assert f"verifies with the key of that time, {changed.verkey}" in text(report)
@@ -169,92 +169,96 @@ def test_an_old_signature_is_checked_with_the_key_of_its_time(
 
 @pytest.mark.parametrize(("after_s", "alarms"), [(5, 0), (60, 0), (61, 1)])
 def test_a_replaced_key_serves_only_what_was_on_its_way(
-    after_s: int, alarms: int, scribe: Scribe, board: tuple[Signer, ...]
+    after_s: int, alarms: int, writer: LedgerWriter, board: tuple[Signer, ...]
 ) -> None:
     first, second, _ = board
     old, changed = copy.copy(second), Signer.new().key
-    scribe.write(request(nym(second, verkey=Signer("", changed).verkey), second), old)
+    writer.write(request(nym(second, verkey=Signer("", changed).verkey), second), old)
     new = Signer.new()
-    scribe.write(request(nym(new, verkey=new.verkey), first), first, old, after_s=after_s)
-    report = audit(second.did, scribe.ledgers)
+    writer.write(request(nym(new, verkey=new.verkey), first), first, old, after_s=after_s)
+    report = audit(second.did, writer.ledgers)
     assert len(report.alarms) == alarms
     assert ("may have been under way" in text(report)) is (alarms == 0)
 
 
-def test_a_role_is_that_of_its_time(scribe: Scribe, board: tuple[Signer, ...]) -> None:
+def test_a_role_is_that_of_its_time(writer: LedgerWriter, board: tuple[Signer, ...]) -> None:
     first, second, third = board
     rule = {"type": "120", "auth_type": "1"}
-    scribe.write(request(rule, first), first, second)
-    scribe.write(request(nym(second, role=None), first), first, third)
-    scribe.write(request(rule, first), first, second, after_s=100)
-    entries = audit(second.did, scribe.ledgers).entries
+    writer.write(request(rule, first), first, second)
+    writer.write(request(nym(second, role=None), first), first, third)
+    writer.write(request(rule, first), first, second, after_s=100)
+    entries = audit(second.did, writer.ledgers).entries
     roles = [[s.role for s in one.signatures if s.did == second.did] for one in entries]
     assert roles == [[], ["0"], [], [None]]
-    assert audit(second.did, scribe.ledgers).alarms == ()
+    assert audit(second.did, writer.ledgers).alarms == ()
 
 
 def test_within_one_second_the_order_of_two_ledgers_is_not_known(
-    scribe: Scribe, board: tuple[Signer, ...]
+    writer: LedgerWriter, board: tuple[Signer, ...]
 ) -> None:
     first, second, _ = board
     changed = Signer(second.did, Signer.new().key)
-    scribe.write(request(nym(second, verkey=changed.verkey), second), second)
+    writer.write(request(nym(second, verkey=changed.verkey), second), second)
     rule = {"type": "120", "auth_type": "1"}
-    scribe.write(request(rule, first), first, second, after_s=0)
-    scribe.write(request(rule, first), first, changed, after_s=0)
-    assert audit(second.did, scribe.ledgers).alarms == ()
-    history = KeyHistory(scribe.ledgers[1])
-    at = Moment(scribe.time, CONFIG, 1)
+    writer.write(request(rule, first), first, second, after_s=0)
+    writer.write(request(rule, first), first, changed, after_s=0)
+    assert audit(second.did, writer.ledgers).alarms == ()
+    history = KeyHistory(writer.ledgers[1])
+    at = Moment(writer.time, CONFIG, 1)
     assert {one.verkey for one in history.plausible(second.did, at)} == {
         second.verkey,
         changed.verkey,
     }
-    assert history.at(second.did, Moment(scribe.time, DOMAIN, 5)) == history.now(second.did)
+    assert history.at(second.did, Moment(writer.time, DOMAIN, 5)) == history.now(second.did)
 
 
-def test_signers_who_are_nobody_are_told(scribe: Scribe, board: tuple[Signer, ...]) -> None:
+def test_signers_who_are_nobody_are_told(
+    writer: LedgerWriter, board: tuple[Signer, ...]
+) -> None:
     stranger, new, keyless = Signer.new(), Signer.new(), Signer.new()
     body = request(nym(new, verkey=new.verkey), new)
-    scribe.write(body, new, board[0])
-    scribe.write(request(nym(keyless), board[0]), board[0])
-    scribe.write(request({"type": "120"}, board[0]), board[0], stranger)
-    scribe.write(request({"type": "120"}, board[0]), board[0], keyless)
-    assert "the key in this request" in text(audit(new.did, scribe.ledgers))
-    assert "was not on the ledger" in text(audit(stranger.did, scribe.ledgers))
+    writer.write(body, new, board[0])
+    writer.write(request(nym(keyless), board[0]), board[0])
+    writer.write(request({"type": "120"}, board[0]), board[0], stranger)
+    writer.write(request({"type": "120"}, board[0]), board[0], keyless)
+    assert "the key in this request" in text(audit(new.did, writer.ledgers))
+    assert "was not on the ledger" in text(audit(stranger.did, writer.ledgers))
     assert "none (it belonged to the DID that registered it)" in text(
-        audit(keyless.did, scribe.ledgers)
+        audit(keyless.did, writer.ledgers)
     )
-    assert kinds(audit(new.did, scribe.ledgers)) == []
-    assert kinds(audit(stranger.did, scribe.ledgers)) == ["signature"]
-    assert kinds(audit(keyless.did, scribe.ledgers)) == ["signature"]
+    assert kinds(audit(new.did, writer.ledgers)) == []
+    assert kinds(audit(stranger.did, writer.ledgers)) == ["signature"]
+    assert kinds(audit(keyless.did, writer.ledgers)) == ["signature"]
 
 
-def test_a_key_that_a_request_brings_may_be_abbreviated_and_must_be_one(scribe: Scribe) -> None:
+def test_a_key_that_a_request_brings_may_be_abbreviated_and_must_be_one(
+    writer: LedgerWriter,
+) -> None:
     new, other = Signer.new(), Signer.new()
     short = base58.b58encode(bytes(new.key.verify_key)[16:]).decode()
-    scribe.write(request(nym(new, verkey=f"~{short}"), new), new)
-    scribe.write(request(nym(other, verkey="0OIl"), other), other)
-    assert kinds(audit(new.did, scribe.ledgers)) == []
-    assert kinds(audit(other.did, scribe.ledgers)) == ["signature"]
+    writer.write(request(nym(new, verkey=f"~{short}"), new), new)
+    writer.write(request(nym(other, verkey="0OIl"), other), other)
+    assert kinds(audit(new.did, writer.ledgers)) == []
+    assert kinds(audit(other.did, writer.ledgers)) == ["signature"]
 
 
-def test_what_cannot_have_been_signed_raises_an_alarm(scribe: Scribe) -> None:
+def test_what_cannot_have_been_signed_raises_an_alarm(writer: LedgerWriter) -> None:
     who = Signer.new()
-    scribe.write(request(nym(who, verkey=who.verkey), who), who)
-    number = scribe.write(request({"type": "101", "data": {"name": 1}}, who), who)
-    scribe.ledgers[1][number - 1]["txn"]["data"]["data"]["name"] = 1.5
-    number = scribe.write(request({"type": "100", "dest": who.did, "raw": "a"}, who), who)
-    scribe.ledgers[1][number - 1]["txn"]["data"]["raw"] = "no json"
-    assert kinds(audit(who.did, scribe.ledgers)) == ["digest", "digest"]
+    writer.write(request(nym(who, verkey=who.verkey), who), who)
+    number = writer.write(request({"type": "101", "data": {"name": 1}}, who), who)
+    writer.ledgers[1][number - 1]["txn"]["data"]["data"]["name"] = 1.5
+    number = writer.write(request({"type": "100", "dest": who.did, "raw": "a"}, who), who)
+    writer.ledgers[1][number - 1]["txn"]["data"]["raw"] = "no json"
+    assert kinds(audit(who.did, writer.ledgers)) == ["digest", "digest"]
 
 
-def test_what_is_no_signature_or_no_key_raises_an_alarm(scribe: Scribe) -> None:
+def test_what_is_no_signature_or_no_key_raises_an_alarm(writer: LedgerWriter) -> None:
     odd, new = Signer.new(), Signer.new()
-    number = scribe.write(request(nym(odd, verkey="no key", role="0"), new), new)
-    scribe.ledgers[1][number - 1]["reqSignature"]["values"][0]["value"] = "0OIl"
-    scribe.write(request({"type": "120"}, odd), odd)
-    assert kinds(audit(new.did, scribe.ledgers)) == ["signature"]
-    assert kinds(audit(odd.did, scribe.ledgers)) == ["signature", "signature"]
+    number = writer.write(request(nym(odd, verkey="no key", role="0"), new), new)
+    writer.ledgers[1][number - 1]["reqSignature"]["values"][0]["value"] = "0OIl"
+    writer.write(request({"type": "120"}, odd), odd)
+    assert kinds(audit(new.did, writer.ledgers)) == ["signature"]
+    assert kinds(audit(odd.did, writer.ledgers)) == ["signature", "signature"]
 
 
 @pytest.mark.parametrize(
@@ -266,23 +270,25 @@ def test_what_is_no_signature_or_no_key_raises_an_alarm(scribe: Scribe) -> None:
         '{"a":{"b":"\\u00e9"}}',
     ],
 )
-def test_an_attribute_that_the_nodes_spell_anew_is_found(raw: str, scribe: Scribe) -> None:
+def test_an_attribute_that_the_nodes_spell_anew_is_found(
+    raw: str, writer: LedgerWriter
+) -> None:
     who = Signer.new()
-    scribe.write(request(nym(who, verkey=who.verkey), who), who)
-    number = scribe.write(request({"type": "100", "dest": who.did, "raw": raw}, who), who)
-    scribe.ledgers[1][number - 1]["txn"]["data"]["raw"] = json.dumps(json.loads(raw))
-    assert audit(who.did, scribe.ledgers).alarms == ()
+    writer.write(request(nym(who, verkey=who.verkey), who), who)
+    number = writer.write(request({"type": "100", "dest": who.did, "raw": raw}, who), who)
+    writer.ledgers[1][number - 1]["txn"]["data"]["raw"] = json.dumps(json.loads(raw))
+    assert audit(who.did, writer.ledgers).alarms == ()
 
 
 def test_an_attribute_in_an_unknown_spelling_says_so_unless_a_proposal_tells(
-    scribe: Scribe,
+    writer: LedgerWriter,
 ) -> None:
     who = Signer.new()
-    scribe.write(request(nym(who, verkey=who.verkey), who), who)
+    writer.write(request(nym(who, verkey=who.verkey), who), who)
     body = request({"type": "100", "dest": who.did, "raw": '{ "a":1}'}, who)
-    number = scribe.write(body, who)
-    scribe.ledgers[1][number - 1]["txn"]["data"]["raw"] = '{"a":1}'
-    report = audit(who.did, scribe.ledgers, since=number)
+    number = writer.write(body, who)
+    writer.ledgers[1][number - 1]["txn"]["data"]["raw"] = '{"a":1}'
+    report = audit(who.did, writer.ledgers, since=number)
     assert kinds(report) == ["digest"]
     assert "written with other spaces" in text(report)
     assert explain(report, [known(body, who)]).alarms == ()
@@ -290,37 +296,37 @@ def test_an_attribute_in_an_unknown_spelling_says_so_unless_a_proposal_tells(
 
 
 def test_the_version_that_a_node_adds_is_not_part_of_what_was_signed(
-    scribe: Scribe, board: tuple[Signer, ...]
+    writer: LedgerWriter, board: tuple[Signer, ...]
 ) -> None:
     operation = {"type": "4", "text": "Be kind", "version": "1", "ratification_ts": 1}
-    number = scribe.write(request(operation, board[0]), board[0])
-    scribe.ledgers[2][number - 1]["txn"]["ver"] = "2"
-    scribe.write(request(operation | {"ver": "2"}, board[0]), board[0])
-    assert audit(board[0].did, scribe.ledgers).alarms == ()
+    number = writer.write(request(operation, board[0]), board[0])
+    writer.ledgers[2][number - 1]["txn"]["ver"] = "2"
+    writer.write(request(operation | {"ver": "2"}, board[0]), board[0])
+    assert audit(board[0].did, writer.ledgers).alarms == ()
 
 
 def test_only_what_is_recent_is_told_and_keys_are_followed_from_the_start(
-    scribe: Scribe, board: tuple[Signer, ...]
+    writer: LedgerWriter, board: tuple[Signer, ...]
 ) -> None:
     first = board[0]
-    scribe.write(request({"type": "120"}, first), first)
+    writer.write(request({"type": "120"}, first), first)
     new = Signer.new()
-    number = scribe.write(request(nym(new, verkey=new.verkey), first), first)
-    scribe.write(request({"type": "122"}, first), first)
-    report = audit(first.did, scribe.ledgers, since=number)
+    number = writer.write(request(nym(new, verkey=new.verkey), first), first)
+    writer.write(request({"type": "122"}, first), first)
+    report = audit(first.did, writer.ledgers, since=number)
     assert [one.name for one in report.entries] == [f"domain {number}", "config 2"]
     assert report.alarms == ()
 
 
 def test_nothing_is_newer_than_what_is_still_to_come(
-    scribe: Scribe, board: tuple[Signer, ...]
+    writer: LedgerWriter, board: tuple[Signer, ...]
 ) -> None:
-    scribe.write(request({"type": "120"}, board[0]), board[0])
-    assert audit(board[0].did, scribe.ledgers, since=4).entries == ()
+    writer.write(request({"type": "120"}, board[0]), board[0])
+    assert audit(board[0].did, writer.ledgers, since=4).entries == ()
 
 
-def test_a_did_that_is_not_there_has_no_history(scribe: Scribe) -> None:
-    assert "It is not on the ledger." in text(audit(Signer.new().did, scribe.ledgers))
+def test_a_did_that_is_not_there_has_no_history(writer: LedgerWriter) -> None:
+    assert "It is not on the ledger." in text(audit(Signer.new().did, writer.ledgers))
 
 
 # -- compared with proposals -----------------------------------------------------------------------
@@ -331,12 +337,12 @@ def known(body: Json, *signers: Signer, **more: Any) -> ApprovedProposal:
 
 
 def test_a_write_that_was_approved_is_explained(
-    scribe: Scribe, board: tuple[Signer, ...]
+    writer: LedgerWriter, board: tuple[Signer, ...]
 ) -> None:
     new = Signer.new()
     body = request(nym(new, verkey=new.verkey), board[0])
-    scribe.write(body, *board)
-    report = explain(audit(board[1].did, scribe.ledgers), [known(body, *board)])
+    writer.write(body, *board)
+    report = explain(audit(board[1].did, writer.ledgers), [known(body, *board)])
     assert report.alarms == ()
     assert "approved as p.psit" in text(report)
     assert "every write was approved exactly as it is on the ledger" in text(report)
@@ -344,29 +350,29 @@ def test_a_write_that_was_approved_is_explained(
 
 @pytest.mark.parametrize("place", [0, 1, 2])
 def test_a_write_behind_the_proposals_back_raises_an_alarm(
-    place: int, scribe: Scribe, board: tuple[Signer, ...]
+    place: int, writer: LedgerWriter, board: tuple[Signer, ...]
 ) -> None:
     new = Signer.new()
     body = request(nym(new, verkey=new.verkey), board[0])
-    scribe.write(body, *board)
+    writer.write(body, *board)
     other = known(request(nym(new), board[0]), *board)
-    report = explain(audit(board[place].did, scribe.ledgers), [other])
+    report = explain(audit(board[place].did, writer.ledgers), [other])
     assert kinds(report) == ["unexplained"]
     assert "no approved proposal explains this write" in text(report)
 
 
 def test_what_others_do_to_an_identity_is_told_unless_it_made_it(
-    scribe: Scribe, board: tuple[Signer, ...]
+    writer: LedgerWriter, board: tuple[Signer, ...]
 ) -> None:
     new = Signer.new()
     made = request(nym(new, verkey=new.verkey), board[0])
-    scribe.write(made, board[0])
-    scribe.write(
+    writer.write(made, board[0])
+    writer.write(
         request({"type": "100", "dest": new.did, "raw": '{"a":1}'}, board[0]), board[0]
     )
-    assert explain(audit(new.did, scribe.ledgers), []).alarms == ()
-    scribe.write(request(nym(new, verkey=Signer.new().verkey), board[0]), board[0])
-    report = explain(audit(new.did, scribe.ledgers), [])
+    assert explain(audit(new.did, writer.ledgers), []).alarms == ()
+    writer.write(request(nym(new, verkey=Signer.new().verkey), board[0]), board[0])
+    report = explain(audit(new.did, writer.ledgers), [])
     assert [alarm.text for alarm in report.alarms] == [
         f"{board[0].did} changed this identity, and no approved proposal explains it"
     ]
@@ -389,13 +395,13 @@ COLLISIONS: list[tuple[Json, Json]] = [
 
 @pytest.mark.parametrize(("wanted", "landed"), COLLISIONS)
 def test_other_content_under_the_same_signature_raises_an_alarm(
-    wanted: Json, landed: Json, scribe: Scribe, board: tuple[Signer, ...]
+    wanted: Json, landed: Json, writer: LedgerWriter, board: tuple[Signer, ...]
 ) -> None:
     body = request(wanted, board[0])
     other = body | {"operation": landed}
     assert digest(other) == digest(body)
-    scribe.put(other, signed(body, *board))
-    alone = audit(board[0].did, scribe.ledgers)
+    writer.put(other, signed(body, *board))
+    alone = audit(board[0].did, writer.ledgers)
     assert alone.alarms == ()  # the ledger alone cannot tell
     for approved, count in ((body, 1), (other, 0)):
         report = explain(alone, [known(approved, *board)])
@@ -407,28 +413,28 @@ def test_other_content_under_the_same_signature_raises_an_alarm(
 
 
 def test_the_proposal_that_fits_best_explains(
-    scribe: Scribe, board: tuple[Signer, ...]
+    writer: LedgerWriter, board: tuple[Signer, ...]
 ) -> None:
     wanted, landed = COLLISIONS[0]
     body = request(wanted, board[0])
-    scribe.write(body, *board)
+    writer.write(body, *board)
     both = [known(body | {"operation": landed}, *board), known(body, *board)]
-    assert explain(audit(board[0].did, scribe.ledgers), both).alarms == ()
+    assert explain(audit(board[0].did, writer.ledgers), both).alarms == ()
 
 
 def test_what_was_not_approved_by_a_signer_or_not_any_more_raises_an_alarm(
-    scribe: Scribe, board: tuple[Signer, ...]
+    writer: LedgerWriter, board: tuple[Signer, ...]
 ) -> None:
     body = request({"type": "120"}, board[0])
-    scribe.write(body, *board)
-    alone = audit(board[0].did, scribe.ledgers)
+    writer.write(body, *board)
+    alone = audit(board[0].did, writer.ledgers)
     for approved, kind in (
         (known(body, *board[:2]), "approval"),
         (known(body, *board, cancelled=True), "cancelled"),
-        (known(body, *board, expires=scribe.time - 1), "expired"),
+        (known(body, *board, expires=writer.time - 1), "expired"),
     ):
         assert kinds(explain(alone, [approved])) == [kind]
-    assert explain(alone, [known(body, *board, expires=scribe.time)]).alarms == ()
+    assert explain(alone, [known(body, *board, expires=writer.time)]).alarms == ()
 
 
 @pytest.mark.parametrize(
