@@ -62,7 +62,7 @@ class Child:
         return self.process.returncode is None
 
     def signal(self, number: int) -> None:
-        """Send a signal to its whole group; one that is gone already is no error."""
+        """Send a signal to its whole group; one that has ended already is not an error."""
         with suppress(ProcessLookupError, PermissionError):  # macOS refuses for zombies
             os.killpg(self.pid, number)
 

@@ -54,7 +54,7 @@ class Selection:
         misfits: why the others do not.
         missing: referents that nothing held can answer.
         self_attestable: attributes without restrictions that nothing answers: the holder's own
-            word would do, if the holder says so.
+            statement would be enough, if the holder wants to make it.
     """
 
     chosen: Mapping[str, str]

@@ -18,7 +18,7 @@ Nothing is imported here: import what you need from its module. This is the whol
 | `recovery.paper_sheets` | `sheet`, `qr_svg`: shares on paper |
 | `rules.auth_rules` | `RuleKey`, `Constraint` (`Role`, `And`, `Or`, `Forbidden`), `parse_constraint`, `leaves`, `Signer`, `owner_counts`, `satisfied`, `missing`, `refusal`, `sentence`, `who` |
 | `rules.applicable_rules` | `Before`, `applicable`: which rules a write must meet |
-| `rules.quorum` | `quorums`, `Quorum`, `Way`, `Action`: the smallest coalitions for an action, by any way |
+| `rules.quorum` | `quorums`, `Quorum`, `Way`, `Action`: the smallest coalitions for an action, directly or indirectly |
 | `rules.reachability` | `Game`, `Position` and its moves: the search for quorums |
 | `rules.lints` | `lints`, `Lint`, `what_if`, `Differences`, `Difference`, `changes`, `takeover` |
 | `rules.default_rules` | `DEFAULTS`: the rules of a ledger that nobody changed, and the names of all |

@@ -144,7 +144,7 @@ def _print_effects(
         if before != after:
             effects.setdefault(f"{before} -> {after}", []).append(one.after.action.name)
     if effects:
-        say("The smallest coalitions by any way around, with those on the ledger today:")
+        say("The smallest coalitions, directly or indirectly, with those on the ledger today:")
     for effect, names in effects.items():
         say(f"  {effect}: {', '.join(names)}.")
     for lint in found.new:

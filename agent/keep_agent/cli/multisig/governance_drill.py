@@ -113,7 +113,7 @@ class DrillNetwork:
             await self.write(_nym(one, TRUSTEE), [first])
         await self.write({"type": "1", "dest": first.did, "role": None}, [self.trustees[0]])
         say(
-            f"{role_count(len(self.trustees), TRUSTEE).capitalize()} with new keys stand for yours."
+            f"{role_count(len(self.trustees), TRUSTEE).capitalize()} with new keys take the place of yours in this drill."
         )
 
     async def put_in_force(self, wanted: Governance) -> None:

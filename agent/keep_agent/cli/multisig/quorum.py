@@ -19,7 +19,7 @@ from keep_ledger.multisig.rules.quorum_picture import picture
 from keep_ledger.wording import counted
 
 _EXAMPLES = """examples:
-  indykeep quorum --genesis genesis.txn                     who can do what, by any way around
+  indykeep quorum --genesis genesis.txn                     who can do what, directly or indirectly
   indykeep quorum --genesis genesis.txn --svg quorum.svg    the same as a picture
   indykeep quorum --genesis genesis.txn --what-if rule.json the effects of a change of rules
   indykeep quorum --rules rules.json --have TRUSTEE=5,STEWARD=4,ENDORSER=6

@@ -1,4 +1,4 @@
-"""The effective quorum: the smallest coalitions that can bring about an action, by any way.
+"""The effective quorum: the smallest coalitions that can bring about an action, directly or indirectly.
 
 What a rule requires is not what an action takes. A rule may require two trustees, and one may be able to
 register the second; a rule may be strict, and the rule about rules weak; whoever can give a DID a new key

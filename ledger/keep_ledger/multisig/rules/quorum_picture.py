@@ -92,9 +92,7 @@ def _short(text: str, most: int) -> str:
 
 
 def _svg(headline: str, name: str, rows: Sequence[str], height: int) -> str:
-    legend = (
-        "Each person is one signature that it takes, by any way around. Red: one is enough."
-    )
+    legend = "Each person is one signature that is needed, directly or indirectly. Red: one is enough."
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" role="img"'
         f' aria-labelledby="t d"><title id="t">{escape(headline)}</title>'
