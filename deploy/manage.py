@@ -8,7 +8,7 @@ if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     sys.path.append(str(Path(__file__).resolve().parent.parent / "von-network"))
 
+    from manage_commands import main
     from venvs import exit_code
-    from verbs import main
 
     sys.exit(exit_code(lambda: main(sys.argv[1:])))

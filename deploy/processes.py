@@ -1,4 +1,4 @@
-"""Child processes of the demo, the tests and the bench: started, waited for, always ended."""
+"""Child processes of demos, tests and benchmarks: started, waited for, always ended."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ POLL_S = 0.05
 PROBE_S = 2.0
 PORTS = range(20_000, 30_000)  # below what systems hand out to outgoing connections
 
-# Outlives us for a moment: end of file on its stdin means that we are gone without a goodbye.
+# It outlives this process for a moment: end of file on its stdin means that this process was killed.
 _WATCH = """read line || { kill -s TERM -- "-$1"; sleep 3; kill -s KILL -- "-$1"; }"""
 
 
@@ -42,7 +42,7 @@ class Child:
     """A running process that leads its own process group.
 
     Attributes:
-        title: what to call it before people.
+        title: its name for people.
         log: file with all that it prints.
         process: the process; its `pid` is the group's id too.
     """
@@ -92,10 +92,10 @@ async def running(
 ) -> AsyncGenerator[Child]:
     """Start a program and end it, with all that it started in its group, on the way out.
 
-    It is ended too when we are killed: a tiny watcher waits at the other end of a pipe.
+    It is also ended when this process is killed: a small watcher waits at the other end of a pipe.
 
     Args:
-        title: what to call it in errors.
+        title: its name in errors.
         command: program and arguments.
         log: file to append its output to; its folder must exist.
         env: added to our environment; None takes a variable away.

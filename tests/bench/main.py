@@ -21,8 +21,8 @@ from bench.load import Load, Spent, connections, credentials, messages, presenta
 from bench.raw import ISSUING, PROVING, VALUES, Raw, question
 from bench.scene import Scene, follow, pair, scene, start
 
+from network_and_agents import Network
 from processes import free_ports, run
-from stage import Network
 from usage import BENCH, reader
 
 CORES = os.cpu_count() or 1

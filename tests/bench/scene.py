@@ -19,8 +19,8 @@ from bench.raw import VALUES, question
 from two_agents import automate, connect
 
 from keep_agent.client import Client
+from network_and_agents import NETWORK, Agent, Network, agent, network
 from processes import free_ports
-from stage import NETWORK, Agent, Network, agent, network
 
 SETTINGS: Mapping[str, str] = {"watch_loop": "true", "log_level": "WARNING"}
 LONGEST_S = 180.0

@@ -9,14 +9,14 @@ from bench.figures import Figure, table
 from bench.main import QUICK, figures, measure
 from pool import Network
 
-import stage
+import network_and_agents
 
 
 @pytest.mark.pool
 async def test_the_bench_loses_nothing_and_measures_all_that_it_promises(
     tmp_path: Path, network: Network
 ) -> None:
-    pool = stage.Network(network.folder, network.genesis, {})
+    pool = network_and_agents.Network(network.folder, network.genesis, {})
     results = await measure(QUICK, tmp_path, pool)
     assert results.other["lost"] == 0, results.errors
     found = {f.key: f.value for f in figures(results)}

@@ -140,12 +140,12 @@ def test_a_real_python_passes_the_examination_and_teaches(path: Path) -> None:
     (path / "python3").symlink_to(sys.executable)
     answer = manage(path, "--help", PYTHONPATH="/nowhere", PYTHONHOME="/nowhere")
     assert answer.returncode == 0, answer.stderr
-    for verb in ("demo", "test", "check", "bench", "network", "fetch", "clean"):
-        assert f"\n  {verb} " in answer.stdout
+    for command in ("demo", "test", "check", "bench", "network", "fetch", "clean"):
+        assert f"\n  {command} " in answer.stdout
     assert sys.version.split()[0] in answer.stdout
 
 
-def test_an_unknown_verb_is_answered_with_those_that_exist() -> None:
+def test_an_unknown_command_is_answered_with_those_that_exist() -> None:
     answer = manage("/usr/bin:/bin", "frobnicate", INDYKEEP_PYTHON=sys.executable)
     assert answer.returncode == 1
-    assert answer.stderr.startswith("manage: no verb frobnicate; there are: demo, test")
+    assert answer.stderr.startswith("manage: no command frobnicate; there are: demo, test")

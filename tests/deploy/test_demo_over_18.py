@@ -20,12 +20,12 @@ import aiohttp
 import psutil
 import pytest
 
-import demo
-from evidence import decoded
+import demo_run
+from demo_claims import ClaimError, claim
+from demo_terminal import Terminal
 from keep_agent.errors import UnavailableError
 from processes import StartError
-from screen import Screen
-from story import ClaimError, claim
+from store_search import decoded
 
 ROOT = Path(__file__).resolve().parents[2]
 HOME = ROOT / ".indykeep"
@@ -116,7 +116,7 @@ def alive(process: psutil.Process) -> bool:
 
 @contextmanager
 def playing(*args: str) -> Generator[Play]:
-    command = [sys.executable, str(ROOT / "deploy" / "play.py"), *args]
+    command = [sys.executable, str(ROOT / "deploy" / "demo.py"), *args]
     env = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env
@@ -134,15 +134,15 @@ def files(folder: Path) -> list[str]:
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(demo, "HOME", tmp_path)
+    monkeypatch.setattr(demo_run, "HOME", tmp_path)
     return tmp_path
 
 
-def screen(*, colour: bool = False) -> Screen:
-    return Screen(StringIO(), live=False, colour=colour, fancy=True)
+def screen(*, colour: bool = False) -> Terminal:
+    return Terminal(StringIO(), live=False, colour=colour, fancy=True)
 
 
-def shown(on: Screen) -> str:
+def shown(on: Terminal) -> str:
     assert isinstance(on.out, StringIO)
     return on.out.getvalue()
 
@@ -151,7 +151,7 @@ def shown(on: Screen) -> str:
 
 
 @pytest.mark.pool
-async def test_the_story_is_told_kept_running_and_leaves_nothing() -> None:
+async def test_the_demo_shows_all_steps_keeps_running_and_leaves_nothing() -> None:
     with playing("--keep") as play:
         play.until("Try, in another terminal")
         told = play.said
@@ -183,12 +183,12 @@ async def test_the_story_is_told_kept_running_and_leaves_nothing() -> None:
 
 @pytest.mark.pool
 def test_a_ctrl_c_while_it_loads_shows_no_traceback(tmp_path: Path) -> None:
-    shutil.copy(ROOT / "deploy" / "play.py", tmp_path)
-    (tmp_path / "demo.py").write_text(
+    shutil.copy(ROOT / "deploy" / "demo.py", tmp_path)
+    (tmp_path / "demo_over_18.py").write_text(
         "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n"
     )
     done = subprocess.run(
-        [sys.executable, str(tmp_path / "play.py")], capture_output=True, check=False
+        [sys.executable, str(tmp_path / "demo.py")], capture_output=True, check=False
     )
     assert (done.returncode, done.stderr) == (-signal.SIGINT, b"")
 
@@ -253,14 +253,14 @@ def test_the_folder_of_a_killed_run_is_removed_and_that_of_a_live_one_is_not(
         (folder / "lock").touch()
     with (live / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with demo.room() as folder:
+        with demo_run.demo_folder() as folder:
             assert folder.parent == home
             assert sorted(home.iterdir()) == sorted([live, folder])
     assert list(home.iterdir()) == [live]
 
 
 def test_two_runs_leave_each_other_alone(home: Path) -> None:
-    with demo.room() as one, demo.room() as other:
+    with demo_run.demo_folder() as one, demo_run.demo_folder() as other:
         assert one.exists()
         assert one != other
 
@@ -268,8 +268,8 @@ def test_two_runs_leave_each_other_alone(home: Path) -> None:
 def test_a_full_disk_is_told_before_anything_starts(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(demo, "NEEDED_MB", 1 << 40)
-    with pytest.raises(StartError, match=f"are free in {home}"), demo.room():
+    monkeypatch.setattr(demo_run, "NEEDED_MB", 1 << 40)
+    with pytest.raises(StartError, match=f"are free in {home}"), demo_run.demo_folder():
         pytest.fail("it began")
     assert list(home.iterdir()) == []
 
@@ -292,20 +292,24 @@ def test_a_failure_is_told_in_words(home: Path, error: Exception, words: str) ->
     if isinstance(error, StartError):
         error = StartError(str(error).format(folder=folder))
     on = screen()
-    demo.explain(on, folder, error)
+    demo_run.explain(on, folder, error)
     assert words.format(home=home) in shown(on)
 
 
 def test_the_lines_of_the_log_that_matter_are_shown(home: Path) -> None:
     folder = home / "demo-x"
     folder.mkdir()
-    lines = ("1 INFO all is well", f"2 WARNING {demo.ORDINARY}", "3 ERROR store broke")
+    lines = (
+        "1 INFO all is well",
+        f"2 WARNING {demo_run.EXPECTED_WARNING}",
+        "3 ERROR store broke",
+    )
     (folder / "bar.log").write_text("\n".join(lines))
     on = screen()
-    demo.explain(on, folder, UnavailableError("the agent does not answer"))
+    demo_run.explain(on, folder, UnavailableError("the agent does not answer"))
     assert "bar: 3 ERROR store broke" in shown(on)
     assert "well" not in shown(on)
-    assert demo.ORDINARY not in shown(on)
+    assert demo_run.EXPECTED_WARNING not in shown(on)
     assert (home / "failed-demo-x" / "bar.log").is_file()
 
 
@@ -334,14 +338,14 @@ def test_no_line_is_wider_than_the_window(columns: int) -> None:
     on.say(text)
     on.done(text, "12.5 s")
     on.quote("Alice", text)
-    on.rows([("proved, but not shown", text)])
+    on.table([("proved, but not shown", text)])
     assert max(map(len, shown(on).splitlines())) <= min(columns, 92)
     assert " ".join(shown(on).split()).count("Alice keeps it") == 12
 
 
 def test_without_a_terminal_there_is_no_control_character() -> None:
-    on = Screen.of(StringIO())
-    on.act("1. A network")
+    on = Terminal.of(StringIO())
+    on.heading("1. A network")
     on.done("ready", "1.0 s")
     assert "\x1b" not in shown(on)
 
@@ -357,13 +361,13 @@ def test_colour_is_never_the_only_sign() -> None:
 async def test_a_step_that_fails_is_marked_as_failed() -> None:
     on = screen()
     with pytest.raises(ZeroDivisionError):
-        async with on.doing("dividing"):
+        async with on.step("dividing"):
             raise ZeroDivisionError
     assert shown(on) == "  \u2717 dividing\n"
 
 
 async def test_a_step_tells_what_it_found() -> None:
     on = screen()
-    async with on.doing("counting") as note:
+    async with on.step("counting") as note:
         note("two")
     assert shown(on) == "  \u2713 counting: two\n"

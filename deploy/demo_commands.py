@@ -1,7 +1,6 @@
-"""People at their desks, who type `indykeep ...` as anybody would, before whoever looks on.
+"""Commands `indykeep ...` of several people: shown as typed, run for real, and checked.
 
-Everybody works in one folder, with an environment of their own, on one network. A line is told as it
-is typed, run as the real command, and held to how it must end.
+Everybody works in one folder and on one network, with an environment of their own.
 """
 
 from __future__ import annotations
@@ -18,13 +17,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
 
+from demo_claims import ClaimError, claim
+from demo_terminal import Terminal
 from keep_agent.cli.main import REFUSED, main
 from keep_agent.cli.multisig.ledger_view import GENESIS
 from keep_agent.cli.multisig.secret_input import KEY_FILE
-from screen import Screen
-from story import ClaimError, claim
 
-NAMES = "names.sh"
+NAMES_FILE = "names.sh"
 LINE = 90
 SAYS = "indykeep: "
 
@@ -39,7 +38,7 @@ class Ran:
 
     @property
     def reason(self) -> str:
-        """Why it refused, as it said it."""
+        """Why it refused, in its own words."""
         found = [
             line.removeprefix(SAYS) for line in self.err.splitlines() if line.startswith(SAYS)
         ]
@@ -47,66 +46,68 @@ class Ran:
 
 
 @dataclass(slots=True)
-class Desk:
-    """The folder that is everybody's current one, and what stands for what in a typed line.
+class Commands:
+    """Runs commands in the folder that everybody shares.
 
     Attributes:
         names: `$NAME` in a line: DIDs, keys, groups of options.
-        rows: what happened, for the table at the end.
-        typed: how many commands were run.
+        results: rows of the table at the end: what was tried, and what came of it.
+        count: how many commands were run.
     """
 
-    screen: Screen
+    terminal: Terminal
     folder: Path
     genesis: Path
     names: dict[str, str] = field(default_factory=dict[str, str])
-    rows: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
-    typed: int = 0
+    results: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    count: int = 0
 
-    async def types(self, who: str, line: str, *, stdin: str = "", told: bool = True) -> str:
-        """Let somebody type a line, which must go well; gives what it printed.
+    async def run(self, who: str, line: str, *, stdin: str = "", shown: bool = True) -> str:
+        """Run a command that must succeed, and return what it printed.
 
         Args:
-            who: in small letters; the key of their store is in `{who}.key`.
-            line: after `indykeep`, as for a shell.
+            who: name in small letters; the key of their store is in `{who}.key`.
+            line: what follows `indykeep`, as for a shell.
             told: show the line.
         """
-        ran = await self._run(who, line, stdin, told=told)
+        ran = await self._run(who, line, stdin, shown=shown)
         if ran.code:
             raise ClaimError(f"`indykeep {line}` by {who} ended with {ran.code}: {ran.reason}")
         return ran.out
 
-    async def refused(self, who: str, line: str, *, says: str, told: bool = True) -> str:
-        """Let somebody type a line, which must be refused for that reason; gives the reason."""
-        ran = await self._run(who, line, "", told=told)
+    async def run_refused(
+        self, who: str, line: str, *, because: str, shown: bool = True
+    ) -> str:
+        """Run a command that must be refused for this reason, and return the reason."""
+        ran = await self._run(who, line, "", shown=shown)
         claim(ran.code == REFUSED, f"`indykeep {line}` by {who} is refused, not {ran.code}")
-        claim(says in ran.reason, f"it is refused for {says!r}, not: {ran.reason}")
+        claim(because in ran.reason, f"it is refused for {because!r}, not: {ran.reason}")
         return ran.reason
 
-    def happened(self, what: str, how: str) -> None:
-        """Note a row of the table."""
-        self.rows.append((what, how))
+    def note_result(self, what: str, result: str) -> None:
+        """Add a row to the table."""
+        self.results.append((what, result))
 
     def write_names(self) -> None:
-        """Leave the names for a shell, so that typed lines can be repeated there."""
+        """Write the names to a file for a shell, so that commands can be repeated there."""
         found = {GENESIS: str(self.genesis), **self.names}
         for name in ("SOFTHSM2_CONF", "INDYKEEP_PIN_FILE"):
             if name in os.environ:
                 found[name] = os.environ[name]
         lines = [f"export {name}={shlex.quote(value)}\n" for name, value in found.items()]
-        (self.folder / NAMES).write_text("".join(lines), "utf-8")
+        (self.folder / NAMES_FILE).write_text("".join(lines), "utf-8")
 
-    async def _run(self, who: str, line: str, stdin: str, *, told: bool) -> Ran:
-        if told:
+    async def _run(self, who: str, line: str, stdin: str, *, shown: bool) -> Ran:
+        if shown:
             self._show(who, line)
-        self.typed += 1
+        self.count += 1
         words = shlex.split(Template(line).substitute(self.names))
         env = {GENESIS: str(self.genesis), KEY_FILE: f"{who}.key"}
         at_work = asyncio.ensure_future(asyncio.to_thread(_run, words, env, stdin))
         try:
             return await asyncio.shield(at_work)
         except asyncio.CancelledError:
-            await asyncio.wait([at_work])  # it works in a folder that goes away
+            await asyncio.wait([at_work])  # it works in a folder that is removed afterwards
             raise
 
     def _show(self, who: str, line: str) -> None:
@@ -115,7 +116,7 @@ class Desk:
             if len(lines[-1]) + len(part) > LINE:
                 lines.append("   ")
             lines[-1] += f" {part}"
-        self.screen.plain("    " + " \\\n    ".join(lines))
+        self.terminal.plain("    " + " \\\n    ".join(lines))
 
 
 def _run(words: list[str], env: Mapping[str, str], stdin: str) -> Ran:

@@ -1,4 +1,4 @@
-"""What an agent really has: its store, opened from the outside with its own key, and its files."""
+"""Search all that an agent has stored: its store, opened with its key, and its files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from keep_agent.store.location import Sqlite
 from keep_agent.store.profile import Profile
 from keep_agent.store.store import Store
 from keep_zkp.encode import encode
-from stage import Agent
+from network_and_agents import Agent
 
 MAIN = "main"
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{16,}")
@@ -44,7 +44,7 @@ async def search(agent: Agent, texts: Iterable[str]) -> tuple[int, set[str]]:
 
 @asynccontextmanager
 async def opened(agent: Agent) -> AsyncGenerator[Profile]:
-    """Open a copy of an agent's store, as whoever holds its key can, and forget it again."""
+    """Open a copy of an agent's store with its key, and remove the copy afterwards."""
     async with copied(agent) as folder:
         store = await Store.open(
             Sqlite(folder / STORE_FILE), _key(agent), load_catalog().models

@@ -1,7 +1,7 @@
-"""A real scene to put things on: an Indy network and agents, each a process of its own.
+"""An Indy network and agents for demos, tests and benchmarks, each a process of its own.
 
-Demo, tests and bench share it. Everything ends with the block that started it, and with us,
-however we end; nothing outside the given folders is touched.
+Everything ends with the block that started it, and with this process in any case; nothing outside the
+given folders is changed.
 """
 
 from __future__ import annotations
@@ -155,26 +155,26 @@ async def agent(
             yield Agent(title, data, child, client, endpoint, admin, key)
 
 
-async def watch(scene: Network, agents: Sequence[Agent]) -> None:
-    """Look for ever that nobody leaves the stage; raises as `look`."""
+async def watch_running(net: Network, agents: Sequence[Agent]) -> None:
+    """Check again and again that all processes run; raises as `check_running`."""
     while True:
-        await look(scene, agents)
+        await check_running(net, agents)
         await asyncio.sleep(LOOK_S)
 
 
-async def look(scene: Network, agents: Sequence[Agent]) -> None:
-    """Look whether everybody is still on the stage.
+async def check_running(net: Network, agents: Sequence[Agent]) -> None:
+    """Check that all processes run.
 
     Raises:
-        StartError: somebody is not; the message ends with its log.
+        StartError: one has ended; the message ends with its log.
     """
     for one in agents:
         if not one.child.alive:
             code = one.child.process.returncode
             raise StartError(f"{one.title} ended with {code}: {tail(one.child.log)}")
-    for name, port in scene.ports.items():
+    for name, port in net.ports.items():
         if not await _listens(port):
-            log = scene.folder / "log" / "nodes-1-2-3-4.out"
+            log = net.folder / "log" / "nodes-1-2-3-4.out"
             raise StartError(f"{name} of the network ended: {tail(log)}")
 
 

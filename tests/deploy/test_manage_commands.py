@@ -1,4 +1,4 @@
-"""The verbs take what they say they take, and clean keeps what was expensive."""
+"""The commands take what they say they take, and clean keeps what was expensive."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from pathlib import Path
 
 import pytest
 
+import manage_commands
 import venvs
-import verbs
 
 
 def test_clean_removes_all_but_the_wheels(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(verbs, "HOME", tmp_path)
+    monkeypatch.setattr(manage_commands, "HOME", tmp_path)
     for name in ("venv", "pip", "wheels"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "file").touch()
     (tmp_path / "setup.log").touch()
-    assert verbs.main(["clean"]) == 0
+    assert manage_commands.main(["clean"]) == 0
     assert list(tmp_path.rglob("*")) == [tmp_path / "wheels", tmp_path / "wheels" / "file"]
     assert str(tmp_path) in capsys.readouterr().out
 
 
 def test_clean_of_nothing_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verbs, "HOME", tmp_path / "absent")
-    assert verbs.main(["clean"]) == 0
+    monkeypatch.setattr(manage_commands, "HOME", tmp_path / "absent")
+    assert manage_commands.main(["clean"]) == 0
 
 
-@pytest.mark.parametrize("verb", ["check", "fetch", "clean"])
-def test_a_verb_without_arguments_refuses_them_before_it_starts(verb: str) -> None:
+@pytest.mark.parametrize("command", ["check", "fetch", "clean"])
+def test_a_command_without_arguments_refuses_them_before_it_starts(command: str) -> None:
     with pytest.raises(venvs.SetupError, match="takes no arguments: now"):
-        verbs.main([verb, "now"])
+        manage_commands.main([command, "now"])
 
 
 @pytest.mark.parametrize(
@@ -55,12 +55,12 @@ def test_offline_may_stand_anywhere_and_the_rest_is_passed_on(
         return 7
 
     monkeypatch.setenv("INDYKEEP_OFFLINE", "0")
-    monkeypatch.setattr(verbs, "ensure_venvs", ensure)
-    monkeypatch.setattr(verbs, "become", become)
-    assert verbs.main(args) == 7
+    monkeypatch.setattr(manage_commands, "ensure_venvs", ensure)
+    monkeypatch.setattr(manage_commands, "become", become)
+    assert manage_commands.main(args) == 7
     assert os.environ["INDYKEEP_OFFLINE"] == "1"
-    play = str(verbs.ROOT / "deploy" / "play.py")
-    assert seen == [["agents", "Indy node"], (verbs.AGENT.python, (play, "--keep"))]
+    entry = str(manage_commands.ROOT / "deploy" / "demo.py")
+    assert seen == [["agents", "Indy node"], (manage_commands.AGENT.python, (entry, "--keep"))]
 
 
 def test_a_venv_is_made_anew_when_the_project_changes_but_not_its_tools(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_a_venv_is_made_anew_when_the_project_changes_but_not_its_tools(tmp_path
     assert venv.stamp != first
 
 
-HELP = [[verb, "--help"] for verb in verbs.VERBS] + [
+HELP = [[verb, "--help"] for verb in manage_commands.COMMANDS] + [
     ["test", "tests/agent", "-h"],
     ["demo", "multisig", "-h"],
     ["campaign", "network", "--help"],
@@ -87,9 +87,9 @@ HELP = [[verb, "--help"] for verb in verbs.VERBS] + [
 def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a checkout needs for `./manage`, with nothing set up."""
     folder = tmp_path_factory.mktemp("checkout")
-    shutil.copy(verbs.ROOT / "manage", folder)
+    shutil.copy(manage_commands.ROOT / "manage", folder)
     for name in ("deploy", "von-network"):
-        shutil.copytree(verbs.ROOT / name, folder / name)
+        shutil.copytree(manage_commands.ROOT / name, folder / name)
     return folder
 
 
@@ -119,25 +119,27 @@ def test_the_network_explains_its_verbs_itself_once_it_is_set_up(
         assert (Path(program).name, words) == ("manage", ("start", "--help"))
         return 7
 
-    monkeypatch.setattr(verbs, "ensure_venvs", ensure)
-    monkeypatch.setattr(verbs, "become", become)
+    monkeypatch.setattr(manage_commands, "ensure_venvs", ensure)
+    monkeypatch.setattr(manage_commands, "become", become)
     assert venvs.NODE.ready
-    assert verbs.main(["network", "start", "--help"]) == 7
+    assert manage_commands.main(["network", "start", "--help"]) == 7
 
 
 def test_clean_refuses_while_a_network_runs_in_the_folder_and_removes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verbs, "HOME", tmp_path)
+    monkeypatch.setattr(manage_commands, "HOME", tmp_path)
     folder = tmp_path / "networks" / "mine"
     folder.mkdir(parents=True)
     with subprocess.Popen(
         [sys.executable, "-c", "input()", str(folder)], stdin=subprocess.PIPE
     ) as node:
         (folder / "processes.json").write_text(json.dumps([{"who": {"pid": node.pid}}]))
-        with pytest.raises(venvs.SetupError, match=r"mine runs .*stop --name mine"):
-            verbs.main(["clean"])
+        with pytest.raises(venvs.SetupError, match=r"\(mine\) runs .*stop --name mine"):
+            manage_commands.main(["clean"])
         node.communicate(b"\n")
     assert (folder / "processes.json").exists()
-    assert verbs.main(["clean"]) == 0  # its number is another process's now, or nobody's
+    assert (
+        manage_commands.main(["clean"]) == 0
+    )  # its number is another process's now, or nobody's
     assert not folder.exists()

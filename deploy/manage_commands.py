@@ -1,4 +1,4 @@
-"""The verbs of `./manage`: what each one needs set up, and what it starts."""
+"""The commands of `./manage`: what each needs set up, and what it starts."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ SUITES = Venv(
 )
 ROOMS = ("agent", "ledger", "zkp", "von-network", "deploy", "tests")
 USAGE = """\
-usage: ./manage VERB [arguments] [--offline]
+usage: ./manage COMMAND [arguments] [--offline]
 
 {rows}
 
-./manage VERB --help explains a verb and sets nothing up.
-What a verb needs is set up on its first use, in .indykeep/ (pip keeps its usual cache):
+./manage COMMAND --help explains a command and sets nothing up.
+What a command needs is set up on its first use, in .indykeep/ (pip keeps its usual cache):
   demo  {demo}
   test  {test}
 --offline takes packages only from .indykeep/wheels, as ./manage fetch leaves them.
@@ -65,7 +65,7 @@ CHECKS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Verb:
+class Command:
     """A row of the help and what to do for it.
 
     Attributes:
@@ -80,9 +80,9 @@ class Verb:
 
 
 def demo(args: list[str]) -> int:
-    """Tell a story on a real local network, "over 18" or `multisig`."""
+    """Run the demo "over 18" or `multisig` on a real local network."""
     ensure_venvs(AGENT, NODE)
-    return become(AGENT.python, str(ROOT / "deploy" / "play.py"), *args)
+    return become(AGENT.python, str(ROOT / "deploy" / "demo.py"), *args)
 
 
 def test(args: list[str]) -> int:
@@ -106,7 +106,7 @@ def bench_network(args: list[str]) -> int:
 
 
 def campaign(args: list[str]) -> int:
-    """Kill agents at every point and look whether anything is lost or done twice.
+    """Kill agents at every point and check whether anything is lost or done twice.
 
     With `network` first: break a network in all ways, for minutes. With `node-suites`: run the
     node packages' own unit tests on our stand-ins.
@@ -150,7 +150,7 @@ def check(args: list[str]) -> int:
 
 
 def fetch(args: list[str]) -> int:
-    """Download every wheel that any verb needs."""
+    """Download every wheel that any command needs."""
     refuse(args)
     folder = fetch_wheels(TEST, NODE)
     wheels = list(folder.glob("*.whl"))
@@ -171,7 +171,7 @@ def clean(args: list[str]) -> int:
     refuse(args)
     if names := running_networks():
         raise SetupError(
-            f"{', '.join(names)} runs with data in {HOME}: stop it first (./manage network "
+            f"a network ({', '.join(names)}) runs with data in {HOME}: stop it first (./manage network "
             f"stop --name {names[0]}), or remove it (down)"
         )
     for entry in HOME.iterdir() if HOME.exists() else ():
@@ -183,34 +183,34 @@ def clean(args: list[str]) -> int:
     return 0
 
 
-VERBS = {
-    "demo": Verb("[multisig] [--keep]", '"over 18" in 15 s; or 3 of 5 trustees in 30 s', demo),
-    "test": Verb("[pytest arguments]", "all tests; 8 min", test),
-    "check": Verb("", "format, lint, types, import rules; 1 min", check),
-    "bench": Verb("[--only NAMES] [...]", "what this machine can do", bench),
-    "bench-network": Verb("[--json FILE]", "what the local network can do", bench_network),
-    "campaign": Verb(
+COMMANDS = {
+    "demo": Command(
+        "[multisig] [--keep]", '"over 18" in 15 s; or 3 of 5 trustees in 30 s', demo
+    ),
+    "test": Command("[pytest arguments]", "all tests; 8 min", test),
+    "check": Command("", "format, lint, types, import rules; 1 min", check),
+    "bench": Command("[--only NAMES] [...]", "what this machine can do", bench),
+    "bench-network": Command("[--json FILE]", "what the local network can do", bench_network),
+    "campaign": Command(
         "[...]",
         "[--kills N] [--pool] [--postgres]: kill agents; network, node-suites",
         campaign,
     ),
-    "network": Verb(
-        "[verb ...]", "a local Indy network of your own: von-network/manage", network
-    ),
-    "fetch": Verb("", "download all wheels, for machines without network", fetch),
-    "clean": Verb("", "remove all that was set up, except downloaded wheels", clean),
+    "network": Command("[verb ...]", "a local Indy network: von-network/manage", network),
+    "fetch": Command("", "download all wheels, for machines without network", fetch),
+    "clean": Command("", "remove all that was set up, except downloaded wheels", clean),
 }
 
 
 def become(program: str | Path, *args: str) -> int:
-    """Turn into another program: its status, terminal and signals need no go-between."""
+    """Replace this process by another program, which keeps status, terminal and signals."""
     os.environ["INDYKEEP_NODE_VENV"] = str(NODE.path)
     os.chdir(ROOT)
     os.execv(program, [str(program), *args])  # noqa: S606 - no shell is wanted
 
 
 def refuse(args: list[str]) -> None:
-    """Raise SetupError when there are arguments: this verb takes none."""
+    """Raise SetupError when there are arguments: this command takes none."""
     if args:
         raise SetupError(
             f"this takes no arguments: {' '.join(args)}; ./manage shows what there is"
@@ -256,18 +256,21 @@ def print_sizes() -> None:
     print(f"largest file {lines[largest]:>6} lines  {largest.relative_to(ROOT)}")
 
 
-def print_help(verb: str, words: list[str]) -> int:
-    """Explain a verb, and set nothing up for it."""
-    if verb == "network" and NODE.ready:
+def print_help(name: str, words: list[str]) -> int:
+    """Explain a command, and set nothing up for it."""
+    if name == "network" and NODE.ready:
         return network(words)
-    command = f"{verb} {words[0]}"
-    usage.reader(command if command in usage.TEXTS else verb).print_help()
+    longer = f"{name} {words[0]}"
+    usage.reader(longer if longer in usage.TEXTS else name).print_help()
     return 0
 
 
 def page() -> str:
-    """Return the page that teaches."""
-    rows = (f"  {f'{name} {verb.takes}':<27} {verb.does}" for name, verb in VERBS.items())
+    """Return the help."""
+    rows = (
+        f"  {f'{name} {command.takes}':<27} {command.does}"
+        for name, command in COMMANDS.items()
+    )
     return USAGE.format(
         rows="\n".join(rows),
         demo=setup_cost(AGENT, NODE),
@@ -291,8 +294,8 @@ def main(args: list[str]) -> int:
     if not args or args[0] in ("help", "-h", "--help"):
         print(page())
         return 0
-    if args[0] not in VERBS:
-        raise SetupError(f"no verb {args[0]}; there are: {', '.join(VERBS)}")
+    if args[0] not in COMMANDS:
+        raise SetupError(f"no command {args[0]}; there are: {', '.join(COMMANDS)}")
     if {"-h", "--help"} & set(args[1:]):
         return print_help(args[0], args[1:])
-    return VERBS[args[0]].act(args[1:])
+    return COMMANDS[args[0]].act(args[1:])

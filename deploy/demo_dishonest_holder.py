@@ -1,4 +1,4 @@
-"""A wallet whose program was changed: it proves something easier than what was asked."""
+"""A holder with a modified program: it proves something easier than what was asked."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 
 import aiohttp
 
-from evidence import opened
 from keep_agent.core.message import Json, Thread
 from keep_agent.credentials.formats import PROOF, attach
 from keep_agent.credentials.ledger_objects import LedgerObjects
@@ -18,7 +17,8 @@ from keep_agent.identity.keys import Keys
 from keep_agent.protocols.present_proof_2 import Presentation
 from keep_ledger.plugins import LedgerConfig, Ledgers
 from keep_zkp.native import Native, Scope
-from stage import NETWORK, Agent
+from network_and_agents import NETWORK, Agent
+from store_search import opened
 
 ENVELOPE = "application/didcomm-envelope-enc"
 

@@ -1,4 +1,4 @@
-"""`./manage demo multisig` really does what it tells, and ends with an error where something else happens."""
+"""`./manage demo multisig` does what it says, and ends with an error where something else happens."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from pathlib import Path
 
 import psutil
 import pytest
-from deploy.test_demo import HOME, Play, playing, words_of
+from deploy.test_demo_over_18 import HOME, Play, playing, words_of
 
-from desk import Desk
-from screen import Screen
-from story import ClaimError
+from demo_claims import ClaimError
+from demo_commands import Commands
+from demo_terminal import Terminal
 
 ATTACKS = {
     "Cas alone makes one trustee enough": "Not enough TRUSTEE signatures",
@@ -28,10 +28,10 @@ ATTACKS = {
     "what he proposed last week": "✓ not signed: it expired at 20",
     "the same for another network": "✓ not signed, not sent: it is for another network",
     "Acme takes another key": "✓ not sent: what it changes has changed since it was proposed",
-    "two are not enough to replace a key": "✓ Cas's DID and seat stay",
-    "the thief's old key is dead": "0 valid and 1 invalid",
+    "two are not enough to replace a key": "✓ Cas's DID and role stay",
+    "the stolen key no longer works": "0 valid and 1 invalid",
 }
-"""How the story begins an attack, and the reason that tool or ledger gave before the next begins."""
+"""How the demo begins an attack, and the reason that a command or the ledger gives for refusing it."""
 
 
 @pytest.mark.pool
@@ -93,29 +93,33 @@ def test_help_teaches() -> None:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
-    """A desk without a network: enough for keys."""
+def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Commands:
+    """Commands without a network: enough for keys."""
     monkeypatch.chdir(tmp_path)
     for name in ("INDYKEEP_GENESIS", "INDYKEEP_KEY_FILE"):
         monkeypatch.setenv(name, "")
-    screen = Screen(StringIO(), live=False, colour=False, fancy=True)
-    return Desk(screen, tmp_path, tmp_path / "genesis")
+    terminal = Terminal(StringIO(), live=False, colour=False, fancy=True)
+    return Commands(terminal, tmp_path, tmp_path / "genesis")
 
 
-async def test_a_line_that_goes_wrong_ends_the_story(desk: Desk) -> None:
-    await desk.types("ana", "key new store:ana.db#ana")
+async def test_a_line_that_goes_wrong_ends_the_story(commands: Commands) -> None:
+    await commands.run("ana", "key new store:ana.db#ana")
     with pytest.raises(ClaimError, match=r"by ana ended with 2: .*already"):
-        await desk.types("ana", "key new store:ana.db#ana")
+        await commands.run("ana", "key new store:ana.db#ana")
     with pytest.raises(ClaimError, match="ended with 2"):
-        await desk.types("ana", "key nonsense")
+        await commands.run("ana", "key nonsense")
 
 
-async def test_an_attack_that_succeeds_or_fails_otherwise_ends_the_story(desk: Desk) -> None:
+async def test_an_attack_that_succeeds_or_fails_otherwise_ends_the_story(
+    commands: Commands,
+) -> None:
     with pytest.raises(ClaimError, match="is refused, not 0"):
-        await desk.refused("ana", "key new store:ana.db#ana", says="already")
+        await commands.run_refused("ana", "key new store:ana.db#ana", because="already")
     with pytest.raises(ClaimError, match=r"it is refused for 'expired', not: .*already"):
-        await desk.refused("ana", "key new store:ana.db#ana", says="expired")
-    assert "already" in await desk.refused("ana", "key new store:ana.db#ana", says="already")
+        await commands.run_refused("ana", "key new store:ana.db#ana", because="expired")
+    assert "already" in await commands.run_refused(
+        "ana", "key new store:ana.db#ana", because="already"
+    )
 
 
 def of_network(folder: Path) -> list[psutil.Process]:

@@ -1,4 +1,4 @@
-"""The story's terminal: plain words, as wide as the window, colours only where one looks on."""
+"""What the demos print: plain words, as wide as the window, with colours only on a terminal."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ Note = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Screen:
-    """Where the story is told.
+class Terminal:
+    """Where a demo prints.
 
     Attributes:
-        live: a line can be written over: time runs while a step is at work.
+        live: a line can be overwritten, so a step shows how long it has taken so far.
         colour: marks may have a colour; words say the same without.
         fancy: the encoding has more than ASCII.
     """
@@ -42,40 +42,40 @@ class Screen:
     fancy: bool
 
     @classmethod
-    def of(cls, out: TextIO) -> Screen:
+    def of(cls, out: TextIO) -> Terminal:
         """Look at what we write to; `NO_COLOR` and `TERM=dumb` are respected."""
         live = out.isatty() and os.environ.get("TERM") != "dumb"
         fancy = "utf" in (out.encoding or "").lower()
         return cls(out, live, live and not os.environ.get("NO_COLOR"), fancy)
 
-    def act(self, title: str) -> None:
-        """Begin a part of the story."""
+    def heading(self, title: str) -> None:
+        """Print the heading of a part."""
         self._line("")
         self._line(self._in(_BOLD, title))
 
     def say(self, text: str) -> None:
-        """Tell something."""
+        """Print a paragraph."""
         self._line(
             textwrap.fill(text, self._width, initial_indent="  ", subsequent_indent="  ")
         )
 
     def quote(self, who: str, text: str) -> None:
-        """Let somebody speak."""
+        """Print what somebody says."""
         words = f'{who}: "{text}"'
         self._line(
             textwrap.fill(words, self._width, initial_indent="    ", subsequent_indent="      ")
         )
 
     def done(self, text: str, took: str = "") -> None:
-        """Tell what is done and was checked, and how long it took."""
+        """Print what is done and was checked, and how long it took."""
         mark = self._in(_GREEN, "\u2713" if self.fancy else "+")
         self._marked(mark, text, f"  {self._in(_DIM, took)}" if took else "")
 
     def failed(self, text: str) -> None:
-        """Tell what went wrong."""
+        """Print what went wrong."""
         self._marked(self._in(_RED, "\u2717" if self.fancy else "x"), text)
 
-    def rows(self, rows: Sequence[tuple[str, str]]) -> None:
+    def table(self, rows: Sequence[tuple[str, str]]) -> None:
         """Show a table of two columns; a narrow window gets the second one below the first."""
         right = self._width - LEFT - 2
         for head, text in rows:
@@ -93,11 +93,11 @@ class Screen:
         self._line(text)
 
     @asynccontextmanager
-    async def doing(self, text: str) -> AsyncGenerator[Note]:
-        """Show a step from its beginning to its end, and how long it took if one could notice."""
+    async def step(self, text: str) -> AsyncGenerator[Note]:
+        """Show a step while it runs and when it is done, and how long it took if it was long."""
         begun = time.monotonic()
         found: list[str] = []
-        ticking = asyncio.create_task(self._tick(text, begun), name="screen")
+        ticking = asyncio.create_task(self._tick(text, begun), name="progress")
         try:
             yield found.append
         except BaseException:
@@ -146,6 +146,6 @@ class Screen:
         print(text, file=self.out, flush=True)
 
 
-def stdout() -> Screen:
-    """Return the screen that the user sees."""
-    return Screen.of(sys.stdout)
+def stdout() -> Terminal:
+    """Return the terminal of standard output."""
+    return Terminal.of(sys.stdout)
