@@ -75,9 +75,20 @@ async def test_ids_letters_and_log_are_kept_as_long_as_is_set(
     writes = (Put(SEEN, "s", now, tags), Put(DEAD, "d", now, tags))
     await profile.commit(Commit(writes=writes, events=({"type": "toy"},)))
     assert await in_days(29, profile, monkeypatch) == 0
-    assert await in_days(32, profile, monkeypatch) == 3
+    assert await in_days(32, profile, monkeypatch) == 2
     assert await profile.fetch(SEEN, "s") is None
     assert await profile.fetch(DEAD, "d") is None
+
+
+async def test_the_newest_row_of_the_log_stays(
+    profile: Profile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store that was idle for long goes on with its numbers."""
+    await profile.commit(Commit(events=({"type": "toy"},)))
+    await profile.commit(Commit(events=({"type": "toy"},)))
+    before = profile.number
+    await in_days(400, profile, monkeypatch)
+    assert [name for name, _ in await profile.find("log")] == [str(before)]
 
 
 async def test_many_are_forgotten_in_steps(
