@@ -4,8 +4,8 @@ KeepError
   PeerError              the other side broke a rule; they get a problem report
     BadEnvelopeError     cannot be opened: its sender is unknown, so it is counted and dropped
     BadMessageError      does not parse as the type that it names
-    UnknownTypeError     a protocol or message type that we do not speak
-    OutOfTurnError       a legal message at the wrong moment
+    UnknownTypeError     a protocol or message type that we do not support
+    OutOfTurnError       a valid message in a state that does not expect it
     RefusedError         understood, and refused by one of our checks
   LocalError             our own caller broke a rule; the API answers 4xx
     BadCommandError      400: the command does not fit its type
