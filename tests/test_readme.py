@@ -25,4 +25,4 @@ def test_every_example_runs(tmp_path: Path) -> None:
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert f"{len(examples)} passed" in ran.stdout
-    assert len(examples) == 4
+    assert len(examples) == 5

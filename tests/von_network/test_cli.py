@@ -262,4 +262,4 @@ def test_without_the_node_venv_the_command_that_makes_it_is_named(tmp_path: Path
         check=False,
     )
     assert result.returncode == 1
-    assert "make it with: ./manage fetch" in result.stderr
+    assert "make it with: ./manage network" in result.stderr
