@@ -10,17 +10,19 @@ from collections.abc import Coroutine
 from typing import Any
 
 from keep_agent.core.dispatch import Dispatcher, thread_for
-from keep_agent.core.machine import Exchange, Expired, ReportProblem
+from keep_agent.core.machine import Exchange, Expired, Put, ReportProblem
 from keep_agent.core.message import Json, Received
 from keep_agent.core.policy import parse_command
 from keep_agent.errors import KeepError, LocalError, PeerError, UnavailableError
-from keep_agent.store.rows import Commit, Waiting
+from keep_agent.store.rows import DEAD, Commit, Waiting, day
 
 log = logging.getLogger(__name__)
 
 AT_ONCE = 16
 EARLY_S = 30.0
 FIRST_PAUSE_S = 0.5
+MOST_FAILURES = 3
+"""How often a message of the inbox is tried that fails on our own side."""
 LONGEST_PAUSE_S = 30.0
 TICK_S = 1.0
 HOUR_S = 3600.0
@@ -41,6 +43,7 @@ class Scheduler:
         self._awaiting: dict[str, int] = {}
         self._ahead_until = 0.0
         self._under_way: set[tuple[str, str]] = set()
+        self._failures: dict[str, int] = {}
         self._running: set[asyncio.Task[None]] = set()
 
     @property
@@ -172,6 +175,26 @@ class Scheduler:
         except UnavailableError:
             await asyncio.sleep(min(max(FIRST_PAUSE_S, age / 10), LONGEST_PAUSE_S))
             self.deliver(waiting)
+        except (
+            Exception
+        ):  # the top of this message: one that always fails must not run for ever
+            log.exception("message failed", extra={"id": waiting.name})
+            await self._failed(waiting)
+
+    async def _failed(self, waiting: Waiting) -> None:
+        """Try a message again that failed on our own side, and put it aside after a few times (SEC-R04)."""
+        tries = self._failures[waiting.name] = self._failures.get(waiting.name, 0) + 1
+        if tries < MOST_FAILURES:
+            await asyncio.sleep(FIRST_PAUSE_S)
+            self.deliver(waiting)
+            return
+        del self._failures[waiting.name]
+        reason = "our own side failed each time"
+        letter: Json = {"message": waiting.body, "reason": reason, "at": time.time()}
+        event = {"type": DEAD, "message": str(waiting.body.get("@type")), "reason": reason}
+        put = Put(DEAD, waiting.name, letter, {"~day": day(time.time())})
+        aside = Commit(handled=(waiting.name,), writes=(put,), events=(event,))
+        await self._profile.commit(aside)
 
     async def _take(self, waiting: Waiting, *, final: bool) -> None:
         received = Received(waiting.body, waiting.sender, waiting.recipient)

@@ -29,7 +29,9 @@ async def sweep(profile: Profile, seen_days: int) -> int:
 async def _sweep(profile: Profile, category: str, tag: str, before: str) -> int:
     swept = 0
     newest = str(profile.number)  # of the log: where it stands must not be forgotten
-    while names := [n for n in await profile.past(category, tag, before, AT_ONCE) if n != newest]:
+    while names := [
+        n for n in await profile.past(category, tag, before, AT_ONCE) if n != newest
+    ]:
         await profile.commit(Commit(writes=tuple(Delete(category, name) for name in names)))
         swept += len(names)
     return swept

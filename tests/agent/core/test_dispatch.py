@@ -42,7 +42,7 @@ from keep_agent.errors import (
 from keep_agent.identity.connections import Connection, identify
 from keep_agent.identity.introductions import bind
 from keep_agent.store.profile import Profile
-from keep_agent.store.rows import Commit, Waiting
+from keep_agent.store.rows import DEAD, Commit, Waiting
 
 BOB = "bobs key"
 MALLORY = "mallorys key"
@@ -669,6 +669,26 @@ async def test_a_bug_in_what_follows_is_noted_and_not_tried_for_ever(
     await door.get(KNOCK)
     x = await door.until(lambda x: not x.then)
     assert (x.state, tries) == (ABANDONED, 1)
+
+
+async def test_sec_r_04_a_message_that_always_fails_is_put_aside(
+    door: Door, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A restart is no second attack: it is gone from the inbox, and kept as a dead letter."""
+
+    async def bug(_word: str) -> bool:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("keep_agent.core.scheduler.FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(door.port, "likes", bug)
+    waiting = Waiting("w", KNOCK, BOB, "key of c", time.time())
+    await door.profile.commit(Commit(waiting=(waiting,)))
+    with caplog.at_level("CRITICAL"):
+        door.scheduler.deliver(waiting)
+        await door.emptied()
+    [(name, letter)] = await door.profile.find(DEAD)
+    assert (name, letter["message"]) == ("w", KNOCK)
+    assert [e["type"] for e in await door.profile.events(0)] == [DEAD]
 
 
 async def test_a_pending_command_that_is_asked_for_again_runs_again(
