@@ -134,7 +134,7 @@ def test_keys_are_made_once_for_us_alone_and_said_so(tmp_path: Path) -> None:
 
 def test_a_store_without_its_key_gets_no_new_key(tmp_path: Path) -> None:
     (tmp_path / "agent.db").touch()
-    with pytest.raises(BadCommandError, match="its key is not"):
+    with pytest.raises(BadCommandError, match="its key file does not"):
         open_keys(Settings(data_dir=tmp_path))
     assert not (tmp_path / "store.key").exists()
 

@@ -120,7 +120,7 @@ async def test_loopback_may_be_named_as_localhost(alice: Agent) -> None:
         (b'{"comment": NaN}', "NaN"),
         (b'{"a": ' * 70 + b"1" + b"}" * 70, "deep"),
         (b"[" * 100_000, "cannot be read"),
-        (b'{"comment": "\xff"}', "no JSON"),
+        (b'{"comment": "\xff"}', "not JSON"),
         (b"[]", "must be a JSON object"),
         (b'"send-ping"', "must be a JSON object"),
         (b"{}", "must name a command: send-ping"),

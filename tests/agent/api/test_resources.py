@@ -107,13 +107,13 @@ async def test_an_empty_wallet_says_what_is_missing(alice: Agent) -> None:
 
 async def test_the_index_names_every_path_and_those_of_protocols_once(alice: Agent) -> None:
     index = await alice.client.call("GET", "/v1")
-    assert index["POST /v1/schemas"] == "Write a schema."
+    assert index["POST /v1/schemas"] == "Write a schema to the ledger."
     assert index["GET /v1/ledgers/{namespace}/schemas/{id}"] == "Read a schema."
     assert index["POST /v1/{protocol}/{id}/{command}"].startswith("Run a command")
     assert index["GET /health"]
     assert not any("trust-ping" in path for path in index)
     assert [path for path, about in index.items() if not about] == []
-    with pytest.raises(NotFoundError, match="GET /v1 lists them"):
+    with pytest.raises(NotFoundError, match="GET /v1 lists all"):
         await alice.client.call("GET", "/v1/nothing")
 
 

@@ -62,7 +62,7 @@ async def test_policies_are_there_after_a_restart(policies: Policies, tmp_path: 
         ({"protocol": TOY.name, "auto": {"heard": {"command": "sing"}}}, "has no command"),
         (
             {"protocol": TOY.name, "auto": {"opened": {"command": "send-open"}}},
-            "no command of the state",
+            "not a command of the state",
         ),
         (
             {
