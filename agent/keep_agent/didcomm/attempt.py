@@ -75,7 +75,7 @@ class Attempts:
         self._carrier = carrier
         self._causes: OrderedDict[str, int] = OrderedDict()
 
-    def came(self, thid: str, size: int) -> None:
+    def note_size(self, thid: str, size: int) -> None:
         """Note how many bytes were received on a thread."""
         if len(thid) > MOST_OF_AN_ID:
             return  # no message with such an id gets an answer

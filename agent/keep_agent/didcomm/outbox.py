@@ -121,11 +121,11 @@ class Outbox:
                 self._unmark(message)
                 self._forget(message)
 
-    def came(self, thid: str, size: int) -> None:
+    def note_size(self, thid: str, size: int) -> None:
         """Note how many bytes were received on a thread: they limit what is sent on it."""
-        self._attempts.came(thid, size)
+        self._attempts.note_size(thid, size)
 
-    def heard(self, connection: str | None, thid: str) -> None:
+    def note_received(self, connection: str | None, thid: str) -> None:
         """Note that a new message was received on a thread: so unclear messages on it were delivered."""
         for message in self._unclear.pop((connection, thid), ()):
             self._delivered(message)
@@ -134,7 +134,7 @@ class Outbox:
             self._lanes.wake(peer, _now())
             self._fill(peer.lane)
 
-    def moved(self, connection: str) -> None:
+    def note_changed(self, connection: str) -> None:
         """Note that a connection has changed: its peer may have another endpoint."""
         if connection in self._lanes.peers:
             self._chores.put_nowait(partial(self._find, self._lanes.peers[connection]))

@@ -167,7 +167,7 @@ class Entry(_Part):
     priority: int = 0
 
     @property
-    def speaks_v1(self) -> bool:
+    def accepts_v1(self) -> bool:
         """Whether it accepts DIDComm v1, or does not say what it accepts."""
         accept = self.accept or self.service_endpoint.accept
         return not accept or not _V1.isdisjoint(accept)
@@ -207,7 +207,7 @@ class DidDocument(_Part):
         Raises:
             BadMessageError: the document has no such service, or keys that do not fit it.
         """
-        entries = [entry for entry in self.service if entry.speaks_v1]
+        entries = [entry for entry in self.service if entry.accepts_v1]
         if not entries:
             raise BadMessageError("DID document has no service for DIDComm v1")
         return self._service(min(entries, key=lambda e: (e.type == _DIDCOMM[-1], e.priority)))

@@ -276,7 +276,7 @@ async def finish(x: X, _complete: Complete, port: Handshake) -> Out:
     return Step(State.COMPLETED, writes=(connection.but(state=State.COMPLETED).put(),))
 
 
-async def hear_problem(x: X, report: ProblemReport, port: Handshake) -> Out:
+async def note_problem(x: X, report: ProblemReport, port: Handshake) -> Out:
     """Note that the peer ended the exchange."""
     return _abandoned(
         await port.connection(x.id), f"peer reports: {sanitize_text(report.code)}"
@@ -374,7 +374,7 @@ def _signer(attachment: Attachment, signers: set[Any], port: Handshake, code: st
 
 _Do = Callable[[X, Any, Handshake], Awaitable[Out]]
 _ENDS: tuple[tuple[type[Any], _Do], ...] = (
-    (ProblemReport, hear_problem),
+    (ProblemReport, note_problem),
     (ReportProblem, report_problem),
     (Refused, refuse),
     (Expired, expire),
@@ -399,6 +399,6 @@ PROTOCOL: Protocol[Handshake] = Protocol(
     *_ending(Side.RESPONDER, State.REQUEST_RECEIVED),
     # from here on the connection works: a lost complete must not end it
     rule(Side.RESPONDER, State.RESPONSE_SENT,    Complete,      State.COMPLETED,        finish),
-    rule(Side.RESPONDER, State.RESPONSE_SENT,    ProblemReport, State.ABANDONED,        hear_problem),
+    rule(Side.RESPONDER, State.RESPONSE_SENT,    ProblemReport, State.ABANDONED,        note_problem),
 ))
 # fmt: on

@@ -107,7 +107,7 @@ class Tenant:
         self.outbox.on_too_long = self._too_long
         self.scheduler = Scheduler(self.dispatcher)
         self.dispatcher.on_change = self.scheduler.follow
-        self.dispatcher.on_message = self.outbox.heard
+        self.dispatcher.on_message = self.outbox.note_received
         self.dispatcher.on_delivery = self.scheduler.deliver
         profile.on_commit = self._committed
         profile.on_others = self._others_committed
@@ -154,7 +154,7 @@ class Tenant:
             self.dropped += 1  # a forward to somebody else: we are no mediator, and say nothing
             return
         with suppress(BadMessageError):  # said when it is handled
-            self.outbox.came(Message.thread_of(received.body), len(packed))
+            self.outbox.note_size(Message.thread_of(received.body), len(packed))
         await self.dispatcher.receive(received)
 
     def _ports(self) -> Mapping[str, object]:
@@ -186,7 +186,7 @@ class Tenant:
     def _committed(self, commit: Commit) -> None:
         for x in commit.exchanges:
             if CONNECTION in x.records:
-                self.outbox.moved(x.id)
+                self.outbox.note_changed(x.id)
         self.outbox.take(row for row in commit.outbox if not row.held)
 
     def _others_committed(self, rows: Sequence[Row]) -> None:
@@ -195,7 +195,7 @@ class Tenant:
             if category == "exchange":
                 self.dispatcher.wake(name)
             elif category == CONNECTION:
-                self.outbox.moved(name)
+                self.outbox.note_changed(name)
         if any(category == POLICY for category, _ in rows):
             self.policies.reload()
         self.scheduler.try_early()

@@ -144,7 +144,7 @@ async def opened(folder: Path, carrier: Carrier | None = None) -> AsyncGenerator
     def committed(commit: Commit) -> None:
         for write in commit.writes:
             if isinstance(write, Put) and write.category == CONNECTION:
-                outbox.moved(write.name)
+                outbox.note_changed(write.name)
         outbox.take(commit.outbox)
 
     profile.on_commit = committed

@@ -66,10 +66,10 @@ async def test_something_new_on_the_thread_ends_the_doubt(
     await post.posted(1)
     await asyncio.sleep(0.01)
     assert post.outbox.waiting == 1
-    post.outbox.heard(None, "another thread")
-    post.outbox.heard("another connection", "thread")
+    post.outbox.note_received(None, "another thread")
+    post.outbox.note_received("another connection", "thread")
     assert post.outbox.waiting == 1
-    post.outbox.heard(None, "thread")
+    post.outbox.note_received(None, "thread")
     await post.gone()
     assert post.peer.posts == 1
 
@@ -173,7 +173,7 @@ async def test_the_pause_that_a_peer_asks_for_is_kept(post: Post) -> None:
     await post.write("alice")
     await post.posted(1)
     await asyncio.sleep(0.01)
-    post.outbox.heard("alice", "another thread")
+    post.outbox.note_received("alice", "another thread")
     await post.gone()
     assert time.monotonic() - began >= 0.2
 
@@ -192,7 +192,7 @@ async def test_something_from_a_peer_that_was_away_ends_the_wait(
     assert (waits["connection"], waits["endpoint"]) == ("alice", "http://alice/")
     assert (waits["messages"], waits["reason"]) == (1, "ClientConnectorError")
     assert waits["next_attempt_s"] > 200
-    post.outbox.heard("alice", "another thread")
+    post.outbox.note_received("alice", "another thread")
     await post.gone()
     assert post.outbox.waiting_for() == []
 

@@ -274,7 +274,7 @@ async def test_sec_r_02_nothing_leaves_that_is_over_8_times_longer_than_what_cam
     came = 720
     keys = tuple(NewKey.generate({}).verkey for _ in range(mediators))
     await post.connect("mallory", "http://victim/", keys)
-    post.outbox.came("thread", came)
+    post.outbox.note_size("thread", came)
     post.peer.answers = [UNCLEAR] * 4
     await post.write("mallory", body={**BODY, "~thread": {"thid": fresh()}})
     await post.gone()
@@ -288,8 +288,8 @@ async def test_sec_r_02_what_is_noted_of_threads_is_bounded(
 ) -> None:
     monkeypatch.setattr(attempt, "CAUSES", 3)
     for _ in range(5):
-        post.outbox.came(fresh(), 700)
-    post.outbox.came("x" * 1000, 700)
+        post.outbox.note_size(fresh(), 700)
+    post.outbox.note_size("x" * 1000, 700)
     assert len(post.outbox._attempts._causes) == 3
     assert all(len(thid) < 1000 for thid in post.outbox._attempts._causes)
 
