@@ -85,7 +85,7 @@ class Expired(Command):
 
 
 class ReportProblem(Command):
-    """Our side gives up and tells the peer why (RFC 0035)."""
+    """End the exchange with a problem report to the peer (RFC 0035)."""
 
     code: str = "abandoned"
     comment: str | None = None

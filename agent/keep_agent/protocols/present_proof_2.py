@@ -107,7 +107,7 @@ class SendRequest(Command):
         request: what to prove (AnonCreds specification, presentation request); a nonce in it is
             replaced. None: our earlier request, whatever was proposed instead (SEC-P34); if there
             is none, the proposal. A policy always names its own request.
-        accept_any_issuer: allow restrictions that name no issuer: anybody could be the issuer (SEC-P10).
+        accept_any_issuer: also allow a request that names no issuer: anybody could be the issuer (SEC-P10).
         format: None: that of the proposal, else `anoncreds`.
     """
 
@@ -126,7 +126,7 @@ class SendPresentation(Command):
 
     Attributes:
         credentials: by referent, the name of the held credential that answers it; others are chosen.
-        self_attested: by referent without restrictions, our own value; it is never chosen.
+        self_attested: by referent without restrictions, the value that we claim; never chosen for the caller.
     """
 
     credentials: dict[str, str] = Field(default={})
