@@ -60,5 +60,5 @@ def test_without_a_checkout_the_variable_that_names_one_is_named(tmp_path: Path)
     text = "def test_mine(indy_network): pass\n"
     done = in_project(tmp_path, text, INDYKEEP_CHECKOUT=str(tmp_path))
     assert done.returncode == 1
-    assert f"{tmp_path} is no checkout of Indykeep" in done.stdout
+    assert f"{tmp_path} is not a checkout of Indykeep" in done.stdout
     assert "set INDYKEEP_CHECKOUT to a checkout" in done.stdout
