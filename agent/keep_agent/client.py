@@ -178,9 +178,20 @@ class Client:
                 raise NotNowError(f"the exchange went to {x['state']}{why}")
 
     async def list(self, family: str, **query: str | float) -> Exchanges:
-        """Return exchanges, newest first; by `state`, `connection`, `thid`, `limit`, `offset`."""
+        """Return one page of exchanges, newest first; by `state`, `connection`, `thid`, `limit`."""
         found = await self.call("GET", f"/v1/{family}", query=query)
         return cast("Exchanges", found["results"])
+
+    async def every(self, family: str, **query: str | float) -> AsyncGenerator[Exchange, None]:
+        """Yield all exchanges, newest first, page by page; by the same as `list`."""
+        after: str | None = None
+        while True:
+            page = await self.call("GET", f"/v1/{family}", query={**query, "after": after})
+            for exchange in page["results"]:
+                yield exchange
+            after = page["next"]
+            if after is None:
+                return
 
     async def events(self, after: int = 0) -> AsyncGenerator[Json, None]:
         """Yield every event after this number, without end: the existing ones, then new ones."""

@@ -32,7 +32,7 @@ from pool import Network
 from postgres import MISSING, Server, programs, running
 from two_agents import AUTOMATIC, automate, connect
 
-from keep_agent.client import Client
+from keep_agent.client import Client, Exchanges
 from keep_agent.core.message import new_id
 from keep_agent.errors import KeepError, UnavailableError
 from processes import free_ports, run
@@ -220,7 +220,7 @@ class Campaign:
             while (await process.client.status())["outbox"]:  # noqa: ASYNC110 - over HTTP
                 await asyncio.sleep(0.1)
         for each in self._both:
-            while len(await _all(each.client, f"/v1/{SAY}")) < len(self.begun[SAY]):  # noqa: ASYNC110
+            while len(await _every(each.client, SAY)) < len(self.begun[SAY]):  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
 
     # -- looking ---------------------------------------------------------------------------------
@@ -230,7 +230,7 @@ class Campaign:
         for family, thids in self.begun.items():
             self.report.exchanges[family] = len(thids)
             for each in self._both:
-                there = await _all(each.client, f"/v1/{family}")
+                there = await _every(each.client, family)
                 self._compare(
                     f"{family} at {each.title}", Counter(x["thid"] for x in there), thids
                 )
@@ -245,7 +245,7 @@ class Campaign:
             self._look_at_log(each.title, [e async for e in _log(each.client)])
 
     async def _look_at_records(self) -> None:
-        held = await _all(self.alice.client, "/v1/credentials")
+        held = await _held(self.alice.client)
         numbers = Counter(str(c["values"]["number"]) for c in held)
         self._compare("credentials", numbers, self.numbers)
         for each in self._processes:
@@ -326,10 +326,16 @@ async def _insist(call: Callable[[], Awaitable[Any]]) -> Any:
             await asyncio.sleep(0.05)
 
 
-async def _all(client: Client, path: str) -> list[dict[str, Any]]:
+async def _every(client: Client, family: str) -> Exchanges:
+    return [x async for x in client.every(family, limit=1000)]
+
+
+async def _held(client: Client) -> list[dict[str, Any]]:
+    """Return the credentials that an agent holds."""
     found: list[dict[str, Any]] = []
     while True:
-        page = await client.call("GET", path, query={"limit": 1000, "offset": len(found)})
+        query = {"limit": 1000, "offset": len(found)}
+        page = await client.call("GET", "/v1/credentials", query=query)
         found += page["results"]
         if len(page["results"]) < 1000:
             return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from functools import partial
 from typing import Any
@@ -15,6 +16,7 @@ from keep_agent.core.machine import ABANDONED, Command, Exchange, Protocol, exch
 from keep_agent.core.message import Id, Json
 from keep_agent.core.policy import in_words, parse_command
 from keep_agent.errors import BadCommandError, NotFoundError
+from keep_agent.store.profile import Cursor
 from keep_agent.tenants.tenant import Tenant
 
 BY_THREAD = "-"
@@ -23,6 +25,7 @@ BY_THREAD = "-"
 PAGE = 100
 MOST = 1000
 _NAMED = ("thid", "connection")
+_AFTER = re.compile(r"[0-9]{1,18}\.[0-9a-f]{1,64}")
 _THID: TypeAdapter[str] = TypeAdapter(Id)
 
 
@@ -108,17 +111,18 @@ class Exchanges:
                 wait_s = 0
 
     async def find(self, request: web.Request) -> web.Response:
-        """Return exchanges, newest first."""
+        """Return a page of exchanges, newest first; `next` is the `after` of the page that follows."""
         tenant = request[TENANT]
-        query = Query(request, "state", "limit", "offset", *_NAMED)
+        query = Query(request, "state", "limit", "after", *_NAMED)
         wanted, thid = query.words("state"), query.text("thid")
         self._check_states(wanted)
-        skip, limit = query.count("offset", 0, 10**9), query.count("limit", PAGE, MOST)
+        limit, after = query.count("limit", PAGE, MOST), _cursor(query.text("after"))
         tag, value = self._list(query)
         found = await tenant.profile.listed(
-            tag, value, skip + limit, keep=lambda x: self._fits(x, wanted, thid)
+            tag, value, limit, after=after, keep=lambda x: self._fits(x, wanted, thid)
         )
-        return answer({"results": [self._shown(x) for x in found[skip:]]})
+        more = f"{found[-1].number}.{found[-1].id}" if found and len(found) == limit else None
+        return answer({"results": [self._shown(x) for x in found], "next": more})
 
     def _list(self, query: Query) -> tuple[str, str]:
         """Return the tag to page by: the one that is likely to fit the fewest exchanges."""
@@ -230,6 +234,16 @@ def _word(body: Json, name: str) -> str | None:
     if value is not None and not isinstance(value, str):
         raise BadCommandError(f"{name} must be a text")
     return value
+
+
+def _cursor(after: str | None) -> Cursor | None:
+    """Return where the page before ended."""
+    if after is None:
+        return None
+    if not _AFTER.fullmatch(after):
+        raise BadCommandError("after must be the `next` of a page")
+    number, _, name = after.partition(".")
+    return Cursor(int(number), name)
 
 
 def _thread_id(body: Json) -> str | None:

@@ -339,7 +339,7 @@ class Profile:
             keep: what else must hold.
         """
         found: list[Exchange[Any]] = []
-        newest = (after.number if after else self._number + 1) // BUCKET
+        newest = min(after.number if after else self._number + 1, self._number + 1) // BUCKET
         wide = 1
         while newest >= 0 and len(found) < limit:
             oldest = max(newest - wide + 1, 0)

@@ -38,10 +38,25 @@ async def test_lists_are_paged_newest_first(connected: Connected) -> None:
         ]
         for text in ("one", "two", "three")
     ]
-    found = await alice.list("basic-message", limit=2)
-    assert [x["id"] for x in found] == made[:0:-1]
-    rest = await alice.list("basic-message", limit=2, offset=2)
-    assert [x["id"] for x in rest] == made[:1]
+    page = await alice.call("GET", "/v1/basic-message", query={"limit": 2})
+    assert [x["id"] for x in page["results"]] == made[:0:-1]
+    await alice.start("basic-message", "send-message", connected.to_faber, content="four")
+    rest = await alice.call(
+        "GET", "/v1/basic-message", query={"limit": 2, "after": page["next"]}
+    )
+    assert [x["id"] for x in rest["results"]] == made[:1]  # what is newer moves no page
+    assert rest["next"] is None
+    every = [x["id"] async for x in alice.every("basic-message", limit=2)]
+    assert (len(every), every[1:]) == (4, made[::-1])
+    assert [x async for x in alice.every("basic-message", state="received")] == []
+
+
+@pytest.mark.parametrize(
+    "after", ["", "1", "x.y", "1.", "-1.aa", "\u0663.aa", "9" * 30 + ".aa"]
+)
+async def test_what_is_no_next_of_a_page_is_refused(connected: Connected, after: str) -> None:
+    with pytest.raises(BadCommandError, match="after must be the `next` of a page"):
+        await connected.alice.client.list("basic-message", after=after)
 
 
 async def test_a_command_that_comes_early_waits_for_its_turn(connected: Connected) -> None:
