@@ -64,7 +64,10 @@ a network runs there.""",
 """What a verb does, by the verb and, where it has one, the word after it."""
 
 
-BENCH = ("credentials", "presentations", "messages", "connections", "starts", "lists")
+BENCH = (
+    *("credentials", "presentations", "messages", "connections"),
+    *("starts", "lists", "tenants", "postgres"),
+)
 """What `./manage bench` measures, by groups."""
 
 

@@ -18,8 +18,10 @@ from bench.collector import cost_of_many
 from bench.counts import counted
 from bench.figures import Figure, table, write_json
 from bench.load import Load, Spent, connections, credentials, messages, presentations
+from bench.postgres import credentials_ratio
 from bench.raw import ISSUING, PROVING, VALUES, Raw, question
 from bench.scene import Scene, follow, pair, scene, start
+from bench.tenants import cost_of_tenants
 
 from network_and_agents import Network
 from processes import free_ports, run
@@ -44,6 +46,8 @@ class Size:
         starts: how often an agent is started.
         held: how many credentials the full wallet holds; 0: it is not measured.
         archived: finished exchanges of the full store.
+        tenants: how many are open, in one agent.
+        on_both: credentials of one turn on PostgreSQL, and on SQLite.
         turns: rounds of old and new, where two checkouts are compared.
     """
 
@@ -56,11 +60,13 @@ class Size:
     starts: int
     held: int
     archived: int
+    tenants: int
+    on_both: int
     turns: int
 
 
-FULL = Size(8, {1: 24, 8: 120, 32: 160}, 9, 1500, 60, 64, 3, 1000, 100_000, 5)
-QUICK = Size(1, {1: 2, 8: 8}, 1, 60, 4, 16, 1, 0, 1000, 1)
+FULL = Size(8, {1: 24, 8: 120, 32: 160}, 9, 1500, 60, 64, 3, 1000, 100_000, 200, 60, 5)
+QUICK = Size(1, {1: 2, 8: 8}, 1, 60, 4, 16, 1, 0, 1000, 3, 4, 1)
 
 
 Item = Callable[[int], Awaitable[None]]
@@ -111,9 +117,26 @@ async def measure(
             results.other |= await archive(on, size.archived, size.starts)
     if "starts" in only:
         await _cold_starts(results, on, size)
+    await _agents_of_their_own(results, folder, size, only)
     results.other["lost"] = load.lost
     results.errors = load.errors
     return results
+
+
+async def _agents_of_their_own(
+    results: Results, folder: Path, size: Size, only: Collection[str]
+) -> None:
+    if "tenants" in only:
+        _say(f"{size.tenants} tenants of one agent")
+        mine = _new(folder / "tenants")
+        results.other["tenants_200_mb"] = await cost_of_tenants(mine, size.tenants)
+    if "postgres" in only:
+        _say(
+            f"{size.on_both} credentials a turn on PostgreSQL and on SQLite, if the machine has it"
+        )
+        by_sqlite = await credentials_ratio(_new(folder / "postgres"), size.on_both, at_once=8)
+        if by_sqlite is not None:
+            results.other["postgres_credentials_ratio"] = by_sqlite
 
 
 async def _credentials(results: Results, load: Load, on: Scene, size: Size) -> None:
@@ -298,6 +321,11 @@ def _pair(what: str, raw_ms: float, spent: dict[int, Spent], goal: Goal) -> list
             at_least=goal.share,
         ),
     ]
+
+
+def _new(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
 
 
 def _say(words: str) -> None:

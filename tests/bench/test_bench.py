@@ -27,6 +27,7 @@ async def test_the_bench_loses_nothing_and_measures_all_that_it_promises(
     promised += " transactions_per_credential rows_per_credential transactions_per_presentation"
     promised += " rows_per_presentation transactions_per_message rows_per_message"
     promised += " transactions_per_connection rows_per_connection start_100k_cpu_s page_100k_ms"
+    promised += " tenants_200_mb"
     for key in (*promised.split(), "loop_stall_ms"):
         value = found[key]
         assert value is not None, key
