@@ -18,7 +18,7 @@ from bench.collector import cost_of_many
 from bench.counts import counted
 from bench.figures import Figure, table, write_json
 from bench.load import Load, Spent, connections, credentials, messages, presentations
-from bench.postgres import credentials_ratio
+from bench.on_postgres import credentials_ratio
 from bench.raw import ISSUING, PROVING, VALUES, Raw, question
 from bench.scene import Scene, follow, pair, scene, start
 from bench.tenants import cost_of_tenants
