@@ -20,6 +20,7 @@ GONE = Identity(2**22 - 1, 1.0)
 @pytest.fixture(autouse=True)
 def recorded(tmp_path: Path) -> None:
     record.save(record.Network(tmp_path, "net", 4, 9701))
+    (tmp_path / "lock").touch()  # as every command does
 
 
 @pytest.fixture
@@ -122,3 +123,15 @@ def test_frozen_processes_go_on_when_the_owner_is_gone(tmp_path: Path) -> None:
             assert watcher.wait(timeout=20) == 0
         assert node.status() != psutil.STATUS_STOPPED
         node.communicate(b"\n")
+
+
+def test_a_folder_that_is_being_removed_gets_no_new_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever removes it has listed what is there: another file would leave it behind."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    assert watch._wanted(str(gone)) == []
+    monkeypatch.setattr(sys, "argv", ["supervisor", str(gone)])
+    supervisor.main()
+    assert list(gone.iterdir()) == []

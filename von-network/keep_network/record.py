@@ -132,8 +132,13 @@ def held(folder: Path) -> Generator[None]:
 
 @contextmanager
 def held_if_free(folder: Path) -> Generator[bool]:
-    """As `held`, but say False when another command is at work."""
-    with (folder / "lock").open("w") as file:
+    """As `held`, but say False when another command is at work, or the network is gone."""
+    try:
+        file = (folder / "lock").open("r+")  # a folder that is being removed gets no new file
+    except FileNotFoundError:
+        yield False
+        return
+    with file:
         yield _locked(file)
 
 

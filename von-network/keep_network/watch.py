@@ -48,9 +48,12 @@ def _thaw(wanted: list[dict[str, dict[str, float]]]) -> None:
 
 
 def _wanted(folder: str) -> list[dict[str, dict[str, float]]] | None:
-    """Return what ought to run; None while a command changes that."""
+    """Return what ought to run; None while a command changes that.
+
+    A folder that is being removed gets no new lock.
+    """
     try:
-        with open(f"{folder}/lock", "w") as file:  # noqa: PTH123 - pathlib takes 1 MB
+        with open(f"{folder}/lock", "r+") as file:  # noqa: PTH123 - pathlib takes 1 MB
             flock(file, LOCK_EX | LOCK_NB)
             with open(f"{folder}/processes.json") as told:  # noqa: PTH123 - as above
                 return list(json.load(told))
