@@ -11,6 +11,7 @@ from bench.raw import VALUES, question
 from bench.scene import Scene, follow, start
 from two_agents import automate, connect
 
+from keep_agent.core.catalog import load_catalog
 from keep_agent.credentials.wallet import CREDENTIAL, held
 from keep_agent.store.location import Sqlite
 from keep_agent.store.profile import Profile
@@ -63,9 +64,9 @@ async def cost_of_many(on: Scene, many: int, proofs: int) -> tuple[float, int]:
 
 async def _fill(home: Path, many: int) -> None:
     """Copy one credential of a stopped holder until it has that many."""
-    store = await Store.open(
-        Sqlite(home / "agent.db"), (home / "store.key").read_text().strip(), {}
-    )
+    models = {name: protocol.data for name, protocol in load_catalog().protocols.items()}
+    key = (home / "store.key").read_text().strip()
+    store = await Store.open(Sqlite(home / "agent.db"), key, models)
     writer = asyncio.create_task(store.run())
     await _copy(await store.profile(MAIN), many)
     writer.cancel()
