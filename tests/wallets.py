@@ -8,10 +8,10 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from keep_agent.app import PROCESSES
 from keep_agent.core.machine import Put
+from keep_agent.core.message import Json
 from keep_agent.credentials.ledger_objects import LedgerObjects
 from keep_agent.credentials.presentations import Prover
 from keep_agent.credentials.wallet import Wallet, make_link_secret, new_cred_def
@@ -27,8 +27,6 @@ from keep_ledger.memory import MemoryRegistry
 from keep_ledger.plugins import Ledgers
 from keep_zkp.issuer import CredDefKeys
 from keep_zkp.native import Native, Scope
-
-Json = dict[str, Any]
 
 STORE_KEY = "8EKdKDq6GunEvgmJfxuK8fad7zWY4oTjnfKDEfo6weWe"  # base58 of 32 bytes
 NAMESPACE = "local"

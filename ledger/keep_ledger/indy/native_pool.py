@@ -1,4 +1,4 @@
-"""A pool of indy-vdr's that is closed when it is told to, and by nothing else.
+"""An indy-vdr pool that is closed when `close` is called, and never otherwise.
 
 `indy_vdr.Pool` closes itself when its last reference goes, in whatever thread that happens. In the pool's
 own thread, which calls back, it would wait for its own end: indy-vdr panics, and its lock is poisoned, so
@@ -17,7 +17,8 @@ from typing import Any, TypeVar
 
 from indy_vdr import Request, VdrError, VdrErrorCode, bindings
 
-Json = dict[str, Any]
+from keep_ledger.json_object import Json
+
 Answer = TypeVar("Answer")
 
 _LOOK_S = 0.02
@@ -102,7 +103,7 @@ class NativePool:
 
 
 def _taken(request: Request) -> bindings.RequestHandle:
-    """The handle of a request, which frees it no more."""
+    """Take the handle of a request: the request no longer frees it."""
     handle, request.handle = request.handle, None
     if handle is None:
         raise VdrError(VdrErrorCode.WRAPPER, "the request was sent already")

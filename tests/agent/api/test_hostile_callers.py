@@ -13,7 +13,7 @@ import pytest
 from agent.api.conftest import KEY, Agent, Connected
 from yarl import URL
 
-Json = dict[str, Any]
+from keep_agent.core.message import Json
 
 DEEP: Any = json.loads("[" * 60 + "]" * 60)
 DID = "WgWxqztrNooG92RXvxSTWv"

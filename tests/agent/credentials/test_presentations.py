@@ -26,6 +26,7 @@ from wallets import (
 )
 
 from keep_agent.core.machine import Put
+from keep_agent.core.message import Json
 from keep_agent.credentials import ledger_objects
 from keep_agent.credentials.formats import Family
 from keep_agent.credentials.presentations import FIRST_PAGE
@@ -34,7 +35,6 @@ from keep_agent.errors import BadCommandError, RefusedError
 from keep_ledger.interface import CredDef
 from keep_zkp.requests import from_cred_def, over_age
 
-Json = dict[str, Any]
 SCHEMA = f"{OFFICE}/anoncreds/v0/SCHEMA/licence/1.0"
 OFFICE_INDY = f"did:indy:{NAMESPACE}:{OFFICE}"
 

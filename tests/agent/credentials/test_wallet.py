@@ -7,7 +7,6 @@ import logging
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from wallets import (
@@ -23,6 +22,7 @@ from wallets import (
 )
 
 from keep_agent.core.machine import Put
+from keep_agent.core.message import Json
 from keep_agent.credentials import ledger_objects
 from keep_agent.credentials.formats import Family, Filter
 from keep_agent.credentials.ledger_objects import LedgerObjects
@@ -41,7 +41,6 @@ from keep_ledger.memory import MemoryRegistry
 from keep_ledger.plugins import Ledgers
 
 LEARNER = LICENCE.replace("default", "learner")
-Json = dict[str, Any]
 
 
 @pytest.fixture(scope="module")

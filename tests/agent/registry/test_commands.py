@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from wallets import LICENCE, OFFICE, STORE_KEY, ledger, vectors
 
+from keep_agent.core.message import Json
 from keep_agent.core.policy import Policies
 from keep_agent.credentials.cred_def_keys import make_keys, store_keys
 from keep_agent.credentials.ledger_objects import LedgerObjects
@@ -38,7 +39,6 @@ SCHEMA = str(vectors()["cred_defs"]["licence"]["schema_id"])
 SOMEBODY = "WgWxqztrNooG92RXvxSTWv"
 VERKEY = NewKey.generate({}).verkey
 NYM = RegisterNym(did=SOMEBODY, verkey=VERKEY)
-Json = dict[str, Any]
 
 
 class Made:
