@@ -108,7 +108,7 @@ async def running(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            start_new_session=True,
+            process_group=0,  # no session of its own: Linux would share the cores by session then
         )
     child = Child(title, log, process)
     try:
