@@ -20,6 +20,7 @@ from keep_agent.errors import PeerError, UnavailableError
 from keep_agent.identity.connections import CONNECTION, Connection
 from keep_agent.identity.keys import LocalKey, NewKey, base58_key
 from keep_agent.protocols import did_exchange, out_of_band
+from keep_agent.store.lists import listed
 from keep_agent.store.location import Sqlite
 from keep_agent.store.rows import Commit
 from keep_agent.store.store import Store
@@ -118,7 +119,7 @@ class Agent:
         async with asyncio.timeout(PATIENCE_S):
             while True:
                 seen = self.profile.last_event
-                for x in await self.profile.listed("~protocol", protocol.name, 1000):
+                for x in await listed(self.profile, "~protocol", protocol.name, 1000):
                     if holds(x):
                         return x
                 await self.profile.wait_event(seen)

@@ -23,6 +23,7 @@ from keep_agent.protocols import (
     out_of_band,
     trust_ping,
 )
+from keep_agent.store.lists import listed
 from keep_agent.store.rows import Commit
 
 HELLO = basic_message.SendMessage(content="hello")
@@ -37,7 +38,7 @@ def message(text: str, **more: Any) -> Json:
 async def texts(agent: Agent) -> list[str]:
     """Return what was said to an agent, oldest first."""
     protocol = basic_message.PROTOCOL.name
-    found = await agent.profile.listed("~protocol", protocol, 1000)
+    found = await listed(agent.profile, "~protocol", protocol, 1000)
     return [
         line.content
         for x in reversed(found)
@@ -253,7 +254,7 @@ async def test_sec_o_04_an_attached_message_waits_for_our_user(pair: Pair) -> No
     assert x.state == out_of_band.State.PREPARE_RESPONSE
     assert not pair.wire.carried
     assert not await pair.alice.profile.find(CONNECTION)
-    assert not await pair.alice.profile.listed("~protocol", trust_ping.PROTOCOL.name, 1000)
+    assert not await listed(pair.alice.profile, "~protocol", trust_ping.PROTOCOL.name, 1000)
 
 
 async def test_sec_o_06_a_service_does_not_move_a_connection(pair: Pair) -> None:
@@ -380,7 +381,7 @@ async def test_an_attached_message_is_answered_without_a_connection(pair: Pair) 
     assert his.state == hers.state == CONNECTIONLESS
     assert his.their_key == hers.my_key
     assert his.endpoint == pair.alice.tenant.endpoint
-    assert not await pair.faber.profile.listed("~protocol", did_exchange.PROTOCOL.name, 1000)
+    assert not await listed(pair.faber.profile, "~protocol", did_exchange.PROTOCOL.name, 1000)
 
 
 async def test_sec_o_02_an_attached_message_is_answered_once(pair: Pair) -> None:

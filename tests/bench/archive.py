@@ -16,6 +16,7 @@ from keep_agent.client import Client
 from keep_agent.core.catalog import load_catalog
 from keep_agent.core.machine import ABANDONED, Exchange
 from keep_agent.core.message import new_id
+from keep_agent.store.lists import listed
 from keep_agent.store.location import Sqlite
 from keep_agent.store.profile import Profile
 from keep_agent.store.rows import Commit
@@ -76,10 +77,10 @@ async def _fill(home: Path, many: int) -> None:
 
 
 async def _copy(profile: Profile, many: int) -> None:
-    [one] = await profile.listed("~protocol", PROTOCOL, 1)
+    [one] = await listed(profile, "~protocol", PROTOCOL, 1)
     for first in range(0, many, AT_ONCE):
         copies = tuple(_copy_of(one, n) for n in range(first, min(first + AT_ONCE, many)))
-        profile._number = copies[-1].number  # as if each had a row of the log of its own
+        profile.log.number = copies[-1].number  # as if each had a row of the log of its own
         await profile.commit(Commit(exchanges=copies, mark=True))
 
 

@@ -16,7 +16,7 @@ from keep_agent.core.machine import ABANDONED, Command, Exchange, Protocol, exch
 from keep_agent.core.message import Id, Json
 from keep_agent.core.policy import in_words, parse_command
 from keep_agent.errors import BadCommandError, NotFoundError
-from keep_agent.store.profile import Cursor
+from keep_agent.store.lists import Cursor, listed
 from keep_agent.tenants.tenant import Tenant
 
 BY_THREAD = "-"
@@ -118,8 +118,13 @@ class Exchanges:
         self._check_states(wanted)
         limit, after = query.count("limit", PAGE, MOST), _cursor(query.text("after"))
         tag, value = self._list(query)
-        found = await tenant.profile.listed(
-            tag, value, limit, after=after, keep=lambda x: self._fits(x, wanted, thid)
+        found = await listed(
+            tenant.profile,
+            tag,
+            value,
+            limit,
+            after=after,
+            keep=lambda x: self._fits(x, wanted, thid),
         )
         more = f"{found[-1].number}.{found[-1].id}" if found and len(found) == limit else None
         return answer({"results": [self._shown(x) for x in found], "next": more})

@@ -55,7 +55,8 @@ from keep_agent.errors import (
     UnavailableError,
     UnknownTypeError,
 )
-from keep_agent.store.profile import Profile, drafted
+from keep_agent.store.profile import Profile
+from keep_agent.store.reading import drafted
 from keep_agent.store.rows import SEEN, Commit, Waiting
 
 log = logging.getLogger(__name__)

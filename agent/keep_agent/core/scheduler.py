@@ -14,6 +14,7 @@ from keep_agent.core.machine import Exchange, Expired, Put, ReportProblem
 from keep_agent.core.message import Json, Received
 from keep_agent.core.policy import parse_command
 from keep_agent.errors import KeepError, LocalError, PeerError, UnavailableError
+from keep_agent.store.deadlines import due
 from keep_agent.store.rows import DEAD, Commit, Waiting, day
 
 log = logging.getLogger(__name__)
@@ -220,7 +221,7 @@ class Scheduler:
     async def _look_ahead(self) -> None:
         """Take up the deadlines of this hour and the next one; later ones stay in the store."""
         self._ahead_until = time.time() + HOUR_S
-        for x in await self._profile.due(self._ahead_until):
+        for x in await due(self._profile, self._ahead_until):
             self._watch(x)
 
     def _watch(self, x: Exchange[Any]) -> None:

@@ -190,7 +190,7 @@ class Prover:
         while True:
             full = False
             for where in narrowed.values():
-                page = await self._profile.page(CREDENTIAL, where, offset, size)
+                page = await self._profile.reader.page(CREDENTIAL, where, offset, size)
                 full = full or len(page) == size
                 for name, value in page:
                     records.setdefault(name, json.loads(value))

@@ -20,7 +20,7 @@ the newest buckets and not all rows. `number` is that of the log row with which 
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Iterator, Mapping
+from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -129,6 +129,36 @@ class Commit:
     def exchange(self, name: str) -> Exchange[Any]:
         """Return the exchange of this id as it was committed."""
         return next(x for x in self.exchanges if x.id == name)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Commits that are written as one transaction.
+
+    Attributes:
+        number: of the log row.
+        sizes: how long the written rows are, by category and name; filled while they are written.
+    """
+
+    number: int
+    commits: Sequence[Commit]
+    log: Json | None
+    sizes: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
+
+
+@dataclass(frozen=True, slots=True)
+class TakenOver:
+    """What a process that is gone left to be done, and that is ours now.
+
+    Attributes:
+        outgoing: messages to send, in the order of their commits.
+        waiting: messages to handle.
+        pending: exchanges with commands to run.
+    """
+
+    outgoing: Sequence[Outgoing]
+    waiting: Sequence[Waiting]
+    pending: Sequence[Exchange[Any]]
 
 
 def operations(

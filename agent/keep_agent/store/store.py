@@ -33,6 +33,7 @@ from keep_agent.store.processes import SYSTEM, Processes
 from keep_agent.store.profile import Counts, Profile
 from keep_agent.store.provision import alone, open_or_provision
 from keep_agent.store.rows import Commit, Models, read_exchange
+from keep_agent.store.takeover import open_profile, take_over
 from keep_agent.store.uncancelled import whole
 from keep_agent.store.wakeups import Wakeups
 from keep_agent.store.writer import Writer
@@ -138,7 +139,7 @@ class Store:
         async with self._opening:
             if name not in self._profiles:
                 profile = Profile(self, name)
-                await profile.open()
+                await open_profile(profile)
                 self._profiles[name] = profile
                 if self.shared:  # what was told before we knew it
                     self._wake(name, profile.number + 1)
@@ -321,7 +322,7 @@ class Store:
     async def _take_over_all(self, names: Sequence[str]) -> None:
         for name in await self._profile_names():
             if name != SYSTEM:
-                await (await self.profile(name)).take_over(names)
+                await take_over(await self.profile(name), names)
 
     def _start_over(self) -> None:
         """Leave what we had to whoever took it over, and go on under a new name."""

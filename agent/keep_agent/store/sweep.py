@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from keep_agent.core.machine import Delete
+from keep_agent.store.deadlines import past
 from keep_agent.store.profile import Profile
 from keep_agent.store.rows import DAY_S, DEAD, SEEN, Commit, day
 
@@ -30,7 +31,7 @@ async def _sweep(profile: Profile, category: str, tag: str, before: str) -> int:
     swept = 0
     newest = str(profile.number)  # of the log: where it stands must not be forgotten
     while names := [
-        n for n in await profile.past(category, tag, before, AT_ONCE) if n != newest
+        n for n in await past(profile, category, tag, before, AT_ONCE) if n != newest
     ]:
         await profile.commit(Commit(writes=tuple(Delete(category, name) for name in names)))
         swept += len(names)

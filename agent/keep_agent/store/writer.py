@@ -19,8 +19,10 @@ from aries_askar import Store as Askar
 from keep_agent.core.message import write_json
 from keep_agent.errors import ConflictError, UnavailableError
 from keep_agent.store.cache import Row
-from keep_agent.store.profile import DISCARD_AGAIN_S, Group, Profile
-from keep_agent.store.rows import Commit, day, operations, remove
+from keep_agent.store.checking import check
+from keep_agent.store.grouping import group
+from keep_agent.store.profile import DISCARD_AGAIN_S, Profile
+from keep_agent.store.rows import Commit, Group, day, operations, remove
 from keep_agent.store.uncancelled import whole
 
 if TYPE_CHECKING:
@@ -68,7 +70,7 @@ class _Attempt:
         ready: list[_Job] = []
         for job in self.jobs:
             try:
-                commits.append(await profile.check(job.commit, taken))
+                commits.append(await check(profile, job.commit, taken))
             except ConflictError as error:
                 self.late.append((job, error))
             except Exception as error:  # noqa: BLE001 - whoever decided it learns of it
@@ -76,7 +78,7 @@ class _Attempt:
             else:
                 ready.append(job)
         self.jobs = ready
-        self.group = profile.group(commits)
+        self.group = group(profile, commits)
         return self.group
 
     def settle(self) -> None:
@@ -190,7 +192,7 @@ class Writer:
         await self._store.reopen(attempt.askar)
         if not self._store.shared:
             with suppress(UnavailableError):
-                await profile.reopen()
+                await profile.log.find_end()
         if not attempt.unclear or attempt.group is None:
             return False
         try:

@@ -19,10 +19,12 @@ from weakref import WeakValueDictionary
 
 from keep_agent.errors import KeepError, NotFoundError, UnavailableError
 from keep_agent.store.cache import Row
+from keep_agent.store.deadlines import next_due
 from keep_agent.store.profile import Profile
 from keep_agent.store.rows import HOUR_S
 from keep_agent.store.store import Store
 from keep_agent.store.sweep import sweep
+from keep_agent.store.takeover import shut_out, take_over
 from keep_agent.store.uncancelled import whole
 from keep_agent.tenants.records import TENANT, Record, Records, State
 from keep_agent.tenants.tenant import MAIN, Surroundings, Tenant
@@ -143,7 +145,7 @@ class OpenTenants:
             UnavailableError: this did not work for one of them.
         """
         await self.ready.wait()
-        await self._records.system.shut_out(gone)  # they open no tenant any more
+        await shut_out(self._records.system, gone)  # they open no tenant any more
         left = {MAIN: None} | dict.fromkeys(self._open)
         for process in gone:
             left |= dict.fromkeys(await self._records.left_open(process))
@@ -176,13 +178,13 @@ class OpenTenants:
     async def _take_over(self, name: str, gone: Sequence[str]) -> None:
         found = self._open.get(name)
         if found is not None:
-            await found.tenant.profile.take_over(gone)
+            await take_over(found.tenant.profile, gone)
         else:
             record = await self._find(name)
             if record is None or record.state not in {State.ACTIVE, State.SUSPENDED}:
                 return
             async with self._profile(record) as profile:
-                await profile.take_over(gone)
+                await take_over(profile, gone)
         if name != MAIN:
             await self._records.take_over(name, gone, self._store.process)
             self.wake(name)
@@ -317,7 +319,7 @@ class OpenTenants:
         tenant.scope.clear()
         try:
             await tenant.profile.settle()
-            due = await tenant.profile.next_due()
+            due = await next_due(tenant.profile)
             await self._store.release(found.record.profile)
             if busy:  # what is left to do is ours: no other process would find it
                 self.wake(name, AGAIN_S)

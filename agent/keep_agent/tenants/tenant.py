@@ -34,8 +34,8 @@ from keep_agent.identity.keys import Keys, did_key
 from keep_agent.registry.commands import RegistryCommands
 from keep_agent.registry.jobs import Jobs
 from keep_agent.store.cache import Row
-from keep_agent.store.profile import Profile, TakenOver
-from keep_agent.store.rows import Commit
+from keep_agent.store.profile import Profile
+from keep_agent.store.rows import Commit, TakenOver
 from keep_ledger.errors import LedgerError, LedgerUnavailableError
 from keep_ledger.plugins import Ledgers
 from keep_zkp.native import Native, Scope

@@ -41,6 +41,7 @@ from keep_agent.errors import (
 )
 from keep_agent.identity.connections import Connection, identify
 from keep_agent.identity.introductions import bind
+from keep_agent.store.lists import listed
 from keep_agent.store.profile import Profile
 from keep_agent.store.rows import DEAD, Commit, Waiting
 
@@ -94,7 +95,7 @@ class Door:
                 await asyncio.sleep(0)
 
     async def only(self) -> Exchange[Any]:
-        (x,) = await self.profile.listed("~protocol", TOY.name, 1000)
+        (x,) = await listed(self.profile, "~protocol", TOY.name, 1000)
         return x
 
 
@@ -194,13 +195,13 @@ async def test_another_content_under_a_known_id_is_refused(door: Door) -> None:
 async def test_sec_e_01_a_key_that_is_not_the_peers_is_refused(door: Door) -> None:
     with pytest.raises(BadEnvelopeError):
         await door.get(KNOCK, sender=MALLORY)
-    assert await door.profile.listed("~protocol", TOY.name, 1000) == []
+    assert await listed(door.profile, "~protocol", TOY.name, 1000) == []
 
 
 async def test_sec_e_02_an_anonymous_message_is_refused(door: Door) -> None:
     with pytest.raises(BadEnvelopeError):
         await door.get(KNOCK, sender=None)
-    assert await door.profile.listed("~protocol", TOY.name, 1000) == []
+    assert await listed(door.profile, "~protocol", TOY.name, 1000) == []
 
 
 async def test_sec_e_09_a_thread_of_somebody_else_is_not_reached(door: Door) -> None:
@@ -294,7 +295,7 @@ async def test_what_breaks_a_rule_is_reported_and_changes_nothing(
     (report,) = await door.sent()
     assert report["description"]["code"] == code
     assert report["~thread"] == {"thid": "k1"}
-    assert await door.profile.listed("~protocol", TOY.name, 1000) == []
+    assert await listed(door.profile, "~protocol", TOY.name, 1000) == []
 
 
 @pytest.mark.parametrize(
@@ -346,7 +347,7 @@ async def test_our_own_refusal_of_a_message_is_told_to_its_sender(
     await door.get(KNOCK)
     (report,) = await door.sent()
     assert "shelf" not in str(report)
-    assert await door.profile.listed("~protocol", TOY.name, 1000) == []
+    assert await listed(door.profile, "~protocol", TOY.name, 1000) == []
 
 
 async def test_commands_that_cannot_be_say_why(door: Door) -> None:
@@ -435,7 +436,7 @@ async def test_what_starts_another_exchange_is_in_the_same_commit(door: Door) ->
     door.auto = (Then(SendKnock(), protocol=TOY.name, connection="c"),)
     before = door.store.counts.transactions
     await door.get(KNOCK)
-    states = {x.state for x in await door.profile.listed("~protocol", TOY.name, 9)}
+    states = {x.state for x in await listed(door.profile, "~protocol", TOY.name, 9)}
     assert states == {State.HEARD, State.KNOCKED}
     assert door.store.counts.transactions == before + 1
 

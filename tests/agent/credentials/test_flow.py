@@ -22,6 +22,7 @@ from keep_agent.errors import BadCommandError
 from keep_agent.identity.connections import Connection
 from keep_agent.protocols import issue_credential_2 as ic
 from keep_agent.protocols import present_proof_2 as pp
+from keep_agent.store.lists import listed
 from keep_agent.store.rows import Commit
 from keep_zkp.requests import from_cred_def, over_age
 
@@ -226,13 +227,13 @@ async def test_sec_i02_whoever_replays_every_envelope_gets_no_second_credential(
     town: Town,
 ) -> None:
     await town.hold()
-    before = await town.office.profile.listed("~protocol", ic.PROTOCOL.name, 1000)
+    before = await listed(town.office.profile, "~protocol", ic.PROTOCOL.name, 1000)
     sent = len(town.pair.wire.carried)
     for url, packed in list(town.pair.wire.carried):
         await town.pair.wire.arrive(url, packed)
     await town.office.quiet()
     await town.alice.quiet()
-    assert await town.office.profile.listed("~protocol", ic.PROTOCOL.name, 1000) == before
+    assert await listed(town.office.profile, "~protocol", ic.PROTOCOL.name, 1000) == before
     assert len(await held(town.alice)) == 1
     assert len(town.pair.wire.carried) == 2 * sent
 
@@ -264,11 +265,10 @@ async def test_sec_i07_a_private_key_is_in_nothing_but_its_record(town: Town) ->
     await town.hold()
     private = vectors()["cred_defs"]["licence"]["TEST_ONLY_private"]["value"]["p_key"]
     profile = town.office.profile
-    shown = [
-        profile.read_exchange(value).data.shown()
-        for _, value in await profile.page("exchange", None, 0, 1000)
+    shown = [x.data.shown() for x in await profile.reader.exchanges({})]
+    rows = [
+        await profile.reader.page(each, None, 0, 1000) for each in ("exchange", "log", CRED_DEF)
     ]
-    rows = [await profile.page(each, None, 0, 1000) for each in ("exchange", "log", CRED_DEF)]
     everything = json.dumps(shown) + str(rows)
     for secret in private.values():
         assert secret not in everything

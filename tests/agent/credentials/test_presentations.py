@@ -268,14 +268,14 @@ class Reads:
 
     def __init__(self, tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
         self.rows = 0
-        page = tenant.profile.page
+        page = tenant.profile.reader.page
 
         async def counting(*args: Any, **kwargs: Any) -> list[tuple[str, bytes]]:
             found = await page(*args, **kwargs)
             self.rows += len(found)
             return found
 
-        monkeypatch.setattr(tenant.profile, "page", counting)
+        monkeypatch.setattr(tenant.profile.reader, "page", counting)
 
 
 @pytest.fixture(scope="module")

@@ -22,6 +22,7 @@ from wallets import STORE_KEY
 
 from keep_agent.errors import UnavailableError
 from keep_agent.store import migrations
+from keep_agent.store.lists import listed
 from keep_agent.store.location import parse
 from keep_agent.store.migrations import NEWEST
 from keep_agent.store.old_rows import Change, OldRows
@@ -227,7 +228,9 @@ async def test_a_database_is_migrated_without_a_copy_and_that_is_said(
     store = await Store.open(location, STORE_KEY, MODELS, tmp_path)
     writer = asyncio.create_task(store.run())
     profile = await store.profile("main")
-    assert [x.number for x in await profile.listed("~peer", "c", 100)] == list(range(30, 0, -1))
+    assert [x.number for x in await listed(profile, "~peer", "c", 100)] == list(
+        range(30, 0, -1)
+    )
     writer.cancel()
     await asyncio.gather(writer, return_exceptions=True)
     await store.close()
@@ -341,10 +344,10 @@ async def test_twenty_thousand_rows_take_few_bounded_transactions(
     async with opened(path) as profile:
         assert max(writes.sizes) == migrations.ROWS
         assert len(writes.sizes) <= 20_000 / migrations.ROWS + 2
-        listed = await profile.listed("~peer", "c", 100)
-        assert profile._number == 19_000 / 8
+        newest = await listed(profile, "~peer", "c", 100)
+        assert profile.number == 19_000 / 8
     rows = list(of(await rows_of(path), "exchange").values())  # in the order they were added
-    assert {x.id for x in listed} <= {x["id"] for x in rows[-100 - 8 :]}
+    assert {x.id for x in newest} <= {x["id"] for x in rows[-100 - 8 :]}
     numbers = [x["number"] for x in rows]
     assert numbers == sorted(numbers)
     buckets = Counter(number // BUCKET for number in numbers)
@@ -370,14 +373,14 @@ async def test_the_newest_exchanges_have_the_newest_numbers(tmp_path: Path) -> N
     path = tmp_path / "agent.db"
     await many(path, 5, 300)
     async with opened(path) as profile:
-        assert [x.number for x in await profile.listed("~peer", "c", 9)] == [
+        assert [x.number for x in await listed(profile, "~peer", "c", 9)] == [
             300,
             299,
             298,
             297,
             296,
         ]
-        assert profile._number == 300
+        assert profile.number == 300
 
 
 async def test_an_exchange_of_a_protocol_that_is_not_ours_is_kept(tmp_path: Path) -> None:

@@ -18,10 +18,12 @@ from postgres import MISSING, Server, programs, running
 from keep_agent.core.machine import Consume, Put
 from keep_agent.errors import ConflictError, RefusedError, UnavailableError
 from keep_agent.store import store as store_module
+from keep_agent.store.lists import listed
 from keep_agent.store.location import parse
-from keep_agent.store.profile import Profile, TakenOver
-from keep_agent.store.rows import Commit, Waiting
+from keep_agent.store.profile import Profile
+from keep_agent.store.rows import Commit, TakenOver, Waiting
 from keep_agent.store.store import Store
+from keep_agent.store.takeover import take_over
 
 PATIENCE_S = 20.0
 
@@ -100,8 +102,8 @@ async def test_many_decisions_of_both_are_all_written_in_one_order(
     logs = [[e["x"] for e in await p.events(0)] for p in two]
     assert logs[0] == logs[1]
     assert sorted(logs[0]) == sorted(f"x{n}-{i}" for i in range(40) for n in range(2))
-    listed = await two[0].listed("~protocol", "toy/1", 100)
-    assert len({x.id for x in listed}) == 80
+    found = await listed(two[0], "~protocol", "toy/1", 100)
+    assert len({x.id for x in found}) == 80
 
 
 async def test_what_one_commits_wakes_who_waits_at_the_other(
@@ -214,7 +216,7 @@ async def test_a_process_that_is_only_slow_loses_nothing_and_writes_nothing_more
 
     monkeypatch.setattr(a._store._processes, "_round_at_last", later)
     await a.commit(Commit(outbox=(LOOSE,)))
-    await b.take_over([old])
+    await take_over(b, [old])
     assert b.deliveries.parked == {"loose"}
     with pytest.raises(UnavailableError, match="was away"):
         await a.commit(Commit(exchanges=(exchange(),)))
@@ -403,6 +405,6 @@ async def test_what_was_taken_over_twice_is_sent_once(postgres: str, tmp_path: P
         async with opened(postgres, tmp_path / "a") as a:
             await a.commit(Commit(exchanges=(exchange(),), outbox=(OUT,)))
             first, second = a.process, c.process
-            await c.take_over([first])
-            await b.take_over([second, first])
+            await take_over(c, [first])
+            await take_over(b, [second, first])
     assert [row.name for each in taken for row in each.outgoing] == ["x.1"]

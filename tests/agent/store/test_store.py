@@ -528,7 +528,7 @@ async def test_a_cancelled_reader_is_cancelled_and_nothing_else(profile: Profile
     reads = (
         lambda: profile.exchange("x"),
         lambda: profile.find("exchange"),
-        lambda: profile.page("exchange", None, 0, 10),
+        lambda: profile.reader.page("exchange", None, 0, 10),
         lambda: profile.key("none"),
     )
     for read in reads:

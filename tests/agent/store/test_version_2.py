@@ -19,7 +19,8 @@ from keep_agent.core.machine import ABANDONED, Exchange, Protocol
 from keep_agent.protocols import did_exchange, discover_features_2, out_of_band
 from keep_agent.protocols import issue_credential_2 as ic
 from keep_agent.protocols import present_proof_2 as pp
-from keep_agent.store.profile import Cursor, Profile
+from keep_agent.store.lists import Cursor, listed
+from keep_agent.store.profile import Profile
 from keep_agent.store.rows import DAY_S, Commit
 from keep_agent.store.sweep import sweep
 from keep_ledger.interface import Registry
@@ -46,7 +47,7 @@ async def paged(profile: Profile, tag: str, value: str, size: int) -> list[Excha
     """Page through a list to its end."""
     found: list[Exchange[Any]] = []
     after: Cursor | None = None
-    while page := await profile.listed(tag, value, size, after=after):
+    while page := await listed(profile, tag, value, size, after=after):
         found += page
         after = Cursor(page[-1].number, page[-1].id)
     return found
@@ -78,7 +79,7 @@ async def test_connections_and_invitations_are_what_they_were(path: Path, before
                     if kind == category and text:
                         assert (name, value) in await profile.find(category, {tag: text})
             found = [name for name, _ in await profile.records(category, None, 0, 100)]
-            waits = {x.id for x in await profile.listed("~state", WAITING, 100)}
+            waits = {x.id for x in await listed(profile, "~state", WAITING, 100)}
             assert sorted(set(found) - waits) == sorted(old)
             assert len(found) == len(set(found))
         after = await rows_of_open(profile)
@@ -109,7 +110,7 @@ async def test_exchanges_keep_what_they_had_and_their_order(path: Path, before: 
     numbers = [x["number"] for x in after.values()]
     assert numbers == list(range(numbers[0], numbers[0] + len(after)))
     async with opened(path) as profile:
-        assert numbers[-1] <= profile._number
+        assert numbers[-1] <= profile.number
         for name in after:
             x = await profile.exchange(name)
             assert x is not None
@@ -262,7 +263,7 @@ async def pair(folder: Path, clock: Callable[[float], None]) -> AsyncGenerator[P
 
 
 async def one(agent: Agent, protocol: Protocol[Any], state: str) -> Exchange[Any]:
-    (x,) = await agent.profile.listed("~state", f"{protocol.name} {state}", 2)
+    (x,) = await listed(agent.profile, "~state", f"{protocol.name} {state}", 2)
     return x
 
 
@@ -329,7 +330,7 @@ async def test_an_invitation_that_was_only_looked_at_can_be_accepted(pair: Pair)
 
 
 async def test_an_invitation_that_nobody_has_answered_can_be_answered_once(pair: Pair) -> None:
-    made = await pair.alice.profile.listed("~state", "out-of-band/1 await-response", 100)
+    made = await listed(pair.alice.profile, "~state", "out-of-band/1 await-response", 100)
     (unused,) = [x for x in made if x.data.goal == "Nobody has used this yet"]
     name = unused.data.invitation
     await pair.faber.accept(unused.data.message)

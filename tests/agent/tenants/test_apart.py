@@ -14,6 +14,8 @@ from keep_agent.core.machine import Exchange, Expired, Put
 from keep_agent.core.policy import Automatic, Policy
 from keep_agent.errors import NotFoundError, PeerError
 from keep_agent.protocols import out_of_band, trust_ping
+from keep_agent.store.deadlines import due
+from keep_agent.store.lists import listed
 from keep_agent.store.rows import Commit
 from keep_agent.tenants.tenant import Tenant
 
@@ -97,7 +99,7 @@ async def in_lists(tenant: Tenant, home: Home) -> bool:
     for category, name in home.records.items():
         if name in {n for n, _ in await tenant.profile.find(category)}:
             return True
-        if name in {n for n, _ in await tenant.profile.page(category, None, 0, 100)}:
+        if name in {n for n, _ in await tenant.profile.reader.page(category, None, 0, 100)}:
             return True
     return False
 
@@ -119,11 +121,11 @@ async def record_at_hand(tenant: Tenant, home: Home) -> bool:
 
 
 async def exchange_in_a_page(tenant: Tenant, home: Home) -> bool:
-    return home.x.id in {x.id for x in await tenant.profile.listed("~protocol", PING, 100)}
+    return home.x.id in {x.id for x in await listed(tenant.profile, "~protocol", PING, 100)}
 
 
 async def deadline(tenant: Tenant, home: Home) -> bool:
-    return home.x.id in {x.id for x in await tenant.profile.due(1e12)}
+    return home.x.id in {x.id for x in await due(tenant.profile, 1e12)}
 
 
 async def event(tenant: Tenant, home: Home) -> bool:

@@ -14,6 +14,7 @@ from keep_agent.core.machine import Put
 from keep_agent.core.message import new_id
 from keep_agent.errors import NotFoundError, UnavailableError
 from keep_agent.protocols import trust_ping
+from keep_agent.store.deadlines import next_due
 from keep_agent.store.profile import Profile
 from keep_agent.store.rows import Commit
 from keep_agent.tenants import open_tenants
@@ -311,10 +312,10 @@ async def test_the_first_deadline_is_found_however_far_it_is(tmp_path: Path) -> 
     async with living(tmp_path) as house:
         (name,) = await house.make("Alice")
         async with house.tenants.use(name) as tenant:
-            assert await tenant.profile.next_due() is None
+            assert await next_due(tenant.profile) is None
             for hours in (50_000, 300, 7, 0.5, -2):
                 await deadline(house, name, hours * 3600)
-                found = await tenant.profile.next_due()
+                found = await next_due(tenant.profile)
                 assert found is not None
                 ahead = (found - time.time()) / 3600
                 exact = abs(ahead - hours) < 0.01

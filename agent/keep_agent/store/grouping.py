@@ -1,0 +1,86 @@
+"""From commits to a group: its number, the messages that stay with exchanges, its row of the log."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from keep_agent.core.machine import STATELESS, Exchange, PutKey
+from keep_agent.core.message import Json, new_id
+from keep_agent.store.cache import Row
+from keep_agent.store.log import EVENTS_A_ROW
+from keep_agent.store.profile import Profile
+from keep_agent.store.rows import Commit, Group, item
+
+
+def group(profile: Profile, commits: Sequence[Commit]) -> Group:
+    """Put commits together to be written as one, under the next number of the log."""
+    number = profile.number + 1
+    numbered = [_numbered(profile, commit, number) for commit in commits]
+    return Group(number, numbered, _log(profile, numbered, number))
+
+
+def _numbered(profile: Profile, commit: Commit, number: int) -> Commit:
+    by = profile.process
+    outbox = tuple(replace(row, number=number, by=by) for row in commit.outbox)
+    kept: dict[str, list[Json]] = {}
+    for row in outbox:
+        if row.exchange is not None:
+            kept.setdefault(row.exchange, []).append(item(row))
+    exchanges = tuple(
+        replace(
+            x,
+            number=x.number or number,
+            out=(*(o for o in x.out if _keeps(profile, x, o)), *kept.get(x.id, ())),
+        )
+        for x in commit.exchanges
+    )
+    waiting = tuple(replace(row, by=by) for row in commit.waiting)
+    return replace(commit, exchanges=exchanges, outbox=outbox, waiting=waiting)
+
+
+def _keeps(profile: Profile, x: Exchange[Any], out: Json) -> bool:
+    """Tell whether a message that an exchange kept so far is still needed there."""
+    if out["connection"] is None and out["target"] is None:
+        return x.connection is None  # held for an invitation
+    if out["by"] == profile.process:
+        return profile.deliveries.is_fresh(out["name"])
+    done: int = profile.log.done_by.get(out["by"], 0)
+    return bool(out["number"] > done)
+
+
+def _log(profile: Profile, commits: Sequence[Commit], number: int) -> Json | None:
+    """Return the log row of a group; None: there is nothing to tell."""
+    changed = _changed(commits) if profile.shared else []
+    if not (changed or any(c.events or c.outbox or c.waiting or c.mark for c in commits)):
+        return None
+    now = time.time()
+    events = [event for commit in commits for event in commit.events]
+    kept = {x.id for c in commits for x in c.exchanges if x.state != STATELESS}
+    loose = [item(row) for c in commits for row in c.outbox if row.exchange not in kept]
+    first = number * EVENTS_A_ROW + 1
+    return {
+        "id": new_id(),
+        "at": now,
+        "by": profile.process,
+        "done": profile.deliveries.done(number - 1),
+        "events": [{"n": n, "at": now, **e} for n, e in enumerate(events, first)],
+        "out": loose,
+        "rows": changed,
+        "over": [commit.over for commit in commits if commit.over],
+    }
+
+
+def _changed(commits: Sequence[Commit]) -> list[Row]:
+    """Name what others may have at hand and must read again."""
+    found: dict[Row, None] = {}
+    for commit in commits:
+        kept = [x for x in commit.exchanges if x.state != STATELESS]
+        found |= {("exchange", x.id): None for x in kept}
+        found |= {(c, record["name"]): None for x in kept for c, record in x.records.items()}
+        found |= {
+            (w.category, w.name): None for w in commit.writes if not isinstance(w, PutKey)
+        }
+    return list(found)

@@ -1,0 +1,60 @@
+"""Lists of exchanges: a page by a tag, newest first, and where it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from keep_agent.core.machine import Exchange
+from keep_agent.store.profile import Profile
+from keep_agent.store.rows import BUCKET
+
+WIDEST = 64
+"""How many buckets of a list are read at once, at the most."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Cursor:
+    """Where a page of exchanges ended.
+
+    Attributes:
+        number, id: of its last exchange.
+    """
+
+    number: int
+    id: str
+
+
+async def listed(
+    profile: Profile,
+    tag: str,
+    value: str,
+    limit: int,
+    *,
+    after: Cursor | None = None,
+    keep: Callable[[Exchange[Any]], bool] = lambda _: True,
+) -> list[Exchange[Any]]:
+    """Return a page of exchanges, newest first.
+
+    Args:
+        tag: one of `~protocol`, `~state` (`"<protocol> <state>"`), `~peer`.
+        after: the last one of the page before.
+        keep: what else must hold.
+    """
+    found: list[Exchange[Any]] = []
+    newest = min(after.number if after else profile.number + 1, profile.number + 1) // BUCKET
+    wide = 1
+    while newest >= 0 and len(found) < limit:
+        oldest = max(newest - wide + 1, 0)
+        names = [f"{value}.{number}" for number in range(oldest, newest + 1)]
+        some = await profile.reader.exchanges({tag: {"$in": names}})
+        some.sort(key=_position, reverse=True)
+        found += [x for x in some if (after is None or _position(x) < after) and keep(x)]
+        newest = oldest - 1
+        wide = min(2 * wide, WIDEST) if len(some) < limit else wide
+    return found[:limit]
+
+
+def _position(x: Exchange[Any]) -> Cursor:
+    return Cursor(x.number, x.id)
