@@ -17,11 +17,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 from weakref import WeakValueDictionary
 
-from pydantic import ValidationError
-
-from keep_agent.core.commit import Event, body_digest, joined, logged, outcome, seen_name
+from keep_agent.core.commit import Event, body_digest, joined, logged, outcome
+from keep_agent.core.find_exchange import EarlyError, find_exchange, was_handled
 from keep_agent.core.machine import (
-    START,
     Command,
     Exchange,
     Expired,
@@ -33,19 +31,11 @@ from keep_agent.core.machine import (
     Write,
     exchange_id,
 )
-from keep_agent.core.message import (
-    Json,
-    Message,
-    ProblemReport,
-    Received,
-    TypeUri,
-    new_id,
-)
+from keep_agent.core.message import Json, Message, Received, TypeUri, new_id
 from keep_agent.core.policy import parse_command
 from keep_agent.core.problem_reports import Allowance, not_now, report
 from keep_agent.errors import (
     BadCommandError,
-    BadMessageError,
     ConflictError,
     KeepError,
     LocalError,
@@ -53,11 +43,10 @@ from keep_agent.errors import (
     PeerError,
     RefusedError,
     UnavailableError,
-    UnknownTypeError,
 )
 from keep_agent.store.profile import Profile
 from keep_agent.store.reading import drafted
-from keep_agent.store.rows import SEEN, Commit, Waiting
+from keep_agent.store.rows import Commit, Waiting
 
 log = logging.getLogger(__name__)
 
@@ -69,12 +58,6 @@ HELD_S = 1.0
 """How long a commit waits at the most for the commands that may run in it."""
 MOST_IN_ONE = 4
 """How many pending commands may run in the commit of the decision that led to them."""
-GENERIC = {"notification", "report-problem"}
-"""Families whose acks and problem reports speak of an exchange of any family (RFC 0015, 0035)."""
-
-
-class EarlyError(Exception):
-    """The message came too early: another message of its thread must come first."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -150,10 +133,15 @@ class Dispatcher:
         digest = body_digest(received.body)
         async with self.thread(Message.thread_of(received.body)):
             for attempt in range(TRIES):
-                protocol, message, x = await self._find(
-                    peer, uri, received.body, fresh=attempt > 0
+                protocol, message, x = await find_exchange(
+                    self.profile,
+                    self.context.protocols,
+                    peer,
+                    uri,
+                    received.body,
+                    fresh=attempt > 0,
                 )
-                if await self._handled(x, message, digest, attempt):
+                if await was_handled(self.profile, x, message, digest, attempt):
                     await self._forget(waited)
                     return
                 x, writes = self.context.bind(x, peer, message)
@@ -172,98 +160,6 @@ class Dispatcher:
                 self.on_message(peer.connection, Message.thread_of(received.body))
                 return
         raise UnavailableError("this thread is too busy; send it again")
-
-    async def _find(
-        self, peer: Peer, uri: TypeUri, body: Json, *, fresh: bool
-    ) -> tuple[Protocol[Any], Message, Exchange[Any]]:
-        """Parse a message and find the exchange that it belongs to, or the one that it starts."""
-        protocol = self.context.protocols.get(uri.protocol)
-        if protocol is None and uri.family not in GENERIC:
-            raise UnknownTypeError(f"the protocol {uri.protocol} is not supported")
-        if protocol is None:
-            return await self._find_any(peer, uri, body)
-        message = _read(protocol, uri, body)
-        x = await self._known(protocol, message, peer, fresh=fresh)
-        if x is None:
-            x = self._new(protocol, uri, message, peer)
-        return protocol, message, x
-
-    async def _find_any(
-        self, peer: Peer, uri: TypeUri, body: Json
-    ) -> tuple[Protocol[Any], Message, Exchange[Any]]:
-        for protocol in self.context.protocols.values():
-            if protocol.message(uri.name) is None:
-                continue
-            message = _read(protocol, uri, body)
-            x = await self._known(protocol, message, peer, fresh=True)
-            if x is not None:
-                return protocol, message, x
-        raise OutOfTurnError(f"{uri.name} for an unknown thread")
-
-    async def _known(
-        self, protocol: Protocol[Any], message: Message, peer: Peer, *, fresh: bool
-    ) -> Exchange[Any] | None:
-        """Find the exchange of a message; without `fresh`, a first message is not looked up."""
-        roles = protocol.receiving(type(message))
-        first = message.thread.thid in {None, message.id} and protocol.starts(type(message))
-        names = [
-            exchange_id(protocol.name, role, message.thid, pid)
-            for role in roles
-            for pid in peer.ids
-        ]
-        for name in names:
-            x = self.profile.cached_exchange(name)
-            if x is not None:
-                return _owned(x, peer)
-        for name in names if fresh or not first else ():
-            x = await self.profile.exchange(name)
-            if x is not None:
-                return _owned(x, peer)
-        if not first:
-            for x in await self.profile.exchanges("sent", message.thid, limit=2):
-                if x.protocol == protocol.name and x.role in roles:
-                    return _owned(x, peer)
-        return None
-
-    def _new(
-        self, protocol: Protocol[Any], uri: TypeUri, message: Message, peer: Peer
-    ) -> Exchange[Any]:
-        role = protocol.starts(type(message))
-        if role is None or not (peer.known or protocol.strangers):
-            if peer.connection and not isinstance(message, ProblemReport):
-                raise EarlyError
-            raise OutOfTurnError(f"{uri.name} for an unknown thread")
-        return Exchange(
-            id=exchange_id(protocol.name, role, message.thid, peer.ids[0]),
-            protocol=protocol.name,
-            minor=min(uri.minor, protocol.minor),
-            role=role,
-            thid=message.thid,
-            pthid=message.thread.pthid,
-            peer=peer.ids[0],
-            connection=peer.connection,
-            data=protocol.data(),
-            created=time.time(),
-        )
-
-    async def _handled(
-        self, x: Exchange[Any], message: Message, digest: str, attempt: int
-    ) -> bool:
-        """Tell whether this message was handled before.
-
-        Raises:
-            RefusedError: a different message with its id was handled before.
-        """
-        known = x.seen.get(message.id)
-        if known is None and x.state == START:
-            name = seen_name(x, message.id)
-            seen = self.profile.cached(SEEN, name)
-            if seen is None and attempt:
-                seen = await self.profile.fetch(SEEN, name)
-            known = (seen or {}).get("digest")
-        if known not in {None, digest}:
-            raise RefusedError("a different message came with this id before")
-        return known is not None
 
     # -- commands --------------------------------------------------------------------------------
 
@@ -551,23 +447,6 @@ class Dispatcher:
             )
         if answer is None and waited is None:
             raise error
-
-
-def _read(protocol: Protocol[Any], uri: TypeUri, body: Json) -> Message:
-    model = protocol.message(uri.name)
-    if model is None:
-        raise UnknownTypeError(f"{uri.protocol} has no message {uri.name!r}")
-    try:
-        return model.model_validate(body)
-    except ValidationError as error:
-        where = ", ".join(".".join(str(p) for p in e["loc"]) for e in error.errors()[:3])
-        raise BadMessageError(f"{uri.name} does not parse at: {where}") from error
-
-
-def _owned(x: Exchange[Any], peer: Peer) -> Exchange[Any]:
-    if not peer.owns(x):
-        raise RefusedError("this thread belongs to another peer", "e.p.msg.thread")
-    return x
 
 
 def _runnable(commit: Commit) -> tuple[Exchange[Any], Json] | None:
