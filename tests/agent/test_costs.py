@@ -80,11 +80,11 @@ async def test_a_connection(pair: Pair) -> None:
 
 async def test_delivered_messages_are_told_by_one_row_when_it_is_quiet(pair: Pair) -> None:
     hers, _ = await pair.connect()
-    await pair.alice.profile.settle()
+    await pair.alice.profile.write_delivered()
     before = written(pair.alice)
     hello = basic_message.SendMessage(content="hello")
     for _ in range(3):
         await pair.alice.start(basic_message.PROTOCOL, hello, hers.id)
     assert await cost(before, pair.alice) == (3, 6)
-    await pair.alice.profile.settle()
+    await pair.alice.profile.write_delivered()
     assert await cost(before, pair.alice) == (4, 7)

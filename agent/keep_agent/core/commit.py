@@ -83,7 +83,7 @@ def outcome(
     outbox = tuple(
         Outgoing(
             name=f"{after.id}.{body['@id']}",
-            lane=_lane(protocol, after),
+            line=_line(protocol, after),
             thid=after.thid,
             body=body,
             exchange=after.id,
@@ -194,7 +194,7 @@ def _pending(then: Then) -> Json:
     }
 
 
-def _lane(protocol: Protocol[Any], x: Exchange[Any]) -> str:
+def _line(protocol: Protocol[Any], x: Exchange[Any]) -> str:
     peer = x.connection or x.peer
     return peer if protocol.in_order else f"{peer} {x.thid}"
 

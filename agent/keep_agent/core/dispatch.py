@@ -151,7 +151,7 @@ class Dispatcher:
                 except ConflictError:
                     continue
                 except PeerError as error:
-                    if attempt + 1 < TRIES and await self.profile.moved_on():
+                    if attempt + 1 < TRIES and await self.profile.others_committed():
                         continue  # another process had changed what this was decided on
                     early = isinstance(error, OutOfTurnError)
                     if early and protocol.may_come(x.role, x.state, type(message)):
@@ -240,7 +240,7 @@ class Dispatcher:
                     return done
             if not looked:
                 looked = True
-                if await self.profile.moved_on():
+                if await self.profile.others_committed():
                     continue
             left = deadline - time.monotonic()
             if left <= 0 or (x is not None and not self._may_come(x, command)):

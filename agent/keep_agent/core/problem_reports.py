@@ -58,7 +58,7 @@ def report(
     )
     return Outgoing(
         name=message.id,
-        lane=peer.connection,
+        line=peer.connection,
         thid=str(thread.thid),
         body=wire,
         connection=peer.connection,

@@ -157,7 +157,7 @@ class Outbox:
     def _take(self, row: Outgoing, *, new: bool) -> None:
         peer = self._peer_of(row)
         size, now = len(write_json(row.body)), _now()
-        message = QueuedMessage(row.name, row.thid, row.lane, peer, size, now)
+        message = QueuedMessage(row.name, row.thid, row.line, peer, size, now)
         full = new and peer.full(size, now)
         if self._in_memory + size <= MOST_IN_MEMORY:
             message.row = row

@@ -28,7 +28,7 @@ class Undelivered:
 
     def left(self) -> list[Outgoing]:
         """Return what an earlier process committed and did not deliver, in the order of commits."""
-        return self._profile.left
+        return self._profile.left_to_send
 
     async def load(self, name: str) -> Outgoing | None:
         """Return one message, or None: it is not there any more."""

@@ -1,1 +1,1 @@
-"""What is remembered, in Askar: profiles, the writer, rows and caches."""
+"""The store of an agent, in Askar: profiles, the writer, rows, cache, migrations."""

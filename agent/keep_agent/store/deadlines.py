@@ -1,4 +1,7 @@
-"""Exchanges and rows whose time has come."""
+"""Finds exchanges by their deadline, and rows by the day until which they are kept.
+
+The tags hold an hour or a day as text (`rows.hour`, `rows.day`), so that they are compared in the store.
+"""
 
 from __future__ import annotations
 
@@ -10,18 +13,18 @@ from keep_agent.store.profile import Profile
 from keep_agent.store.rows import HOUR_S, hour
 
 FAR_H = 1 << 17
-"""Hours after which no deadline is looked for; 15 years."""
+"""Hours from now, 15 years: a deadline after that is not looked for."""
 
 
 async def due(profile: Profile, before: float) -> list[Exchange[Any]]:
-    """Return the exchanges that will have waited too long by the hour of a POSIX time."""
+    """Return the exchanges whose deadline is in the hour of this POSIX time or earlier."""
     return await profile.reader.exchanges({"~due": {"$lte": hour(before)}})
 
 
 async def next_due(profile: Profile) -> float | None:
-    """Return when the first exchange will have waited too long; None: none waits.
+    """Return the time at which to look for deadlines again; None: no exchange has one.
 
-    Of a deadline that is more than an hour off, a time at least halfway to it: look again then.
+    This is the earliest deadline if it is within an hour, otherwise a time between half of the way and all of it.
     """
     now = time.time()
     if not await _due_within(profile, FAR_H, now):
@@ -39,5 +42,5 @@ async def _due_within(profile: Profile, hours: int, now: float) -> bool:
 
 
 async def past(profile: Profile, category: str, tag: str, before: str, most: int) -> list[str]:
-    """Return the names of some rows with a plain tag up to a value: see `day`."""
+    """Return the names of rows whose unencrypted tag is at most `before`; not more than `most`."""
     return [n for n, _ in await profile.reader.entries(category, {tag: {"$lte": before}}, most)]

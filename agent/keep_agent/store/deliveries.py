@@ -1,7 +1,7 @@
-"""Which messages to send are delivered, told by one number: all up to that row of the log.
+"""Which messages are delivered. One number in the log says it: `done`, up to which row all are delivered or parked.
 
-A message is *fresh* from its commit on, and kept by its exchange or by the log row of that commit. What is not
-delivered soon is *parked*: it gets a row of its own, so that it holds up the number of nobody else.
+A message is *fresh* from its commit on: its exchange, or the log row of that commit, keeps it. A message that is not
+delivered soon is *parked*: it gets a row of its own in the outbox, so that `done` can go on past it.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ class Deliveries:
         self._newest = 0
 
     def add(self, rows: Iterable[Outgoing]) -> None:
-        """Take what was committed just now, or was left by an earlier process."""
+        """Add messages that were committed just now, or left by an earlier process."""
         now = time.monotonic()
         for row in rows:
             self._fresh[row.name] = row, now
             self._newest = max(self._newest, row.number)
 
     def add_parked(self, rows: Iterable[Outgoing]) -> None:
-        """Note that these have rows of their own now."""
+        """Note that these messages have rows of their own now."""
         for row in rows:
             self._fresh.pop(row.name, None)
             self._parked.add(row.name)
 
-    def settle(self, name: str) -> bool:
-        """Note that a message needs no sending any more; True: it has a row that can go."""
+    def remove(self, name: str) -> bool:
+        """Remove a message that need not be sent any more; True: it has a row of its own, to be removed."""
         self._fresh.pop(name, None)
         if name not in self._parked:
             return False
@@ -44,25 +44,25 @@ class Deliveries:
 
     @property
     def fresh(self) -> list[Outgoing]:
-        """The messages that their exchange or the log still keeps, in the order of their commits."""
+        """The fresh messages, in the order of their commits."""
         return [row for row, _ in self._fresh.values()]
 
     @property
     def parked(self) -> frozenset[str]:
-        """The names of the messages that have rows of their own."""
+        """The names of the parked messages."""
         return frozenset(self._parked)
 
     def get(self, name: str) -> Outgoing | None:
-        """Return a message that its exchange or the log still keeps, or None."""
+        """Return a fresh message, or None."""
         found = self._fresh.get(name)
         return found[0] if found else None
 
     def is_fresh(self, name: str) -> bool:
-        """Tell whether what keeps this message must go on keeping it."""
+        """Tell whether a message is fresh, so that its exchange or the log must keep it."""
         return name in self._fresh
 
     def slow(self, after_s: float, most: int) -> tuple[Outgoing, ...]:
-        """Return the oldest messages that have waited longer than that."""
+        """Return the fresh messages that have waited longer than `after_s`, the oldest first, at most `most`."""
         old = time.monotonic() - after_s
         found: list[Outgoing] = []
         for row, since in self._fresh.values():
@@ -71,12 +71,12 @@ class Deliveries:
             found.append(row)
         return tuple(found)
 
-    def untold(self, told: int) -> bool:
-        """Tell whether messages were delivered of which the log, up to this row, does not tell."""
-        return self._newest > told and self.done(self._newest) > told
+    def has_unlogged(self, logged: int) -> bool:
+        """Tell whether `done` is higher now than the log says; `logged`: what it says."""
+        return self._newest > logged and self.done(self._newest) > logged
 
     def done(self, newest: int) -> int:
-        """Return up to which log row everything is delivered or parked, `newest` being the last."""
+        """Return up to which log row all messages are delivered or parked; `newest`: the newest row."""
         for row, _ in self._fresh.values():
             return row.number - 1
         return newest

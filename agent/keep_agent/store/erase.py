@@ -1,10 +1,10 @@
-"""Removing a profile from an SQLite store so that its bytes are gone from the file.
+"""Removes a profile from an SQLite store, so that its bytes are no longer in the file.
 
-Askar's own removal leaves them in free pages and in the write-ahead log until something else is written there: rows,
-which are encrypted, their plaintext tags, and the key of the profile, which the store key opens.
+Askar's own removal leaves them in free pages and in the write-ahead log until something else is written there:
+encrypted rows, their unencrypted tags, and the key of the profile, which can be decrypted with the store key.
 
-This is a program of its own: two copies of SQLite in one process must not open one file, as closing it in one
-gives up the locks of the other. Usage: `python erase.py FILE PROFILE`.
+This runs as a process of its own: Askar and Python each have a copy of SQLite, and if two copies in one process
+open the same file, closing it in one gives up the locks of the other. Usage: `python erase.py FILE PROFILE`.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ WAIT_S = 30.0
 
 
 def erase(path: str, profile: str) -> None:
-    """Overwrite a profile's rows, tags and key; without one of that name, only what is left of its key.
+    """Remove and overwrite a profile's rows, tags and key; if it is gone already, the rest of its key.
 
     Raises:
-        sqlite3.Error: the file cannot be written now; nothing was removed, or bytes are left in the log.
+        sqlite3.Error: the file cannot be written now; nothing was removed, or bytes are left in the file.
     """
     with closing(sqlite3.connect(path, timeout=WAIT_S, isolation_level=None)) as db:
         db.execute("PRAGMA secure_delete = ON")
@@ -29,7 +29,7 @@ def erase(path: str, profile: str) -> None:
         db.execute("BEGIN IMMEDIATE")
         db.execute("DELETE FROM profiles WHERE name = ?", (profile,))
         db.execute("COMMIT")
-        # pages of the table that were split keep old copies of keys: write all of it anew
+        # pages that were split may hold old copies of keys: write the whole table again
         db.execute("PRAGMA foreign_keys = OFF")
         db.execute("PRAGMA temp_store = MEMORY")
         db.execute("BEGIN IMMEDIATE")

@@ -1,4 +1,4 @@
-"""From commits to a group: its number, the messages that stay with exchanges, its row of the log."""
+"""Makes one group of checked commits: numbers them, and writes their row of the log."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ from keep_agent.core.message import Json, new_id
 from keep_agent.store.cache import Row
 from keep_agent.store.log import EVENTS_A_ROW
 from keep_agent.store.profile import Profile
-from keep_agent.store.rows import Commit, Group, item
+from keep_agent.store.rows import Commit, Group, write_outgoing
 
 
 def group(profile: Profile, commits: Sequence[Commit]) -> Group:
-    """Put commits together to be written as one, under the next number of the log."""
+    """Return the group of these commits, with the next number of the log."""
     number = profile.number + 1
     numbered = [_numbered(profile, commit, number) for commit in commits]
     return Group(number, numbered, _log(profile, numbered, number))
 
 
 def _numbered(profile: Profile, commit: Commit, number: int) -> Commit:
+    """Set the number and the process of what a commit leaves to be done."""
     by = profile.process
     outbox = tuple(replace(row, number=number, by=by) for row in commit.outbox)
     kept: dict[str, list[Json]] = {}
     for row in outbox:
         if row.exchange is not None:
-            kept.setdefault(row.exchange, []).append(item(row))
+            kept.setdefault(row.exchange, []).append(write_outgoing(row))
     exchanges = tuple(
         replace(
             x,
@@ -42,7 +43,7 @@ def _numbered(profile: Profile, commit: Commit, number: int) -> Commit:
 
 
 def _keeps(profile: Profile, x: Exchange[Any], out: Json) -> bool:
-    """Tell whether a message that an exchange kept so far is still needed there."""
+    """Tell whether an exchange must go on keeping a message: it is not delivered yet, or not known to be."""
     if out["connection"] is None and out["target"] is None:
         return x.connection is None  # held for an invitation
     if out["by"] == profile.process:
@@ -52,14 +53,16 @@ def _keeps(profile: Profile, x: Exchange[Any], out: Json) -> bool:
 
 
 def _log(profile: Profile, commits: Sequence[Commit], number: int) -> Json | None:
-    """Return the log row of a group; None: there is nothing to tell."""
+    """Return the log row of a group; None: it needs none."""
     changed = _changed(commits) if profile.shared else []
     if not (changed or any(c.events or c.outbox or c.waiting or c.mark for c in commits)):
         return None
     now = time.time()
     events = [event for commit in commits for event in commit.events]
     kept = {x.id for c in commits for x in c.exchanges if x.state != STATELESS}
-    loose = [item(row) for c in commits for row in c.outbox if row.exchange not in kept]
+    loose = [
+        write_outgoing(row) for c in commits for row in c.outbox if row.exchange not in kept
+    ]
     first = number * EVENTS_A_ROW + 1
     return {
         "id": new_id(),
@@ -69,12 +72,12 @@ def _log(profile: Profile, commits: Sequence[Commit], number: int) -> Json | Non
         "events": [{"n": n, "at": now, **e} for n, e in enumerate(events, first)],
         "out": loose,
         "rows": changed,
-        "over": [commit.over for commit in commits if commit.over],
+        "over": [commit.takes_over for commit in commits if commit.takes_over],
     }
 
 
 def _changed(commits: Sequence[Commit]) -> list[Row]:
-    """Name what others may have at hand and must read again."""
+    """Return the rows that other processes must read again if they have them in their cache."""
     found: dict[Row, None] = {}
     for commit in commits:
         kept = [x for x in commit.exchanges if x.state != STATELESS]

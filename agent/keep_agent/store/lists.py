@@ -1,4 +1,4 @@
-"""Lists of exchanges: a page by a tag, newest first, and where it ended."""
+"""Lists of exchanges, in pages, the newest first."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WIDEST = 64
 
 @dataclass(frozen=True, slots=True, order=True)
 class Cursor:
-    """Where a page of exchanges ended.
+    """The end of a page of exchanges: the next one goes on from here.
 
     Attributes:
         number, id: of its last exchange.
@@ -38,9 +38,13 @@ async def listed(
     """Return a page of exchanges, newest first.
 
     Args:
-        tag: one of `~protocol`, `~state` (`"<protocol> <state>"`), `~peer`.
-        after: the last one of the page before.
-        keep: what else must hold.
+        tag, value: which list: `~protocol`, `~state` (its value is `"<protocol> <state>"`) or `~peer`.
+        limit: the most that are returned; fewer only at the end of the list.
+        after: the end of the page before; None: from the newest on.
+        keep: tells whether an exchange belongs to the page.
+
+    Raises:
+        UnavailableError: the store does not answer.
     """
     found: list[Exchange[Any]] = []
     newest = min(after.number if after else profile.number + 1, profile.number + 1) // BUCKET

@@ -1,4 +1,4 @@
-"""Where a store is: a file of SQLite, or a database of PostgreSQL that several processes share."""
+"""Where a store is: an SQLite file, or a PostgreSQL database that several processes share."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ POSTGRES = ("postgres://", "postgresql://")
 SHAPE = "postgres://user:password@host:port/database"
 PORT = 5432
 IDLE_MS = 5000
-"""How long a process that stopped inside a transaction may keep the others out of its profile."""
+"""After this time the server ends a transaction whose process does nothing: it keeps others from the profile."""
 
 CONNECTIONS = "max_connections"
 SESSIONS = 20
-"""How many sessions of Askar are open at once; another one waits."""
+"""How many sessions Askar opens at once; more of them wait."""
 LEAST_SESSIONS = 8
-"""More than `store.WRITERS`, each of which also reads while it writes."""
+"""More than `store.WRITERS`: each writer also reads while it writes."""
 
 _ADMIN = ("admin_account", "admin_password")
 _TLS = ("sslmode", "sslrootcert")
@@ -28,7 +28,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,62}")
 
 @dataclass(frozen=True, slots=True)
 class Sqlite:
-    """A file, which one process opens at a time."""
+    """A file, opened by one process at a time."""
 
     path: Path
     shared: ClassVar = False
@@ -38,16 +38,16 @@ class Sqlite:
 
     @property
     def uri(self) -> str:
-        """The address as Askar wants it."""
+        """The address in the form that Askar takes."""
         return f"{self}?{CONNECTIONS}={SESSIONS}&synchronous=FULL"
 
 
 @dataclass(frozen=True, slots=True)
 class Postgres:
-    """A database, which any number of processes open.
+    """A database, opened by any number of processes.
 
     Attributes:
-        query: what else the address says, by name; it may hold the password of an administrator.
+        query: the other settings of the address, by name; it may hold the password of an administrator.
     """
 
     host: str
@@ -63,19 +63,19 @@ class Postgres:
 
     @property
     def uri(self) -> str:
-        """The address as Askar wants it; it holds the password."""
+        """The address in the form that Askar takes; it holds the password."""
         ours = {"options": f"-c idle_in_transaction_session_timeout={IDLE_MS}"}
         query = {CONNECTIONS: str(SESSIONS), **self.query, **ours}
         return self._address(self.user, self.password, self.database, query)
 
     @property
     def dsn(self) -> str:
-        """The address as other clients of PostgreSQL want it; it holds the password."""
+        """The address in the form that other PostgreSQL clients take; it holds the password."""
         return self._address(self.user, self.password, self.database, self._tls)
 
     @property
     def admin_dsn(self) -> str:
-        """The same for whoever may make the database."""
+        """The same, of the user who may make the database."""
         user, password = (self.query.get(name) for name in _ADMIN)
         return self._address(
             user or self.user, password or self.password, "postgres", self._tls
@@ -98,7 +98,7 @@ def parse(uri: str) -> Location:
     """Read the address of a store.
 
     Raises:
-        ValueError: it is none; the text says why and shows nothing of it, as it may hold a password.
+        ValueError: it is not one; the text says why, and repeats nothing of it, as it may hold a password.
     """
     if uri.startswith(SQLITE):
         path = uri.removeprefix(SQLITE)
@@ -115,7 +115,7 @@ def _postgres(uri: str) -> Postgres:
     try:
         parts = urlsplit(uri)
         host, port = parts.hostname, parts.port
-    except ValueError:  # the library's text shows what was given
+    except ValueError:  # the library's text repeats what was given
         raise wrong from None
     database = parts.path.removeprefix("/")
     if not host or not parts.username or not _NAME.fullmatch(database) or parts.fragment:
@@ -123,10 +123,10 @@ def _postgres(uri: str) -> Postgres:
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
     known = (*_TLS, CONNECTIONS, *_ADMIN)
     if not query.keys() <= set(known):
-        raise ValueError(f"may say these after its ?, and nothing else: {', '.join(known)}")
+        raise ValueError(f"may have only these settings after its ?: {', '.join(known)}")
     most = query.get(CONNECTIONS, str(SESSIONS))
     if not most.isdecimal() or int(most) < LEAST_SESSIONS:
-        raise ValueError(f"must have a number from {LEAST_SESSIONS} as {CONNECTIONS}")
+        raise ValueError(f"must have a number of at least {LEAST_SESSIONS} as {CONNECTIONS}")
     return Postgres(
         host=f"[{host}]" if ":" in host else host,
         port=port or PORT,

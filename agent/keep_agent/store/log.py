@@ -1,4 +1,4 @@
-"""The log of one profile: where it stands, its events, and who waits for the next one."""
+"""The log of one profile: its newest row, its events, and who waits for the next event."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from keep_agent.store.reading import Reader
 
 RECENT_EVENTS = 512
 EVENTS_A_ROW = 1000
+"""How many event numbers each row of the log has: the first event of row n has the number n * 1000 + 1."""
 
 
 class Log:
-    """The log of one profile, as far as it was taken in.
+    """The log of one profile, up to the newest row that this process has written or read.
 
     Attributes:
-        number: of the newest row that was taken in.
-        done: up to where this process has delivered its messages, as the log tells.
+        number: of that row.
+        done: the newest `done` of this process in the log: up to this row, its messages are delivered or parked.
         done_by: the same of other processes, by name.
     """
 
@@ -35,13 +36,13 @@ class Log:
         self._closed = False
 
     async def find_end(self) -> None:
-        """Find out where the log stands."""
+        """Read the number of the newest row, and its `done`."""
         rows = await self._reader.page("log", None, 0, 1)
         self.number = int(rows[0][0]) if rows else 0
         self.done = json.loads(rows[0][1]).get("done", 0) if rows else 0
 
     async def row(self, number: int) -> Json | None:
-        """Return a row, or None."""
+        """Return the row of this number, or None."""
         entry = await self._reader.read(lambda session: session.fetch("log", str(number)))
         return json.loads(entry.value) if entry else None
 
@@ -75,13 +76,13 @@ class Log:
             raise UnavailableError("this tenant is closed")
 
     def tell(self, events: Sequence[Json]) -> None:
-        """Take in new events, and wake those who wait for one."""
+        """Add new events, and wake those who wait for one."""
         if events:
             self._recent += events
             self._changed.set()
             self._changed = asyncio.Event()
 
     def close(self) -> None:
-        """Wake all who wait for an event: none will come."""
+        """End all waiting for events."""
         self._closed = True
         self._changed.set()

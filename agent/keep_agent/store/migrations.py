@@ -1,11 +1,11 @@
-"""A store that an earlier version wrote is brought to the version of this program when it is opened.
+"""Brings a store that an earlier version wrote to the version of this program, when it is opened.
 
-The version is the row `version` of the category `meta`, in the one profile that Askar makes itself and no tenant has.
-A store without it is of version 1; or it is new, and has no tenant yet.
+The version is in the row `version` of the category `meta`, in the profile that Askar makes itself, which no tenant
+uses. A store without this row is of version 1, or it is new and has no tenant yet.
 
-The file is copied first. A step then leads from one version to the next: through the rows of each tenant, in
-transactions of bounded size. Each row tells by itself whether it is changed already, so a step that was
-cut off anywhere is begun again and changes what is left. The version is written last.
+The file is copied first. Then a step leads from each version to the next: it changes the rows of each tenant in
+transactions of bounded size. Each row shows whether it is changed already, so a step that was interrupted
+is started again and changes only the rest. The version is written last.
 
 **For the next version:** raise `NEWEST`, write a module like `version_2`, add it to `STEPS`.
 """
@@ -29,7 +29,7 @@ from keep_agent.core.message import Json, write_json
 from keep_agent.errors import UnavailableError
 from keep_agent.store import version_2
 from keep_agent.store.old_rows import Change, OldRows
-from keep_agent.store.uncancelled import whole
+from keep_agent.store.uncancelled import uncancelled
 from keep_agent.store.version_2 import Changes
 from keep_ledger.private_files import sync_folder
 
@@ -39,32 +39,32 @@ NEWEST = 2
 
 Stages = Mapping[str, Callable[[OldRows], Changes]]
 STEPS: Mapping[int, Stages] = {1: version_2.STAGES}
-"""By the version that a step begins with: for each category, what becomes of its rows."""
+"""The step from each version to the next: for each category, the function that changes its rows."""
 
 ROWS, BYTES = 500, 4 << 20
-"""How much one transaction changes at the most (and one row more)."""
+"""A transaction ends with the row that reaches one of these limits."""
 TELL_S = 2.0
 
 _ROW = ("meta", "version")
 
 
 async def open_newest(opening: Callable[[], Awaitable[Askar]], file: Path | None) -> Askar:
-    """Open a store and bring it to the newest version; nobody else may have it open.
+    """Open a store and bring it to the newest version; no other process may have it open.
 
     Args:
         opening: opens it, or makes it.
-        file: what is copied before anything is changed; None: it is a database, which its owner backs up.
+        file: is copied before anything is changed; None: it is a database, which its owner backs up.
 
     Raises:
         UnavailableError: it cannot be opened, copied or written, or a newer program wrote it.
     """
     askar = await opening()
     try:
-        state = await whole(_read_state(askar))
+        state = await uncancelled(_read_state(askar))
         _refuse_newer(state["version"])
         if state["version"] < NEWEST:
             if file is not None and "copy" not in state:
-                # SQLite's locks do not hold between Askar's library and Python's
+                # Askar's copy of SQLite and Python's do not respect each other's locks
                 await askar.close()
                 state["copy"] = str(await asyncio.to_thread(_copy, file))
                 askar = await opening()
@@ -82,12 +82,12 @@ def _refuse_newer(version: int) -> None:
     if version > NEWEST:
         raise UnavailableError(
             f"a newer indykeep wrote this store (version {version}; this one knows versions up to "
-            f"{NEWEST}): install that one, or put a copy from before in place"
+            f"{NEWEST}): install that version, or restore a copy of the store that this one can read"
         )
 
 
 async def _read_state(askar: Askar) -> Json:
-    """Return the version of a store, and where the copy is that was made to migrate it."""
+    """Return the version of a store and, if its migration was begun, the path of its copy."""
     async with askar.session() as session:
         entry = await session.fetch(*_ROW)
     if entry is not None:
@@ -108,7 +108,7 @@ async def _write_state(askar: Askar, state: Json) -> None:
 
 
 def _copy(file: Path) -> Path:
-    """Copy a store that is not open, durably and at once, for its owner alone."""
+    """Copy a store that is not open: durably, completely or not at all, and readable by its owner only."""
     copy = file.with_name(f"{file.name}.before-{NEWEST}")
     aside = copy.with_name(f"{copy.name}.new")
     log.info("copying the store before it is migrated", extra={"copy": str(copy)})
@@ -131,15 +131,15 @@ def _copy(file: Path) -> Path:
 
 
 async def _migrate(askar: Askar, state: Json) -> None:
-    """Take the steps that are left; `copy` in the state says that this was begun."""
-    await whole(_write_state(askar, state))
+    """Take the steps that are left; `copy` in the state shows that the file is copied already."""
+    await uncancelled(_write_state(askar, state))
     if "copy" not in state:
         log.warning("migrating the store without a copy: it is a database")
     while state["version"] < NEWEST:
         await _take_step(askar, STEPS[state["version"]])
         state["version"] += 1
         last = state["version"] == NEWEST
-        await whole(_write_state(askar, {"version": NEWEST} if last else state))
+        await uncancelled(_write_state(askar, {"version": NEWEST} if last else state))
     log.info("migrated the store", extra={"version": NEWEST})
 
 
@@ -149,12 +149,12 @@ async def _take_step(askar: Askar, stages: Stages) -> None:
     for rows in tenants:
         for stage in stages.values():
             async with aclosing(stage(rows)) as changes:
-                while some := await whole(_next(changes, progress)):
-                    await whole(rows.write(some))
+                while some := await uncancelled(_next(changes, progress)):
+                    await uncancelled(rows.write(some))
 
 
 class _Progress:
-    """Tells the log how far a step is, not too often."""
+    """Logs how many rows of a step are done, every few seconds."""
 
     def __init__(self, rows: int) -> None:
         self._rows = rows
@@ -171,7 +171,7 @@ class _Progress:
 
 
 async def _next(changes: Changes, progress: _Progress) -> list[Change]:
-    """Return the changes of one transaction; none: there is nothing left."""
+    """Return the changes of the next transaction; an empty list: there is nothing left."""
     found: list[Change] = []
     size = 0
     async for change in changes:

@@ -1,4 +1,4 @@
-"""Rows as they are stored, whatever version wrote them: how a migration reads and changes them."""
+"""Reads and changes rows for a migration, as they are stored, whichever version wrote them."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """What becomes of an old row, all in one transaction, in this order.
+    """What becomes of an old row; all of it is written in one transaction.
 
     Attributes:
         gone: category and name of rows to remove.
-        changed: rows that keep their place in the order of their making.
-        new: rows that are added at its end.
+        changed: rows to replace; they keep their place in the order in which rows were made.
+        new: rows to add, after all others in that order.
     """
 
     gone: tuple[tuple[str, str], ...] = ()
@@ -55,9 +55,9 @@ class OldRows:
         self._profile = profile
 
     async def all(self, category: str) -> AsyncGenerator[Entry, None]:
-        """Yield all rows of a category in the order of their making; none may be removed meanwhile.
+        """Yield all rows of a category in the order in which they were made; none may be removed meanwhile.
 
-        While rows are read, what is written to a file is not cleared up: hence in windows.
+        They are read by several queries, because SQLite's write-ahead log grows during each query.
         """
         offset = read = 0
         while offset == read:
@@ -77,7 +77,7 @@ class OldRows:
         return next(iter(await scan.fetch_all()), None)
 
     async def get(self, category: str, name: str) -> Entry:
-        """Return a row that is there."""
+        """Return a row, which must exist."""
         async with self._askar.session(self._profile) as session:
             entry = await session.fetch(category, name)
         assert entry is not None
@@ -95,7 +95,7 @@ class OldRows:
             return await session.count(category)
 
     async def write(self, changes: Iterable[Change]) -> None:
-        """Write some changes, all or none."""
+        """Write changes in one transaction."""
         some = list(changes)
         async with self._askar.transaction(self._profile) as tx:
             replaced = (row for change in some for row in change.changed)

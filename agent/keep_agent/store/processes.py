@@ -1,14 +1,15 @@
-"""Which processes work on a store, whose work belongs to whom, and what becomes of it when one dies.
+"""The processes that share a store: who is alive, and who takes over the work of one that is gone.
 
-What is left to do (messages to send, pending commands, jobs) carries the name of the process that
-committed it. Each start has a new name and a record in the system profile, in which it counts up every
-few seconds: a beat. One whose count stands still is silent, by the clock of whoever looks, so clocks
-need not agree. A silent one's work is adopted by one write into its record, inside a transaction,
-so one process gets it. Rows keep their tag: what an adopted process had adopted goes along with it.
+Work to be done (messages to send, pending commands, jobs) carries the name of the process that committed it.
+A process gets a new name at each start, and a record of that name in the system profile. Every few seconds it
+increases a number in its record: a heartbeat. A process whose number does not change for a while is silent. Each
+process measures this with its own clock, so clocks need not agree. To take over the work of a silent process,
+another one writes its own name into the record, in a transaction, so that only one can succeed. The work itself
+is then taken over profile by profile (`takeover`). Whoever takes over a process also gets what that one had taken over.
 
-A process that was only slow learns at its next beat that it was adopted, or from the log of the profile
-that it wants to write to: whoever takes over says so there first (`Profile.take_over`). So clocks decide
-when work is taken over, and never whether two processes write as the owner of one piece of work.
+A process that was only slow finds this out at its next heartbeat, or from the log of a profile before it writes there,
+as the other process writes it into the log first (`takeover.shut_out`). So clocks decide when work is taken over,
+but two processes never write as the owner of the same work.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from aries_askar import Store as Askar
 from keep_agent.errors import UnavailableError
 from keep_agent.store.location import SESSIONS
 from keep_agent.store.lock import lock_file
-from keep_agent.store.uncancelled import whole
+from keep_agent.store.uncancelled import uncancelled
 
 log = logging.getLogger(__name__)
 
@@ -41,26 +42,28 @@ SYSTEM = "indykeep:system"
 PROCESS = "process"
 
 BEAT_S = 3.0
+"""How often a process sends a heartbeat."""
 SILENT_S = 15.0
-SURE = 0.6
-"""Part of `SILENT_S` after a beat in which a process may write; a transaction may last `location.IDLE_MS` more."""
+"""A process without a heartbeat for so long is silent."""
+SAFE_PART = 0.6
+"""After a heartbeat a process may write for this part of `SILENT_S`; a transaction may last `IDLE_MS` more."""
 
 
 class HasAskar(Protocol):
-    """Whoever opened the store, and may open it again."""
+    """The owner of the open Askar store, which may be replaced when it is opened again."""
 
     askar: Askar
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What a process says of itself.
+    """The record of a process.
 
     Attributes:
-        beat: counts up while it lives.
-        at: time of the beat by its own clock; like `host` and `pid` for people alone.
-        ended: it has ended in order, so nobody need wait for its silence.
-        adopted_by: the process that its work belongs to.
+        beat: number of heartbeats.
+        at: POSIX time of the last heartbeat by its own clock; like `host` and `pid` only for people to read.
+        ended: it has ended in order: its work can be taken over at once.
+        adopted_by: name of the process that has taken over its work; None: it still belongs to this one.
     """
 
     host: str
@@ -75,13 +78,14 @@ class Processes:
     """This process among those of one store.
 
     Args:
-        folder: of this host alone; in it, a locked file says that a process lives. A new process there
-            adopts one that is gone without waiting for its silence.
-        beat_s, silent_s: `BEAT_S` and `SILENT_S`, but for tests.
-        shared: whether other processes can have the store open; if not, all that came before are gone,
-            and nobody needs beats.
-        on_adoption: told the names whose work is ours from now on; not by `start`: see `names` then.
-        on_adopted: told that what we had is no longer ours: drop it; `name` is a new one.
+        folder: on this host, for lock files: a locked file shows that its process is alive. A new process on the
+            same host takes over one that is gone without waiting until it is silent.
+        beat_s, silent_s: `BEAT_S` and `SILENT_S`; tests use shorter ones.
+        shared: whether other processes may open the store; if not, all earlier processes are gone, and
+            heartbeats are not needed.
+        on_taken_over: called with the names of processes whose work this one takes over; not during `start`, after
+            which `names` has them.
+        on_lost: called when another process has taken over the work of this one, which has a new `name`.
     """
 
     def __init__(
@@ -90,44 +94,46 @@ class Processes:
         folder: Path,
         *,
         shared: bool,
-        on_adoption: Callable[[Sequence[str]], None],
-        on_adopted: Callable[[], None],
+        on_taken_over: Callable[[Sequence[str]], None],
+        on_lost: Callable[[], None],
         beat_s: float,
         silent_s: float,
     ) -> None:
         self.name = ""
-        self._adopted: frozenset[str] = frozenset()
+        self._taken_over: frozenset[str] = frozenset()
         self._store = store
         self._folder = folder
         self._shared = shared
-        self._on_adoption = on_adoption
-        self._on_adopted = on_adopted
+        self._on_taken_over = on_taken_over
+        self._on_lost = on_lost
         self._beat_s = beat_s
         self._silent_s = silent_s
         self._lock: int | None = None
-        self._given_up = False
-        self._hurry = asyncio.Event()
-        self._beaten = 0.0
+        self._name_given_up = False
+        self._beat_now = asyncio.Event()
+        self._last_beat = 0.0
         self._looked = 0.0
         self._seen: dict[str, tuple[int, float]] = {}
 
     @property
     def names(self) -> frozenset[str]:
-        """All names whose work is ours: our own, and those that were adopted."""
-        return self._adopted | {self.name}
+        """The names whose work belongs to this process: its own, and those of processes that it has taken over."""
+        return self._taken_over | {self.name}
 
     @property
-    def sure(self) -> bool:
-        """Whether nobody can have adopted us yet: we beat a short time ago."""
-        return not self._shared or time.monotonic() - self._beaten < self._silent_s * SURE
+    def may_write(self) -> bool:
+        """Whether its last heartbeat is so recent that no other process can have taken over its work."""
+        return (
+            not self._shared or time.monotonic() - self._last_beat < self._silent_s * SAFE_PART
+        )
 
-    def give_up(self) -> None:
-        """Take a new name soon and adopt the old one, as if we had died and started again."""
-        self._given_up = True
-        self._hurry.set()
+    def give_up_name(self) -> None:
+        """Take a new name soon, and take over the work of the old name, as after a restart."""
+        self._name_given_up = True
+        self._beat_now.set()
 
     async def start(self) -> str:
-        """Take a name and adopt what is gone for certain; returns the name.
+        """Take a name, take over the processes that are certainly gone, and return the name.
 
         Raises:
             UnavailableError: the store does not answer, or the folder cannot be written.
@@ -136,47 +142,47 @@ class Processes:
         try:
             await self._make_profile()
             await self._take_name()
-            await whole(self._round(gone))
+            await uncancelled(self._beat(gone))
         except AskarError as error:
             raise UnavailableError(f"the store does not answer: {error}") from error
-        await asyncio.to_thread(self._unmark, gone)
+        await asyncio.to_thread(self._remove_lock_files, gone)
         return self.name
 
     async def run(self) -> None:
-        """Beat, and adopt who falls silent, until cancelled; returns at once where nobody shares."""
+        """Send heartbeats and take over silent processes, until cancelled; does nothing if the store is not shared."""
         while self._shared:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._beat_s):
-                    await self._hurry.wait()
-            self._hurry.clear()
+                    await self._beat_now.wait()
+            self._beat_now.clear()
             try:
-                if new := await self._round_at_last():
-                    log.warning("adopted work", extra={"us": self.name, "of": sorted(new)})
-                    self._on_adoption(sorted(new))
+                if new := await self._beat_with_retries():
+                    log.warning("work taken over", extra={"us": self.name, "of": sorted(new)})
+                    self._on_taken_over(sorted(new))
             except (AskarError, UnavailableError) as error:
-                log.warning("no beat", extra={"us": self.name, "why": str(error)})
+                log.warning("no heartbeat", extra={"us": self.name, "why": str(error)})
 
-    async def settle(self, names: Sequence[str]) -> None:
-        """Forget adopted processes under whose names nothing is left to do.
+    async def forget(self, names: Sequence[str]) -> None:
+        """Remove the records of processes whose work was taken over completely.
 
         Raises:
-            UnavailableError: the store does not answer; nothing is forgotten then, or all.
+            UnavailableError: the store does not answer; no record is removed, or all.
         """
         try:
-            await whole(self._settle(frozenset(names) & self._adopted))
+            await uncancelled(self._forget(frozenset(names) & self._taken_over))
         except AskarError as error:
             raise UnavailableError(f"the store does not answer: {error}") from error
 
     async def end(self) -> None:
-        """Say that this process ends: others adopt what is left of its work as soon as they look.
+        """Note that this process ends: another one takes over its work at its next heartbeat.
 
-        A store that does not answer is no reason to stay: they adopt it when it has been silent.
+        Does not fail if the store does not answer: its work is taken over when it has been silent for a while.
         """
         try:
-            await whole(self._change_own(ended=True))
+            await uncancelled(self._change_own(ended=True))
         except AskarError as error:
-            log.warning("cannot say that we end", extra={"why": str(error)})
-        self._unmark([self.name])
+            log.warning("end of this process not noted", extra={"why": str(error)})
+        self._remove_lock_files([self.name])
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -192,13 +198,13 @@ class Processes:
 
     async def _take_name(self) -> None:
         name, old = secrets.token_hex(8), self._lock
-        self._lock = self._mark_living(name)
+        self._lock = self._make_lock_file(name)
         if old is not None:
-            self._unmark([self.name])
+            self._remove_lock_files([self.name])
             os.close(old)
         record = Record(socket.gethostname(), os.getpid(), at=time.time())
-        await whole(self._insert(name, record))
-        self.name, self._adopted = name, frozenset()
+        await uncancelled(self._insert(name, record))
+        self.name, self._taken_over = name, frozenset()
 
     async def _insert(self, name: str, record: Record) -> None:
         async with self._store.askar.transaction(SYSTEM) as tx:
@@ -212,52 +218,56 @@ class Processes:
                 await _write(tx, self.name, replace(own, ended=ended))
                 await tx.commit()
 
-    async def _settle(self, names: frozenset[str]) -> None:
+    async def _forget(self, names: frozenset[str]) -> None:
         async with self._store.askar.transaction(SYSTEM) as tx:
             records = await _records(tx)
             for name in names:
                 if name in records and records[name].adopted_by == self.name:
                     await tx.remove(PROCESS, name)
             await tx.commit()
-        self._adopted -= names
+        self._taken_over -= names
 
-    # -- the beat --------------------------------------------------------------------------------
+    # -- heartbeats ------------------------------------------------------------------------------
 
-    async def _round_at_last(self) -> frozenset[str]:
-        """Beat; each connection that died in the pool costs one try (see `provision`)."""
+    async def _beat_with_retries(self) -> frozenset[str]:
+        """Send a heartbeat; each dead connection in the pool costs one try (see `provision`)."""
         end = time.monotonic() + self._beat_s
         for _ in range(SESSIONS):
             try:
-                return await whole(self._round(()))
+                return await uncancelled(self._beat(()))
             except AskarError:
                 if time.monotonic() > end:
                     raise
-        return await whole(self._round(()))
+        return await uncancelled(self._beat(()))
 
-    async def _round(self, gone: Sequence[str]) -> frozenset[str]:
-        """Look at all, beat, and adopt who is silent, ended, or `gone`; return who is newly ours."""
+    async def _beat(self, gone: Sequence[str]) -> frozenset[str]:
+        """Send a heartbeat, and take over processes that are silent, have ended or are `gone`.
+
+        Returns:
+            The names taken over now.
+        """
         began = time.monotonic()
         async with self._store.askar.transaction(SYSTEM) as tx:
             records = await _records(tx)
             own = records.get(self.name)
-            if own is not None and own.adopted_by is None and not self._given_up:
+            if own is not None and own.adopted_by is None and not self._name_given_up:
                 await _write(tx, self.name, replace(own, beat=own.beat + 1, at=time.time()))
-                mine = await self._adopt(tx, records, gone)
+                mine = await self._claim(tx, records, gone)
                 await tx.commit()
-                self._beaten = began
-                new, self._adopted = mine - self._adopted, mine
+                self._last_beat = began
+                new, self._taken_over = mine - self._taken_over, mine
                 return new
         old = self.name
         await self._take_name()
-        self._given_up = False
-        log.warning("we go on under a new name", extra={"us": old, "new": self.name})
-        self._on_adopted()
-        return await self._round([*gone, old])
+        self._name_given_up = False
+        log.warning("this process has a new name", extra={"us": old, "new": self.name})
+        self._on_lost()
+        return await self._beat([*gone, old])
 
-    async def _adopt(
+    async def _claim(
         self, tx: Session, records: dict[str, Record], gone: Sequence[str]
     ) -> frozenset[str]:
-        """Write our name into all records that are to be ours; return the names of all that are."""
+        """Write our name into the records of processes to take over; return the names of all that have it."""
         silent = {*self._silent(records), *gone} & records.keys()
         ours = {name for name, record in records.items() if record.adopted_by == self.name}
         for name, record in records.items():
@@ -268,10 +278,10 @@ class Processes:
         return frozenset(ours)
 
     def _silent(self, records: dict[str, Record]) -> set[str]:
-        """Return who ended, or has not beaten for so long as we saw it."""
+        """Return the processes that have ended, or whose heartbeats have stopped for `silent_s` as seen from here."""
         now = time.monotonic()
         if now - self._looked > self._silent_s / 2:
-            self._seen.clear()  # we were away, or the store was: nobody could be seen to beat
+            self._seen.clear()  # we or the store stood still: heartbeats may have been missed
         self._looked = now
         living = {
             name: record
@@ -290,16 +300,16 @@ class Processes:
             if record.ended or not self._shared or now - self._seen[name][1] > self._silent_s
         }
 
-    # -- marks of this host ----------------------------------------------------------------------
+    # -- lock files of this host -----------------------------------------------------------------
 
-    def _mark(self, name: str) -> Path:
+    def _lock_path(self, name: str) -> Path:
         return self._folder / f"{name}.process"
 
-    def _mark_living(self, name: str) -> int:
-        """Make a locked file; it has its name only when it is locked, so nobody finds it without."""
-        draft = self._mark(name).with_suffix(".new")
+    def _make_lock_file(self, name: str) -> int:
+        """Make a locked file; it is renamed after it is locked, so that nobody finds it unlocked."""
+        draft = self._lock_path(name).with_suffix(".new")
         lock = lock_file(draft)
-        draft.rename(self._mark(name))
+        draft.rename(self._lock_path(name))
         return lock
 
     def _gone_here(self) -> list[str]:
@@ -310,13 +320,13 @@ class Processes:
             try:
                 os.close(lock_file(path))
             except UnavailableError:
-                continue  # it lives
+                continue  # it is alive
             gone.append(path.stem)
         return gone
 
-    def _unmark(self, names: Sequence[str]) -> None:
+    def _remove_lock_files(self, names: Sequence[str]) -> None:
         for name in names:
-            self._mark(name).unlink(missing_ok=True)
+            self._lock_path(name).unlink(missing_ok=True)
 
 
 async def _records(tx: Session) -> dict[str, Record]:

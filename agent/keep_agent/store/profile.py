@@ -1,4 +1,4 @@
-"""What one tenant may see of the store: an Askar profile, its log, and what it left to do."""
+"""The rows of one tenant, or of the system: an Askar profile with its log."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from keep_agent.store.rows import (
     Outgoing,
     TakenOver,
     Waiting,
-    read_item,
+    read_outgoing,
 )
 
 if TYPE_CHECKING:
@@ -37,17 +37,17 @@ DISCARD_AFTER_S, DISCARD_AGAIN_S = 0.05, 1.0
 PARK_AFTER_S, PARK_MOST = 5.0, 512
 IDLE_S = 2.0
 RECORD_BYTES = 1500
-"""About how long a record is that an exchange keeps, for the cache."""
+"""For the cache: about how long a record is that an exchange keeps."""
 
 _ID = re.compile(r"[0-9a-f]{32}")
 
 
 @dataclass(slots=True)
 class Counts:
-    """What was written since the start, for the bench.
+    """What was written to a store since it was opened.
 
     Attributes:
-        rows: inserted, replaced or removed.
+        rows: how many were inserted, replaced or removed.
     """
 
     transactions: int = 0
@@ -55,21 +55,31 @@ class Counts:
 
 
 class Profile:
-    """What one tenant may see. Every access to its rows goes through here."""
+    """All access to the rows of one tenant.
+
+    Attributes:
+        left_to_send: messages that an earlier process committed and did not deliver, in the order of their commits.
+        deliveries: the messages of this process that are not delivered yet.
+        on_commit: called with each commit of this process after it is written.
+        on_others_commit: called with the rows that another process has changed.
+        on_taken_over: called with work that is taken over from another process; None: the tenant does not run,
+            and finds it when it starts.
+        on_start_over: called when another process has taken over the work of this one.
+        lock: held while the profile is written or reads what others wrote, so that each row of the log is applied
+            once.
+    """
 
     def __init__(self, store: Store, name: str) -> None:
         self.name = name
         self.reader = Reader(store, name)
         self.log = Log(self.reader)
-        self.left: list[Outgoing] = []
-        """What an earlier process left to be sent; read when the tenant begins to work."""
+        self.left_to_send: list[Outgoing] = []
         self.deliveries = Deliveries()
         self.on_commit: Callable[[Commit], None] = lambda _commit: None
-        self.on_others: Callable[[Sequence[Row]], None] = lambda _rows: None
+        self.on_others_commit: Callable[[Sequence[Row]], None] = lambda _rows: None
         self.on_taken_over: Callable[[TakenOver], None] | None = None
         self.on_start_over: Callable[[], None] = lambda: None
-        self.turn = asyncio.Lock()
-        """Held by whoever writes or catches up, so that no row of the log is taken in twice."""
+        self.lock = asyncio.Lock()
         self._store = store
         self._discards: list[str] = []
         self._written = time.monotonic()
@@ -77,29 +87,29 @@ class Profile:
 
     @property
     def number(self) -> int:
-        """Number of the newest row of the log that was taken in."""
+        """Number of the newest row of the log that this process has written or read."""
         return self.log.number
 
     @property
     def process(self) -> str:
-        """The process that work which is committed now belongs to."""
+        """Name of this process: work that is committed belongs to it; empty: it is the only one."""
         return self._store.process
 
     @property
     def shared(self) -> bool:
-        """Whether other processes may write to it."""
+        """Whether other processes may write to this profile."""
         return self._store.shared
 
     @property
     def counts(self) -> Counts:
-        """What was written to the store since it was opened, for all its tenants."""
+        """What was written to the store since it was opened, by all its tenants."""
         return self._store.counts
 
     # -- reading ---------------------------------------------------------------------------------
 
     async def fetch(self, category: str, name: str) -> Json | None:
-        """Return a record, or None. It is shared with a cache: do not change it."""
-        if category in KEPT_WITHIN and not self.reader.at_hand((category, name)):
+        """Return a record, or None. The cache holds the same object: do not change it."""
+        if category in KEPT_WITHIN and not self.reader.is_cached((category, name)):
             x = await self.keeper(category, name)
             if x is not None:
                 value: Json = x.records[category]["value"]
@@ -111,7 +121,7 @@ class Profile:
         """Return a record.
 
         Raises:
-            NotFoundError: there is none of that name.
+            NotFoundError: there is none of this name.
         """
         found = await self.fetch(category, name)
         if found is None:
@@ -121,7 +131,7 @@ class Profile:
     async def find(
         self, category: str, tags: dict[str, Any] | None = None, limit: int | None = None
     ) -> list[tuple[str, Json]]:
-        """Return (name, record) of all that carry these tags, oldest first."""
+        """Return (name, record) of the records that carry these tags, oldest first."""
         entries = await self.reader.entries(category, tags, limit)
         found = [(name, json.loads(value)) for name, value in entries]
         if category in KEPT_WITHIN:
@@ -132,7 +142,7 @@ class Profile:
     async def records(
         self, category: str, tags: dict[str, str] | None, offset: int, limit: int
     ) -> list[tuple[str, Json]]:
-        """Return some records that carry these tags, newest first, wherever they are kept."""
+        """Return a page of the records that carry these tags: those that exchanges keep come first, then the others."""
         found: list[tuple[str, Json]] = []
         if category in KEPT_WITHIN:
             query = _kept_tags(category, tags)
@@ -152,12 +162,12 @@ class Profile:
         return record["name"], record["value"]
 
     async def key(self, verkey: str) -> tuple[Key, Json] | None:
-        """Return a key of ours with its metadata, or None; this is what `Keys` fetches through."""
+        """Return a private key with its metadata, or None; `Keys` reads keys with this."""
         entry = await self.reader.read(lambda session: session.fetch_key(verkey))
         return (entry.key, json.loads(entry.metadata or "{}")) if entry else None
 
     async def inbox(self) -> list[Waiting]:
-        """Return every message that still waits to be handled by this process."""
+        """Return the messages that wait to be handled by this process."""
         rows = await self.find("inbox", {"by": self._store.process})
         return [Waiting(name=name, **value) for name, value in rows]
 
@@ -168,17 +178,17 @@ class Profile:
         return await self.reader.fetch("exchange", name, self._store.read_exchange)
 
     def cached_exchange(self, name: str) -> Exchange[Any] | None:
-        """Return the exchange of this id if it is at hand; None says nothing about the store."""
+        """Return the exchange of this id if it is cached; None: it may be in the store."""
         return self.reader.rows.get(("exchange", name))
 
     def cached(self, category: str, name: str) -> Json | None:
-        """Return a record if it is at hand; None says nothing about the store."""
+        """Return a record if it is cached; None: it may be in the store."""
         return self.reader.rows.get((category, name))
 
     async def exchanges(
         self, tag: str, value: str, limit: int | None = None
     ) -> list[Exchange[Any]]:
-        """Return exchanges by a tag: `thid`, `sent` (the @id of a message of ours), ...; oldest first."""
+        """Return the exchanges with this tag, oldest first; see `rows` for the tags."""
         return await self.reader.exchanges({tag: value}, limit)
 
     async def pending(self) -> list[Exchange[Any]]:
@@ -203,11 +213,11 @@ class Profile:
     # -- writing ---------------------------------------------------------------------------------
 
     async def commit(self, commit: Commit) -> Commit:
-        """Write a commit, together with others that wait; return it as it was written.
+        """Write a commit, together with others that wait, and return it as it was written.
 
         Raises:
-            ConflictError: an exchange moved on meanwhile, or a first message came twice.
-            RefusedError: what serves once is used up.
+            ConflictError: an exchange has changed meanwhile, or a first message came twice.
+            RefusedError: a record that can be used once is used up.
             UnavailableError: the store cannot write now, or the profile is closed; nothing was written.
         """
         if self._closed:
@@ -220,35 +230,35 @@ class Profile:
         if row is not None:
             return row
         value = await self.fetch("outbox", name)
-        return read_item({"name": name, **value}) if value is not None else None
+        return read_outgoing({"name": name, **value}) if value is not None else None
 
     def delivered(self, names: Sequence[str]) -> None:
-        """Note that messages need no sending any more; a crash just now sends them once more."""
-        rows = [name for name in names if self.deliveries.settle(name)]
+        """Note that messages need not be sent any more; after a crash right now they are sent once more."""
+        rows = [name for name in names if self.deliveries.remove(name)]
         self.discard(rows)
 
     def discard(self, rows: Sequence[str], after_s: float = DISCARD_AFTER_S) -> None:
-        """Remove rows of the outbox soon, together."""
+        """Remove rows of the outbox soon, together with the next commit or after `after_s`."""
         if rows and not self._discards:
-            asyncio.get_running_loop().call_later(after_s, self._store.nudge, self)
+            asyncio.get_running_loop().call_later(after_s, self._store.remove_discarded, self)
         self._discards += rows
 
     async def run(self) -> None:
-        """Park what is not delivered soon, and note what was when nothing else is committed."""
+        """Park messages that are not delivered soon; when nothing is committed, write down what is delivered."""
         while True:
             await asyncio.sleep(IDLE_S / 2)
             slow = self.deliveries.slow(PARK_AFTER_S, PARK_MOST)
             if slow or time.monotonic() - self._written > IDLE_S:
-                with suppress(UnavailableError):  # the next second comes
-                    await self.settle(slow)
+                with suppress(UnavailableError):  # tried again in a second
+                    await self.write_delivered(slow)
 
-    async def settle(self, parked: tuple[Outgoing, ...] = ()) -> None:
-        """Write down what is delivered by now, so that the next process does not send it again."""
-        if parked or self.deliveries.untold(self.log.done):
+    async def write_delivered(self, parked: tuple[Outgoing, ...] = ()) -> None:
+        """Commit which messages are delivered by now, so that the next process does not send them again."""
+        if parked or self.deliveries.has_unlogged(self.log.done):
             await self.commit(Commit(parked=parked, mark=True))
 
     def close(self) -> None:
-        """Write nothing any more, and forget what was read."""
+        """Take no more commits, and forget what was read."""
         self._closed = True
         self.forget_all()
         self.log.close()
@@ -256,10 +266,10 @@ class Profile:
     # -- used by the writer ----------------------------------------------------------------------
 
     async def catch_up(self, session: Session) -> None:
-        """Take in what other processes committed: each row of the log names what it changed."""
+        """Read what other processes committed: each row of the log names the rows that it changed."""
         number = self.log.number + 1
         while row := await session.fetch("log", str(number)):
-            if number == self.log.number + 1:  # else it was taken in while we read
+            if number == self.log.number + 1:  # otherwise it was applied while this read
                 self._learn(number, json.loads(row.value))
             number = self.log.number + 1
 
@@ -269,32 +279,32 @@ class Profile:
         for category, name in log["rows"]:
             self.reader.rows.drop((category, name))
         if self._store.process in log["over"]:
-            self._store.give_up()
+            self._store.give_up_name()
         self.log.done_by[log["by"]] = log["done"]
         self.log.tell(log["events"])
-        self.on_others([(category, name) for category, name in log["rows"]])
+        self.on_others_commit([(category, name) for category, name in log["rows"]])
 
     async def refresh(self, number: int = 0) -> None:
-        """Take in what other processes committed, without writing.
+        """Read what other processes committed, without writing.
 
         Args:
-            number: of a row of the log up to which this is needed; 0: to the newest.
+            number: of the row of the log up to which this is needed; 0: up to the newest.
         """
-        async with self.turn:
+        async with self.lock:
             if not number or number > self.log.number:
                 await self.reader.read(self.catch_up)
 
-    async def moved_on(self) -> bool:
-        """Take in what other processes committed; tell whether that is anything."""
+    async def others_committed(self) -> bool:
+        """Read what other processes committed, and tell whether there was anything."""
         before = self.log.number
         if self._store.shared:
             await self.refresh()
         return self.log.number > before
 
     def start_over(self) -> None:
-        """Drop what another process has taken over: it was written down, and is not ours any more."""
+        """Drop the work that another process has taken over; nothing is lost, as it is in the store."""
         self.deliveries = Deliveries()
-        self.left = []
+        self.left_to_send = []
         self.on_start_over()
 
     async def keeper(self, category: str, name: str) -> Exchange[Any] | None:
@@ -307,12 +317,12 @@ class Profile:
         return None
 
     async def has(self, group: Group) -> bool:
-        """Tell whether the store has a group, whatever the transaction said."""
+        """Tell whether a group is in the store, whatever its transaction returned."""
         row = await self.log.row(group.number)
         return row is not None and group.log is not None and row["id"] == group.log["id"]
 
     def written(self, group: Group) -> None:
-        """Take in what a transaction wrote."""
+        """Apply what a transaction wrote to the cache and the deliveries, and tell those who wait."""
         self.reader.changed()
         self._written = time.monotonic()
         log = group.log
@@ -320,12 +330,12 @@ class Profile:
             self.log.number = group.number
             self.log.done = log["done"]
         for commit in group.commits:
-            self._settle(commit, group.sizes)
+            self._apply(commit, group.sizes)
         for commit in group.commits:
             self.on_commit(commit)
         self.log.tell(log["events"] if log else [])
 
-    def _settle(self, commit: Commit, sizes: Mapping[Row, int]) -> None:
+    def _apply(self, commit: Commit, sizes: Mapping[Row, int]) -> None:
         for x in commit.exchanges:
             if x.state != STATELESS:
                 row = ("exchange", x.id)
@@ -335,15 +345,15 @@ class Profile:
                         (category, record["name"]), record["value"], RECORD_BYTES
                     )
         for write in commit.writes:
-            self._settle_write(write, sizes)
+            self._apply_write(write, sizes)
         self.deliveries.add(row for row in commit.outbox if not row.held)
         gone = [row.name for row in commit.parked if not self.deliveries.is_fresh(row.name)]
         self.deliveries.add_parked(commit.parked)
-        self.delivered(gone)  # delivered while they were parked
+        self.delivered(gone)  # delivered while this was written
         for name in commit.delivered:
-            self.deliveries.settle(name)
+            self.deliveries.remove(name)
 
-    def _settle_write(self, write: Write, sizes: Mapping[Row, int]) -> None:
+    def _apply_write(self, write: Write, sizes: Mapping[Row, int]) -> None:
         match write:
             case Put(category=category, name=name, value=value):
                 self.reader.rows.put((category, name), value, sizes[category, name])
@@ -353,12 +363,12 @@ class Profile:
                 pass
 
     def take_discards(self) -> list[str]:
-        """Return the rows of the outbox that can go, once."""
+        """Return the names of rows of the outbox to remove; the next call returns only new ones."""
         taken, self._discards = self._discards, []
         return taken
 
     def forget_all(self) -> None:
-        """Trust nothing that is cached any more."""
+        """Empty the cache: it may differ from the store."""
         self.reader.forget_all()
 
 

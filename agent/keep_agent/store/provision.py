@@ -1,27 +1,27 @@
-"""Opening a store, or making it: the same for a file and for a database.
+"""Opens a store or makes it, in a file or a database.
 
 What Askar 0.5.0 does on PostgreSQL 15, as measured:
 
 - `transaction(profile)` begins with a lock on the profile's row (`SELECT ... FOR NO KEY UPDATE`), so
-  transactions of one profile run one after the other, whichever process has them; those of other
-  profiles do not wait. A bare `session()` takes no lock: it reads and writes meanwhile. Only a process's
-  first use of a profile waits for a transaction on it, as it reads the profile's key with the same lock.
-- Whoever waits is let in as soon as the other one commits, or its process dies. One that is stopped
-  inside a transaction is thrown out by the server after `location.IDLE_MS`.
-- Whatever goes wrong with a connection has the code BACKEND. The text says where:
-  "Error starting transaction": nothing is written. An operation ("Backend error"): nothing is written.
-  **"Error closing transaction", out of `commit()`: nobody knows.** It is the same text whether the request
-  or the answer was lost; only reading what should have been written tells.
-- A connection that died in the pool is found out when it is used: after a restart of the server each
+  transactions of one profile run one after the other, in whichever process; those of different
+  profiles do not wait for each other. A `session()` takes no lock, and reads and writes during transactions. Only
+  a process's first use of a profile waits for a transaction on it, as it reads the profile's key with the same lock.
+- The next transaction begins as soon as the one before commits, or its process dies. If a process is stopped
+  inside a transaction, the server ends its connection after `location.IDLE_MS`.
+- Every error of a connection has the code BACKEND. The text says where it happened.
+  "Error starting transaction": nothing is written. In an operation ("Backend error"): nothing is written.
+  **"Error closing transaction", from `commit()`: it is not known.** The text is the same whether the request
+  or the answer was lost; only reading what should have been written shows it.
+- A dead connection in the pool is noticed when it is used: after a restart of the server each
   of them costs one failed start (8 idle connections: 8 failures, 0.3 ms each; the ninth works). So
   a failed start is tried again up to `location.SESSIONS` times, or the store is closed and opened.
-- DUPLICATE (insert) and NOT_FOUND (replace) do not spoil the transaction: it goes on and may commit.
+- After DUPLICATE (insert) and NOT_FOUND (replace) the transaction can go on and commit.
 - A profile that another process made is found; one that another process removed gives NOT_FOUND ("Session
   profile has been removed").
 
-And on both backends: `$in` is quick on plaintext tags only (64 values among 100,000 tags: encrypted 300 ms,
-plaintext 1), as the index of encrypted tags is by the first 12 bytes and `$in` does not name these; a
-scan without a tag, ordered by id, reads its whole profile (100,000 rows on SQLite: newest row of another
+On both backends: `$in` is fast on unencrypted tags only (64 values among 100,000 tags: encrypted 300 ms,
+unencrypted 1), as the index of encrypted tags is by their first 12 bytes, which `$in` does not use; a
+scan without a tag, ordered by id, reads its whole profile (100,000 rows on SQLite: the newest row of another
 category 16 ms, a page 320).
 """
 
@@ -47,18 +47,18 @@ if TYPE_CHECKING:
 CONNECT_S = 10.0
 TURN_S = 60.0
 _LOCK = 0x696E64796B656570
-"""Number of the advisory lock: any that nobody else takes."""
+"""Number of the advisory lock: arbitrary, but the same in every process."""
 
 
 @asynccontextmanager
-async def alone(location: Location) -> AsyncGenerator[None, None]:
-    """Make or migrate the store while no other process does; makes the database if there is none.
+async def exclusively(location: Location) -> AsyncGenerator[None, None]:
+    """Within this block no other process makes or migrates the store; the database is made if there is none.
 
-    For a file the lock beside it (`lock_file`) has done that already.
+    For a file this does nothing: the lock file beside it (`lock_file`) is held already.
 
     Raises:
-        UnavailableError: the database does not answer or lets us not in, or another process has been
-            at it for a minute.
+        UnavailableError: the database does not answer or refuses the connection, or another process has been
+            making or migrating it for a minute.
     """
     if isinstance(location, Sqlite):
         yield
@@ -72,7 +72,7 @@ async def alone(location: Location) -> AsyncGenerator[None, None]:
 
 
 async def open_or_provision(location: Location, key: str) -> Askar:
-    """Open the store with a raw key, or make it; inside of `alone`, as two at once fail.
+    """Open the store with a raw key, or make it; only within `exclusively`, as two processes at once fail.
 
     Raises:
         UnavailableError: the key is wrong, or the store cannot be read or made.
@@ -95,13 +95,13 @@ async def open_or_provision(location: Location, key: str) -> Askar:
 
 
 async def connect(location: Postgres, dsn: str | None = None) -> Connection:
-    """Connect to a database beside Askar.
+    """Connect to a database with a connection of its own, beside those of Askar.
 
     Args:
-        dsn: another one than the location's own.
+        dsn: where to, if not to the database of the location.
 
     Raises:
-        UnavailableError: it does not answer or lets us not in.
+        UnavailableError: it does not answer or refuses the connection.
     """
     import asyncpg  # noqa: PLC0415 - an extra
 
@@ -131,7 +131,7 @@ async def _connect_or_make(location: Postgres) -> Connection:
     except (asyncpg.DuplicateDatabaseError, asyncpg.UniqueViolationError):
         pass  # another process was first
     except asyncpg.PostgresError as error:
-        raise UnavailableError(f"cannot make the database of {location}: {error}") from error
+        raise UnavailableError(f"cannot make the database {location}: {error}") from error
     finally:
         await admin.close()
     return await connect(location)

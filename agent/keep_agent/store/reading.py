@@ -1,4 +1,4 @@
-"""Reading the rows of one profile, from the cache or from Askar."""
+"""Reads the rows of one profile, from the cache or from Askar."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from keep_agent.errors import UnavailableError
 from keep_agent.store.cache import OwnRows, Row
 from keep_agent.store.location import SESSIONS
 from keep_agent.store.rows import Commit
-from keep_agent.store.uncancelled import whole
+from keep_agent.store.uncancelled import uncancelled
 
 if TYPE_CHECKING:
     from keep_agent.store.store import Store
@@ -26,7 +26,7 @@ _drafts: ContextVar[Mapping[Row, Any] | None] = ContextVar("drafts", default=Non
 
 @contextmanager
 def drafted(commit: Commit) -> Generator[None]:
-    """Let reads in this block see what a commit that is not written yet will write."""
+    """Within this block, reads return what this commit will write, although it is not written yet."""
     drafts: dict[Row, Any] = {("exchange", x.id): x for x in commit.exchanges}
     for write in commit.writes:
         if isinstance(write, Put):
@@ -42,7 +42,7 @@ class Reader:
     """Reads the rows of one profile.
 
     Attributes:
-        rows: those at hand.
+        rows: the cache.
     """
 
     def __init__(self, store: Store, profile: str) -> None:
@@ -52,20 +52,20 @@ class Reader:
         self._generation = 0
 
     def changed(self) -> None:
-        """Note that something was committed: what is being read now must not be cached."""
+        """Note that something was committed: a read that is under way may be outdated, and is not cached."""
         self._generation += 1
 
     def forget_all(self) -> None:
-        """Trust nothing that is cached any more."""
+        """Empty the cache: it may differ from the store."""
         self._generation += 1
         self.rows.clear()
 
-    def at_hand(self, row: Row) -> bool:
-        """Tell whether a row need not be read."""
+    def is_cached(self, row: Row) -> bool:
+        """Tell whether a row is in the cache (or in `drafted`)."""
         return row in (_drafts.get() or ()) or self.rows.get(row) is not None
 
     async def fetch(self, category: str, name: str, read: Callable[[bytes], T]) -> T | None:
-        """Return what a row holds, or None."""
+        """Return what a row holds, parsed by `read`, or None; from the cache if it is there."""
         row = (category, name)
         drafts = _drafts.get()
         if drafts is not None and row in drafts:
@@ -106,7 +106,16 @@ class Reader:
         *,
         oldest_first: bool = False,
     ) -> list[tuple[str, bytes]]:
-        """Return some rows in the order in which they were made."""
+        """Return (name, value) of some rows, in the order in which they were made, the newest first.
+
+        Args:
+            tags: that they must carry; None: all.
+            offset: how many to skip.
+            oldest_first: turn the order round.
+
+        Raises:
+            UnavailableError: the store does not answer.
+        """
         scan = self._store.askar.scan(
             category,
             tags,
@@ -120,7 +129,7 @@ class Reader:
             return [(row.name, row.value) for row in await _reading(scan.fetch_all())]
 
     async def read(self, fetch: Callable[[Session], Awaitable[T]]) -> T:
-        """Read in a session of its own.
+        """Read with a function that is given a session; on a shared store again if a connection has died.
 
         Raises:
             UnavailableError: the store does not answer.
@@ -132,13 +141,13 @@ class Reader:
 
         async with self._store.reading:
             for _ in range(SESSIONS if self._store.shared else 0):
-                with suppress(UnavailableError):  # a connection of the pool that has died
+                with suppress(UnavailableError):  # the pool may hold dead connections
                     return await _reading(read())
             return await _reading(read())
 
 
 async def _reading(work: Coroutine[Any, Any, T]) -> T:
     try:
-        return await whole(work)
+        return await uncancelled(work)
     except AskarError as error:
         raise UnavailableError(f"the store does not answer: {error}") from error

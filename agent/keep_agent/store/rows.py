@@ -1,20 +1,25 @@
-"""How a decision becomes rows of the store, and back.
+"""What is written to the store: commits, and the rows that they become.
 
 | category | a row is |
 |---|---|
-| `exchange` | one exchange: with the ids that it has seen, the commands that it still has to run, the messages that it sent last, and the connection or invitation that it made |
-| `log` | what one group of decisions changed: its events, and the messages to send that no exchange keeps |
-| `outbox` | a message that waits for its peer longer than a moment |
-| `inbox` | a message that came in and cannot be handled yet |
-| `seen` | a message id, where no exchange keeps it |
+| `exchange` | one exchange, with the ids of the messages that it received, its pending commands, its messages that are not known to be delivered, and the connection or invitation that it made |
+| `log` | what one group of commits changed: its events, and the messages to send that no exchange keeps |
+| `outbox` | a message to send that was not delivered within a few seconds |
+| `inbox` | a message that was received and cannot be handled yet |
+| `seen` | the id of a received message that no exchange keeps |
 
-The other categories are the records of the rooms above.
+Rows of other categories are records of the modules that use the store.
 
-**Which messages are delivered** is told by the log: each row says up to which row of its own process everything
-is delivered (`done`). So a delivery costs no write of its own. What is not delivered soon moves to `outbox`.
+**Which messages are delivered** is in the log: each row has a number `done`; the messages of its process are
+delivered or parked (moved to `outbox`) up to the row of that number. So a delivery needs no transaction of its own.
 
-**Lists** have one plain tag for each filter, with a bucket in it: `"<value>.<number // 128>"`, so that a page reads
-the newest buckets and not all rows. `number` is that of the log row with which an exchange was made.
+**Lists** have one unencrypted tag for each filter. Its value ends in the number of a bucket
+(`"<value>.<number // 128>"`), so that a page reads the newest buckets instead of all rows. `number` is that of the log
+row with which the exchange was made.
+
+**Tags of an exchange**: `~protocol`, `~state`, `~peer` (lists), `thid`, `then` (the process with commands to run),
+`sent` (ids of messages that we sent), `~due` (hour of its deadline), `~until` (day until which it is kept), `~out`
+(processes with messages to send), `keeps` (categories of its records), and the names and tags of its records.
 """
 
 from __future__ import annotations
@@ -56,19 +61,20 @@ Models = Mapping[str, type[Data]]
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A message on its way out: committed, and kept until it is delivered.
+    """A message to send, kept in the store until it is delivered.
 
     Attributes:
-        name: unique; of its row, where it has one.
-        lane: messages of one lane leave one after the other.
-        exchange: id of the exchange that keeps it; None: the log does.
-        connection: says where it goes; None: `target` says it; neither: it is held for an invitation.
-        by: the process that delivers it; empty: the only one.
-        number: of the log row with which it was committed; 0: not yet.
+        name: unique; the name of its row if it is parked.
+        line: messages of one line are sent one after the other.
+        exchange: id of the exchange that keeps it; None: the log keeps it.
+        connection: id of the connection that it is for; None: it is for `target`; neither: it is held until an
+            invitation takes it along.
+        by: name of the process that delivers it; empty: the only one.
+        number: of the log row with which it was committed; 0: it is not committed yet, or parked.
     """
 
     name: str
-    lane: str
+    line: str
     thid: str
     body: Json = field(repr=False)
     exchange: str | None = None
@@ -79,16 +85,19 @@ class Outgoing:
 
     @property
     def held(self) -> bool:
-        """Whether it goes nowhere by itself."""
+        """Whether it is not sent by itself, but held for an invitation."""
         return self.connection is None and self.target is None
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A message that came in and cannot be handled yet.
+    """A message that was received and cannot be handled yet.
 
     Attributes:
-        by: the process that handles it; empty: the only one.
+        name: of its row.
+        sender, recipient: base58 verkeys, as in `Received`.
+        arrived: POSIX time.
+        by: name of the process that handles it; empty: the only one.
     """
 
     name: str
@@ -101,18 +110,19 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Commit:
-    """What one or several decisions lead to: all of it is written, or nothing.
+    """What one or several decisions change: all of it is written, or nothing.
 
     Attributes:
-        exchanges: as they are to be; the revision of each is that of the one it was decided on.
-        waiting: messages to keep for later.
-        handled: names of inbox rows that this settles.
+        exchanges: in their new state, each with the revision of the exchange that was decided on.
+        waiting: received messages to handle later.
+        handled: names of rows of the inbox that are handled by this.
+        writes: to records and keys.
         outbox: messages to send.
-        delivered: names of outbox rows that are not needed any more.
-        parked: messages that have waited a while, and get a row of their own.
+        delivered: names of rows of the outbox to remove.
+        parked: messages that get a row of their own, as they were not delivered soon.
         events: for the log, without number and time.
-        mark: write a row of the log though nothing happened: it tells what is delivered.
-        over: the process whose work is taken over: from this row of the log on it writes nothing.
+        mark: write a row of the log even if nothing else changed, so that `done` is written.
+        takes_over: a process whose work is taken over; it writes nothing after this row of the log.
     """
 
     exchanges: tuple[Exchange[Any], ...] = ()
@@ -124,7 +134,7 @@ class Commit:
     parked: tuple[Outgoing, ...] = ()
     events: tuple[Json, ...] = ()
     mark: bool = False
-    over: str | None = None
+    takes_over: str | None = None
 
     def exchange(self, name: str) -> Exchange[Any]:
         """Return the exchange of this id as it was committed."""
@@ -136,8 +146,9 @@ class Group:
     """Commits that are written as one transaction.
 
     Attributes:
-        number: of the log row.
-        sizes: how long the written rows are, by category and name; filled while they are written.
+        number: of their row of the log.
+        log: that row; None: they need none.
+        sizes: bytes of each written row, by category and name; filled while they are written.
     """
 
     number: int
@@ -148,11 +159,11 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class TakenOver:
-    """What a process that is gone left to be done, and that is ours now.
+    """Work that this process has taken over from one that is gone.
 
     Attributes:
         outgoing: messages to send, in the order of their commits.
-        waiting: messages to handle.
+        waiting: received messages to handle.
         pending: exchanges with commands to run.
     """
 
@@ -164,10 +175,10 @@ class TakenOver:
 def operations(
     tx: Session, commit: Commit, sizes: dict[tuple[str, str], int]
 ) -> Iterator[Awaitable[object]]:
-    """Yield all that writes this commit, one row each; the order among them does not matter.
+    """Yield the operations that write a commit, one for each row; they may run in any order.
 
     Args:
-        sizes: told how long the rows are that a cache may keep, by category and name.
+        sizes: filled with the bytes of each row that may be cached, by category and name.
     """
     for x in commit.exchanges:
         if x.state != STATELESS:
@@ -179,7 +190,7 @@ def operations(
         inbox = write_json(_fields(waiting))
         yield tx.insert("inbox", waiting.name, inbox, {"by": waiting.by})
     for out in commit.parked:
-        yield tx.insert("outbox", out.name, write_json(_fields(out)), {"by": out.by})
+        yield tx.insert("outbox", out.name, write_json(outbox_value(out)), {"by": out.by})
     for name in commit.handled:
         yield remove(tx, "inbox", name)
     for name in commit.delivered:
@@ -223,15 +234,26 @@ async def remove(tx: Session, category: str, name: str) -> None:
             raise
 
 
-def item(out: Outgoing) -> Json:
-    """Return what an exchange or the log keeps of a message to send; the body is not copied."""
-    target = asdict(out.target) if out.target else None
-    return {**_fields(out), "name": out.name, "target": target}
+def write_outgoing(out: Outgoing) -> Json:
+    """Return a message to send as an exchange or the log keeps it; the body is not copied.
+
+    There, and in the outbox, `line` has the name `lane`.
+    """
+    return {"name": out.name, **outbox_value(out)}
 
 
-def read_item(value: Json) -> Outgoing:
-    """Read a message to send as an exchange, the log or the outbox keeps it."""
+def outbox_value(out: Outgoing) -> Json:
+    """Return a message to send as its row in the outbox keeps it; the body is not copied."""
+    value = _fields(out)
+    value["lane"] = value.pop("line")
+    value["target"] = asdict(out.target) if out.target else None
+    return value
+
+
+def read_outgoing(value: Json) -> Outgoing:
+    """Read a message to send that an exchange, the log or the outbox keeps."""
     fields: dict[str, Any] = dict(value)
+    fields["line"] = fields.pop("lane")
     if target := fields.pop("target"):
         fields["target"] = Target(
             endpoint=target["endpoint"],
@@ -243,7 +265,7 @@ def read_item(value: Json) -> Outgoing:
 
 
 def _fields(row: Outgoing | Waiting) -> Json:
-    """Return what a row holds besides its name; not copied, a body can be long."""
+    """Return what a row holds besides its name; not copied, as a body can be long."""
     return {name: getattr(row, name) for name in row.__dataclass_fields__ if name != "name"}
 
 
@@ -262,17 +284,17 @@ def bucket(value: str, number: int) -> str:
 
 
 def hour(at: float) -> str:
-    """Return the value of the tag `~due`: texts of one length, in the order of time."""
+    """Return the value of the tag `~due` for a POSIX time: a text that sorts by time."""
     return f"{int(at) // HOUR_S:08}"
 
 
 def day(at: float) -> str:
-    """Return the value of the tags `~day` (made then) and `~until` (kept until then), like `hour`."""
+    """Return the value of the tags `~day` (when a row was made) and `~until` (how long it is kept); see `hour`."""
     return f"{int(at) // DAY_S:08}"
 
 
 def lists_of(x: Exchange[Any]) -> dict[str, str]:
-    """Return by which values people page through exchanges, by the name of the tag."""
+    """Return the lists that an exchange is in: the value of each list tag, without its bucket."""
     return {
         "~protocol": x.protocol,
         "~state": f"{x.protocol} {x.state}",
@@ -302,7 +324,7 @@ def _exchange_tags(x: Exchange[Any]) -> dict[str, Any]:
 
 
 def read_exchange(value: bytes, models: Models) -> Exchange[Any]:
-    """Read a row of the exchanges with the `Data` model of its protocol."""
+    """Read the row of an exchange with the `Data` model of its protocol."""
     row = json.loads(value)
     row["data"] = models[row["protocol"]].model_validate(row["data"])
     for name in ("sent", "then", "out"):

@@ -1,6 +1,6 @@
-"""What SQLite's planner believes about a store: fixed, so that a look-up by tag uses the tag's index.
+"""Fixed statistics for SQLite's query planner, so that a look-up by tag uses the index of the tags.
 
-Without it, it reads a whole profile for each look-up: 21 ms among 100,000 rows instead of 0.5.
+Without them the planner reads a whole profile for each look-up: 21 ms among 100,000 rows instead of 0.5.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 ROWS = (
-    # table, index, rows and then rows with the same first column, first two columns, ...
+    # table, index, then: rows, rows with the same first column, with the same first two columns, ...
     ("items", "ix_items_uniq", "1000000 100000 100000 20000 1"),
     ("items_tags", "ix_items_tags_item_id", "5000000 5"),
     ("items_tags", "ix_items_tags_name_enc", "4000000 400000 2"),
@@ -20,13 +20,13 @@ ROWS = (
 
 
 def write_statistics(path: Path) -> bool:
-    """Write the statistics into a store, unless they are there; return False if it is no store yet.
+    """Write the statistics into a store, unless they are there; return False if there is no store yet.
 
-    Askar must not have the file open in this process: SQLite's locks do not hold between the two
-    libraries. A connection reads them when it opens, so the one that made the tables knows nothing.
+    Askar must not have the file open in this process: its copy of SQLite and Python's do not respect each
+    other's locks. A connection reads the statistics when it opens; the one that made the tables has none.
 
     Raises:
-        sqlite3.Error: the file is not one of SQLite, or cannot be written.
+        sqlite3.Error: it is not an SQLite file, or cannot be written.
     """
     if not path.exists():
         return False
@@ -35,7 +35,7 @@ def write_statistics(path: Path) -> bool:
         if "items" not in tables:
             return False
         if "sqlite_stat1" not in tables:
-            database.execute("ANALYZE sqlite_master")  # makes the table: nothing else can
+            database.execute("ANALYZE sqlite_master")  # the only way to make the table
         found = database.execute("SELECT tbl, idx, stat FROM sqlite_stat1 ORDER BY 1, 2")
         if tuple(found) != ROWS:
             database.execute("DELETE FROM sqlite_stat1")

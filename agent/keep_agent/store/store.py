@@ -1,10 +1,11 @@
-"""What is remembered, in Askar: one profile for each tenant, written in groups, shared by processes or not.
+"""The Askar store of an agent: one profile for each tenant, and the system profile.
 
 Durable means: SQLite in WAL mode with `synchronous=FULL`, PostgreSQL with `synchronous_commit=on`. A commit that
-returned survives a SIGKILL of this process and, as far as the disk keeps its word on fsync, a power cut.
+returned survives a SIGKILL of this process and, if the disk really writes on fsync, a power cut.
 
-A file has one process, which no name is needed for. In a database each process has a name; what it commits and leaves
-to be done carries it, and is taken over by another one when it is gone (`processes`).
+A file is opened by one process, which needs no name. The processes that share a database each have a name; the work
+that a process still has to do carries its name, and another process takes it over when that one is gone
+(`processes`).
 """
 
 from __future__ import annotations
@@ -31,17 +32,17 @@ from keep_agent.store.lock import lock_file
 from keep_agent.store.migrations import open_newest
 from keep_agent.store.processes import SYSTEM, Processes
 from keep_agent.store.profile import Counts, Profile
-from keep_agent.store.provision import alone, open_or_provision
+from keep_agent.store.provision import exclusively, open_or_provision
 from keep_agent.store.rows import Commit, Models, read_exchange
 from keep_agent.store.takeover import open_profile, take_over
-from keep_agent.store.uncancelled import whole
+from keep_agent.store.uncancelled import uncancelled
 from keep_agent.store.wakeups import Wakeups
 from keep_agent.store.writer import Writer
 
 log = logging.getLogger(__name__)
 
 READERS, WRITERS = 12, 6
-"""How many sessions are open at once. Who writes also reads: if writers took all, each would wait for ever."""
+"""How many sessions are open at once. A writer also reads: if writers took all sessions, they would wait for ever."""
 AGAIN_S = 2.0
 
 
@@ -51,8 +52,8 @@ class Store:
     Attributes:
         process: name of this process among those that share the store; empty: it is the only one.
         shared: whether other processes may write to the store.
-        take_over: makes ours what processes that are gone left to be done.
-        on_start_over: told that our work is another's now, and that we have a new name.
+        take_over: takes over the work of the processes of these names, which are gone.
+        on_start_over: called after another process has taken over the work of this one, which has a new name.
     """
 
     def __init__(self, location: Location, askar: Askar, key: str, models: Models) -> None:
@@ -83,20 +84,21 @@ class Store:
     async def open(
         cls, location: Location, key: str, models: Models, folder: Path | None = None
     ) -> Self:
-        """Open a store with a raw key, making it if there is none, and migrating an old one.
+        """Open a store with a raw key; it is made if there is none, and migrated if it is of an old version.
 
         Args:
-            folder: where this process of several says that it lives; on this host alone.
+            models: the `Data` model of each protocol.
+            folder: holds the lock files of this host's processes (see `Processes`); for a database only.
 
         Raises:
-            UnavailableError: another process has the file, the key is wrong, a newer version wrote it,
+            UnavailableError: another process has opened the file, the key is wrong, a newer version wrote it,
                 or it cannot be written.
         """
         lock = None
         if isinstance(location, Sqlite):
             lock = lock_file(location.path.with_suffix(location.path.suffix + ".lock"))
         try:
-            async with alone(location):
+            async with exclusively(location):
                 file = location.path if isinstance(location, Sqlite) else None
                 askar = await open_newest(lambda: open_or_provision(location, key), file)
         except BaseException:
@@ -115,8 +117,8 @@ class Store:
             self,
             folder,
             shared=True,
-            on_adoption=self._adopt,
-            on_adopted=self._start_over,
+            on_taken_over=self._take_over_soon,
+            on_lost=self._start_over,
             beat_s=processes.BEAT_S,
             silent_s=processes.SILENT_S,
         )
@@ -125,7 +127,7 @@ class Store:
     # -- profiles --------------------------------------------------------------------------------
 
     async def profile(self, name: str) -> Profile:
-        """Return a profile, making it if there is none."""
+        """Return a profile; it is made if there is none."""
         if name not in self._profiles:
             await self.make_profile(name)
         return await self.open_profile(name)
@@ -141,7 +143,7 @@ class Store:
                 profile = Profile(self, name)
                 await open_profile(profile)
                 self._profiles[name] = profile
-                if self.shared:  # what was told before we knew it
+                if self.shared:  # wake-ups from before it was open are lost
                     self._wake(name, profile.number + 1)
         return self._profiles[name]
 
@@ -152,19 +154,19 @@ class Store:
             UnavailableError: the store does not answer.
         """
         if name not in await self._profile_names():
-            await self._alone(self._make(name))
+            await self._exclusively(self._make(name))
 
     async def remove_profile(self, name: str) -> None:
-        """Remove a profile with all its rows and keys, if it is there; a file does not hold them any more.
+        """Remove a profile with all its rows and keys, if it is there; SQLite: see `erase`.
 
         Raises:
             UnavailableError: the store does not answer.
         """
         await self.release(name)
-        await self._alone(self._remove(name))
+        await self._exclusively(self._remove(name))
 
     async def release(self, name: str) -> None:
-        """Forget a profile once all that it handed to the writer is written; it takes nothing more.
+        """Close a profile after all that it gave to the writer is written.
 
         Raises:
             UnavailableError: the writer has ended.
@@ -199,21 +201,21 @@ class Store:
             _, error = await process.communicate()
             if process.returncode:
                 last = error.decode(errors="replace").strip().rpartition("\n")[2]
-                raise UnavailableError(f"a profile cannot be removed: {last}")
+                raise UnavailableError(f"cannot remove a profile: {last}")
         await self.askar.remove_profile(name)
 
-    async def _alone(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do what is no transaction of a profile; in a file, while nothing else is written."""
+    async def _exclusively(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do work that is not a transaction of a profile, while nothing else is written to a file."""
         try:
             async with self._writing:
-                await whole(work)
+                await uncancelled(work)
         except AskarError as error:
             raise UnavailableError(f"the store does not answer: {error}") from error
         finally:
             work.close()
 
     async def close(self) -> None:
-        """Close the store and let others open it."""
+        """Close the store; another process can open it then."""
         if self._processes is not None:
             await self._processes.end()
         await self.askar.close()
@@ -227,64 +229,66 @@ class Store:
     # -- writing ---------------------------------------------------------------------------------
 
     async def write(self, profile: Profile, commit: Commit) -> Commit:
-        """Hand a commit to the writer and wait until it is durable."""
+        """Give a commit to the writer and wait until it is durable."""
         return await self._writer(profile).write(profile, commit)
 
-    def nudge(self, profile: Profile) -> None:
-        """Let the writer remove what `Profile.discard` was given."""
+    def remove_discarded(self, profile: Profile) -> None:
+        """Let the writer remove the rows that `Profile.discard` was given."""
         if self._profiles.get(profile.name) is profile:
-            self._writer(profile).nudge(profile)
+            self._writer(profile).remove_discarded(profile)
 
     def _writer(self, profile: Profile) -> Writer:
-        """Return the writer of a profile: a file has one for all, as it lets in one at a time."""
+        """Return the writer of a profile: a file has one for all profiles, as SQLite has one writer at a time."""
         name = profile.name if self.shared else ""
         writer = self._writers.get(name)
         if writer is None:
-            turns = asyncio.Lock() if self.shared else self._writing
-            writer = self._writers[name] = Writer(self, turns)
+            lock = asyncio.Lock() if self.shared else self._writing
+            writer = self._writers[name] = Writer(self, lock)
             if self._tasks is not None:
                 self._tasks.create_task(writer.run(), name=f"store writer {name}")
         return writer
 
     async def run(self) -> None:
-        """Write, beat and listen, for ever."""
+        """Write, send heartbeats and listen for wake-ups, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             try:
                 for name, writer in self._writers.items():
                     tasks.create_task(writer.run(), name=f"store writer {name}")
                 if self._processes is not None:
-                    tasks.create_task(self._processes.run(), name="store beat")
+                    tasks.create_task(self._processes.run(), name="store heartbeat")
                     tasks.create_task(self._wakeups.run(), name="store wake-ups")
-                    self._adopt(sorted(self._processes.names - {self.process}))
+                    self._take_over_soon(sorted(self._processes.names - {self.process}))
                 await asyncio.Event().wait()
             finally:
                 self._tasks = None
 
     def check_alive(self) -> None:
-        """Refuse to write once others may take this process for gone, or have done so.
+        """Check that no other process can have taken over the work of this one.
 
         Raises:
-            UnavailableError: its last beat is too long ago, or its name is given up.
+            UnavailableError: its last heartbeat is too long ago, or its name is given up.
         """
-        if self._processes is not None and not (self._processes.sure and self._named):
-            raise UnavailableError("this process was away; others may have its work")
+        if self._processes is not None and not (self._processes.may_write and self._named):
+            raise UnavailableError(
+                "this process sent no heartbeat for too long; another one may have taken over its work"
+            )
 
-    def give_up(self) -> None:
-        """Write nothing more under this name: another process has its work, or nobody knows what is written."""
+    def give_up_name(self) -> None:
+        """Write nothing more under this name: another process has taken over, or it is not known what was written."""
         if self._processes is not None:
             self._named = False
-            self._processes.give_up()
+            self._processes.give_up_name()
 
     def written(self, profile: Profile, number: int) -> None:
-        """Tell the other processes how far the log of a profile reaches."""
+        """Tell the other processes the number of the newest row of a profile's log."""
         self._wakeups.notify(profile.name, number)
 
     async def reopen(self, old: Askar) -> None:
-        """Give up poisoned connections ("database is locked" leaves one for the store's life).
+        """Close and open Askar's store: after "database is locked", a connection stays unusable.
 
         Args:
-            old: with which it went wrong; several writers find that out at once.
+            old: the store that failed; it is reopened once, although several writers may ask for it.
         """
         async with self._reopening:
             if old is self.askar:
@@ -302,19 +306,19 @@ class Store:
                 work = _refreshed(profile, number)
                 self._tasks.create_task(work, name=f"catch up {profile.name}")
 
-    def _adopt(self, names: Sequence[str]) -> None:
-        """Take over what processes that are gone left, and forget them then."""
+    def _take_over_soon(self, names: Sequence[str]) -> None:
+        """Start a task that takes over the work of processes that are gone, and then forgets these."""
         if self._tasks is not None and names:
-            self._tasks.create_task(self._take_over(names), name="adoption")
+            self._tasks.create_task(self._take_over(names), name="take over")
 
     async def _take_over(self, names: Sequence[str]) -> None:
         assert self._processes is not None
-        while self._processes.names.issuperset(names):  # else we lost them with our own name
+        while self._processes.names.issuperset(names):  # else they were lost with our own name
             try:
                 await self.take_over(names)
-                await self._processes.settle(names)
+                await self._processes.forget(names)
             except (AskarError, UnavailableError) as error:
-                log.warning("not all taken over", extra={"of": names, "reason": str(error)})
+                log.warning("work not taken over", extra={"of": names, "reason": str(error)})
                 await asyncio.sleep(AGAIN_S)
             else:
                 return
@@ -325,7 +329,7 @@ class Store:
                 await take_over(await self.profile(name), names)
 
     def _start_over(self) -> None:
-        """Leave what we had to whoever took it over, and go on under a new name."""
+        """Drop the work that another process has taken over, and go on under a new name."""
         assert self._processes is not None
         self.process, self._named = self._processes.name, True
         for profile in self._profiles.values():
@@ -336,5 +340,5 @@ class Store:
 async def _refreshed(profile: Profile, number: int) -> None:
     try:
         await profile.refresh(number)
-    except UnavailableError as error:  # the next wake-up, or poll, tries again
+    except UnavailableError as error:  # the next wake-up or poll tries again
         log.warning("cannot catch up", extra={"reason": str(error)})

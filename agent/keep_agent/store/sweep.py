@@ -1,4 +1,4 @@
-"""What is old enough is forgotten: finished exchanges, message ids, dead letters, the log."""
+"""Removes old rows: finished exchanges, message ids, dead letters, the log."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ AT_ONCE = 50
 
 
 async def sweep(profile: Profile, seen_days: int) -> int:
-    """Forget what is past its time and return how many rows that was.
+    """Remove the rows that need not be kept any longer; return how many.
 
     Args:
         seen_days: how long message ids without an exchange, dead letters and the log are kept.
-            Exchanges are kept as long as their protocol says, once they can go no further.
+            A finished exchange is kept as long as its protocol says.
     """
     now = time.time()
     oldest = day(now - (seen_days + 1) * DAY_S)
@@ -29,7 +29,9 @@ async def sweep(profile: Profile, seen_days: int) -> int:
 
 async def _sweep(profile: Profile, category: str, tag: str, before: str) -> int:
     swept = 0
-    newest = str(profile.number)  # of the log: where it stands must not be forgotten
+    newest = str(
+        profile.number
+    )  # row of the log: it is kept, as the next number follows from it
     while names := [
         n for n in await past(profile, category, tag, before, AT_ONCE) if n != newest
     ]:

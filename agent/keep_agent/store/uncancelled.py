@@ -1,4 +1,4 @@
-"""Work that must not be cut in two, whatever happens to whoever waits for it."""
+"""Work that must run to its end even if the task that waits for it is cancelled."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-async def whole(work: Coroutine[Any, Any, T]) -> T:
-    """Run something to its end even when cancelled meanwhile; the cancellation then goes on.
+async def uncancelled(work: Coroutine[Any, Any, T]) -> T:
+    """Run work to its end even if this is cancelled meanwhile; the cancellation is raised after it.
 
-    Askar needs it: the session of a call that was left half-way cannot be closed ("Resource handle
+    Askar needs it: a session cannot be closed during a call that was cancelled ("Resource handle
     in use"), and that error would take the place of the cancellation.
     """
     task = asyncio.create_task(work)
@@ -21,6 +21,6 @@ async def whole(work: Coroutine[Any, Any, T]) -> T:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
         while not task.done():
-            with suppress(asyncio.CancelledError):  # told again: it still goes on afterwards
+            with suppress(asyncio.CancelledError):  # cancelled again: raised below all the same
                 await asyncio.wait([task])
         raise

@@ -1,11 +1,11 @@
-"""From version 1 to 2 of a store: what is left to do, and the lists, are found by tags.
+"""Migration of a store from version 1 to 2, where unfinished work and lists are found by tags.
 
-In version 1 an exchange had no number and no deadline of its own, each message to send had a row until it was
-delivered, a connection, an invitation and a first message that waits for one (`attached`) had rows beside their
-exchange, and all rows of a category were read to find the old ones.
+In version 1 an exchange had no number and no deadline of its own; each message to send had a row until it was
+delivered; connections, invitations, and first messages to be attached to an invitation (`attached`) had rows of their
+own; and to find old rows, all rows of a category were read.
 
-What is here knows the rows of both versions and the protocols as they were, and does not change with them. An exchange of any
-other protocol gets neither a deadline nor an end until it moves.
+This module describes rows and protocols as they were in both versions, so it must not change when they do. An
+exchange of a protocol that is not in its tables gets a deadline, and a day until which it is kept, at its next step.
 """
 
 from __future__ import annotations
@@ -23,19 +23,21 @@ from keep_agent.store.old_rows import Change, OldRows, Row
 from keep_agent.store.rows import DAY_S, bucket, day, hour
 
 Changes = AsyncGenerator[Change | None, None]
-"""For each row that was looked at, what becomes of it; None: it is of the new version already."""
+"""For each row that was read, what becomes of it; None: it is of the new version already."""
 
 MOST_OF_A_NUMBER = 8
-"""How many exchanges share a number at the most, where the log has fewer rows than there are exchanges."""
+"""How many exchanges get the same number at the most, if the log has fewer rows than there are exchanges."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """What the table of a protocol said.
+    """What the table of a protocol said in version 1.
 
     Attributes:
-        waits: roles and states that time ends.
-        stays: roles and states that something may come in, and time does not end.
+        expires_s: how long an exchange may stay in a state of `waits`.
+        keep_days: how long a finished exchange is kept.
+        waits: roles and states with a deadline.
+        stays: roles and states without a deadline in which an exchange is not finished.
     """
 
     expires_s: float
@@ -111,9 +113,9 @@ async def _exchanges(rows: OldRows) -> Changes:
 
 
 async def _numbers(rows: OldRows, exchanges: int) -> tuple[int, int]:
-    """Return how many exchanges share a number, and the last number.
+    """Return how many exchanges get the same number, and the last number.
 
-    Lists are read from the newest row of the log downwards: the newest exchange gets its number.
+    Lists are read from the newest row of the log downwards, so the newest exchange gets the number of that row.
     """
     log = await _last_log_row(rows)
     share = min(-(-exchanges // max(log, 1)), MOST_OF_A_NUMBER) or 1
@@ -158,7 +160,7 @@ def _exchange(name: str, x: Json) -> Row:
 
 
 async def _attached(rows: OldRows) -> Changes:
-    """Put a first message that waits for an invitation into its exchange, unless it has its peer."""
+    """Put a first message to be attached to an invitation into its exchange, unless that has a peer already."""
     names = [entry.name async for entry in rows.all("attached")]
     for name in names:
         x = await rows.find("exchange", name)
@@ -182,13 +184,13 @@ async def _attached(rows: OldRows) -> Changes:
 
 
 def _keeping(name: str, x: Json, entry: Entry, record: Json) -> Row:
-    """Return an exchange that keeps a record which had a row of its own."""
+    """Return the row of an exchange with a record added that had a row of its own."""
     kept = {"name": record.get("name") or entry.name, "value": record, "tags": entry.tags}
     return _exchange(name, {**x, "records": {**x["records"], entry.category: kept}})
 
 
 async def _connections(rows: OldRows) -> Changes:
-    """Put a connection into the exchange that made it; where that is gone by now, it stays."""
+    """Put a connection into the exchange that made it; if that is removed, it stays a row of its own."""
     for name in [entry.name async for entry in rows.all("connection")]:
         entry = await rows.get("connection", name)
         x = await rows.find("exchange", name)
@@ -200,9 +202,9 @@ async def _connections(rows: OldRows) -> Changes:
 
 
 async def _invitations(rows: OldRows) -> Changes:
-    """Put an invitation of ours into the exchange that made it; one that we received, a copy into each that waits.
+    """Put our own invitation into the exchange that made it, and copies of a received one into exchanges that wait.
 
-    It stays by its id as well: DID exchanges that answer it name it so.
+    A received one also stays a row of its own, as the DID exchanges that answer it name it by its id.
     """
     keepers: dict[str, list[str]] = {}
     async for entry in rows.all("exchange"):
@@ -232,7 +234,7 @@ def _waits(x: Json) -> bool:
 
 
 async def _outbox(rows: OldRows) -> Changes:
-    """Make the rows anew in the order of their commits: what was written at once lies in any."""
+    """Replace the rows in the order of their commits: rows of one transaction were not in order."""
     left: list[tuple[int, str]] = []
     async for entry in rows.all("outbox"):
         row = json.loads(entry.value)
@@ -289,7 +291,7 @@ async def _log(rows: OldRows) -> Changes:
             yield None
             continue
         yield Change(changed=(_log_row(int(entry.name), row["events"]),))
-    if last > await _last_log_row(rows):  # so that new exchanges get higher numbers
+    if last > await _last_log_row(rows):  # new exchanges must get higher numbers
         yield Change(new=(_log_row(last, []),))
 
 
@@ -324,4 +326,4 @@ STAGES: Mapping[str, Callable[[OldRows], Changes]] = {
     "dead-letter": _dated("dead-letter"),
     "log": _log,
 }
-"""By category, one after the other: the next one finds what those before it have written."""
+"""By category, in this order: each one reads what those before it have written."""

@@ -1,7 +1,7 @@
-"""Processes that share a store wake each other: LISTEN and NOTIFY of PostgreSQL, beside Askar.
+"""Wake-ups: processes that share a store tell each other what they committed, by LISTEN and NOTIFY of PostgreSQL.
 
-A wake-up is a hint: it may come twice, late, or not at all (its sender was killed after the commit,
-the connection broke). So whoever is woken reads the log, and is woken without a reason now and then.
+A wake-up is only a hint: it may come twice, late, or not at all (its sender was killed after the commit,
+or the connection broke). So a process that is woken reads the log, and reads it now and then without a wake-up.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ log = logging.getLogger(__name__)
 
 CHANNEL = "indykeep"
 POLL_S = 1.5
-"""How often to look without being told while the connection is down."""
+"""How often to read the log without a wake-up while the connection is down."""
 LOOK_S = 15.0
-"""The same while it is up; the connection is tried then, too."""
+"""The same while the connection is up; it is checked then, too."""
 FIRST_PAUSE_S = 0.1
 ANSWER_S = 5.0
 CLOSE_S = 1.0
 MOST_BYTES = 7000  # the server takes 8000
 
 OnWake = Callable[[str | None, int], None]
-"""Told that a profile's log has reached a number; None: any profile's may have moved on."""
+"""Called when the log of a profile has a row of this number; None: the log of any profile may have grown."""
 
 
 class Wakeups:
-    """What one process tells the others that share its store, and hears from them.
+    """Sends wake-ups to the other processes that share a store, and receives theirs.
 
-    On SQLite, which nobody shares, it does nothing.
+    For SQLite, where one process has the store, it does nothing.
 
     Args:
-        on_wake: must return at once; called for what others say, never for our own.
+        on_wake: must return at once; called for the wake-ups of other processes only.
         poll_s: see `POLL_S`.
     """
 
@@ -51,25 +51,25 @@ class Wakeups:
         self._on_wake = on_wake
         self._poll_s = poll_s
         self._connected = False
-        self._owed: dict[str, int] = {}
-        self._owing = asyncio.Event()
+        self._unsent: dict[str, int] = {}
+        self._has_unsent = asyncio.Event()
 
     @property
     def connected(self) -> bool:
-        """Whether wake-ups are heard now; else the store is looked at every `poll_s`."""
+        """Whether wake-ups are received now; if not, the log is read every `poll_s`."""
         return self._connected
 
     def notify(self, profile: str, number: int) -> None:
-        """Tell the others that a profile's log has reached a number; costs nothing and never waits.
+        """Send the number of the newest row of a profile's log to the other processes, soon; does not wait.
 
-        What is said while an earlier one is on its way goes with the next: the highest of a profile.
+        While an earlier wake-up is being sent, the highest number of each profile is collected for the next.
         """
         if isinstance(self._location, Postgres):
-            self._owed[profile] = max(number, self._owed.get(profile, 0))
-            self._owing.set()
+            self._unsent[profile] = max(number, self._unsent.get(profile, 0))
+            self._has_unsent.set()
 
     async def run(self) -> None:
-        """Listen and tell until cancelled; what is owed then is still told, if that takes no second."""
+        """Send and receive until cancelled; what is still to be sent then gets a second."""
         if not isinstance(self._location, Postgres):
             return
         async with asyncio.TaskGroup() as tasks:
@@ -85,12 +85,12 @@ class Wakeups:
     async def _stay_connected(self, location: Postgres) -> None:
         import asyncpg  # noqa: PLC0415 - an extra
 
-        pause, told = FIRST_PAUSE_S, False
+        pause, warned = FIRST_PAUSE_S, False
         while True:
             try:
                 connection = await connect(location)
                 try:
-                    await self._listen_and_tell(connection)
+                    await self._listen_and_send(connection)
                 finally:
                     connection.terminate()
             except (
@@ -100,33 +100,33 @@ class Wakeups:
                 UnavailableError,
             ) as error:
                 if self._connected:
-                    pause, told = FIRST_PAUSE_S, False
-                if not told:
+                    pause, warned = FIRST_PAUSE_S, False
+                if not warned:
                     log.warning("no wake-ups from the store", extra={"why": str(error)})
-                self._connected, told = False, True
+                self._connected, warned = False, True
             await asyncio.sleep(pause)
             pause = min(pause * 2, self._poll_s)
 
-    async def _listen_and_tell(self, connection: Connection) -> None:
+    async def _listen_and_send(self, connection: Connection) -> None:
         own = connection.get_server_pid()
 
-        def heard(_connection: Connection, sender: int, _channel: str, payload: str) -> None:
+        def received(_connection: Connection, sender: int, _channel: str, payload: str) -> None:
             if sender != own:
                 for profile, number in json.loads(payload).items():
                     self._on_wake(profile, number)
 
-        connection.add_termination_listener(lambda _connection: self._owing.set())
-        await connection.add_listener(CHANNEL, heard)
-        # a wake-up that nobody gets after a power cut is not worth waiting for the disk
+        connection.add_termination_listener(lambda _connection: self._has_unsent.set())
+        await connection.add_listener(CHANNEL, received)
+        # a wake-up need not survive a power cut, so it does not wait for the disk
         await connection.execute("SET synchronous_commit = off", timeout=ANSWER_S)
         self._connected = True
-        self._on_wake(None, 0)  # what was said while we did not listen
+        self._on_wake(None, 0)  # there may have been wake-ups before
         try:
             while not connection.is_closed():
-                await self._tell(connection)
+                await self._send(connection)
                 with suppress(TimeoutError):
                     async with asyncio.timeout(LOOK_S):
-                        await self._owing.wait()
+                        await self._has_unsent.wait()
                         continue
                 await connection.execute("SELECT 1", timeout=ANSWER_S)
                 self._on_wake(None, 0)
@@ -134,13 +134,13 @@ class Wakeups:
         finally:
             with suppress(Exception):
                 async with asyncio.timeout(CLOSE_S):
-                    await self._tell(connection)
+                    await self._send(connection)
                     await connection.close()
 
-    async def _tell(self, connection: Connection) -> None:
-        self._owing.clear()
-        while self._owed:
-            some = self._some_owed()
+    async def _send(self, connection: Connection) -> None:
+        self._has_unsent.clear()
+        while self._unsent:
+            some = self._some_unsent()
             try:
                 query = "SELECT pg_notify($1, $2)"
                 await connection.execute(query, CHANNEL, json.dumps(some), timeout=ANSWER_S)
@@ -149,11 +149,11 @@ class Wakeups:
                     self.notify(profile, number)
                 raise
 
-    def _some_owed(self) -> dict[str, int]:
+    def _some_unsent(self) -> dict[str, int]:
         some: dict[str, int] = {}
         size = 0
-        while self._owed and size < MOST_BYTES - 300:
-            profile, number = self._owed.popitem()
+        while self._unsent and size < MOST_BYTES - 300:
+            profile, number = self._unsent.popitem()
             some[profile] = number
             size += len(json.dumps({profile: number}))
         return some

@@ -1,8 +1,8 @@
-"""The tenants that are open: opened when they are needed, closed when they are idle, bounded in number.
+"""Opens tenants when they are needed and closes idle ones, so that only a limited number is open.
 
-A tenant is closed in two ways. An idle one has nothing left to do but wait: when its next deadline comes it
-is opened again. One that has to make room while messages of its wait for a peer that does not
-answer is opened again soon: everything that it has to do is in its store.
+An idle tenant, which has no work to do, is closed and opened again for its next deadline. If too many are open, one
+that still has messages for a peer that does not answer may be closed as well. It is opened again soon, and finds its
+work in the store.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from keep_agent.store.rows import HOUR_S
 from keep_agent.store.store import Store
 from keep_agent.store.sweep import sweep
 from keep_agent.store.takeover import shut_out, take_over
-from keep_agent.store.uncancelled import whole
+from keep_agent.store.uncancelled import uncancelled
 from keep_agent.tenants.records import TENANT, Record, Records, State
 from keep_agent.tenants.tenant import MAIN, Surroundings, Tenant
 
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 MOST_OPEN = 256
 IDLE_S = 300.0
 REST_S = 60.0
-"""How long a tenant must not have been used, so that it makes room although it is busy."""
+"""A tenant that has work to do may be closed to make room if it was not used for so long."""
 AGAIN_S = 60.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 300.0
 TICK_S = 1.0
@@ -49,8 +49,10 @@ class _Open:
     """An open tenant.
 
     Attributes:
-        users: how many blocks of `use` are inside.
-        used: when the last of them ended; `worked`: when it was last seen at work (both monotonic).
+        task: its `run`.
+        users: how many blocks of `use` are running.
+        since: when it was opened; `used`: when the last block of `use` ended; `worked`: when it last had work to do
+            (all on the monotonic clock).
     """
 
     record: Record
@@ -63,11 +65,11 @@ class _Open:
 
 
 class OpenTenants:
-    """Opens tenants, runs them, and closes them; a tenant that fails ends no other.
+    """Opens, runs and closes tenants; the failure of one does not affect the others.
 
     Attributes:
-        tenants: those that are open now, by id.
-        ready: set when tenants can be opened.
+        tenants: the open ones, by id.
+        ready: set while tenants can be opened.
     """
 
     def __init__(self, store: Store, records: Records) -> None:
@@ -80,23 +82,23 @@ class OpenTenants:
         self._open: dict[str, _Open] = {}
         self._opening = 0
         self._at_work: set[str] = set()
-        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._alarms: list[tuple[float, str]] = []
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._wake_times: list[tuple[float, str]] = []
         self._ahead_until = 0.0
         self._waking = asyncio.Semaphore(WAKE_AT_ONCE)
         self._failures: dict[str, int] = {}
         self._not_before: dict[str, float] = {}
         store.take_over = self.take_over
         store.on_start_over = self._start_over
-        records.system.on_others = self._others_committed
+        records.system.on_others_commit = self._others_committed
 
     async def run(self, around: Surroundings) -> None:
-        """Own what the tenants do, until cancelled."""
+        """Run the tenants until cancelled."""
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._around, self._tasks = around, tasks
                 self.ready.set()
-                tasks.create_task(self._apart(self._sweep()), name="sweeper of the tenants")
+                tasks.create_task(self._log_failure(self._sweep()), name="sweep of the tenants")
                 try:
                     for name in await self._records.left_open(self._store.process):
                         self.wake(name)
@@ -111,7 +113,7 @@ class OpenTenants:
 
     @asynccontextmanager
     async def use(self, name: str) -> AsyncGenerator[Tenant, None]:
-        """Keep a tenant open while the block runs; it is opened for it, if it is not.
+        """Open a tenant if it is closed, and keep it open within this block.
 
         Raises:
             NotFoundError: there is no active tenant of this id.
@@ -119,7 +121,7 @@ class OpenTenants:
         """
         found = self._open.get(name)
         if found is None:
-            async with self.turn(name):
+            async with self.lock(name):
                 found = self._open.get(name) or await self._start(await self._active(name))
                 found.users += 1
         else:
@@ -130,44 +132,44 @@ class OpenTenants:
             found.users -= 1
             found.used = time.monotonic()
 
-    def turn(self, name: str) -> asyncio.Lock:
-        """Return what is held while a tenant is opened, closed, made or removed."""
-        return self._turns.setdefault(name, asyncio.Lock())
+    def lock(self, name: str) -> asyncio.Lock:
+        """Return the lock of a tenant, held while it is opened, closed, made or deleted."""
+        return self._locks.setdefault(name, asyncio.Lock())
 
     def wake(self, name: str, after_s: float = 0.0) -> None:
-        """Open a tenant soon, so that it does what it has to."""
-        heapq.heappush(self._alarms, (time.time() + after_s, name))
+        """Open a tenant after some seconds, so that it does its work."""
+        heapq.heappush(self._wake_times, (time.time() + after_s, name))
 
     async def take_over(self, gone: Sequence[str]) -> None:
-        """Make ours what processes that are gone left to be done by any tenant, open or closed.
+        """Take over the work of processes that are gone, in all tenants, open or closed.
 
         Raises:
-            UnavailableError: this did not work for one of them.
+            UnavailableError: this failed for one of the tenants.
         """
         await self.ready.wait()
-        await shut_out(self._records.system, gone)  # they open no tenant any more
+        await shut_out(self._records.system, gone)  # so that they open no other tenant
         left = {MAIN: None} | dict.fromkeys(self._open)
         for process in gone:
             left |= dict.fromkeys(await self._records.left_open(process))
         failed = ""
         for name in left:
             try:
-                async with self.turn(name):
+                async with self.lock(name):
                     await self._take_over(name, gone)
-            except KeepError as error:  # the others need not wait for it
-                log.warning("not taken over", extra={"tenant": name, "reason": str(error)})
+            except KeepError as error:  # go on with the others
+                log.warning("work not taken over", extra={"tenant": name, "reason": str(error)})
                 failed = name
         if failed:
-            raise UnavailableError(f"the work of {failed} is not taken over")
+            raise UnavailableError(f"the work of tenant {failed} is not taken over")
 
     async def stop(self, name: str) -> None:
-        """Close a tenant, whoever uses it, if it is open; its turn must be held."""
+        """Close a tenant if it is open, even if it is in use; the caller holds its lock."""
         found = self._open.get(name)
         if found is not None:
-            await whole(self._close(found))
+            await uncancelled(self._close(found))
 
     async def close(self) -> None:
-        """Close all after `run`, within a bound; those that were at work go on at the next start."""
+        """Close all tenants after `run`, within a few seconds; those with work to do go on at the next start."""
         with suppress(TimeoutError):
             async with asyncio.timeout(SETTLE_S):
                 for found in list(self._open.values()):
@@ -194,17 +196,17 @@ class OpenTenants:
             self._spawn(self._records.mark_open(name, self._store.process))
 
     def _others_committed(self, rows: Sequence[Row]) -> None:
-        """Do what another process has decided about tenants."""
+        """Follow what another process has committed about tenants."""
         for category, name in rows:
             if category == TENANT:
-                self._spawn(self._follow(name))
+                self._spawn(self._follow_others(name))
 
-    async def _follow(self, name: str) -> None:
-        async with self.turn(name):
+    async def _follow_others(self, name: str) -> None:
+        async with self.lock(name):
             record = await self._find(name)
             if record is not None and record.state == State.ACTIVE:
                 if self._store.process in await self._records.opened_by(name):
-                    self.wake(name)  # it was suspended with something left to do
+                    self.wake(name)  # it was suspended while it had work to do
             else:
                 await self.stop(name)
 
@@ -217,17 +219,17 @@ class OpenTenants:
 
     @asynccontextmanager
     async def _profile(self, record: Record) -> AsyncGenerator[Profile, None]:
-        """Open the profile of a closed tenant, and nothing else of it; its turn must be held."""
+        """Open only the profile of a closed tenant; the caller holds the lock of the tenant."""
         opening = self._store.profile if record.id == MAIN else self._store.open_profile
         try:
             yield await opening(record.profile)
         finally:
-            await whole(self._store.release(record.profile))
+            await uncancelled(self._store.release(record.profile))
 
     async def _active(self, name: str) -> Record:
         record = await self._find(name)
         if record is not None and record.state != State.ACTIVE and self._store.shared:
-            await self._records.refresh()  # to a peer, "not found" is final
+            await self._records.refresh()  # a peer that gets "not found" does not try again
             record = await self._find(name)
         if record is None or record.state != State.ACTIVE:
             raise NotFoundError("no such tenant")
@@ -260,14 +262,14 @@ class OpenTenants:
                 around = replace(around, label=record.label)
             return _Open(record, await Tenant.open(profile, around, record.id))
         except BaseException:
-            await whole(self._store.release(record.profile))
+            await uncancelled(self._store.release(record.profile))
             raise
 
     async def _make_room(self) -> None:
-        """Close one that is not used, where as many are open as may be.
+        """Close a tenant that is not in use, if the limit is reached.
 
         Raises:
-            UnavailableError: all are in use.
+            UnavailableError: all of them are in use or busy.
         """
         while len(self._open) + self._opening > MOST_OPEN:
             now = time.monotonic()
@@ -279,7 +281,7 @@ class OpenTenants:
             if not found:
                 raise UnavailableError("too many tenants are at work; try again")
             _, _, name = min(found)
-            async with self.turn(name):
+            async with self.lock(name):
                 await self.stop(name)
 
     # -- working and closing ---------------------------------------------------------------------
@@ -287,17 +289,17 @@ class OpenTenants:
     async def _work(self, found: _Open) -> None:
         try:
             await found.tenant.run()
-        except Exception:  # the top of this tenant: the others go on
+        except Exception:  # it must not end the other tenants
             log.exception("tenant failed", extra={"tenant": found.record.id})
             self._spawn(self._after_failure(found))
 
     async def _after_failure(self, found: _Open) -> None:
-        """Close a tenant that failed as if its process had ended, and open it again later."""
+        """Close a tenant that failed, without noting that, and open it again after a pause."""
         name = found.record.id
-        async with self.turn(name):
+        async with self.lock(name):
             if self._open.get(name) is not found:
                 return
-            await whole(self._close(found, in_order=False))
+            await uncancelled(self._close(found, in_order=False))
         lasted = time.monotonic() - found.since > LONGEST_PAUSE_S
         failures = self._failures[name] = 1 if lasted else self._failures.get(name, 0) + 1
         pause = min(FIRST_PAUSE_S * 2 ** min(failures - 1, 16), LONGEST_PAUSE_S)
@@ -305,10 +307,10 @@ class OpenTenants:
         self.wake(name, pause)
 
     async def _close(self, found: _Open, *, in_order: bool = True) -> None:
-        """End what a tenant does; all that it decided is written then.
+        """Stop a tenant, write what it has decided, and close its profile.
 
         Args:
-            in_order: note when it has to be opened again; else it counts as open at the next start.
+            in_order: note that it is closed, and when it is due; if not, the next start opens it.
         """
         name, tenant = found.record.id, found.tenant
         busy = tenant.busy
@@ -318,33 +320,35 @@ class OpenTenants:
             await asyncio.wait([found.task])
         tenant.scope.clear()
         try:
-            await tenant.profile.settle()
+            await tenant.profile.write_delivered()
             due = await next_due(tenant.profile)
             await self._store.release(found.record.profile)
-            if busy:  # what is left to do is ours: no other process would find it
+            if busy:  # not noted as closed: no other process would do its work
                 self.wake(name, AGAIN_S)
             elif in_order and name != MAIN:
-                await self._note(name, due)
-        except UnavailableError as error:  # it counts as open until it was closed in order
-            log.warning("tenant not settled", extra={"tenant": name, "reason": str(error)})
+                await self._note_closed(name, due)
+        except UnavailableError as error:  # not noted as closed: it is opened again
+            log.warning(
+                "tenant not closed in order", extra={"tenant": name, "reason": str(error)}
+            )
             self.wake(name, AGAIN_S)
 
-    async def _note(self, name: str, due: float | None) -> None:
+    async def _note_closed(self, name: str, due: float | None) -> None:
         if due is not None:
             due = max(due, time.time() + AGAIN_S)
             if due < self._ahead_until:
-                heapq.heappush(self._alarms, (due, name))
+                heapq.heappush(self._wake_times, (due, name))
         await self._records.mark_closed(name, self._store.process, due)
 
     # -- time ------------------------------------------------------------------------------------
 
     async def _tick(self) -> None:
-        """Open the tenants whose time has come, close those that are idle."""
+        """Open the tenants that are due, and close those that are idle."""
         now = time.time()
         if now > self._ahead_until:
             await self._look_ahead(now + HOUR_S)
-        while self._alarms and self._alarms[0][0] <= now:
-            _, name = heapq.heappop(self._alarms)
+        while self._wake_times and self._wake_times[0][0] <= now:
+            _, name = heapq.heappop(self._wake_times)
             self._spawn(self._wake(name))
         for name, found in list(self._open.items()):
             if found.users or found.tenant.busy:
@@ -353,9 +357,9 @@ class OpenTenants:
                 self._spawn(self._close_idle(name, found))
 
     async def _look_ahead(self, until: float) -> None:
-        with suppress(UnavailableError):  # the next second comes
+        with suppress(UnavailableError):  # tried again in a second
             for at, name in await self._records.due(until):
-                heapq.heappush(self._alarms, (at, name))
+                heapq.heappush(self._wake_times, (at, name))
             self._ahead_until = until
 
     async def _wake(self, name: str) -> None:
@@ -363,7 +367,7 @@ class OpenTenants:
             async with self._waking, self.use(name):
                 pass
         except NotFoundError:
-            pass  # suspended or deleted meanwhile
+            pass  # it was suspended or deleted meanwhile
         except UnavailableError as error:
             log.warning("tenant not opened", extra={"tenant": name, "reason": str(error)})
             self.wake(name, AGAIN_S)
@@ -373,15 +377,15 @@ class OpenTenants:
         return quiet and time.monotonic() - max(found.used, found.worked) > IDLE_S
 
     async def _close_idle(self, name: str, found: _Open) -> None:
-        async with self.turn(name):
+        async with self.lock(name):
             if self._open.get(name) is found and self._idle(found):
-                await whole(self._close(found))
+                await uncancelled(self._close(found))
 
     async def _sweep(self) -> None:
-        """Forget what is old in every tenant, the closed ones as well, one after the other."""
+        """Remove old rows of all tenants, open or closed, one after the other, every few hours."""
         while True:
             await asyncio.sleep(SWEEP_EVERY_S)
-            await self._apart(self._sweep_all())
+            await self._log_failure(self._sweep_all())
 
     async def _sweep_all(self) -> None:
         assert self._around is not None
@@ -395,10 +399,10 @@ class OpenTenants:
             after = page[-1].place
 
     async def _sweep_one(self, name: str) -> None:
-        """Forget what is old in one tenant; a closed one stays closed."""
+        """Remove old rows of one tenant; a closed one stays closed."""
         assert self._around is not None
         try:
-            async with self.turn(name):
+            async with self.lock(name):
                 record, found = await self._active(name), self._open.get(name)
                 if found is not None:
                     swept = await sweep(found.tenant.profile, self._around.seen_days)
@@ -415,10 +419,10 @@ class OpenTenants:
         if self._tasks is None:
             work.close()
         else:
-            self._tasks.create_task(self._apart(work))
+            self._tasks.create_task(self._log_failure(work))
 
-    async def _apart(self, work: Coroutine[Any, Any, None]) -> None:
-        """Let nothing that goes wrong with one tenant end the others, and the agent with them."""
+    async def _log_failure(self, work: Coroutine[Any, Any, None]) -> None:
+        """Log an error of one task, so that it does not end the tenants and the agent."""
         try:
             await work
         except Exception:  # the top of this task

@@ -1,13 +1,13 @@
-"""What is remembered of tenants, in the system profile, beside the processes (`store.processes`).
+"""The rows about tenants in the system profile, which also has the records of processes (`store.processes`).
 
 | category | a row is |
 |---|---|
-| `tenant` | one tenant: what it is, and where its making or removal stands |
-| `tenant-open` | a tenant that a process has opened and not closed: something may be left to do |
-| `tenant-due` | when a closed tenant has to be opened again |
+| `tenant` | one tenant and its state |
+| `tenant-open` | a process has opened this tenant and not closed it, so there may be work to do |
+| `tenant-due` | when a closed tenant must be opened again, for a deadline |
 
-So a start knows which tenants have something left to do without opening one: those that an earlier process did
-not close, and those whose time has come. A closed tenant without a row has nothing to do until a message comes.
+So an agent that starts finds the tenants with work to do without opening all: those that an earlier process did not
+close, and those that are due. Any other tenant has nothing to do until it receives a message or command.
 """
 
 from __future__ import annotations
@@ -28,10 +28,11 @@ TENANT = "tenant"
 OPEN = "tenant-open"
 DUE = "tenant-due"
 MOST_DUE = 100_000
+"""How many due tenants are read at once."""
 
 
 class State(StrEnum):
-    """Where a tenant stands."""
+    """The state of a tenant."""
 
     MAKING = "making"
     ACTIVE = "active"
@@ -42,12 +43,12 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A tenant. Of a deleted one only the id is left, so that it is not given again.
+    """A tenant. Of a deleted one only the id is kept, so that it is not used again.
 
     Attributes:
-        id: random; stands in the path of its endpoint.
-        profile: random, and never used again: other processes cannot use one that was made anew.
-        label: what it calls itself.
+        id: random; part of the path of its endpoint.
+        profile: name of its Askar profile: random, never used again, as other processes may know a removed one.
+        label: the name that its peers are told.
         created: POSIX time.
     """
 
@@ -59,7 +60,7 @@ class Record:
 
     @classmethod
     def new(cls, label: str) -> Self:
-        """Return a tenant that is still to be made."""
+        """Return a new tenant, whose profile is still to be made."""
         return cls(
             id=secrets.token_urlsafe(16),
             state=State.MAKING,
@@ -70,11 +71,11 @@ class Record:
 
     @property
     def place(self) -> str:
-        """Its place in lists, as a text that sorts."""
+        """Its position in lists: a text that sorts by the time of creation."""
         return f"{int(self.created * 1e6):018} {self.id}"
 
     def put(self) -> Put:
-        """Return the write that stores it."""
+        """Return the write that stores this record."""
         if self.state == State.DELETED:
             return Put(TENANT, self.id, {"id": self.id, "state": self.state})
         tags = {"state": str(self.state), "~place": self.place}
@@ -82,18 +83,18 @@ class Record:
 
     @property
     def event(self) -> Json:
-        """The event of the system profile's log that says where it stands."""
+        """The event for the log of the system profile that tells its state."""
         return {"type": TENANT, "id": self.id, "state": self.state}
 
 
 class Records:
-    """Reads and writes them."""
+    """Reads and writes the rows about tenants."""
 
     def __init__(self, system: Profile) -> None:
         self.system = system
 
     async def refresh(self) -> None:
-        """Take in what other processes have committed."""
+        """Read what other processes have committed."""
         await self.system.refresh()
 
     async def find(self, name: str) -> Record | None:
@@ -102,16 +103,16 @@ class Records:
         return _read(found) if found else None
 
     async def page(self, after: str, limit: int) -> list[Record]:
-        """Return tenants that are not deleted, in the order in which they were made.
+        """Return tenants that are not deleted, in the order of their creation.
 
         Args:
-            after: `place` of the last one of the page before; empty: from the beginning.
+            after: `place` of the last tenant of the page before; empty: from the beginning.
         """
         rows = await self.system.find(TENANT, {"~place": {"$gt": after}}, limit)
         return [_read(value) for _, value in rows]
 
     async def unfinished(self) -> list[Record]:
-        """Return those whose making or removal is not finished."""
+        """Return the tenants that are not made or not removed completely."""
         return [
             _read(value)
             for state in (State.MAKING, State.DELETING)
@@ -119,7 +120,7 @@ class Records:
         ]
 
     async def save(self, record: Record) -> Record:
-        """Commit where a tenant stands now; a deleted one has nothing left to do."""
+        """Commit the state of a tenant; the other rows about a deleted one are removed."""
         writes: tuple[Write, ...] = (record.put(),)
         if record.state == State.DELETED:
             for name, _ in await self.system.find(OPEN, {"tenant": record.id}):
@@ -133,7 +134,7 @@ class Records:
         await self.system.commit(Commit(writes=(_mark(name, by),)))
 
     async def mark_closed(self, name: str, by: str, due: float | None) -> None:
-        """Note that a process has closed a tenant, and when it must be opened again, if at all."""
+        """Note that a process has closed a tenant, and at what POSIX time it is due; None: it is not."""
         writes: list[Write] = [Delete(OPEN, f"{name} {by}")]
         if due is None:
             writes.append(Delete(DUE, name))
@@ -146,7 +147,7 @@ class Records:
         return [value["tenant"] for _, value in await self.system.find(OPEN, {"by": by})]
 
     async def take_over(self, name: str, gone: Sequence[str], by: str) -> None:
-        """Count a tenant that processes which are gone left open as opened by another one."""
+        """Note that a tenant is opened by this process instead of processes that are gone."""
         removed = [Delete(OPEN, f"{name} {process}") for process in gone]
         await self.system.commit(Commit(writes=(_mark(name, by), *removed)))
 
@@ -155,7 +156,7 @@ class Records:
         return {value["by"] for _, value in await self.system.find(OPEN, {"tenant": name})}
 
     async def due(self, before: float) -> list[tuple[float, str]]:
-        """Return the closed tenants that must be opened until the hour of a POSIX time, and when."""
+        """Return when closed tenants must be opened, for those due in the hour of this POSIX time or earlier."""
         rows = await self.system.find(DUE, {"~due": {"$lte": hour(before)}}, MOST_DUE)
         return [(value["at"], name) for name, value in rows]
 

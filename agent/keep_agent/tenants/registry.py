@@ -1,8 +1,8 @@
-"""The tenants of an agent: made, listed, suspended, deleted.
+"""The tenants of an agent: how they are made, listed, suspended and deleted.
 
-Nothing is atomic across two profiles. So what somebody asks for is committed first, as the tenant's state in the
-system profile; then its own profile is made or removed; then the state that this leads to is committed. What
-is left half-way by a crash is finished at the next start, and what fails is tried again.
+A transaction cannot change two profiles. So the tenant's new state is committed first, in the system profile; then
+its own profile is made or removed; then the final state is committed. What a crash interrupts is
+finished at the next start, and what fails is tried again.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from keep_agent.errors import (
 )
 from keep_agent.store.processes import SYSTEM
 from keep_agent.store.store import Store
-from keep_agent.store.uncancelled import whole
+from keep_agent.store.uncancelled import uncancelled
 from keep_agent.tenants.open_tenants import OpenTenants
 from keep_agent.tenants.records import Record, Records, State
 from keep_agent.tenants.tenant import MAIN, Surroundings, Tenant
@@ -34,7 +34,7 @@ LABEL_MOST = 100
 
 
 class Tenants:
-    """Every tenant of an agent: `main`, which is always there, and those that are made."""
+    """All tenants of an agent: `main`, which always exists, and those that are made."""
 
     def __init__(self, store: Store, records: Records) -> None:
         self._store = store
@@ -44,17 +44,17 @@ class Tenants:
 
     @classmethod
     async def of(cls, store: Store) -> Tenants:
-        """Read the tenants of a store; `run` makes them work."""
+        """Return the tenants of a store; `run` makes them work."""
         return cls(store, Records(await store.profile(SYSTEM)))
 
     async def run(self, around: Surroundings) -> None:
-        """Own all that tenants do, until cancelled; `close` comes after it."""
+        """Run the tenants until cancelled; call `close` after it."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._open.run(around), name="open tenants")
             tasks.create_task(self._finish_left(), name="unfinished tenants")
 
     async def close(self) -> None:
-        """Let everything be written that tenants have decided; to be called after `run`."""
+        """Close all tenants after `run`, so that what they have decided is written."""
         await self._open.close()
 
     async def ready(self) -> None:
@@ -68,7 +68,7 @@ class Tenants:
 
     @asynccontextmanager
     async def use(self, name: str) -> AsyncGenerator[Tenant, None]:
-        """Keep a tenant open while the block runs; it is opened for it, if it is not.
+        """Open a tenant if it is closed, and keep it open within this block.
 
         Raises:
             NotFoundError: there is no active tenant of this id.
@@ -78,15 +78,15 @@ class Tenants:
             yield tenant
 
     async def receive(self, name: str, packed: bytes) -> None:
-        """Give a tenant a packed message; raises as `use` and `Tenant.receive` do."""
+        """Give an encrypted message to a tenant; raises as `use` and `Tenant.receive` do."""
         async with self.use(name) as tenant:
             await tenant.receive(packed)
 
     async def list(self, after: str, limit: int) -> list[Record]:
-        """Return a page of the tenants that were made, oldest first, without opening one.
+        """Return a page of the tenants without `main`, oldest first; none is opened.
 
         Args:
-            after: `place` of the last one of the page before; empty: from the beginning.
+            after: `place` of the last tenant of the page before; empty: from the beginning.
         """
         return await self._records.page(after, limit)
 
@@ -97,42 +97,45 @@ class Tenants:
 
         Raises:
             BadCommandError: the label is empty or too long.
-            UnavailableError: the store cannot write now; a tenant that is begun is made later.
+            UnavailableError: the store cannot write now; if the tenant is recorded already, it is made later.
         """
         if not 1 <= len(label) <= LABEL_MOST:
             raise BadCommandError(f"a label has 1 to {LABEL_MOST} characters")
-        return await whole(self._make(label))
+        return await uncancelled(self._make(label))
 
     async def suspend(self, name: str) -> Record:
-        """Stop a tenant: to its peers it is not there, and nothing of it is lost.
+        """Stop a tenant until `resume`: its peers get "not found", and all its data is kept.
 
         Raises:
-            NotFoundError, NotNowError, UnavailableError: there is none, its state does not allow it,
-                the store cannot write now.
+            NotFoundError: there is no tenant of this id.
+            NotNowError: it is being made or deleted.
+            BadCommandError: it is `main`.
+            UnavailableError: the store cannot write now.
         """
-        return await whole(self._suspend(name))
+        return await uncancelled(self._suspend(name))
 
     async def resume(self, name: str) -> Record:
-        """Let a suspended tenant go on with what it was doing; raises as `suspend` does."""
-        return await whole(self._resume(name))
+        """Let a suspended tenant go on with its work; raises as `suspend` does."""
+        return await uncancelled(self._resume(name))
 
     async def delete(self, name: str) -> Record:
-        """Remove a tenant with all that it has, for good.
+        """Delete a tenant with all its rows and keys, for ever.
 
         Raises:
-            NotFoundError, BadCommandError: there is none; it is `main`.
-            UnavailableError: the store cannot write now; a removal that is begun is finished later.
+            NotFoundError: there is no tenant of this id.
+            BadCommandError: it is `main`.
+            UnavailableError: the store cannot write now; if the deletion is recorded already, it is finished later.
         """
-        return await whole(self._delete(name))
+        return await uncancelled(self._delete(name))
 
     async def _make(self, label: str) -> Record:
-        async with self._making:  # the order of their rows is that of their times
+        async with self._making:  # one at a time: rows in the order of their times
             record = await self._records.save(Record.new(label))
-        async with self._open.turn(record.id):
+        async with self._open.lock(record.id):
             return await self._finish(record)
 
     async def _suspend(self, name: str) -> Record:
-        async with self._open.turn(name):
+        async with self._open.lock(name):
             record = await self._get(name)
             if record.state != State.SUSPENDED:
                 self._must_be(record, State.ACTIVE)
@@ -141,7 +144,7 @@ class Tenants:
             return record
 
     async def _resume(self, name: str) -> Record:
-        async with self._open.turn(name):
+        async with self._open.lock(name):
             record = await self._get(name)
             if record.state != State.ACTIVE:
                 self._must_be(record, State.SUSPENDED)
@@ -150,14 +153,14 @@ class Tenants:
             return record
 
     async def _delete(self, name: str) -> Record:
-        async with self._open.turn(name):
+        async with self._open.lock(name):
             record = await self._get(name)
             if record.state != State.DELETING:
                 record = await self._records.save(replace(record, state=State.DELETING))
             return await self._finish(record)
 
     async def _finish(self, record: Record) -> Record:
-        """Take the steps that are left of making or removing a tenant; its turn must be held."""
+        """Take the remaining steps of making or deleting a tenant; the caller holds its lock."""
         match record.state:
             case State.MAKING:
                 await self._store.make_profile(record.profile)
@@ -171,18 +174,18 @@ class Tenants:
                 return record
 
     async def _closed_elsewhere(self, name: str) -> None:
-        """Give other processes a moment to close a tenant: one that hangs must not keep it."""
+        """Wait until other processes have closed a tenant, but not for ever: one of them may hang."""
         us = self._store.process
         with suppress(TimeoutError):
             async with asyncio.timeout(OTHERS_S):
-                while await self._records.opened_by(name) - {us}:  # noqa: ASYNC110 - elsewhere
+                while await self._records.opened_by(name) - {us}:  # noqa: ASYNC110 - in other processes
                     await asyncio.sleep(LOOK_S)
 
     async def _finish_left(self) -> None:
         while True:
             try:
                 for left in await self._records.unfinished():
-                    async with self._open.turn(left.id):
+                    async with self._open.lock(left.id):
                         await self._finish(await self._records.find(left.id) or left)
             except KeepError as error:
                 log.warning("tenant not finished", extra={"reason": str(error)})

@@ -1,4 +1,4 @@
-"""One tenant, put together: its profile, keys, policies, dispatcher, outbox, and what runs them."""
+"""One tenant: its profile, keys, policies, dispatcher, outbox, scheduler and jobs."""
 
 from __future__ import annotations
 
@@ -55,9 +55,12 @@ class Surroundings:
 
     Attributes:
         protocols: by `family/major`.
-        ports: what packages of others bring for their protocols.
-        endpoint: where peers reach the agent, without `/d/{tenant}`.
-        loop_monitor: the watch over the event loop, where the settings ask for one.
+        ports: the ports of protocols from other packages, by the name in `Protocol.port`.
+        endpoint: URL at which peers reach the agent, without `/d/{tenant}`.
+        label: the name that peers are told.
+        seen_days: how long message ids, dead letters and the log are kept (see `sweep`).
+        loop_monitor: measures how long the event loop is blocked; None: the settings do not ask for it.
+        slots: limits the attempts to deliver messages of all tenants.
     """
 
     protocols: Mapping[str, Protocol[Any]]
@@ -73,7 +76,7 @@ class Surroundings:
 
 
 class Tenant:
-    """One tenant at work; make it with `open`."""
+    """One open tenant; made by `open`."""
 
     def __init__(self, profile: Profile, around: Surroundings, name: str) -> None:
         self.name = name
@@ -110,16 +113,19 @@ class Tenant:
         self.dispatcher.on_message = self.outbox.note_received
         self.dispatcher.on_delivery = self.scheduler.deliver
         profile.on_commit = self._committed
-        profile.on_others = self._others_committed
+        profile.on_others_commit = self._others_committed
         profile.on_taken_over = self._take_up
         profile.on_start_over = self._drop
 
     @classmethod
     async def open(cls, profile: Profile, around: Surroundings, name: str = MAIN) -> Tenant:
-        """Put a tenant together out of its profile; `run` makes it work.
+        """Make a tenant from its profile; `run` makes it work.
 
         Args:
-            name: stands in the path of its endpoint.
+            name: its id, which is part of the path of its endpoint.
+
+        Raises:
+            UnavailableError: the store does not answer.
         """
         tenant = cls(profile, around, name)
         await tenant.policies.load(profile)
@@ -138,27 +144,27 @@ class Tenant:
 
     @property
     def busy(self) -> bool:
-        """Whether something is under way: messages to send, commands, early messages, jobs."""
+        """Whether there is work to do: messages to send, commands, early messages, jobs."""
         return bool(self.outbox.waiting or self.scheduler.busy or self.jobs.busy)
 
     async def receive(self, packed: bytes) -> None:
-        """Take one packed message; when this returns, its outcome is committed.
+        """Handle one encrypted message; when this returns, its outcome is committed.
 
         Raises:
-            BadEnvelopeError: it is no envelope for us.
+            BadEnvelopeError: it is not an envelope for a key of this tenant.
             PeerError, UnavailableError: see `Dispatcher.receive`.
         """
         try:
             received = await unpack(packed, self.keys.load)
         except ForwardedElsewhereError:
-            self.dropped += 1  # a forward to somebody else: we are no mediator, and say nothing
+            self.dropped += 1  # we are not a mediator; a forward gets no answer
             return
-        with suppress(BadMessageError):  # said when it is handled
+        with suppress(BadMessageError):  # refused when it is handled
             self.outbox.note_size(Message.thread_of(received.body), len(packed))
         await self.dispatcher.receive(received)
 
     def _ports(self) -> Mapping[str, object]:
-        """Return what protocols ask of others, by the name in `Protocol.port`."""
+        """Return the ports of the protocols, by the name in `Protocol.port`."""
         introductions = Introductions(
             self.profile,
             self.keys,
@@ -190,7 +196,7 @@ class Tenant:
         self.outbox.take(row for row in commit.outbox if not row.held)
 
     def _others_committed(self, rows: Sequence[Row]) -> None:
-        """Wake who waits for what another process has changed now."""
+        """Wake the tasks that wait for something that another process has changed."""
         for category, name in rows:
             if category == "exchange":
                 self.dispatcher.wake(name)
@@ -201,7 +207,7 @@ class Tenant:
         self.scheduler.try_early()
 
     def _take_up(self, left: TakenOver) -> None:
-        """Go on with what a process that is gone left to be done."""
+        """Go on with work that is taken over from a process that is gone."""
         self.outbox.take(left.outgoing, new=False)
         for waiting in left.waiting:
             self.scheduler.deliver(waiting)
@@ -211,7 +217,7 @@ class Tenant:
         self.scheduler.look_again()
 
     def _drop(self) -> None:
-        """Leave to another process what it has taken over."""
+        """Drop the work that another process has taken over."""
         self.outbox.drop()
         self.jobs.drop()
 
@@ -221,10 +227,10 @@ class Tenant:
             report = ReportProblem(code="message-too-long", comment=reason)
             await self.dispatcher.command(exchange, report)
         except LocalError as error:
-            log.info("not ended", extra={"id": exchange, "reason": str(error)})
+            log.info("exchange not ended", extra={"id": exchange, "reason": str(error)})
 
     async def _ask_ledger(self, did: str) -> DidDocument | None:
-        """Make the document of a DID on a ledger out of what its ledger proves."""
+        """Return the document of a DID on a ledger, made from what the ledger proves; None: the ledger has no such DID."""
         try:
             found = await self.around.ledgers.resolve(did)
         except LedgerUnavailableError as error:

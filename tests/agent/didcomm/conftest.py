@@ -82,7 +82,7 @@ class Post:
         self.peer.answers = list(answers)
         key = NewKey.generate({})
         target = Target(endpoint="http://peer", recipients=(key.verkey,), sender=key.verkey)
-        row = Outgoing("x.1.0", "lane", "thread", BODY, target=target)
+        row = Outgoing("x.1.0", "line", "thread", BODY, target=target)
         write = PutKey(key.verkey, key.key, key.metadata)
         await self.profile.commit(Commit(writes=(write,), outbox=(row,)))
 

@@ -313,7 +313,7 @@ async def test_sec_r_04_what_fails_on_our_own_side_each_time_is_put_aside(
         assert await post.dead() == ["our side failed each time: ValidationError"]
         [event] = await post.profile.events(0)
         assert event["type"] == DEAD
-        await post.profile.settle()
+        await post.profile.write_delivered()
     async with opened(tmp_path) as post:
         await asyncio.sleep(0.05)
         assert (post.outbox.waiting, post.peer.posts) == (0, 0)

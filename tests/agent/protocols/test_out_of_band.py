@@ -40,7 +40,7 @@ from keep_agent.protocols.out_of_band import (
     Side,
     State,
 )
-from keep_agent.store.rows import Outgoing, item
+from keep_agent.store.rows import Outgoing, write_outgoing
 
 PING = {"@type": "https://didcomm.org/trust_ping/1.0/ping", "@id": "ping-1"}
 
@@ -82,7 +82,7 @@ def meet(alice: Paper, invitation: Json, **more: Any) -> Connection:
 def hold(faber: Paper, name: str, peer: str) -> None:
     """Let Faber have an exchange whose first message waits for an invitation."""
     x = replace(faber.new(trust_ping.PROTOCOL, trust_ping.Side.SENDER, peer), id=name)
-    held = item(Outgoing(f"{name}.1", "lane", x.thid, PING, exchange=name))
+    held = write_outgoing(Outgoing(f"{name}.1", "line", x.thid, PING, exchange=name))
     faber.exchanges[name] = replace(x, out=(held,))
 
 

@@ -9,7 +9,7 @@ from aries_askar import Store as Askar
 
 from keep_agent.store.location import parse
 from keep_agent.store.processes import Processes
-from keep_agent.store.provision import alone, open_or_provision
+from keep_agent.store.provision import exclusively, open_or_provision
 
 
 class Opened:
@@ -23,14 +23,14 @@ def say(what: str, *names: str) -> None:
 
 async def main(url: str, key: str, folder: str, beat_s: float, silent_s: float) -> None:
     location = parse(url)
-    async with alone(location):
+    async with exclusively(location):
         askar = await open_or_provision(location, key)
     processes = Processes(
         Opened(askar),
         Path(folder),
         shared=True,
-        on_adoption=lambda names: say("adopted", *names),
-        on_adopted=lambda: say("lost", processes.name),
+        on_taken_over=lambda names: say("adopted", *names),
+        on_lost=lambda: say("lost", processes.name),
         beat_s=beat_s,
         silent_s=silent_s,
     )
@@ -40,10 +40,10 @@ async def main(url: str, key: str, folder: str, beat_s: float, silent_s: float) 
     while command := (await asyncio.to_thread(sys.stdin.readline)).split():
         match command:
             case ["settle", *names]:
-                await processes.settle(names)
+                await processes.forget(names)
                 say("settled", *sorted(processes.names))
             case ["sure"]:
-                say("sure", str(processes.sure))
+                say("sure", str(processes.may_write))
             case _:
                 break
     run.cancel()

@@ -26,7 +26,7 @@ from keep_agent.store.lists import listed
 from keep_agent.store.location import parse
 from keep_agent.store.migrations import NEWEST
 from keep_agent.store.old_rows import Change, OldRows
-from keep_agent.store.provision import alone, open_or_provision
+from keep_agent.store.provision import exclusively, open_or_provision
 from keep_agent.store.rows import BUCKET
 from keep_agent.store.store import Store
 
@@ -223,7 +223,7 @@ async def test_a_database_is_migrated_without_a_copy_and_that_is_said(
     tmp_path: Path, postgres_server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
     location = parse(postgres_server.url("of_version_1"))
-    async with alone(location):
+    async with exclusively(location):
         await fill(await open_or_provision(location, STORE_KEY), 30, 30)
     store = await Store.open(location, STORE_KEY, MODELS, tmp_path)
     writer = asyncio.create_task(store.run())

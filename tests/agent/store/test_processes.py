@@ -231,8 +231,8 @@ async def test_on_a_file_all_that_came_before_are_gone(tmp_path: Path) -> None:
             Opened(askar),
             tmp_path / folder,
             shared=False,
-            on_adoption=lambda _names: None,
-            on_adopted=lambda: None,
+            on_taken_over=lambda _names: None,
+            on_lost=lambda: None,
             beat_s=BEAT_S,
             silent_s=SILENT_S,
         )
@@ -241,11 +241,11 @@ async def test_on_a_file_all_that_came_before_are_gone(tmp_path: Path) -> None:
     await first.start()
     assert await second.start() not in first.names
     assert second.names == {first.name, second.name}
-    assert second.sure
+    assert second.may_write
     await second.run()  # nobody needs to know that it lives
     await second.end()
     await third.start()
     assert third.names == {first.name, second.name, third.name}
     await askar.close()
     with pytest.raises(UnavailableError, match="does not answer"):
-        await third.settle([first.name])
+        await third.forget([first.name])

@@ -19,7 +19,7 @@ from postgres import Server
 from keep_agent.errors import UnavailableError
 from keep_agent.store import location, provision
 from keep_agent.store.location import Location, Sqlite, parse
-from keep_agent.store.provision import alone, open_or_provision
+from keep_agent.store.provision import exclusively, open_or_provision
 from keep_agent.store.statistics import ROWS, write_statistics
 
 KEY = base58.b58encode(b"k" * 32).decode()
@@ -35,11 +35,11 @@ AND i.id IN (SELECT item_id FROM items_tags WHERE name = ?4 AND value = ?5
 _PROCESS = """
 import asyncio, sys
 from keep_agent.store.location import parse
-from keep_agent.store.provision import alone, open_or_provision
+from keep_agent.store.provision import exclusively, open_or_provision
 
 async def main():
     location = parse(sys.argv[1])
-    async with alone(location):
+    async with exclusively(location):
         print("in", flush=True)
         store = await open_or_provision(location, sys.argv[2])
         sys.stdin.readline()
@@ -51,7 +51,7 @@ asyncio.run(main())
 
 
 async def opened(place: Location, key: str = KEY) -> Askar:
-    async with alone(place):
+    async with exclusively(place):
         return await open_or_provision(place, key)
 
 
@@ -143,7 +143,7 @@ async def test_who_waits_for_a_turn_too_long_says_so(
 ) -> None:
     monkeypatch.setattr(provision, "TURN_S", 0.2)
     place = parse(postgres)
-    async with alone(place):
+    async with exclusively(place):
         with pytest.raises(UnavailableError, match="another process has been making"):
             await opened(place)
     await (await opened(place)).close()

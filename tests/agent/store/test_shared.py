@@ -125,7 +125,7 @@ async def test_who_has_an_old_row_at_hand_is_told_of_the_new_one(
     first = (await a.commit(Commit(exchanges=(exchange(),)))).exchange("x")
     assert await b.exchange("x") == first
     changed: list[tuple[str, str]] = []
-    b.on_others = changed.extend
+    b.on_others_commit = changed.extend
     await a.commit(Commit(exchanges=(replace(first, state="answered"),)))
     await until(lambda: ("exchange", "x") in changed)
     now = await b.exchange("x")
@@ -143,7 +143,7 @@ async def test_what_another_process_still_sends_stays_with_the_exchange(
     by_b = (await b.commit(Commit(exchanges=(seen,)))).exchange("x")
     assert [out["name"] for out in by_b.out] == ["x.1"]
     a.delivered(["x.1"])
-    await a.settle()
+    await a.write_delivered()
     await b.refresh()
     assert (await b.commit(Commit(exchanges=(by_b,)))).exchange("x").out == ()
 
@@ -196,8 +196,8 @@ async def test_a_process_that_was_away_writes_nothing(
     a, _ = two
     store = a._store
     assert store._processes is not None
-    monkeypatch.setattr(store._processes, "_beaten", 0.0)
-    with pytest.raises(UnavailableError, match="was away"):
+    monkeypatch.setattr(store._processes, "_last_beat", 0.0)
+    with pytest.raises(UnavailableError, match="no heartbeat"):
         await a.commit(Commit(exchanges=(exchange(),)))
     assert await two[1].exchange("x") is None
 
@@ -208,17 +208,17 @@ async def test_a_process_that_is_only_slow_loses_nothing_and_writes_nothing_more
     """Whoever takes over says so in the log: no clock has to be right."""
     a, b = two
     old, slow = a.process, asyncio.Event()
-    beat = a._store._processes._round_at_last  # type: ignore[union-attr] # it is shared
+    beat = a._store._processes._beat_with_retries  # type: ignore[union-attr] # it is shared
 
     async def later() -> frozenset[str]:
         await slow.wait()
         return await beat()
 
-    monkeypatch.setattr(a._store._processes, "_round_at_last", later)
+    monkeypatch.setattr(a._store._processes, "_beat_with_retries", later)
     await a.commit(Commit(outbox=(LOOSE,)))
     await take_over(b, [old])
     assert b.deliveries.parked == {"loose"}
-    with pytest.raises(UnavailableError, match="was away"):
+    with pytest.raises(UnavailableError, match="no heartbeat"):
         await a.commit(Commit(exchanges=(exchange(),)))
     assert await b.exchange("x") is None
     slow.set()
@@ -346,8 +346,8 @@ async def test_a_take_over_that_fails_is_tried_again(
         async with opened(postgres, tmp_path / "a") as a:
             await a.commit(Commit(outbox=(LOOSE,)))
             monkeypatch.setattr(b, "find", broken)
-        await until(lambda: bool(b.left))
-        assert [row.name for row in b.left] == ["loose"]
+        await until(lambda: bool(b.left_to_send))
+        assert [row.name for row in b.left_to_send] == ["loose"]
         assert not failures
 
 
@@ -360,7 +360,7 @@ async def test_what_was_not_delivered_is_there_when_a_profile_is_opened_again(
     await b.commit(Commit(exchanges=(exchange(),)))
     store = a._store
     await store.release("main")
-    assert [row.name for row in (await store.open_profile("main")).left] == ["loose"]
+    assert [row.name for row in (await store.open_profile("main")).left_to_send] == ["loose"]
 
 
 async def test_a_restart_of_the_server_loses_nothing(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from keep_agent.errors import ConflictError, NotFoundError, RefusedError, Unavai
 from keep_agent.identity.keys import NewKey
 from keep_agent.store.location import Sqlite
 from keep_agent.store.profile import Profile
-from keep_agent.store.rows import Commit, Outgoing, Waiting
+from keep_agent.store.rows import Commit, Outgoing, Waiting, read_outgoing, write_outgoing
 from keep_agent.store.store import Store
 
 KEY = base58.b58encode(b"k" * 32).decode()
@@ -89,7 +89,7 @@ async def test_everything_is_there_for_the_next_process(tmp_path: Path) -> None:
     path = tmp_path / "agent.db"
     out = Outgoing(
         "o1",
-        "lane",
+        "line",
         "t",
         {"@id": "m"},
         target=Target(endpoint="http://p", recipients=("k",), sender="s"),
@@ -106,7 +106,7 @@ async def test_everything_is_there_for_the_next_process(tmp_path: Path) -> None:
     async with opened(path) as store:
         profile = await store.profile("main")
         assert await profile.exchange("x") == committed.exchange("x")
-        assert profile.left == list(committed.outbox)
+        assert profile.left_to_send == list(committed.outbox)
         assert await profile.inbox() == [waits]
         assert [e["type"] for e in await profile.events(0)] == ["toy"]
         assert [x.id for x in await profile.pending()] == ["x"]
@@ -195,7 +195,7 @@ async def test_what_was_written_after_all_does_not_block_the_log(
         raise AskarError(AskarErrorCode.BACKEND, "disk I/O error")
 
     monkeypatch.setattr(Session, "commit", unsure)
-    out = Outgoing("o1", "lane", "t", {"@id": "m"}, connection="c")
+    out = Outgoing("o1", "line", "t", {"@id": "m"}, connection="c")
     await profile.commit(
         Commit(exchanges=(exchange(),), outbox=(out,), events=({"type": "toy"},))
     )
@@ -285,14 +285,34 @@ async def test_tenants_do_not_see_each_other(store: Store) -> None:
     assert [len(await p.events(0)) for p in (one, two)] == [0, 0]
 
 
-OUT = Outgoing("x.1", "lane", "t", {"@id": "m"}, connection="c", exchange="x")
-LOOSE = Outgoing("loose", "lane", "t", {"@id": "n"}, connection="c")
+def test_a_stored_message_keeps_its_form() -> None:
+    stored = {
+        "name": "x.1",
+        "lane": "c",
+        "thid": "t",
+        "body": {"@id": "m"},
+        "exchange": "x",
+        "connection": None,
+        "target": {"endpoint": "http://x", "recipients": ["r"], "routing": [], "sender": "s"},
+        "by": "",
+        "number": 3,
+    }
+    out = read_outgoing(stored)
+    assert (out.line, out.target) == (
+        "c",
+        Target(endpoint="http://x", recipients=("r",), sender="s"),
+    )
+    assert json.loads(json.dumps(write_outgoing(out))) == stored
+
+
+OUT = Outgoing("x.1", "line", "t", {"@id": "m"}, connection="c", exchange="x")
+LOOSE = Outgoing("loose", "line", "t", {"@id": "n"}, connection="c")
 
 
 async def left(path: Path) -> list[str]:
     """Return the names of the messages that the next process finds."""
     async with opened(path) as store:
-        return [row.name for row in (await store.profile("main")).left]
+        return [row.name for row in (await store.profile("main")).left_to_send]
 
 
 async def test_what_is_delivered_is_told_by_the_log_and_costs_no_write(tmp_path: Path) -> None:
@@ -312,11 +332,11 @@ async def test_an_idle_store_tells_once_and_writes_nothing_more(profile: Profile
     counts = profile.counts
     await profile.commit(Commit(exchanges=(exchange(),), outbox=(OUT,)))
     before = counts.transactions
-    await profile.settle()
+    await profile.write_delivered()
     assert counts.transactions == before  # nothing is delivered
     profile.delivered(["x.1"])
     for _ in range(3):
-        await profile.settle()
+        await profile.write_delivered()
     assert counts.transactions == before + 1
 
 
@@ -390,13 +410,13 @@ async def test_removals_are_tried_again_beside_a_replay(profile: Profile) -> Non
 
 async def test_what_was_not_sent_comes_back_in_the_order_of_commits(tmp_path: Path) -> None:
     path = tmp_path / "agent.db"
-    rows = [Outgoing(f"o{i}", "lane", "t", {"i": i}, connection="c") for i in range(40)]
+    rows = [Outgoing(f"o{i}", "line", "t", {"i": i}, connection="c") for i in range(40)]
     for half in (rows[:20], rows[20:]):
         async with opened(path) as store:
             profile = await store.profile("main")
             await asyncio.gather(*(profile.commit(Commit(outbox=(row,))) for row in half))
     async with opened(path) as store:
-        found = (await store.profile("main")).left
+        found = (await store.profile("main")).left_to_send
     assert [row.body["i"] for row in found] == list(range(40))
 
 

@@ -169,7 +169,7 @@ async def test_messages_come_in_the_order_of_their_commits(path: Path, before: R
         await tx.commit()
     await store.close()
     async with opened(path) as profile:
-        assert [row.name for row in profile.left] == list(reversed(left))
+        assert [row.name for row in profile.left_to_send] == list(reversed(left))
 
 
 async def test_jobs_keep_what_they_had_and_open_ones_have_an_owner(

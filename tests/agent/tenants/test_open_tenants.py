@@ -136,7 +136,7 @@ async def test_an_idle_tenant_is_closed_and_opened_again_by_a_message(tmp_path: 
             await house.tenants.receive(name, friend.ping())
             await house.answered(friend, number)
             await house.closed(name)
-            await until(lambda: not house.tenants._open.turn(name).locked())
+            await until(lambda: not house.tenants._open.lock(name).locked())
             assert await marks(house) == []
         assert set(house.store._profiles) == {"indykeep:system"}
         assert len(await friend.opened(house.wire)) == 3  # each answer once
