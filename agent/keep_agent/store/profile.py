@@ -7,7 +7,15 @@ import json
 import re
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
+from collections.abc import (
+    Awaitable,
+    Callable,
+    Collection,
+    Coroutine,
+    Generator,
+    Mapping,
+    Sequence,
+)
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
@@ -325,7 +333,7 @@ class Profile:
     async def listed(
         self,
         tag: str,
-        value: str,
+        values: str | Collection[str],
         limit: int,
         *,
         after: Cursor | None = None,
@@ -334,16 +342,18 @@ class Profile:
         """Return a page of exchanges, newest first.
 
         Args:
-            tag: one of `~protocol`, `~state` (`"<protocol> <state>"`), `~peer`.
+            tag: one of `~protocol`, `~state` (`"<protocol> <role> <state>"`), `~peer`.
+            values: one of which it has.
             after: the last one of the page before.
             keep: what else must hold.
         """
         found: list[Exchange[Any]] = []
+        wanted = [values] if isinstance(values, str) else list(values)
         newest = min(after.number if after else self._number + 1, self._number + 1) // BUCKET
         wide = 1
-        while newest >= 0 and len(found) < limit:
+        while wanted and newest >= 0 and len(found) < limit:
             oldest = max(newest - wide + 1, 0)
-            names = [f"{value}.{number}" for number in range(oldest, newest + 1)]
+            names = [f"{value}.{n}" for value in wanted for n in range(oldest, newest + 1)]
             rows = await self._entries("exchange", {tag: {"$in": names}}, None)
             some = [self._store.read_exchange(row) for _, row in rows]
             some.sort(key=_position, reverse=True)
@@ -351,6 +361,25 @@ class Profile:
             newest = oldest - 1
             wide = min(2 * wide, WIDEST) if len(some) < limit else wide
         return found[:limit]
+
+    async def of_thread(
+        self,
+        thid: str,
+        connection: str | None,
+        limit: int,
+        *,
+        after: Cursor | None = None,
+        keep: Callable[[Exchange[Any]], bool] = lambda _: True,
+    ) -> list[Exchange[Any]]:
+        """Return a page of the exchanges of a thread, like `listed`: there are few."""
+        found = [
+            x
+            for x in await self.exchanges("thid", thid)
+            if (connection is None or (x.connection or x.peer) == connection)
+            and (after is None or _position(x) < after)
+            and keep(x)
+        ]
+        return sorted(found, key=_position, reverse=True)[:limit]
 
     # -- the log ---------------------------------------------------------------------------------
 
@@ -365,12 +394,18 @@ class Profile:
             newer = takewhile(lambda e: e["n"] > after, reversed(self._recent))
             return list(newer)[::-1][:limit]
         found: list[Json] = []
-        number = after // EVENTS_A_ROW
+        number = max(after // EVENTS_A_ROW, 1)
+        if number < self._number and await self._log_row(number) is None:  # it is swept
+            number = max(number, await self._oldest_row())
         while number <= self._number and len(found) < limit:
             row = await self._log_row(number)
             found += [e for e in (row or {"events": []})["events"] if e["n"] > after]
             number += 1
         return found[:limit]
+
+    async def _oldest_row(self) -> int:
+        [(name, _)] = await self.page("log", None, 0, 1, oldest_first=True)
+        return int(name)
 
     async def wait_event(self, after: int) -> None:
         """Return when an event with a number above `after` is committed.

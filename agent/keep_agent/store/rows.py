@@ -245,7 +245,7 @@ def lists_of(x: Exchange[Any]) -> dict[str, str]:
     """Return by which values people page through exchanges, by the name of the tag."""
     return {
         "~protocol": x.protocol,
-        "~state": f"{x.protocol} {x.state}",
+        "~state": f"{x.protocol} {x.role} {x.state}",
         "~peer": x.connection or x.peer,
     }
 

@@ -26,7 +26,7 @@ from keep_ledger.interface import Registry
 from keep_ledger.memory import TRUSTEE
 
 NEW_FIELDS = {"out", "by", "number", "due", "until", "records"}
-WAITING = "out-of-band/1 prepare-response"
+WAITING = "out-of-band/1 receiver prepare-response"
 
 
 @pytest.fixture
@@ -236,7 +236,7 @@ async def test_lists_page_through_everything(path: Path, before: Rows) -> None:
     for name, x in reversed(of(before, "exchange").items()):
         for tag, value in (
             ("~protocol", x["protocol"]),
-            ("~state", f"{x['protocol']} {x['state']}"),
+            ("~state", f"{x['protocol']} {x['role']} {x['state']}"),
             ("~peer", x["connection"] or x["peer"]),
         ):
             lists.setdefault((tag, value), []).append(name)
@@ -262,7 +262,8 @@ async def pair(folder: Path, clock: Callable[[float], None]) -> AsyncGenerator[P
 
 
 async def one(agent: Agent, protocol: Protocol[Any], state: str) -> Exchange[Any]:
-    (x,) = await agent.profile.listed("~state", f"{protocol.name} {state}", 2)
+    states = [f"{protocol.name} {role} {state}" for role in protocol.roles]
+    (x,) = await agent.profile.listed("~state", states, 2)
     return x
 
 
@@ -329,7 +330,7 @@ async def test_an_invitation_that_was_only_looked_at_can_be_accepted(pair: Pair)
 
 
 async def test_an_invitation_that_nobody_has_answered_can_be_answered_once(pair: Pair) -> None:
-    made = await pair.alice.profile.listed("~state", "out-of-band/1 await-response", 100)
+    made = await pair.alice.profile.listed("~state", "out-of-band/1 sender await-response", 100)
     (unused,) = [x for x in made if x.data.goal == "Nobody has used this yet"]
     name = unused.data.invitation
     await pair.faber.accept(unused.data.message)
