@@ -505,7 +505,10 @@ class Profile:
         self._number = number
         for category, name in log["rows"]:
             self._rows.drop((category, name))
-        if self._store.process in log["over"]:
+        us = self._store.process
+        if (
+            us in log["over"] or us == log["by"]
+        ):  # ours, but taken for not written: it is taken over
             self._store.give_up()
         self._done_by[log["by"]] = log["done"]
         self._tell(log["events"])

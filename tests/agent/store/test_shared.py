@@ -293,6 +293,28 @@ async def test_what_nobody_knows_whether_it_is_written_is_taken_over_by_its_own_
     assert a.process != old
 
 
+async def test_what_is_written_later_than_it_was_looked_for_is_sent_all_the_same(
+    two: tuple[Profile, Profile], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection breaks while the server still commits: a look finds nothing, and then it is there."""
+    a, _ = two
+    old, taken = a.process, list[TakenOver]()
+    a.on_taken_over = taken.append
+    has = a.has
+
+    async def too_early(_group: object) -> bool:
+        monkeypatch.setattr(a, "has", has)
+        return False
+
+    silent = Silent(monkeypatch)
+    silent.after = lambda: monkeypatch.setattr(a, "has", too_early)
+    with pytest.raises(UnavailableError):
+        await a.commit(Commit(exchanges=(exchange(),), outbox=(OUT,)))
+    await until(lambda: bool(taken))
+    assert [row.name for row in taken[0].outgoing] == ["x.1"]
+    assert a.process != old
+
+
 async def test_more_tenants_than_connections_write_at_once(
     postgres: str, tmp_path: Path
 ) -> None:
