@@ -48,12 +48,22 @@ TELL_S = 2.0
 _ROW = ("meta", "version")
 
 
-async def open_newest(opening: Callable[[], Awaitable[Askar]], file: Path | None) -> Askar:
+class NewerStoreError(UnavailableError):
+    """A newer program wrote the store, or is migrating it."""
+
+
+async def open_newest(
+    opening: Callable[[], Awaitable[Askar]],
+    file: Path | None,
+    others_stop: Callable[[Askar], Awaitable[None]],
+) -> Askar:
     """Open a store and bring it to the newest version; nobody else may have it open.
 
     Args:
         opening: opens it, or makes it.
         file: what is copied before anything is changed; None: it is a database, which its owner backs up.
+        others_stop: returns when older programs that have the database open write nothing more: they
+            have seen the version that the store is brought to.
 
     Raises:
         UnavailableError: it cannot be opened, copied or written, or a newer program wrote it.
@@ -61,14 +71,14 @@ async def open_newest(opening: Callable[[], Awaitable[Askar]], file: Path | None
     askar = await opening()
     try:
         state = await whole(_read_state(askar))
-        _refuse_newer(state["version"])
+        _refuse_newer(state)
         if state["version"] < NEWEST:
             if file is not None and "copy" not in state:
                 # SQLite's locks do not hold between Askar's library and Python's
                 await askar.close()
                 state["copy"] = str(await asyncio.to_thread(_copy, file))
                 askar = await opening()
-            await _migrate(askar, state)
+            await _migrate(askar, state, others_stop)
     except AskarError as error:
         await askar.close()
         raise UnavailableError(f"cannot migrate the store: {error}") from error
@@ -78,9 +88,22 @@ async def open_newest(opening: Callable[[], Awaitable[Askar]], file: Path | None
     return askar
 
 
-def _refuse_newer(version: int) -> None:
+async def check_version(askar: Askar) -> None:
+    """Look whether a store that is open is still one for this program.
+
+    Raises:
+        NewerStoreError: it is not.
+    """
+    async with askar.session() as session:
+        entry = await session.fetch(*_ROW)
+    if entry is not None:
+        _refuse_newer(json.loads(entry.value))
+
+
+def _refuse_newer(state: Json) -> None:
+    version = max(state["version"], state.get("to", 0))
     if version > NEWEST:
-        raise UnavailableError(
+        raise NewerStoreError(
             f"a newer indykeep wrote this store (version {version}; this one knows versions up to "
             f"{NEWEST}): install that one, or put a copy from before in place"
         )
@@ -130,11 +153,15 @@ def _copy(file: Path) -> Path:
     return copy
 
 
-async def _migrate(askar: Askar, state: Json) -> None:
-    """Take the steps that are left; `copy` in the state says that this was begun."""
+async def _migrate(
+    askar: Askar, state: Json, others_stop: Callable[[Askar], Awaitable[None]]
+) -> None:
+    """Take the steps that are left; `copy` in the state says that this was begun, `to` where it leads."""
+    state["to"] = NEWEST
     await whole(_write_state(askar, state))
     if "copy" not in state:
         log.warning("migrating the store without a copy: it is a database")
+        await others_stop(askar)
     while state["version"] < NEWEST:
         await _take_step(askar, STEPS[state["version"]])
         state["version"] += 1

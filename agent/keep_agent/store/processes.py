@@ -20,7 +20,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -32,6 +32,7 @@ from aries_askar import Store as Askar
 from keep_agent.errors import UnavailableError
 from keep_agent.store.location import SESSIONS
 from keep_agent.store.lock import lock_file
+from keep_agent.store.migrations import NewerStoreError
 from keep_agent.store.uncancelled import whole
 
 log = logging.getLogger(__name__)
@@ -82,6 +83,7 @@ class Processes:
             and nobody needs beats.
         on_adoption: told the names whose work is ours from now on; not by `start`: see `names` then.
         on_adopted: told that what we had is no longer ours: drop it; `name` is a new one.
+        check_version: raises NewerStoreError if a newer program has the store: then we beat no more.
     """
 
     def __init__(
@@ -92,6 +94,7 @@ class Processes:
         shared: bool,
         on_adoption: Callable[[Sequence[str]], None],
         on_adopted: Callable[[], None],
+        check_version: Callable[[], Awaitable[None]],
         beat_s: float,
         silent_s: float,
     ) -> None:
@@ -102,6 +105,7 @@ class Processes:
         self._shared = shared
         self._on_adoption = on_adoption
         self._on_adopted = on_adopted
+        self._check_version = check_version
         self._beat_s = beat_s
         self._silent_s = silent_s
         self._lock: int | None = None
@@ -143,7 +147,11 @@ class Processes:
         return self.name
 
     async def run(self) -> None:
-        """Beat, and adopt who falls silent, until cancelled; returns at once where nobody shares."""
+        """Beat, and adopt who falls silent, until cancelled; returns at once where nobody shares.
+
+        Raises:
+            NewerStoreError: see `check_version`.
+        """
         while self._shared:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._beat_s):
@@ -153,6 +161,8 @@ class Processes:
                 if new := await self._round_at_last():
                     log.warning("adopted work", extra={"us": self.name, "of": sorted(new)})
                     self._on_adoption(sorted(new))
+            except NewerStoreError:
+                raise
             except (AskarError, UnavailableError) as error:
                 log.warning("no beat", extra={"us": self.name, "why": str(error)})
 
@@ -237,6 +247,9 @@ class Processes:
     async def _round(self, gone: Sequence[str]) -> frozenset[str]:
         """Look at all, beat, and adopt who is silent, ended, or `gone`; return who is newly ours."""
         began = time.monotonic()
+        await (
+            self._check_version()
+        )  # after `began`: whoever changes it waits as long as we are `sure`
         async with self._store.askar.transaction(SYSTEM) as tx:
             records = await _records(tx)
             own = records.get(self.name)
@@ -317,6 +330,17 @@ class Processes:
     def _unmark(self, names: Sequence[str]) -> None:
         for name in names:
             self._mark(name).unlink(missing_ok=True)
+
+
+async def others_stop(askar: Askar) -> None:
+    """Return when no process writes that had the store open before its version was raised."""
+    if SYSTEM not in await askar.list_profiles():
+        return
+    async with askar.session(SYSTEM) as session:
+        records = await _records(session)
+    if any(not record.ended and record.adopted_by is None for record in records.values()):
+        log.warning("waiting for other processes, which stop writing to this store")
+        await asyncio.sleep(SILENT_S)
 
 
 async def _records(tx: Session) -> dict[str, Record]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -19,6 +20,7 @@ from keep_agent.core.machine import Consume, Put
 from keep_agent.errors import ConflictError, RefusedError, UnavailableError
 from keep_agent.store import store as store_module
 from keep_agent.store.location import parse
+from keep_agent.store.migrations import NEWEST, NewerStoreError
 from keep_agent.store.profile import Profile, TakenOver
 from keep_agent.store.rows import Commit, Waiting
 from keep_agent.store.store import Store
@@ -313,6 +315,30 @@ async def test_what_is_written_later_than_it_was_looked_for_is_sent_all_the_same
     await until(lambda: bool(taken))
     assert [row.name for row in taken[0].outgoing] == ["x.1"]
     assert a.process != old
+
+
+async def test_a_process_that_is_older_than_the_store_stops(
+    postgres: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A newer program begins to migrate the store: who has it open writes nothing more and says why."""
+    monkeypatch.setattr("keep_agent.store.processes.BEAT_S", 0.1)
+    store = await Store.open(parse(postgres), KEY, MODELS, tmp_path)
+    running = asyncio.create_task(store.run())
+    a = await store.profile("main")
+    await a.commit(Commit(exchanges=(exchange(),)))
+    async with store.askar.transaction() as tx:
+        state = json.dumps({"version": NEWEST, "to": NEWEST + 1})
+        await tx.replace("meta", "version", state)
+        await tx.commit()
+    async with asyncio.timeout(PATIENCE_S):
+        await asyncio.wait([running])
+    with pytest.raises(ExceptionGroup) as caught:
+        running.result()
+    assert caught.group_contains(NewerStoreError)
+    with pytest.raises(UnavailableError):
+        await a.commit(Commit(exchanges=(exchange("y"),)))
+    assert await a.exchange("y") is None
+    await store.close()
 
 
 async def test_more_tenants_than_connections_write_at_once(
