@@ -316,9 +316,11 @@ class OpenTenants:
             await asyncio.wait([found.task])
         tenant.scope.clear()
         try:
-            await tenant.profile.settle()
-            due = await tenant.profile.next_due()
-            await self._store.release(found.record.profile)
+            try:
+                await tenant.profile.settle()
+                due = await tenant.profile.next_due()
+            finally:  # when it is opened again, it must read what is left to do
+                await self._store.release(found.record.profile)
             if busy:  # what is left to do is ours: no other process would find it
                 self.wake(name, AGAIN_S)
             elif in_order and name != MAIN:
