@@ -13,13 +13,14 @@ from collections.abc import (
     Collection,
     Coroutine,
     Generator,
+    Iterator,
     Mapping,
     Sequence,
 )
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
-from itertools import takewhile
+from itertools import count, takewhile
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from aries_askar import AskarError, Key, Session
@@ -481,10 +482,9 @@ class Profile:
             self.shared
         ):  # the newest row of all is another process's, and tells of what that has delivered
             self._done, newest = await self._stood(self.process)
-        left = await self._left(self.process, self._done, newest)
-        self.deliveries.add(row for row in left if row.number)
-        self.deliveries.add_parked(row for row in left if not row.number)
-        self.left = left
+        self.left, parked = await self._left(self.process, self._done, newest)
+        self.deliveries.add(row for row in self.left if row.name not in parked)
+        self.deliveries.add_parked(row for row in self.left if row.name in parked)
 
     async def reopen(self) -> None:
         """Find out where the log stands."""
@@ -535,13 +535,11 @@ class Profile:
         """Make ours what processes that are gone left to be done in this profile."""
         await self.shut_out(gone)
         for name in gone:
-            left = await self._left(name, *await self._stood(name))
+            left, _ = await self._left(name, *await self._stood(name))
             known = (
                 self.deliveries.parked
             )  # one that is gone may have taken it over from another one
-            mine = [
-                replace(row, by=self.process, number=0) for row in left if row.name not in known
-            ]
+            mine = [replace(row, by=self.process) for row in left if row.name not in known]
             await self.commit(Commit(writes=tuple(map(_parked, mine)), mark=True))
             waiting = [Waiting(name=n, **v) for n, v in await self.find("inbox", {"by": name})]
             await self.commit(Commit(writes=await self._owned("inbox", name)))
@@ -668,13 +666,15 @@ class Profile:
 
     def group(self, commits: Sequence[Commit]) -> Group:
         """Put commits together to be written as one, under the next number of the log."""
-        number = self._number + 1
-        numbered = [self._numbered(commit, number) for commit in commits]
+        number, turns = self._number + 1, count()
+        numbered = [self._numbered(commit, number, turns) for commit in commits]
         return Group(number, numbered, self._log(numbered, number))
 
-    def _numbered(self, commit: Commit, number: int) -> Commit:
+    def _numbered(self, commit: Commit, number: int, turns: Iterator[int]) -> Commit:
         by = self._store.process
-        outbox = tuple(replace(row, number=number, by=by) for row in commit.outbox)
+        outbox = tuple(
+            replace(row, number=number, turn=next(turns), by=by) for row in commit.outbox
+        )
         kept: dict[str, list[Json]] = {}
         for row in outbox:
             if row.exchange is not None:
@@ -782,10 +782,12 @@ class Profile:
 
     # -- reading, underneath ---------------------------------------------------------------------
 
-    async def _left(self, by: str, done: int, newest: int) -> list[Outgoing]:
-        """Return what a process left to be sent, in the order of its commits."""
+    async def _left(
+        self, by: str, done: int, newest: int
+    ) -> tuple[list[Outgoing], frozenset[str]]:
+        """Return what a process left to be sent, in the order of its commits, and the names of the parked."""
         parked = [
-            replace(read_item({"name": name, **value}), number=0)
+            read_item({"name": name, **value})
             for name, value in await self.find("outbox", {"by": by})
         ]
         found: list[Outgoing] = []
@@ -797,13 +799,13 @@ class Profile:
         for number in range(done + 1, newest + 1):
             row = await self._log_row(number)
             found += [read_item(out) for out in (row or {}).get("out", ())]
-        known = {row.name for row in parked}
+        known = frozenset(row.name for row in parked)
         fresh = [
             row
             for row in found
             if row.number > done and row.by == by and not row.held and row.name not in known
         ]
-        return parked + sorted(fresh, key=lambda row: row.number)
+        return sorted(parked + fresh, key=lambda row: (row.number, row.turn)), known
 
     async def _log_row(self, number: int) -> Json | None:
         entry = await self._read(lambda session: session.fetch("log", str(number)))

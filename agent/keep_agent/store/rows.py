@@ -64,7 +64,8 @@ class Outgoing:
         exchange: id of the exchange that keeps it; None: the log does.
         connection: says where it goes; None: `target` says it; neither: it is held for an invitation.
         by: the process that delivers it; empty: the only one.
-        number: of the log row with which it was committed; 0: not yet.
+        number: of the log row with which it was committed; 0: not yet, or by a version before.
+        turn: its place among the messages of that row.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Outgoing:
     target: Target | None = None
     by: str = ""
     number: int = 0
+    turn: int = 0
 
     @property
     def held(self) -> bool:

@@ -190,6 +190,22 @@ async def test_what_was_taken_over_and_not_done_is_taken_over_again(
             assert profile.deliveries.parked == {"loose"}
 
 
+async def test_what_is_taken_over_again_and_again_keeps_its_order(
+    postgres: str, tmp_path: Path
+) -> None:
+    rows = [
+        replace(LOOSE, name=f"m{n}", body={"long": "-" * (n % 3 * 1000)}) for n in range(40)
+    ]
+    for name in ("a", "b", "c"):
+        async with opened(postgres, tmp_path / name) as profile:
+            if name == "a":
+                await asyncio.gather(*(profile.commit(Commit(outbox=(row,))) for row in rows))
+                await profile.settle(profile.deliveries.slow(-1, 25))
+            else:
+                await until(lambda: len(profile.left) == len(rows))
+                assert [row.name for row in profile.left] == [row.name for row in rows]
+
+
 async def test_a_process_that_was_away_writes_nothing(
     two: tuple[Profile, Profile], monkeypatch: pytest.MonkeyPatch
 ) -> None:
