@@ -10,7 +10,7 @@ import signal
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from aiohttp import web
 
@@ -75,12 +75,23 @@ async def running(settings: Settings, admin: AdminApp) -> AsyncGenerator[Running
         async with _agent(settings, admin) as agent:
             yield agent
     except ExceptionGroup as group:  # of the task group; a single cause is raised as itself
-        if len(group.exceptions) == 1 and isinstance(group.exceptions[0], Expected):
-            raise group.exceptions[0] from group
+        cause = _single_cause(group)
+        if isinstance(cause, Expected):
+            raise cause from group
         raise
 
 
 Expected = (KeepError, LedgerError)
+
+
+def _single_cause(group: ExceptionGroup[Exception]) -> Exception:
+    """Return the only error in a group, or in a group of it; the group if there are several."""
+    cause, *more = group.exceptions
+    if more:
+        return group
+    if isinstance(cause, ExceptionGroup):
+        return _single_cause(cast("ExceptionGroup[Exception]", cause))
+    return cause
 
 
 @asynccontextmanager

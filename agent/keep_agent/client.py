@@ -178,7 +178,7 @@ class Client:
                 raise NotNowError(f"the exchange went to {x['state']}{why}")
 
     async def list(self, family: str, **query: str | float) -> Exchanges:
-        """Return one page of exchanges, newest first; by `state`, `connection`, `thid`, `limit`."""
+        """Return one page of exchanges, newest first; by `role`, `state`, `connection`, `thid`, `limit`."""
         found = await self.call("GET", f"/v1/{family}", query=query)
         return cast("Exchanges", found["results"])
 

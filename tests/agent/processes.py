@@ -39,7 +39,8 @@ async def launch(
 ) -> Process:
     """Start `indykeep run` with this folder for its data; its log is `log` there."""
     folder.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 - nobody waits for it
-    path = {"PYTHONPATH": more.pop("PYTHONPATH", "")}
+    paths = (more.pop("PYTHONPATH", ""), os.environ.get("PYTHONPATH", ""))
+    path = {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
     with (folder / "log").open("ab") as log:
         return await asyncio.create_subprocess_exec(
             *(sys.executable, *program, "run", *args),

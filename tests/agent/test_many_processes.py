@@ -14,13 +14,15 @@ from typing import Any
 import aiohttp
 import pytest
 import wallets
-from agent.processes import Spawned, spawned
+from agent.processes import Spawned, ended, spawned
 from balancer import balancer
 from two_agents import AUTOMATIC, automate, connect
 
 from keep_agent.client import Client
 from keep_agent.errors import UnavailableError
 from keep_agent.store.location import parse
+from keep_agent.store.migrations import NEWEST
+from keep_agent.store.provision import open_or_provision
 from processes import free_ports
 
 PATIENCE_S = 60.0
@@ -198,6 +200,23 @@ async def test_what_a_killed_process_left_the_other_one_does(on: Scene) -> None:
     await on.say(on.b, "after")
     assert await on.heard(on.alice, 6) == [*texts, "after"]
     await until(lambda: _nothing_waits(on.b))
+
+
+async def test_a_process_ends_when_a_newer_version_takes_the_store(
+    postgres: str, tmp_path: Path
+) -> None:
+    more = {"PYTHONPATH": str(TESTS), "STORE_KEY": wallets.STORE_KEY, "STORE_URI": postgres}
+    async with spawned(tmp_path / "a", HURRIED, **more) as a:
+        askar = await open_or_provision(parse(postgres), wallets.STORE_KEY)
+        async with askar.transaction() as tx:
+            state = json.dumps({"version": NEWEST, "to": NEWEST + 1})
+            await tx.replace("meta", "version", state)
+            await tx.commit()
+        await askar.close()
+        assert await ended(a.process) == 2
+    log = (tmp_path / "a" / "log").read_text("utf-8")
+    assert "indykeep: a newer indykeep wrote this store" in log
+    assert "Traceback" not in log
 
 
 async def _nothing_waits(process: Spawned) -> bool:

@@ -15,6 +15,7 @@ from keep_agent.api.ledgers import LedgerReads
 from keep_agent.api.requests import Waits
 from keep_agent.api.resources import Resources
 from keep_agent.core.machine import Protocol
+from keep_agent.errors import BadCommandError
 from keep_agent.settings import Keys, Settings
 from keep_agent.tenants.tenant import MAIN, Tenant
 
@@ -34,7 +35,7 @@ def admin_app(
         tenants: by name; may be filled later: until then the API answers that the agent is starting.
 
     Raises:
-        ValueError: a protocol has the name of another route.
+        BadCommandError: a protocol has the name of another route.
     """
     waits = Waits()
     api_keys = ApiKeys({MAIN: keys.admin})
@@ -50,8 +51,11 @@ def admin_app(
         *LedgerReads().routes(),
     ]
     taken = {route.path.split("/")[2] for route in own if route.path.startswith("/v1/")}
-    if clash := taken.intersection(routes):
-        raise ValueError(f"a protocol cannot be called {min(clash)}: the API has that path")
+    names = {*routes, *(protocol.name.partition("/")[0] for protocol in routes.values())}
+    if clash := taken & names:
+        raise BadCommandError(
+            f"a protocol cannot be called {min(clash)}: the API has that path"
+        )
     app.add_routes(own)
     for family, protocol in routes.items():
         exchanges = Exchanges(family, protocol, settings.command_wait_s, waits)

@@ -16,7 +16,7 @@ from keep_agent.core.machine import ABANDONED, Command, Exchange, Protocol, exch
 from keep_agent.core.message import Id, Json
 from keep_agent.core.policy import in_words, parse_command
 from keep_agent.errors import BadCommandError, NotFoundError
-from keep_agent.store.lists import Cursor, listed
+from keep_agent.store.lists import Cursor, listed, of_thread
 from keep_agent.tenants.tenant import Tenant
 
 BY_THREAD = "-"
@@ -45,7 +45,7 @@ class Exchanges:
         self._wait_s = wait_s
         self._waits = waits
         self._next: dict[tuple[str, str], Json] = {}
-        self._states = {r.at for r in protocol.rules}.union(*(r.to for r in protocol.rules))
+        self._places = {(r.role, state) for r in protocol.rules for state in (r.at, *r.to)}
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes."""
@@ -113,37 +113,42 @@ class Exchanges:
     async def find(self, request: web.Request) -> web.Response:
         """Return a page of exchanges, newest first; `next` is the `after` of the page that follows."""
         tenant = request[TENANT]
-        query = Query(request, "state", "limit", "after", *_NAMED)
-        wanted, thid = query.words("state"), query.text("thid")
-        self._check_states(wanted)
+        query = Query(request, "role", "state", "limit", "after", *_NAMED)
+        roles, states = query.words("role"), query.words("state")
+        self._check_roles(roles)
+        self._check_states(states)
         limit, after = query.count("limit", PAGE, MOST), _cursor(query.text("after"))
-        tag, value = self._list(query)
-        found = await listed(
-            tenant.profile,
-            tag,
-            value,
-            limit,
-            after=after,
-            keep=lambda x: self._fits(x, wanted, thid),
-        )
+
+        def fits(x: Exchange[Any]) -> bool:
+            right = x.protocol == self._protocol.name and (not states or x.state in states)
+            return right and (not roles or x.role in roles)
+
+        thid, connection = query.text("thid"), query.text("connection")
+        if thid:
+            found = await of_thread(
+                tenant.profile, thid, connection, limit, after=after, keep=fits
+            )
+        else:
+            tag, values = self._list(connection, roles, states)
+            found = await listed(tenant.profile, tag, values, limit, after=after, keep=fits)
         more = f"{found[-1].number}.{found[-1].id}" if found and len(found) == limit else None
         return answer({"results": [self._shown(x) for x in found], "next": more})
 
-    def _list(self, query: Query) -> tuple[str, str]:
-        """Return the tag to page by: the one that is likely to fit the fewest exchanges."""
-        wanted = query.words("state")
-        if connection := query.text("connection"):
-            return "~peer", connection
-        if len(wanted) == 1:
-            return "~state", f"{self._protocol.name} {min(wanted)}"
-        return "~protocol", self._protocol.name
-
-    def _fits(self, x: Exchange[Any], states: frozenset[str], thid: str | None) -> bool:
-        return (
-            x.protocol == self._protocol.name
-            and (not states or x.state in states)
-            and thid in {None, x.thid}
+    def _list(
+        self, connection: str | None, roles: frozenset[str], states: frozenset[str]
+    ) -> tuple[str, list[str]]:
+        """Return the tag to page by, and its values: those that are likely to fit the fewest exchanges."""
+        name = self._protocol.name
+        if connection:
+            return "~peer", [connection]
+        if not roles and not states:
+            return "~protocol", [name]
+        wanted = sorted(
+            (role, state)
+            for role, state in self._places
+            if (not roles or role in roles) and (not states or state in states)
         )
+        return "~state", [f"{name} {role} {state}" for role, state in wanted]
 
     # -- which exchange --------------------------------------------------------------------------
 
@@ -197,10 +202,15 @@ class Exchanges:
     def _command(self, name: str, args: Json) -> Command:
         return parse_command(self._protocol, name, args)
 
+    def _check_roles(self, wanted: frozenset[str]) -> None:
+        if unknown := wanted.difference(self._protocol.roles):
+            known = ", ".join(sorted(self._protocol.roles))
+            raise BadCommandError(f"no role {min(unknown)!r}; there are: {known}")
+
     def _check_states(self, wanted: frozenset[str]) -> None:
-        unknown = wanted - self._states
-        if unknown:
-            known = ", ".join(sorted(self._states))
+        states = {state for _, state in self._places}
+        if unknown := wanted - states:
+            known = ", ".join(sorted(states))
             raise BadCommandError(f"no state {min(unknown)!r}; there are: {known}")
 
     def _may_reach(self, x: Exchange[Any], wanted: frozenset[str]) -> bool:

@@ -15,7 +15,8 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, cast
 
 from keep_agent.core.machine import Data, Protocol
-from keep_agent.errors import BadCommandError, KeepError
+from keep_agent.core.protocol_checks import checked
+from keep_agent.errors import BadCommandError
 
 PROTOCOLS, PORTS = "indykeep.protocols", "indykeep.ports"
 
@@ -62,9 +63,10 @@ def load_catalog() -> Catalog:
         raise BadCommandError(f"port {min(clash)}: the agent itself has a port of that name")
     routes: dict[str, Protocol[Any]] = {}
     for entry in entry_points(group=PROTOCOLS):
+        found = _loaded(entry, "protocol")
         try:
-            protocol = _checked(entry.load(), OUR_PORTS.union(ports))
-        except (KeepError, ValueError, ImportError, AttributeError, TypeError) as error:
+            protocol = checked(found, OUR_PORTS.union(ports))
+        except Exception as error:  # its models are code of others, too
             raise BadCommandError(f"protocol {entry.name} ({entry.value}): {error}") from error
         twin = next((name for name, p in routes.items() if p.name == protocol.name), None)
         if twin is not None or entry.name in routes or not _ROUTE.fullmatch(entry.name):
@@ -99,34 +101,22 @@ def _squeezed(text: str) -> str:
     return re.sub(r"[-_/]", "", text.lower())
 
 
-def _port(entry: EntryPoint) -> PortFactory:
+def _loaded(entry: EntryPoint, what: str) -> Any:
+    """Load what another package offers.
+
+    Raises:
+        BadCommandError: it cannot be loaded; its module can fail in any way.
+    """
     try:
-        factory = entry.load()
-    except (ValueError, ImportError, AttributeError) as error:
-        raise BadCommandError(f"port {entry.name} ({entry.value}): {error}") from error
+        return entry.load()
+    except Exception as error:  # the top of the code of others: whoever installed it learns why
+        plain = isinstance(error, (ImportError, AttributeError, ValueError, TypeError))
+        why = str(error) if plain else f"{type(error).__name__}: {error}"
+        raise BadCommandError(f"{what} {entry.name} ({entry.value}): {why}") from error
+
+
+def _port(entry: EntryPoint) -> PortFactory:
+    factory = _loaded(entry, "port")
     if not callable(factory):
         raise BadCommandError(f"port {entry.name} ({entry.value}): it cannot be called")
     return cast("PortFactory", factory)
-
-
-def _checked(protocol: object, ports: frozenset[str]) -> Protocol[Any]:
-    """Return a protocol that can work.
-
-    Raises:
-        ValueError: it cannot; the text says why.
-    """
-    if not isinstance(protocol, Protocol):
-        raise ValueError("it is not a Protocol")  # noqa: TRY004 - reported like every other reason
-    known = cast("Protocol[Any]", protocol)  # type: ignore[redundant-cast]  # pyright wants it
-    if known.port is not None and known.port not in ports:
-        raise ValueError(
-            f"it asks for the port {known.port!r}, which is not installed; "
-            f"a package adds one by an entry point in the group {PORTS}"
-        )
-    try:
-        known.data()
-    except ValueError as error:
-        raise ValueError(
-            "its data model needs values at the start; give its fields defaults"
-        ) from error
-    return known

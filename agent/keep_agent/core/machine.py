@@ -426,7 +426,9 @@ class Protocol(Generic[S]):
             raise ValueError(f"{self.uri}: the URI of a protocol is {form}") from None
         cells = {(r.role, r.at, r.on): r for r in self.rules}
         wire = {
-            r.on.TYPE.rpartition("/")[2]: r.on for r in self.rules if issubclass(r.on, Message)
+            getattr(r.on, "TYPE", "").rpartition("/")[2]: r.on
+            for r in self.rules
+            if issubclass(r.on, Message)
         }
         commands = {r.on.title(): r.on for r in self.rules if issubclass(r.on, Command)}
         for name, value in (

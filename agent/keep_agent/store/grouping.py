@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import count
 from typing import Any
 
 from keep_agent.core.machine import STATELESS, Exchange, PutKey
@@ -17,15 +18,17 @@ from keep_agent.store.rows import Commit, Group, write_outgoing
 
 def group(profile: Profile, commits: Sequence[Commit]) -> Group:
     """Return the group of these commits, with the next number of the log."""
-    number = profile.number + 1
-    numbered = [_numbered(profile, commit, number) for commit in commits]
+    number, turns = profile.number + 1, count()
+    numbered = [_numbered(profile, commit, number, turns) for commit in commits]
     return Group(number, numbered, _log(profile, numbered, number))
 
 
-def _numbered(profile: Profile, commit: Commit, number: int) -> Commit:
+def _numbered(profile: Profile, commit: Commit, number: int, turns: Iterator[int]) -> Commit:
     """Set the number and the process of what a commit leaves to be done."""
     by = profile.process
-    outbox = tuple(replace(row, number=number, by=by) for row in commit.outbox)
+    outbox = tuple(
+        replace(row, number=number, turn=next(turns), by=by) for row in commit.outbox
+    )
     kept: dict[str, list[Json]] = {}
     for row in outbox:
         if row.exchange is not None:

@@ -57,12 +57,18 @@ class Log:
             newer = takewhile(lambda e: e["n"] > after, reversed(self._recent))
             return list(newer)[::-1][:limit]
         found: list[Json] = []
-        number = after // EVENTS_A_ROW
+        number = max(after // EVENTS_A_ROW, 1)
+        if number < self.number and await self.row(number) is None:  # it is swept
+            number = max(number, await self._oldest())
         while number <= self.number and len(found) < limit:
             row = await self.row(number)
             found += [e for e in (row or {"events": []})["events"] if e["n"] > after]
             number += 1
         return found[:limit]
+
+    async def _oldest(self) -> int:
+        [(name, _)] = await self._reader.page("log", None, 0, 1, oldest_first=True)
+        return int(name)
 
     async def wait_event(self, after: int) -> None:
         """Return when an event with a number above `after` is committed.

@@ -48,12 +48,22 @@ TELL_S = 2.0
 _ROW = ("meta", "version")
 
 
-async def open_newest(opening: Callable[[], Awaitable[Askar]], file: Path | None) -> Askar:
+class NewerStoreError(UnavailableError):
+    """A newer program wrote the store, or is migrating it."""
+
+
+async def open_newest(
+    opening: Callable[[], Awaitable[Askar]],
+    file: Path | None,
+    others_stop: Callable[[Askar], Awaitable[None]],
+) -> Askar:
     """Open a store and bring it to the newest version; no other process may have it open.
 
     Args:
         opening: opens it, or makes it.
         file: is copied before anything is changed; None: it is a database, which its owner backs up.
+        others_stop: returns when older programs that have the database open have stopped writing: they
+            have seen to which version the store is brought.
 
     Raises:
         UnavailableError: it cannot be opened, copied or written, or a newer program wrote it.
@@ -61,14 +71,14 @@ async def open_newest(opening: Callable[[], Awaitable[Askar]], file: Path | None
     askar = await opening()
     try:
         state = await uncancelled(_read_state(askar))
-        _refuse_newer(state["version"])
+        _refuse_newer(state)
         if state["version"] < NEWEST:
             if file is not None and "copy" not in state:
                 # Askar's copy of SQLite and Python's do not respect each other's locks
                 await askar.close()
                 state["copy"] = str(await asyncio.to_thread(_copy, file))
                 askar = await opening()
-            await _migrate(askar, state)
+            await _migrate(askar, state, others_stop)
     except AskarError as error:
         await askar.close()
         raise UnavailableError(f"cannot migrate the store: {error}") from error
@@ -78,9 +88,22 @@ async def open_newest(opening: Callable[[], Awaitable[Askar]], file: Path | None
     return askar
 
 
-def _refuse_newer(version: int) -> None:
+async def check_version(askar: Askar) -> None:
+    """Look whether a store that is open is still one for this program.
+
+    Raises:
+        NewerStoreError: it is not.
+    """
+    async with askar.session() as session:
+        entry = await session.fetch(*_ROW)
+    if entry is not None:
+        _refuse_newer(json.loads(entry.value))
+
+
+def _refuse_newer(state: Json) -> None:
+    version = max(state["version"], state.get("to", 0))
     if version > NEWEST:
-        raise UnavailableError(
+        raise NewerStoreError(
             f"a newer indykeep wrote this store (version {version}; this one knows versions up to "
             f"{NEWEST}): install that version, or restore a copy of the store that this one can read"
         )
@@ -130,11 +153,15 @@ def _copy(file: Path) -> Path:
     return copy
 
 
-async def _migrate(askar: Askar, state: Json) -> None:
-    """Take the steps that are left; `copy` in the state shows that the file is copied already."""
+async def _migrate(
+    askar: Askar, state: Json, others_stop: Callable[[Askar], Awaitable[None]]
+) -> None:
+    """Take the steps that are left; in the state, `copy` shows that the file is copied already, `to` where they lead."""
+    state["to"] = NEWEST
     await uncancelled(_write_state(askar, state))
     if "copy" not in state:
         log.warning("migrating the store without a copy: it is a database")
+        await others_stop(askar)
     while state["version"] < NEWEST:
         await _take_step(askar, STEPS[state["version"]])
         state["version"] += 1

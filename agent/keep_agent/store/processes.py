@@ -21,7 +21,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -33,6 +33,7 @@ from aries_askar import Store as Askar
 from keep_agent.errors import UnavailableError
 from keep_agent.store.location import SESSIONS
 from keep_agent.store.lock import lock_file
+from keep_agent.store.migrations import NewerStoreError
 from keep_agent.store.uncancelled import uncancelled
 
 log = logging.getLogger(__name__)
@@ -86,6 +87,7 @@ class Processes:
         on_taken_over: called with the names of processes whose work this one takes over; not during `start`, after
             which `names` has them.
         on_lost: called when another process has taken over the work of this one, which has a new `name`.
+        check_version: raises NewerStoreError if a newer program has taken the store: this process stops then.
     """
 
     def __init__(
@@ -96,6 +98,7 @@ class Processes:
         shared: bool,
         on_taken_over: Callable[[Sequence[str]], None],
         on_lost: Callable[[], None],
+        check_version: Callable[[], Awaitable[None]],
         beat_s: float,
         silent_s: float,
     ) -> None:
@@ -106,6 +109,7 @@ class Processes:
         self._shared = shared
         self._on_taken_over = on_taken_over
         self._on_lost = on_lost
+        self._check_version = check_version
         self._beat_s = beat_s
         self._silent_s = silent_s
         self._lock: int | None = None
@@ -149,7 +153,11 @@ class Processes:
         return self.name
 
     async def run(self) -> None:
-        """Send heartbeats and take over silent processes, until cancelled; does nothing if the store is not shared."""
+        """Send heartbeats and take over silent processes, until cancelled; does nothing if the store is not shared.
+
+        Raises:
+            NewerStoreError: see `check_version`.
+        """
         while self._shared:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._beat_s):
@@ -159,6 +167,8 @@ class Processes:
                 if new := await self._beat_with_retries():
                     log.warning("work taken over", extra={"us": self.name, "of": sorted(new)})
                     self._on_taken_over(sorted(new))
+            except NewerStoreError:
+                raise
             except (AskarError, UnavailableError) as error:
                 log.warning("no heartbeat", extra={"us": self.name, "why": str(error)})
 
@@ -247,6 +257,8 @@ class Processes:
             The names taken over now.
         """
         began = time.monotonic()
+        # after `began`: who migrates the store waits as long as a process may write after its last heartbeat
+        await self._check_version()
         async with self._store.askar.transaction(SYSTEM) as tx:
             records = await _records(tx)
             own = records.get(self.name)
@@ -327,6 +339,17 @@ class Processes:
     def _remove_lock_files(self, names: Sequence[str]) -> None:
         for name in names:
             self._lock_path(name).unlink(missing_ok=True)
+
+
+async def others_stop(askar: Askar) -> None:
+    """Return when no process writes that had the store open before its version was raised."""
+    if SYSTEM not in await askar.list_profiles():
+        return
+    async with askar.session(SYSTEM) as session:
+        records = await _records(session)
+    if any(not record.ended and record.adopted_by is None for record in records.values()):
+        log.warning("waiting for other processes, which stop writing to this store")
+        await asyncio.sleep(SILENT_S)
 
 
 async def _records(tx: Session) -> dict[str, Record]:

@@ -278,7 +278,8 @@ class Profile:
         self.log.number = number
         for category, name in log["rows"]:
             self.reader.rows.drop((category, name))
-        if self._store.process in log["over"]:
+        us = self._store.process
+        if us in log["over"] or us == log["by"]:  # ours, but taken for not written
             self._store.give_up_name()
         self.log.done_by[log["by"]] = log["done"]
         self.log.tell(log["events"])

@@ -70,7 +70,8 @@ class Outgoing:
         connection: id of the connection that it is for; None: it is for `target`; neither: it is held until an
             invitation takes it along.
         by: name of the process that delivers it; empty: the only one.
-        number: of the log row with which it was committed; 0: it is not committed yet, or parked.
+        number: of the log row with which it was committed; 0: it is not committed yet, or parked by an earlier version.
+        turn: its place among the messages of that row.
     """
 
     name: str
@@ -82,6 +83,7 @@ class Outgoing:
     target: Target | None = None
     by: str = ""
     number: int = 0
+    turn: int = 0
 
     @property
     def held(self) -> bool:
@@ -297,7 +299,7 @@ def lists_of(x: Exchange[Any]) -> dict[str, str]:
     """Return the lists that an exchange is in: the value of each list tag, without its bucket."""
     return {
         "~protocol": x.protocol,
-        "~state": f"{x.protocol} {x.state}",
+        "~state": f"{x.protocol} {x.role} {x.state}",
         "~peer": x.connection or x.peer,
     }
 

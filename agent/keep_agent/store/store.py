@@ -17,6 +17,7 @@ import sys
 from asyncio.subprocess import PIPE
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -29,7 +30,7 @@ from keep_agent.store import erase, processes
 from keep_agent.store.cache import MOST_BYTES, MOST_ROWS, Rows
 from keep_agent.store.location import Location, Sqlite
 from keep_agent.store.lock import lock_file
-from keep_agent.store.migrations import open_newest
+from keep_agent.store.migrations import check_version, open_newest
 from keep_agent.store.processes import SYSTEM, Processes
 from keep_agent.store.profile import Counts, Profile
 from keep_agent.store.provision import exclusively, open_or_provision
@@ -100,7 +101,8 @@ class Store:
         try:
             async with exclusively(location):
                 file = location.path if isinstance(location, Sqlite) else None
-                askar = await open_newest(lambda: open_or_provision(location, key), file)
+                opening = partial(open_or_provision, location, key)
+                askar = await open_newest(opening, file, processes.others_stop)
         except BaseException:
             if lock is not None:
                 os.close(lock)
@@ -119,6 +121,7 @@ class Store:
             shared=True,
             on_taken_over=self._take_over_soon,
             on_lost=self._start_over,
+            check_version=lambda: check_version(self.askar),
             beat_s=processes.BEAT_S,
             silent_s=processes.SILENT_S,
         )
@@ -249,7 +252,11 @@ class Store:
         return writer
 
     async def run(self) -> None:
-        """Write, send heartbeats and listen for wake-ups, until cancelled."""
+        """Write, send heartbeats and listen for wake-ups, until cancelled.
+
+        Raises:
+            NewerStoreError: in a group; a newer program took the store over.
+        """
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             try:

@@ -32,9 +32,9 @@ async def open_profile(profile: Profile) -> None:
     newest = profile.number
     if profile.shared:  # the newest row may be another process's, with another `done`
         profile.log.done, newest = await _position_of(profile, profile.process)
-    left = await _left(profile, profile.process, profile.log.done, newest)
-    profile.deliveries.add(row for row in left if row.number)
-    profile.deliveries.add_parked(row for row in left if not row.number)
+    left, parked = await _left(profile, profile.process, profile.log.done, newest)
+    profile.deliveries.add(row for row in left if row.name not in parked)
+    profile.deliveries.add_parked(row for row in left if row.name in parked)
     profile.left_to_send = left
 
 
@@ -45,11 +45,9 @@ async def take_over(profile: Profile, gone: Sequence[str]) -> None:
     """
     await shut_out(profile, gone)
     for name in gone:
-        left = await _left(profile, name, *await _position_of(profile, name))
+        left, _ = await _left(profile, name, *await _position_of(profile, name))
         known = profile.deliveries.parked  # taken over already
-        mine = [
-            replace(row, by=profile.process, number=0) for row in left if row.name not in known
-        ]
+        mine = [replace(row, by=profile.process) for row in left if row.name not in known]
         await profile.commit(Commit(writes=tuple(map(_parked, mine)), mark=True))
         waiting = [Waiting(name=n, **v) for n, v in await profile.find("inbox", {"by": name})]
         await profile.commit(Commit(writes=await _take_rows(profile, "inbox", name)))
@@ -97,15 +95,17 @@ async def _take_rows(profile: Profile, category: str, by: str) -> tuple[Write, .
     )
 
 
-async def _left(profile: Profile, by: str, done: int, newest: int) -> list[Outgoing]:
-    """Return the messages that a process left to be sent, in the order of its commits.
+async def _left(
+    profile: Profile, by: str, done: int, newest: int
+) -> tuple[list[Outgoing], frozenset[str]]:
+    """Return the messages that a process left to be sent, in the order of its commits, and the names of the parked.
 
     Args:
         done: up to this row of the log its messages are delivered or parked.
         newest: the number of its newest row of the log.
     """
     parked = [
-        replace(read_outgoing({"name": name, **value}), number=0)
+        read_outgoing({"name": name, **value})
         for name, value in await profile.find("outbox", {"by": by})
     ]
     found: list[Outgoing] = []
@@ -116,13 +116,13 @@ async def _left(profile: Profile, by: str, done: int, newest: int) -> list[Outgo
     for number in range(done + 1, newest + 1):
         row = await profile.log.row(number)
         found += [read_outgoing(out) for out in (row or {}).get("out", ())]
-    known = {row.name for row in parked}
+    known = frozenset(row.name for row in parked)
     fresh = [
         row
         for row in found
         if row.number > done and row.by == by and not row.held and row.name not in known
     ]
-    return parked + sorted(fresh, key=lambda row: row.number)
+    return sorted(parked + fresh, key=lambda row: (row.number, row.turn)), known
 
 
 def _parked(row: Outgoing) -> Put:

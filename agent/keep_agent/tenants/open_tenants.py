@@ -320,9 +320,11 @@ class OpenTenants:
             await asyncio.wait([found.task])
         tenant.scope.clear()
         try:
-            await tenant.profile.write_delivered()
-            due = await next_due(tenant.profile)
-            await self._store.release(found.record.profile)
+            try:
+                await tenant.profile.write_delivered()
+                due = await next_due(tenant.profile)
+            finally:  # when it is opened again, it must read what is left to do
+                await self._store.release(found.record.profile)
             if busy:  # not noted as closed: no other process would do its work
                 self.wake(name, AGAIN_S)
             elif in_order and name != MAIN:

@@ -179,8 +179,20 @@ class Tenant:
             "features": OurFeatures(self.around.protocols.values()),
             "credentials": self.wallet,
             "proofs": self.prover,
-            **{name: make(self) for name, make in self.around.ports.items()},
+            **{name: self._port(name, make) for name, make in self.around.ports.items()},
         }
+
+    def _port(self, name: str, make: PortFactory) -> object:
+        """Return a port of another package.
+
+        Raises:
+            UnavailableError: it cannot be made; the code is not ours and can fail in any way.
+        """
+        try:
+            return make(self)
+        except Exception as error:
+            why = f"the port {name} of another package fails: {type(error).__name__}: {error}"
+            raise UnavailableError(why) from error
 
     async def _identify(self, received: Received) -> Peer:
         return await identify(received, self._metadata, self.profile)

@@ -194,11 +194,18 @@ async def test_our_own_failure_is_logged_whole_and_told_in_one_sentence(
     assert caplog.records[0].exc_info is not None
 
 
-async def test_a_protocol_cannot_take_a_path_of_the_api(tmp_path: Path) -> None:
-    ping: Protocol[Any] = load_catalog().routes["trust-ping"]
+@pytest.mark.parametrize(
+    ("route", "family", "clash"),
+    [("events", "trust_ping", "events"), ("introducing", "connections", "connections")],
+)
+async def test_a_protocol_cannot_take_a_path_of_the_api(
+    route: str, family: str, clash: str, tmp_path: Path
+) -> None:
+    """Neither by the name of its entry point, nor by that of its URI, which is a path, too."""
+    protocol: Protocol[Any] = Protocol(uri=f"https://didcomm.org/{family}/1.0", rules=())
     given = settings(tmp_path)
-    with pytest.raises(ValueError, match="cannot be called events"):
-        admin_app(given, open_keys(given), {"events": ping}, {})
+    with pytest.raises(BadCommandError, match=f"cannot be called {clash}"):
+        admin_app(given, open_keys(given), {route: protocol}, {})
 
 
 async def test_a_starting_agent_is_alive_and_not_ready(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import time
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from agent.api.conftest import KEY, Agent, Connected, settings
@@ -13,8 +14,9 @@ from agent.api.conftest import KEY, Agent, Connected, settings
 from keep_agent.api.app import admin_app
 from keep_agent.app import running
 from keep_agent.client import Client
-from keep_agent.core.machine import exchange_id
+from keep_agent.core.machine import Exchange, exchange_id
 from keep_agent.errors import BadCommandError, NotFoundError, NotNowError
+from keep_agent.store.rows import Models, read_exchange
 
 
 async def test_a_ping_is_started_waited_for_and_listed(connected: Connected) -> None:
@@ -49,6 +51,43 @@ async def test_lists_are_paged_newest_first(connected: Connected) -> None:
     every = [x["id"] async for x in alice.every("basic-message", limit=2)]
     assert (len(every), every[1:]) == (4, made[::-1])
     assert [x async for x in alice.every("basic-message", state="received")] == []
+
+
+async def test_a_list_reads_nothing_but_what_fits(
+    connected: Connected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By role, by one or several states, or by thread: each has a tag, also with a cursor."""
+    alice = connected.alice.client
+    before = [x async for x in alice.every("out-of-band")]
+    assert [(x["role"], x["state"]) for x in before] == [("receiver", "done")]
+    made = [await alice.start("out-of-band", "create-invitation") for _ in range(2)]
+    read: list[bytes] = []
+
+    def counted(value: bytes, models: Models) -> Exchange[Any]:
+        read.append(value)
+        return read_exchange(value, models)
+
+    monkeypatch.setattr("keep_agent.store.store.read_exchange", counted)
+
+    async def found(**query: str | int) -> list[str]:
+        read.clear()
+        return [x["id"] async for x in alice.every("out-of-band", **query)]
+
+    done = before[0]["id"]
+    new = [x["id"] for x in made][::-1]
+    thid = made[0]["thid"]
+    assert (await found(role="sender"), len(read)) == (new, 2)
+    assert (await found(role="receiver,sender"), len(read)) == ([*new, done], 3)
+    assert (await found(state="await-response,prepare-response"), len(read)) == (new, 2)
+    assert (await found(role="receiver", state="done"), len(read)) == ([done], 1)
+    assert (await found(role="sender", state="prepare-response"), read) == ([], [])
+    assert await found(state="await-response", limit=1) == new
+    assert (await found(thid=thid), len(read)) == (new[1:], 1)
+    assert await found(thid=thid, limit=1) == new[1:]
+    assert await found(thid=thid, connection="another") == []
+    assert await found(thid=thid, state="done") == []
+    with pytest.raises(BadCommandError, match="no role 'pope'; there are: receiver, sender"):
+        await found(role="pope")
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
-from agent.processes import introduce, spawned
+from agent.processes import ended, introduce, launch, spawned
 
 from keep_agent.core import catalog
 from keep_agent.errors import BadCommandError
@@ -105,7 +105,20 @@ def install(folder: Path) -> None:
         ),
         ("", "has no attribute 'PROTOCOL'"),
         ("import nowhere", "No module named 'nowhere'"),
+        ("def (", "SyntaxError: invalid syntax"),
+        ("PROTOCOL = Protokol()", "NameError: name 'Protokol' is not defined"),
+        ("raise RuntimeError('no database')", "RuntimeError: no database"),
+        ("PROTOCOL = {}['x']", "KeyError: 'x'"),
         ("PROTOCOL = 7", "it is not a Protocol"),
+        (
+            dedent("""
+                from keep_agent.core.machine import Data
+                class Loose(Data):
+                    what = 5
+                PROTOCOL = Protocol(uri='https://didcomm.org/x/1.0', rules=(), data=Loose)
+            """),
+            "PydanticUserError: A non-annotated attribute was detected",
+        ),
         (
             "PROTOCOL = Protocol(uri='https://didcomm.org/x/1.0', rules=(), port='shelf')",
             "it asks for the port 'shelf', which is not installed",
@@ -138,6 +151,19 @@ def test_a_protocol_that_cannot_be_loaded_is_named(
     with pytest.raises(BadCommandError, match=r"^protocol odd \(broken:PROTOCOL\): ") as caught:
         catalog.load_catalog()
     assert says in str(caught.value)
+
+
+async def test_a_port_that_cannot_be_made_is_named_at_the_start(tmp_path: Path) -> None:
+    installed = tmp_path / "installed"
+    installed.mkdir()
+    install(installed)
+    toy = installed / "greeting.py"
+    toy.write_text(toy.read_text().replace("self._tenant = tenant", "tenant.nothing"), "utf-8")
+    process = await launch(tmp_path / "alice", "--json", PYTHONPATH=str(installed))
+    assert await ended(process) == 2
+    log = (tmp_path / "alice" / "log").read_text("utf-8")
+    assert "the port greeting of another package fails: AttributeError: " in log
+    assert "Traceback" not in log
 
 
 async def test_a_protocol_in_one_file_is_spoken_described_and_driven(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from aries_askar import Store as Askar
 
 from keep_agent.store.location import parse
+from keep_agent.store.migrations import check_version
 from keep_agent.store.processes import Processes
 from keep_agent.store.provision import exclusively, open_or_provision
 
@@ -31,6 +32,7 @@ async def main(url: str, key: str, folder: str, beat_s: float, silent_s: float) 
         shared=True,
         on_taken_over=lambda names: say("adopted", *names),
         on_lost=lambda: say("lost", processes.name),
+        check_version=lambda: check_version(askar),
         beat_s=beat_s,
         silent_s=silent_s,
     )

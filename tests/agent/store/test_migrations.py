@@ -26,6 +26,7 @@ from keep_agent.store.lists import listed
 from keep_agent.store.location import parse
 from keep_agent.store.migrations import NEWEST
 from keep_agent.store.old_rows import Change, OldRows
+from keep_agent.store.processes import SILENT_S, SYSTEM
 from keep_agent.store.provision import exclusively, open_or_provision
 from keep_agent.store.rows import BUCKET
 from keep_agent.store.store import Store
@@ -260,17 +261,23 @@ async def test_the_version_is_written_last(path: Path, writes: Writes) -> None:
     with pytest.raises(KilledError):
         await migrate(path)
     copy = path.with_name("alice.db.before-2")
-    assert await version_of(path) == {"version": 1, "copy": str(copy)}
+    assert await version_of(path) == {"version": 1, "copy": str(copy), "to": 2}
     writes.kill = ""
     await migrate(path)
     assert await version_of(path) == {"version": NEWEST}
 
 
-async def test_a_store_of_a_newer_program_is_refused_and_left_alone(path: Path) -> None:
+@pytest.mark.parametrize(
+    "state", [{"version": NEWEST + 1}, {"version": NEWEST, "to": NEWEST + 1}]
+)
+async def test_a_store_of_a_newer_program_is_refused_and_left_alone(
+    path: Path, state: dict[str, int]
+) -> None:
+    """Also one that it is bringing to its version now, or was when it was cut off."""
     await migrate(path)
     store = await askar(path)
     async with store.transaction() as tx:
-        await tx.replace("meta", "version", json.dumps({"version": NEWEST + 1}))
+        await tx.replace("meta", "version", json.dumps(state))
         await tx.commit()
     await store.close()
     before = await rows_of(path)
@@ -278,6 +285,43 @@ async def test_a_store_of_a_newer_program_is_refused_and_left_alone(path: Path) 
         with pytest.raises(UnavailableError, match="a newer indykeep wrote this store"):
             await migrate(path)
     assert await rows_of(path) == before
+
+
+@pytest.mark.parametrize("ended", [False, True])
+async def test_a_database_is_migrated_when_other_processes_have_stopped(
+    postgres: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    ended: bool,  # noqa: FBT001
+) -> None:
+    """A process that lives has seen the version before a row is changed; one that ended needs no wait."""
+    location = parse(postgres)
+    async with exclusively(location):
+        old = await open_or_provision(location, STORE_KEY)
+        await old.create_profile(SYSTEM)
+        async with old.transaction(SYSTEM) as tx:
+            record = {"host": "here", "pid": 1, "ended": ended}
+            await tx.insert("process", "a", json.dumps(record))
+            await tx.commit()
+        await fill(old, 3, 3)
+    slept: list[tuple[float, object, list[str]]] = []
+
+    async def sleep(seconds: float) -> None:
+        askar = await open_or_provision(location, STORE_KEY)
+        async with askar.session() as session:
+            state = await session.fetch("meta", "version")
+        async with askar.session("main") as session:
+            values = [json.loads(x.value) for x in await session.fetch_all("exchange")]
+        await askar.close()
+        assert state is not None
+        changed = [str(x["thid"]) for x in values if "number" in x]
+        slept.append((seconds, json.loads(state.value), changed))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("keep_agent.store.processes.asyncio.sleep", sleep)
+        store = await Store.open(location, STORE_KEY, MODELS, tmp_path)
+    await store.close()
+    assert slept == ([] if ended else [(SILENT_S, {"version": 1, "to": NEWEST}, [])])
 
 
 async def test_every_version_has_a_step() -> None:

@@ -20,6 +20,7 @@ from postgres import Server
 
 from keep_agent.errors import UnavailableError
 from keep_agent.store.location import Sqlite
+from keep_agent.store.migrations import check_version
 from keep_agent.store.processes import Processes
 from keep_agent.store.provision import open_or_provision
 
@@ -233,6 +234,7 @@ async def test_on_a_file_all_that_came_before_are_gone(tmp_path: Path) -> None:
             shared=False,
             on_taken_over=lambda _names: None,
             on_lost=lambda: None,
+            check_version=lambda: check_version(askar),
             beat_s=BEAT_S,
             silent_s=SILENT_S,
         )

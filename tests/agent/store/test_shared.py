@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -20,6 +21,7 @@ from keep_agent.errors import ConflictError, RefusedError, UnavailableError
 from keep_agent.store import store as store_module
 from keep_agent.store.lists import listed
 from keep_agent.store.location import parse
+from keep_agent.store.migrations import NEWEST, NewerStoreError
 from keep_agent.store.profile import Profile
 from keep_agent.store.rows import Commit, TakenOver, Waiting
 from keep_agent.store.store import Store
@@ -190,6 +192,22 @@ async def test_what_was_taken_over_and_not_done_is_taken_over_again(
             assert profile.deliveries.parked == {"loose"}
 
 
+async def test_what_is_taken_over_again_and_again_keeps_its_order(
+    postgres: str, tmp_path: Path
+) -> None:
+    rows = [
+        replace(LOOSE, name=f"m{n}", body={"long": "-" * (n % 3 * 1000)}) for n in range(40)
+    ]
+    for name in ("a", "b", "c"):
+        async with opened(postgres, tmp_path / name) as profile:
+            if name == "a":
+                await asyncio.gather(*(profile.commit(Commit(outbox=(row,))) for row in rows))
+                await profile.write_delivered(profile.deliveries.slow(-1, 25))
+            else:
+                await until(lambda: len(profile.left_to_send) == len(rows))
+                assert [row.name for row in profile.left_to_send] == [row.name for row in rows]
+
+
 async def test_a_process_that_was_away_writes_nothing(
     two: tuple[Profile, Profile], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -293,6 +311,52 @@ async def test_what_nobody_knows_whether_it_is_written_is_taken_over_by_its_own_
     await until(lambda: bool(taken))
     assert [row.name for row in taken[0].outgoing] == ["loose"]
     assert a.process != old
+
+
+async def test_what_is_written_later_than_it_was_looked_for_is_sent_all_the_same(
+    two: tuple[Profile, Profile], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection breaks while the server still commits: a look finds nothing, and then it is there."""
+    a, _ = two
+    old, taken = a.process, list[TakenOver]()
+    a.on_taken_over = taken.append
+    has = a.has
+
+    async def too_early(_group: object) -> bool:
+        monkeypatch.setattr(a, "has", has)
+        return False
+
+    silent = Silent(monkeypatch)
+    silent.after = lambda: monkeypatch.setattr(a, "has", too_early)
+    with pytest.raises(UnavailableError):
+        await a.commit(Commit(exchanges=(exchange(),), outbox=(OUT,)))
+    await until(lambda: bool(taken))
+    assert [row.name for row in taken[0].outgoing] == ["x.1"]
+    assert a.process != old
+
+
+async def test_a_process_that_is_older_than_the_store_stops(
+    postgres: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A newer program begins to migrate the store: who has it open writes nothing more and says why."""
+    monkeypatch.setattr("keep_agent.store.processes.BEAT_S", 0.1)
+    store = await Store.open(parse(postgres), KEY, MODELS, tmp_path)
+    running = asyncio.create_task(store.run())
+    a = await store.profile("main")
+    await a.commit(Commit(exchanges=(exchange(),)))
+    async with store.askar.transaction() as tx:
+        state = json.dumps({"version": NEWEST, "to": NEWEST + 1})
+        await tx.replace("meta", "version", state)
+        await tx.commit()
+    async with asyncio.timeout(PATIENCE_S):
+        await asyncio.wait([running])
+    with pytest.raises(ExceptionGroup) as caught:
+        running.result()
+    assert caught.group_contains(NewerStoreError)
+    with pytest.raises(UnavailableError):
+        await a.commit(Commit(exchanges=(exchange("y"),)))
+    assert await a.exchange("y") is None
+    await store.close()
 
 
 async def test_more_tenants_than_connections_write_at_once(

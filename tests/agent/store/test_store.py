@@ -296,6 +296,7 @@ def test_a_stored_message_keeps_its_form() -> None:
         "target": {"endpoint": "http://x", "recipients": ["r"], "routing": [], "sender": "s"},
         "by": "",
         "number": 3,
+        "turn": 2,
     }
     out = read_outgoing(stored)
     assert (out.line, out.target) == (
@@ -418,6 +419,39 @@ async def test_what_was_not_sent_comes_back_in_the_order_of_commits(tmp_path: Pa
     async with opened(path) as store:
         found = (await store.profile("main")).left_to_send
     assert [row.body["i"] for row in found] == list(range(40))
+
+
+@pytest.mark.parametrize("kept", [False, True])
+async def test_what_was_parked_comes_back_in_the_order_of_commits(
+    tmp_path: Path,
+    kept: bool,  # noqa: FBT001
+) -> None:
+    """Rows that are written at once lie in any order: each says where it stands."""
+    path, many = tmp_path / "agent.db", 60
+    commits = [
+        Commit(
+            exchanges=(exchange(f"x{n}"),) if kept else (),
+            outbox=(
+                Outgoing(
+                    f"x{n}.1",
+                    "lane",
+                    "t",
+                    {"n": n, "long": "-" * (2000 if n % 3 else 1)},
+                    exchange=f"x{n}" if kept else None,
+                    connection="c",
+                ),
+            ),
+        )
+        for n in range(many)
+    ]
+    async with opened(path) as store:
+        profile = await store.profile("main")
+        await asyncio.gather(*map(profile.commit, commits))
+        assert [row.body["n"] for row in profile.deliveries.fresh] == list(range(many))
+        await profile.write_delivered(profile.deliveries.slow(-1, many * 2 // 3))
+    async with opened(path) as store:
+        found = (await store.profile("main")).left_to_send
+    assert [row.body["n"] for row in found] == list(range(many))
 
 
 async def test_a_message_without_a_way_is_held_until_there_is_one(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from toy_protocol import TOY, Memory, Side, State, opened
 
 from keep_agent.core.machine import ABANDONED, Exchange, Put
+from keep_agent.store.log import Log
 from keep_agent.store.profile import Profile
 from keep_agent.store.rows import DAY_S, DEAD, SEEN, Commit, day
 from keep_agent.store.sweep import sweep
@@ -104,3 +105,33 @@ async def test_many_are_forgotten_in_steps(
     await profile.commit(Commit(writes=(write,)))
     assert await in_days(32, profile, monkeypatch) == 260
     assert [name for name, _ in await profile.find(SEEN)] == ["young"]
+
+
+async def test_events_after_what_is_swept_are_found_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader that begins at 0 costs no read for each row that is gone."""
+    path = tmp_path / "agent.db"
+    async with opened(path) as store:
+        profile = await store.profile("main")
+        for n in range(60):
+            await profile.commit(Commit(events=({"type": "toy", "was": n},)))
+        assert await in_days(32, profile, monkeypatch) == 59
+        for n in range(60, 63):
+            await profile.commit(Commit(events=({"type": "toy", "was": n},)))
+    reads: list[int] = []
+    row = Log.row
+
+    async def counted(self: Log, number: int) -> object:
+        reads.append(number)
+        return await row(self, number)
+
+    monkeypatch.setattr(Log, "row", counted)
+    async with opened(path) as store:
+        profile = await store.profile("main")
+        for after in (0, 1001, 30_000):
+            reads.clear()
+            found = await profile.events(after)
+            assert [e["was"] for e in found] == [59, 60, 61, 62]
+            assert len(reads) <= 5
+        assert [e["was"] for e in await profile.events(62_000)] == [61, 62]

@@ -27,7 +27,7 @@ from keep_ledger.interface import Registry
 from keep_ledger.memory import TRUSTEE
 
 NEW_FIELDS = {"out", "by", "number", "due", "until", "records"}
-WAITING = "out-of-band/1 prepare-response"
+WAITING = "out-of-band/1 receiver prepare-response"
 
 
 @pytest.fixture
@@ -137,7 +137,7 @@ async def test_deadlines_and_ends_are_those_of_the_protocols_then(path: Path) ->
         "issue-credential/2 done": (0, 30),
         "issue-credential/2 offer-received": (7 * DAY_S, 0),
         "issue-credential/2 offer-sent": (7 * DAY_S, 0),
-        "out-of-band/1 await-response": (0, 30),
+        "out-of-band/1 sender await-response": (0, 30),
         "out-of-band/1 done": (0, 30),
         "out-of-band/1 prepare-response": (0, 0),
         "present-proof/2 done": (0, 30),
@@ -237,7 +237,7 @@ async def test_lists_page_through_everything(path: Path, before: Rows) -> None:
     for name, x in reversed(of(before, "exchange").items()):
         for tag, value in (
             ("~protocol", x["protocol"]),
-            ("~state", f"{x['protocol']} {x['state']}"),
+            ("~state", f"{x['protocol']} {x['role']} {x['state']}"),
             ("~peer", x["connection"] or x["peer"]),
         ):
             lists.setdefault((tag, value), []).append(name)
@@ -263,7 +263,9 @@ async def pair(folder: Path, clock: Callable[[float], None]) -> AsyncGenerator[P
 
 
 async def one(agent: Agent, protocol: Protocol[Any], state: str) -> Exchange[Any]:
-    (x,) = await listed(agent.profile, "~state", f"{protocol.name} {state}", 2)
+    (x,) = await listed(
+        agent.profile, "~state", [f"{protocol.name} {r} {state}" for r in protocol.roles], 2
+    )
     return x
 
 

@@ -325,6 +325,30 @@ async def test_the_first_deadline_is_found_however_far_it_is(tmp_path: Path) -> 
 # -- failing -----------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("where", ["settle", "next_due"])
+async def test_a_tenant_that_is_closed_while_the_store_does_not_answer_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """It is closed all the same: opened again, it reads anew what it has to send."""
+    async with living(tmp_path) as house:
+        (name,) = await house.make("Alice")
+        friend = await house.friend(name)
+        house.wire.down = True
+        await house.tenants.receive(name, friend.ping())
+
+        async def mute(_profile: Profile) -> None:
+            raise UnavailableError("no answer")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Profile, where, mute)
+            await house.tenants.suspend(name)
+        house.wire.down = False
+        await house.tenants.resume(name)
+        async with house.tenants.use(name):
+            await house.answered(friend)
+        assert len(await friend.opened(house.wire)) == 1
+
+
 async def test_a_tenant_that_fails_ends_no_other_and_is_opened_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

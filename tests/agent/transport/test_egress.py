@@ -208,6 +208,9 @@ async def test_a_500_may_mean_handled(peer: Peer, egress: Egress, status: int) -
         ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0),
         (format_datetime(datetime.now(UTC) + timedelta(days=400)), MAX_RETRY_AFTER),
         ("Wed, 99 Oct 2015 07:28:00 GMT", None),
+        (f"Wed, 21 Oct {10**20} 07:28:00 GMT", None),
+        (f"21 Oct 2015 {10**20}:28 GMT", None),
+        (f"Wed, 21 Oct 2015 07:28:00 +{10**14}", None),
     ],
 )
 async def test_retry_after_is_honoured_and_bounded(
