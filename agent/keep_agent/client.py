@@ -128,7 +128,7 @@ class Client:
         """Run a command on an exchange.
 
         Args:
-            name: id of the exchange; `-` where `thid` and `connection` name it.
+            name: id of the exchange; `-` where `thid` names it, and `connection` where there are several.
             wait: seconds to wait for the state that the command needs; None: the server's default.
         """
         query = {"wait": wait, "thid": thid, "connection": connection}
@@ -151,7 +151,7 @@ class Client:
         """Return an exchange once it is in one of these states.
 
         Args:
-            name: id of the exchange; `-` where `thid` and `connection` name it.
+            name: id of the exchange; `-` where `thid` names it, and `connection` where there are several.
             timeout: seconds.
 
         Raises:
@@ -178,8 +178,13 @@ class Client:
                 raise NotNowError(f"the exchange went to {x['state']}{why}")
 
     async def list(self, family: str, **query: str | float) -> Exchanges:
-        """Return one page of exchanges, newest first; by `role`, `state`, `connection`, `thid`, `limit`."""
-        found = await self.call("GET", f"/v1/{family}", query=query)
+        """Return one page of exchanges, newest first.
+
+        Args:
+            query: `role`, `state`, `connection`, `thid`, `limit`; `wait`: seconds to wait for the first one.
+        """
+        wait = float(query.get("wait", 0))
+        found = await self.call("GET", f"/v1/{family}", query=query, wait=wait)
         return cast("Exchanges", found["results"])
 
     async def every(self, family: str, **query: str | float) -> AsyncGenerator[Exchange, None]:
@@ -263,9 +268,8 @@ class Client:
         until = time.monotonic() + timeout
         while True:
             wait = max(min(until - time.monotonic(), POLL_S), 0)
-            job = await self.call(
-                "GET", f"/v1/jobs/{_part(name)}", query={"wait": wait}, wait=wait
-            )
+            query = {"wait": wait}
+            job = await self.call("GET", f"/v1/jobs/{_part(name)}", query=query, wait=wait)
             if job["state"] == "done":
                 return job
             if job["state"] not in {"started", "making-keys", "signed"}:

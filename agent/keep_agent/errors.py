@@ -11,11 +11,14 @@ KeepError
     BadCommandError      400: the command does not fit its type
     NotFoundError        404: no such thing in this tenant
     NotNowError          409: not allowed in the state it is in
+    SeveralError         409: several exchanges have what was named
   UnavailableError       something is not available now; the same call may succeed later (503)
   ConflictError          another commit came first; dispatch decides again on the new state
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 
 class KeepError(Exception):
@@ -90,6 +93,20 @@ class NotNowError(LocalError):
     """The exchange is in a state that does not allow this command."""
 
     status = 409
+
+
+class SeveralError(LocalError):
+    """Several exchanges have what was named.
+
+    Attributes:
+        ids: theirs.
+    """
+
+    status = 409
+
+    def __init__(self, message: str, ids: Sequence[str]) -> None:
+        super().__init__(message)
+        self.ids = list(ids)
 
 
 class UnavailableError(KeepError):

@@ -45,11 +45,13 @@ class Chosen:
     Attributes:
         attributes: referents to reveal.
         predicates: referents to prove.
+        hidden: referents of attributes that are proven to be signed without showing their values.
     """
 
     credential: Json
     attributes: tuple[str, ...]
     predicates: tuple[str, ...]
+    hidden: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         """Hide the values."""
@@ -198,6 +200,7 @@ async def create_presentation(
         for each in used:
             native = scope.load(anoncreds.Credential, each.credential)
             credentials.add_attributes(native, *each.attributes)
+            credentials.add_attributes(native, *each.hidden, reveal=False)
             credentials.add_predicates(native, *each.predicates)
         return anoncreds.Presentation.create(
             fresh(anoncreds.PresentationRequest, request.wire()),
@@ -249,7 +252,8 @@ def _raw_value(value: object) -> str:
 def _check_answers(
     request: PresentationRequest, chosen: tuple[Chosen, ...], self_attested: Mapping[str, str]
 ) -> None:
-    attributes = [key for each in chosen for key in each.attributes] + list(self_attested)
+    attributes = [key for each in chosen for key in (*each.attributes, *each.hidden)]
+    attributes += self_attested
     predicates = [key for each in chosen for key in each.predicates]
     if sorted(attributes) != sorted(request.requested_attributes):
         raise RefusedError("SEC-P07", "not every attribute is answered exactly once")

@@ -12,7 +12,13 @@ from http import HTTPStatus
 from aiohttp import web
 from pydantic import SecretStr
 
-from keep_agent.errors import ConflictError, LocalError, PeerError, UnavailableError
+from keep_agent.errors import (
+    ConflictError,
+    LocalError,
+    PeerError,
+    SeveralError,
+    UnavailableError,
+)
 from keep_agent.tenants.tenant import Tenant
 from keep_ledger.errors import LedgerError, LedgerUnavailableError
 
@@ -79,7 +85,8 @@ class Authentication:
         except web.HTTPException as error:
             return _of_server(error)
         except (LocalError, PeerError, UnavailableError, ConflictError, LedgerError) as error:
-            return problem(_status(error), str(error))
+            several = {"exchanges": error.ids} if isinstance(error, SeveralError) else {}
+            return problem(_status(error), str(error), **several)
         except Exception:  # an error of our own: the log has its traceback
             route = request.match_info.route.resource
             log.exception("request failed", extra={"path": route and route.canonical})
@@ -110,9 +117,9 @@ def answer(body: object, status: int = 200) -> web.Response:
     return web.Response(body=json.dumps(body).encode(), status=status, headers=_HEADERS)
 
 
-def problem(status: int, detail: str) -> web.Response:
-    """Answer with problem details; `detail` says what to do."""
-    body = {"title": HTTPStatus(status).phrase, "status": status, "detail": detail}
+def problem(status: int, detail: str, **more: object) -> web.Response:
+    """Answer with problem details; `detail` says what to do, `more` are members of their own."""
+    body = {"title": HTTPStatus(status).phrase, "status": status, "detail": detail, **more}
     headers = {**_HEADERS, "Content-Type": "application/problem+json"}
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         headers["Retry-After"] = "1"

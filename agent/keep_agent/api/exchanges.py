@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -12,15 +11,15 @@ from pydantic import TypeAdapter, ValidationError
 
 from keep_agent.api.auth import TENANT, answer
 from keep_agent.api.requests import Query, Waits, read_body
-from keep_agent.core.machine import ABANDONED, Command, Exchange, Protocol, exchange_id
+from keep_agent.core.machine import ABANDONED, Command, Exchange, Protocol
 from keep_agent.core.message import Id, Json
 from keep_agent.core.policy import in_words, parse_command
-from keep_agent.errors import BadCommandError, NotFoundError
+from keep_agent.errors import BadCommandError, NotFoundError, SeveralError
 from keep_agent.store.lists import Cursor, listed, of_thread
 from keep_agent.tenants.tenant import Tenant
 
 BY_THREAD = "-"
-"""In place of an id, if the query names thread and connection."""
+"""In place of an id, if the query names the thread; with several on it, also the connection."""
 
 PAGE = 100
 MOST = 1000
@@ -111,26 +110,32 @@ class Exchanges:
                 wait_s = 0
 
     async def find(self, request: web.Request) -> web.Response:
-        """Return a page of exchanges, newest first; `next` is the `after` of the page that follows."""
+        """Return a page of exchanges, newest first; `next` is the `after` of the page that follows.
+
+        With `wait`, as soon as there is one.
+        """
         tenant = request[TENANT]
-        query = Query(request, "role", "state", "limit", "after", *_NAMED)
+        query = Query(request, "role", "state", "limit", "after", "wait", *_NAMED)
         roles, states = query.words("role"), query.words("state")
         self._check_roles(roles)
         self._check_states(states)
         limit, after = query.count("limit", PAGE, MOST), _cursor(query.text("after"))
+        thid, connection = query.text("thid"), query.text("connection")
+        tag, values = self._list(connection, roles, states)
 
         def fits(x: Exchange[Any]) -> bool:
             right = x.protocol == self._protocol.name and (not states or x.state in states)
             return right and (not roles or x.role in roles)
 
-        thid, connection = query.text("thid"), query.text("connection")
-        if thid:
-            found = await of_thread(
-                tenant.profile, thid, connection, limit, after=after, keep=fits
-            )
-        else:
-            tag, values = self._list(connection, roles, states)
-            found = await listed(tenant.profile, tag, values, limit, after=after, keep=fits)
+        async def look() -> list[Exchange[Any]] | None:
+            profile = tenant.profile
+            if thid:
+                page = await of_thread(profile, thid, connection, limit, after=after, keep=fits)
+            else:
+                page = await listed(profile, tag, values, limit, after=after, keep=fits)
+            return page or None
+
+        found = await self._waits.found(tenant.profile, look, query.seconds("wait", 0)) or []
         more = f"{found[-1].number}.{found[-1].id}" if found and len(found) == limit else None
         return answer({"results": [self._shown(x) for x in found], "next": more})
 
@@ -172,30 +177,37 @@ class Exchanges:
     async def _by_thread(
         self, tenant: Tenant, query: Query, roles: tuple[str, ...], wait_s: float
     ) -> str:
+        """Return the id of the only exchange on a thread; peers choose thread ids, so there may be several.
+
+        Args:
+            roles: of ours that are meant.
+
+        Raises:
+            SeveralError: several exchanges are on it.
+            NotFoundError: there is none, even after `wait_s` seconds.
+        """
         thid, connection = query.text("thid"), query.text("connection")
-        if not thid or not connection:
-            raise BadCommandError("name the exchange with ?thid= and &connection=")
-        names = [exchange_id(self._protocol.name, role, thid, connection) for role in roles]
-        found = await self._one_of(tenant, names) or await self._bound(tenant, thid, connection)
-        if found is None and wait_s:
-            look = partial(self._one_of, tenant, names)
-            found = await self._waits.found(tenant.profile, look, wait_s)
+        if not thid:
+            raise BadCommandError("name the exchange with ?thid= (and &connection=)")
+
+        async def look() -> list[str] | None:
+            return [
+                x.id
+                for x in await tenant.profile.exchanges("thid", thid)
+                if x.protocol == self._protocol.name
+                and x.role in roles
+                and connection in {None, x.connection, x.peer}
+            ] or None
+
+        found = await self._waits.found(tenant.profile, look, wait_s)
         if found is None:
             raise NotFoundError(f"no exchange of {self._protocol.name} on this thread")
-        return found
-
-    async def _one_of(self, tenant: Tenant, names: list[str]) -> str | None:
-        for name in names:
-            if await tenant.profile.exchange(name) is not None:
-                return name
-        return None
-
-    async def _bound(self, tenant: Tenant, thid: str, connection: str) -> str | None:
-        """Find an exchange that began on an invitation, before it had a connection."""
-        for x in await tenant.profile.exchanges("thid", thid):
-            if (x.protocol, x.connection or x.peer) == (self._protocol.name, connection):
-                return x.id
-        return None
+        if len(found) > 1:
+            words = (
+                "several exchanges are on this thread: name one by its id, or the connection"
+            )
+            raise SeveralError(words, found)
+        return found[0]
 
     # -- commands and answers --------------------------------------------------------------------
 

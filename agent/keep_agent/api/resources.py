@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from typing import Any
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict
 
-from keep_agent.api.auth import TENANT, answer
+from keep_agent.api.auth import TENANT, answer, problem
 from keep_agent.api.requests import Query, Waits, read_as, read_body
 from keep_agent.core.machine import Protocol
 from keep_agent.core.message import Json
@@ -80,13 +81,14 @@ class Resources:
             *(web.get(path, do, allow_head=False) for path, do in read.items()),
             *(web.post(path, do) for path, do in write.items()),
             web.put("/v1/policies", self.set_policy),
+            web.delete("/v1/credentials/{id}", self.delete_credential),
         ]
 
     # -- records ---------------------------------------------------------------------------------
 
     async def connections(self, request: web.Request) -> web.Response:
         """Return connections, newest first; with `wait`, as soon as there are any."""
-        tags = {"state": "state", "invitation": "peer"}
+        tags = {"state": "state", "invitation": "peer", "their_did": "their_did"}
         profile = request[TENANT].profile
         query = Query(request, "wait", *_PAGING, *tags)
 
@@ -109,6 +111,14 @@ class Resources:
         """Return one held credential: its values, without signature and witness."""
         name = request.match_info["id"]
         return answer(_credential(name, await request[TENANT].profile.get(CREDENTIAL, name)))
+
+    async def delete_credential(self, request: web.Request) -> web.Response:
+        """Delete a held credential; it cannot be shown any more, and its issuer is not told."""
+        Query(request)
+        await _nothing(request)
+        name = request.match_info["id"]
+        await request[TENANT].commands.delete_credential(name)
+        return answer({"id": name, "deleted": True})
 
     async def candidates(self, request: web.Request) -> web.Response:
         """Return which held credentials answer a presentation request, and why others do not."""
@@ -200,10 +210,13 @@ class Resources:
 
     async def jobs(self, request: web.Request) -> web.Response:
         """Return ledger writes, newest first."""
-        return await _page(request, JOB, lambda _, row: _job(Job.model_validate(row)))
+        return await _page(request, JOB, lambda _, row: Job.model_validate(row).shown())
 
     async def job(self, request: web.Request) -> web.Response:
-        """Return one, at once or when it has reached a state (without `state`: when it is not at work)."""
+        """Return one, at once or when it has reached a state (without `state`: when it is not at work).
+
+        One that failed is answered with its failure, 409, except where its state is asked for.
+        """
         profile = request[TENANT].profile
         query = Query(request, "wait", "state")
         wanted, wait_s = query.words("state") or _SETTLED, query.seconds("wait", 0)
@@ -216,7 +229,11 @@ class Resources:
             return None if job.state in OPEN and job.state not in wanted else job
 
         job = await self._waits.found(profile, look, wait_s)
-        return answer(_job(job or Job.model_validate(await profile.get(JOB, name))))
+        job = job or Job.model_validate(await profile.get(JOB, name))
+        if job.state is State.FAILED and State.FAILED not in query.words("state"):
+            why = f"the {job.kind} was not written: {job.error}"
+            return problem(HTTPStatus.CONFLICT, why, job=job.shown())
+        return answer(job.shown())
 
     async def resume(self, request: web.Request) -> web.Response:
         """Resume a job that waited for an agreement, a role or a signature."""
@@ -262,13 +279,9 @@ async def _found(
 
 def _accepted(job: Job) -> web.Response:
     """Answer that a job has started, with its path."""
-    response = answer(_job(job), 202)
+    response = answer(job.shown(), 202)
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     return response
-
-
-def _job(job: Job) -> Json:
-    return job.model_dump(mode="json", exclude={"prepared", "signature", "write"})
 
 
 def _cred_def(_name: str, record: Json) -> Json:

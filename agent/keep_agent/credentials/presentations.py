@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from keep_agent.core.message import Json
@@ -133,12 +133,14 @@ class Prover:
         family: Family,
         credentials: dict[str, str],
         self_attested: dict[str, str],
+        hidden: Collection[str] = (),
     ) -> Json:
         """See `Proofs`."""
         asked = await asyncio.to_thread(read_request, request)
         records = {name: await self._record(name) for name in set(credentials.values())}
         selection = await self._search(asked, {*credentials, *self_attested}, records)
         answers = _answers(asked, selection, credentials, self_attested)
+        _check_hidden(asked, hidden, self_attested)
         legacy = _speaks_legacy(asked, family)
         used = {name: records[name] for name in dict.fromkeys(answers.values())}
         schemas, cred_defs = await self._published(used.values(), legacy=legacy)
@@ -147,7 +149,7 @@ class Prover:
                 self._scope,
                 request=asked.respelled(unqualified if legacy else str),
                 chosen=[
-                    _chosen(asked, name, record, answers, legacy=legacy)
+                    _chosen(asked, name, record, answers, hidden, legacy=legacy)
                     for name, record in used.items()
                 ],
                 self_attested=self_attested,
@@ -319,18 +321,32 @@ def _why_not(asked: PresentationRequest, selection: Selection, referent: str) ->
     return f"{referent} ({what}): {why}"
 
 
+def _check_hidden(
+    asked: PresentationRequest, hidden: Collection[str], self_attested: Mapping[str, str]
+) -> None:
+    """Refuse to hide what is not an attribute of a credential."""
+    for key in sorted(hidden):
+        if key not in asked.requested_attributes:
+            raise BadCommandError(f"revealed: {key!r} is not an attribute of the request")
+        if key in self_attested:
+            raise BadCommandError(f"revealed: {key!r} is self-attested, so its value is shown")
+
+
 def _chosen(
     asked: PresentationRequest,
     name: str,
     record: Json,
     answers: Mapping[str, str],
+    hidden: Collection[str],
     *,
     legacy: bool,
 ) -> Chosen:
     spell = unqualified if legacy else str
     ids = {key: spell(record[key]) for key in ("schema_id", "cred_def_id")}
+    attributes = [k for k in asked.requested_attributes if answers.get(k) == name]
     return Chosen(
         credential={**record["credential"], **ids},
-        attributes=tuple(k for k in asked.requested_attributes if answers.get(k) == name),
+        attributes=tuple(k for k in attributes if k not in hidden),
+        hidden=tuple(k for k in attributes if k in hidden),
         predicates=tuple(k for k in asked.requested_predicates if answers.get(k) == name),
     )

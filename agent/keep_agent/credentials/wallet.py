@@ -217,6 +217,8 @@ class Wallet:
 
     async def check(self, name: str, credential: Json, kept: Json, values: Values) -> Put:
         """See `Credentials`."""
+        if await self._profile.fetch(CREDENTIAL, name) is not None:
+            raise BadCommandError(f"a credential {name!r} is held already: choose another id")
         offer = kept["offer"]
         cred_def = await self._offered(offer)
         legacy = _is_legacy(offer["cred_def_id"])

@@ -186,7 +186,13 @@ class Issue(Command):
 
 
 class StoreCredential(Command):
-    """Check that the credential is what was accepted, and store it."""
+    """Check that the credential is what was accepted, and store it.
+
+    Attributes:
+        credential_id: the name under which it is held; None: the id of the exchange.
+    """
+
+    credential_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{1,100}$")] | None = None
 
 
 # -- port --------------------------------------------------------------------------------------
@@ -254,6 +260,7 @@ class Credentials(Port):
             values: that were accepted.
 
         Raises:
+            BadCommandError: another credential has this name.
             RefusedError: it is not what was accepted (SEC-I04), or not signed by the issuer (SEC-I05).
         """
         ...
@@ -462,11 +469,13 @@ async def keep_credential(x: X, msg: IssueCredential, _: Credentials) -> Step[Is
     return Step(State.RECEIVED, data)
 
 
-async def store(x: X, _cmd: StoreCredential, zkp: Credentials) -> Step[Issuance]:
+async def store(x: X, cmd: StoreCredential, zkp: Credentials) -> Step[Issuance]:
     """Check the credential, store it and send the ack; a wrong one is refused and not stored."""
     assert x.data.credential is not None
     assert x.data.kept is not None
-    put = await zkp.check(x.id, x.data.credential, x.data.kept, x.data.values)
+    put = await zkp.check(
+        cmd.credential_id or x.id, x.data.credential, x.data.kept, x.data.values
+    )
     data = x.data.but(credential=None, kept=None, stored=put.name)
     return Step(State.DONE, data, send=(CredentialAck(),), writes=(put,))
 

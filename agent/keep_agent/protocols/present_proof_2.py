@@ -9,6 +9,7 @@ this peer, at most once, also after a restart (SEC-P13, SEC-P15, SEC-P16).
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import ClassVar
@@ -127,10 +128,13 @@ class SendPresentation(Command):
     Attributes:
         credentials: by referent, the name of the held credential that answers it; others are chosen.
         self_attested: by referent without restrictions, the value that we claim; never chosen for the caller.
+        revealed: by referent of an attribute; false: prove that we hold it and do not show its value.
+            Verifiers that asked to see it may refuse that; ours do (SEC-P24).
     """
 
     credentials: dict[str, str] = Field(default={})
     self_attested: dict[str, str] = Field(default={})
+    revealed: dict[str, bool] = Field(default={})
     comment: str | None = None
 
 
@@ -183,8 +187,12 @@ class Proofs(Port):
         family: Family,
         credentials: dict[str, str],
         self_attested: dict[str, str],
+        hidden: Collection[str] = (),
     ) -> Json:
         """Answer a request from the wallet.
+
+        Args:
+            hidden: referents of attributes whose values are not shown.
 
         Raises:
             BadCommandError: the wallet cannot answer; the text says why, for our own side only.
@@ -338,8 +346,9 @@ async def send_presentation(x: X, cmd: SendPresentation, zkp: Proofs) -> Step[Pr
     """Send a presentation; if the wallet has no answer, nothing is sent and the request stays open."""
     assert x.data.format is not None
     assert x.data.request is not None
+    hidden = {referent for referent, shown in cmd.revealed.items() if not shown}
     presentation = await zkp.present(
-        x.data.request, x.data.format, cmd.credentials, cmd.self_attested
+        x.data.request, x.data.format, cmd.credentials, cmd.self_attested, hidden
     )
     form, attachment = attach(presentation, x.data.format, PROOF)
     message = Presentation(

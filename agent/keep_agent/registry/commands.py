@@ -36,6 +36,7 @@ from keep_ledger.writes import (
 
 DID = "did"
 SCHEMA = "schema"
+CREDENTIAL = "credential"
 KEYS = "cred_def_keys"
 
 MakeCredDef = Callable[[str, str, str, Sequence[str]], Awaitable[tuple[Json, Json]]]
@@ -231,6 +232,16 @@ class RegistryCommands:
         await self._write(policy.put())
         self._policies.adopt(policy)
         return policy
+
+    async def delete_credential(self, name: str) -> None:
+        """Delete a held credential.
+
+        Raises:
+            NotFoundError: none of this name is held.
+        """
+        await self._profile.get(CREDENTIAL, name)
+        event = {"type": CREDENTIAL, "id": name, "state": "deleted"}
+        await self._profile.commit(Commit(writes=(Delete(CREDENTIAL, name),), events=(event,)))
 
     # -- before and after jobs -------------------------------------------------------------------
 

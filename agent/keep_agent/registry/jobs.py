@@ -59,6 +59,14 @@ class State(StrEnum):
 
 OPEN = frozenset({State.STARTED, State.MAKING_KEYS, State.SIGNED})
 
+_NAMES = {
+    "nym": ("did", "role", "alias"),
+    "endpoint": ("did",),
+    "rotate-key": ("did",),
+    "schema": ("issuer_id", "name", "version"),
+    "cred-def": ("issuer_id", "schema_id", "tag"),
+}
+
 
 class Job(BaseModel):
     """One write to a ledger.
@@ -115,6 +123,17 @@ class Job(BaseModel):
         """Return the write that stores it; an open one belongs to the process that works on it."""
         tags = {"by": process} if self.state in OPEN else {"kind": self.kind}
         return Put(JOB, self.id, self.model_dump(mode="json"), tags)
+
+    @property
+    def writes(self) -> Json:
+        """What it writes, in the words of its caller: the DID, or name and version, or schema and tag."""
+        given = {**(self.write or {}), **self.args}
+        return {name: given[name] for name in _NAMES.get(self.kind, ()) if given.get(name)}
+
+    def shown(self) -> Json:
+        """Return it as JSON for our own side, without what is signed."""
+        hidden = {"prepared", "signature", "write", "args"}
+        return {**self.model_dump(mode="json", exclude=hidden), "writes": self.writes}
 
     def event(self) -> Json:
         """Return the log event for its state."""

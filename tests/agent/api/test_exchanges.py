@@ -8,12 +8,14 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from agent.api.conftest import KEY, Agent, Connected, settings
 
 from keep_agent.api.app import admin_app
 from keep_agent.app import running
 from keep_agent.client import Client
+from keep_agent.client import Exchange as ShownExchange
 from keep_agent.core.machine import Exchange, exchange_id
 from keep_agent.errors import BadCommandError, NotFoundError, NotNowError
 from keep_agent.store.rows import Models, read_exchange
@@ -187,6 +189,53 @@ async def test_an_exchange_that_began_on_an_invitation_is_found_by_its_connectio
     path = "/v1/did-exchange/-"
     query = {"thid": x["thid"], "connection": connected.to_alice}
     assert (await faber.call("GET", path, query=query))["id"] == x["id"]
+
+
+async def say(client: Client, connection: str, thid: str) -> Exchange:
+    return await client.start(
+        "basic-message", "send-message", connection, thid=thid, content="x"
+    )
+
+
+async def test_a_thread_alone_names_its_only_exchange(connected: Connected) -> None:
+    alice, faber = connected.alice.client, connected.faber.client
+    x = await say(alice, connected.to_faber, "mine alone")
+    query = {"thid": "mine alone", "wait": 10}
+    assert (await alice.call("GET", "/v1/basic-message/-", query=query))["id"] == x["id"]
+    theirs = await faber.call("GET", "/v1/basic-message/-", query=query)
+    assert (theirs["role"], theirs["thid"]) == ("receiver", "mine alone")
+
+
+async def test_a_thread_of_several_exchanges_is_answered_with_their_ids(
+    connected: Connected,
+) -> None:
+    """Either side chose the same thread id, so Alice has a message of hers and one of Faber's on it."""
+    alice, faber = connected.alice.client, connected.faber.client
+    mine = await say(alice, connected.to_faber, "shared")
+    await say(faber, connected.to_alice, "shared")
+    query = {"thid": "shared", "state": "received", "wait": 10}
+    [theirs] = (await alice.call("GET", "/v1/basic-message", query=query))["results"]
+    url = f"{connected.alice.url}/v1/basic-message/-?thid=shared"
+    async with (
+        aiohttp.ClientSession(headers={"X-API-Key": KEY}) as session,
+        session.get(url) as answer,
+    ):
+        said = await answer.json()
+    assert answer.status == 409
+    assert "several exchanges are on this thread" in said["detail"]
+    assert sorted(said["exchanges"]) == sorted([mine["id"], theirs["id"]])
+
+
+async def test_a_list_waits_until_there_is_something_in_it(connected: Connected) -> None:
+    alice, faber = connected.alice.client, connected.faber.client
+    query = {"thid": "not yet", "state": "received", "wait": 10}
+    waiting = asyncio.create_task(faber.call("GET", "/v1/basic-message", query=query))
+    await asyncio.sleep(0)
+    await say(alice, connected.to_faber, "not yet")
+    found = await waiting
+    assert [x["thid"] for x in found["results"]] == ["not yet"]
+    query = {"thid": "never", "wait": 0.05}
+    assert (await faber.call("GET", "/v1/basic-message", query=query))["results"] == []
 
 
 async def test_an_exchange_is_not_shown_under_another_protocol(connected: Connected) -> None:

@@ -48,12 +48,35 @@ async def test_a_schema_and_its_keys_are_written_and_read_back(office: Agent) ->
 async def test_a_refused_write_says_why_and_can_be_resumed(office: Agent) -> None:
     client = office.client
     schema = await client.write("schemas", name="licence", version="1.0", attributes=["other"])
-    with pytest.raises(NotNowError, match="schema is failed"):
+    with pytest.raises(NotNowError, match="the schema was not written"):
         await client.job_done(schema["id"], timeout=30)
     again = await client.call("POST", f"/v1/jobs/{schema['id']}/resume")
     assert again["state"] == "started"
-    with pytest.raises(NotNowError, match="schema is failed"):
+    with pytest.raises(NotNowError, match="the schema was not written"):
         await client.job_done(schema["id"], timeout=30)
+
+
+async def test_a_failed_job_is_answered_with_its_failure(office: Agent) -> None:
+    client = office.client
+    job = await client.write("schemas", name="licence", version="1.0", attributes=["third"])
+    with pytest.raises(NotNowError, match=r"the schema was not written: .* other attributes"):
+        await client.call("GET", f"/v1/jobs/{job['id']}", query={"wait": 30}, wait=30)
+    seen = await client.call("GET", f"/v1/jobs/{job['id']}", query={"state": "failed"})
+    assert seen["state"] == "failed"
+    listed = await client.call("GET", "/v1/jobs")
+    assert seen in listed["results"]
+
+
+async def test_jobs_say_what_they_write(office: Agent) -> None:
+    client = office.client
+    did = "V4SGRU86Z58d6TV7PBUe6f"
+    schema = await client.write("schemas", name="card", version="2.1", attributes=["name"])
+    assert schema["writes"] == {"issuer_id": did, "name": "card", "version": "2.1"}
+    done = await client.job_done(schema["id"], timeout=30)
+    made = await client.write("cred-defs", schema_id=done["result"], tag="blue")
+    assert made["writes"] == {"schema_id": done["result"], "tag": "blue"}
+    endpoint = await client.write("endpoints", endpoint="http://example.org/didcomm")
+    assert endpoint["writes"] == {"did": did}
 
 
 async def test_a_network_without_agreement_says_so(office: Agent) -> None:

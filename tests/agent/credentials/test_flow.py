@@ -18,7 +18,7 @@ from keep_agent.core.policy import Automatic, Policy
 from keep_agent.credentials.formats import CREDENTIAL as CREDENTIAL_FORMATS
 from keep_agent.credentials.formats import PROOF, attach
 from keep_agent.credentials.wallet import CRED_DEF, CREDENTIAL
-from keep_agent.errors import BadCommandError
+from keep_agent.errors import BadCommandError, NotFoundError
 from keep_agent.identity.connections import Connection
 from keep_agent.protocols import issue_credential_2 as ic
 from keep_agent.protocols import present_proof_2 as pp
@@ -145,6 +145,46 @@ async def test_a_licence_is_issued_and_proves_an_age_step_by_step(town: Town) ->
     assert answers["over_18"]["how"] == "proven"
     assert ALICE["birthdate_dateint"] not in json.dumps(judged.data.shown())
     assert ALICE["name"] not in json.dumps(judged.data.shown())
+
+
+async def test_a_credential_is_held_under_an_id_of_the_callers_choice(town: Town) -> None:
+    await town.hold()
+    x = await town.offer()
+    await town.alice.command(
+        await at(town.alice, ic.PROTOCOL, x, "offer-received"), ic.SendRequest()
+    )
+    await town.office.command(
+        await at(town.office, ic.PROTOCOL, x, "request-received"), ic.Issue()
+    )
+    received = await at(town.alice, ic.PROTOCOL, x, "credential-received")
+    ((taken, _),) = await town.alice.profile.find(CREDENTIAL)
+    with pytest.raises(BadCommandError, match="is held already: choose another id"):
+        await town.alice.command(received, ic.StoreCredential(credential_id=taken))
+    await town.alice.command(received, ic.StoreCredential(credential_id="my:licence-2"))
+    await at(town.office, ic.PROTOCOL, x, "done")
+    assert await town.alice.profile.fetch(CREDENTIAL, "my:licence-2") is not None
+    await town.alice.tenant.commands.delete_credential("my:licence-2")
+    assert await town.alice.profile.fetch(CREDENTIAL, "my:licence-2") is None
+    with pytest.raises(NotFoundError):
+        await town.alice.tenant.commands.delete_credential("my:licence-2")
+
+
+async def test_a_value_can_be_kept_back_and_our_verifier_refuses_that(town: Town) -> None:
+    """Verifiers of others may be content with less; ours asked to see it (SEC-P24)."""
+    await town.hold()
+    x = await town.ask()
+    asked = await at(town.alice, pp.PROTOCOL, x, "request-received")
+    for referent, why in (("over_18", "not an attribute"), ("nobody", "not an attribute")):
+        with pytest.raises(BadCommandError, match=why):
+            await town.alice.command(asked, pp.SendPresentation(revealed={referent: False}))
+    await town.alice.command(asked, pp.SendPresentation(revealed={"shown": False}))
+    received = await at(town.office, pp.PROTOCOL, x, "presentation-received")
+    proof = received.data.presentation["requested_proof"]
+    assert proof["unrevealed_attrs"].keys() == {"shown"}
+    assert not proof["revealed_attrs"]
+    await town.office.command(received, pp.Verify())
+    judged = await at(town.office, pp.PROTOCOL, x, "done")
+    assert [each["rule"] for each in judged.data.verdict["reasons"]] == ["SEC-P24"]
 
 
 async def test_a_child_is_told_why_and_sends_nothing(town: Town) -> None:
