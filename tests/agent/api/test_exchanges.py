@@ -191,7 +191,7 @@ async def test_an_exchange_that_began_on_an_invitation_is_found_by_its_connectio
     assert (await faber.call("GET", path, query=query))["id"] == x["id"]
 
 
-async def say(client: Client, connection: str, thid: str) -> Exchange:
+async def say(client: Client, connection: str, thid: str) -> ShownExchange:
     return await client.start(
         "basic-message", "send-message", connection, thid=thid, content="x"
     )
