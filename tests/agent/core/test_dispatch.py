@@ -89,10 +89,12 @@ class Door:
         return x
 
     async def emptied(self) -> None:
-        """Wait until nothing waits in the inbox."""
+        """Wait until nothing waits in the inbox, and what emptied it is applied."""
         async with asyncio.timeout(10):
             while await self.profile.inbox():  # noqa: ASYNC110 - it sets no event
                 await asyncio.sleep(0)
+            async with self.profile.lock:  # the writer holds it until it has applied its commit
+                pass
 
     async def only(self) -> Exchange[Any]:
         (x,) = await listed(self.profile, "~protocol", TOY.name, 1000)
@@ -111,7 +113,8 @@ async def door(tmp_path: Path) -> AsyncIterator[Door]:
             await profile.commit(Commit(writes=(connection.put(),)))
         door = Door(profile)
         running = asyncio.create_task(door.scheduler.run())
-        await asyncio.sleep(0)
+        while not door.scheduler._ahead_until:  # noqa: ASYNC110 - it reads the inbox before
+            await asyncio.sleep(0)
         yield door
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
