@@ -41,9 +41,10 @@ class Events:
             return await self._stream(request, tenant, _number(tenant, last or LATEST))
         after = _number(tenant, query.text("after") or "0")
         limit, wait_s = query.count("limit", PAGE, MOST), query.seconds("wait", 0)
-        if tenant.profile.last_event <= after:
-            await self._waits.until(partial(tenant.profile.wait_event, after), wait_s)
+        newest = tenant.profile.last_event  # after a restart more than the number of an event
         found = await tenant.profile.events(after, limit)
+        if not found and await self._next(tenant, max(after, newest), wait_s):
+            found = await tenant.profile.events(after, limit)
         return answer({"results": found, "next": found[-1]["n"] if found else after})
 
     async def _stream(
@@ -63,16 +64,19 @@ class Events:
             self._readers -= 1
         return response
 
+    async def _next(self, tenant: Tenant, after: int, wait_s: float) -> bool:
+        """Wait for an event with a number above `after`; False: none came in time."""
+        return await self._waits.until(partial(tenant.profile.wait_event, after), wait_s)
+
     async def _send_all(self, response: web.StreamResponse, tenant: Tenant, after: int) -> None:
         await _write(response, ": here come events\n\n")
         while not self._waits.ended:
+            newest = tenant.profile.last_event
             found = await tenant.profile.events(after, PAGE)
             if found:
                 after = found[-1]["n"]
                 await _write(response, "".join(map(_line, found)))
-            elif not await self._waits.until(
-                partial(tenant.profile.wait_event, after), KEEP_ALIVE_S
-            ):
+            elif not await self._next(tenant, max(after, newest), KEEP_ALIVE_S):
                 await _write(response, ": still here\n\n")
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
-from agent.api.conftest import KEY, Agent
+from agent.api.conftest import KEY, Agent, agent
 
 from keep_agent.api import events as module
 from keep_agent.errors import BadCommandError
+from keep_agent.store.profile import Profile
 
 STREAM = {"X-API-Key": KEY, "Accept": "text/event-stream"}
 
@@ -84,6 +86,38 @@ async def test_a_stream_goes_on_after_a_reconnect_without_a_gap(alice: Agent) ->
         resumed = {"Last-Event-ID": str(seen["n"])}
         async with session.get("/v1/events", headers=resumed) as response:
             assert [e["id"] for e in await read(response, 2)] == missed
+
+
+async def test_a_reader_that_comes_back_after_a_restart_waits_for_the_next_event(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has seen all there is: neither kind of reader asks the store again and again."""
+    async with agent(tmp_path) as before:
+        await make_event(before)
+        newest = (await before.client.call("GET", "/v1/events"))["next"]
+    reads: list[int] = []
+    events = Profile.events
+
+    async def counted(self: Profile, after: int, limit: int = 500) -> list[dict[str, Any]]:
+        reads.append(after)
+        return await events(self, after, limit)
+
+    monkeypatch.setattr(Profile, "events", counted)
+    async with (
+        agent(tmp_path) as now,
+        aiohttp.ClientSession(now.url, headers=STREAM) as session,
+    ):
+        query = {"after": newest, "wait": 30}
+        poll = asyncio.create_task(now.client.call("GET", "/v1/events", query=query))
+        async with session.get("/v1/events", headers={"Last-Event-ID": str(newest)}) as stream:
+            await stream.content.readuntil(b"\n\n")
+            for _ in range(3):
+                await now.client.status()  # both are waiting by now
+            assert not poll.done()
+            assert len(reads) <= 2
+            name = await make_event(now)
+            assert [e["id"] for e in await read(stream, 1)] == [name]
+        assert [e["id"] for e in (await poll)["results"]] == [name]
 
 
 async def test_there_is_no_room_for_any_number_of_readers(
