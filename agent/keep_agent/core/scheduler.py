@@ -13,7 +13,7 @@ from keep_agent.core.dispatch import Dispatcher, thread_for
 from keep_agent.core.machine import Exchange, Expired, Put, ReportProblem
 from keep_agent.core.message import Json, Received
 from keep_agent.core.policy import parse_command
-from keep_agent.errors import KeepError, LocalError, PeerError, UnavailableError
+from keep_agent.errors import ConflictError, KeepError, LocalError, PeerError, UnavailableError
 from keep_agent.store.deadlines import due
 from keep_agent.store.rows import DEAD, Commit, Waiting, day
 
@@ -193,9 +193,12 @@ class Scheduler:
         reason = "our own side failed each time"
         letter: Json = {"message": waiting.body, "reason": reason, "at": time.time()}
         event = {"type": DEAD, "message": str(waiting.body.get("@type")), "reason": reason}
-        put = Put(DEAD, waiting.name, letter, {"~day": day(time.time())})
+        put = Put(DEAD, waiting.name, letter, {"~day": day(time.time())}, new=True)
         aside = Commit(handled=(waiting.name,), writes=(put,), events=(event,))
-        await self._profile.commit(aside)
+        try:
+            await self._profile.commit(aside)
+        except ConflictError:  # said before: it was tried twice at once, or has been sent again
+            await self._profile.commit(Commit(handled=(waiting.name,)))
 
     async def _take(self, waiting: Waiting, *, final: bool) -> None:
         received = Received(waiting.body, waiting.sender, waiting.recipient)
