@@ -84,7 +84,7 @@ async def test_a_credential_goes_from_offer_to_record_in_either_form_of_its_id(
         ({"cred_def_id": LICENCE}, {"name": "Alice"}, "not exactly the attributes"),
         ({"cred_def_id": LICENCE}, {**ALICE, "more": "x"}, "not exactly the attributes"),
         ({"cred_def_id": LICENCE}, {**ALICE, "birthdate_dateint": "May"}, "SEC-P20"),
-        ({"cred_def_id": LICENCE}, {**ALICE, "number": "007"}, "SEC-I03"),
+        ({"cred_def_id": LICENCE}, {**ALICE, "birthdate_dateint": "+19990512"}, "SEC-P20"),
     ],
 )
 async def test_an_offer_that_could_not_be_issued_is_not_made(
@@ -120,7 +120,7 @@ async def test_sec_i09_what_a_definition_promises_is_held_at_every_offer(
         {"schema_name": "licence", "cred_def_id": LEARNER},
     ]
     for wanted in wishes:
-        with pytest.raises(BadCommandError, match=r"SEC-(P20|I03)"):
+        with pytest.raises(BadCommandError, match="SEC-P20"):
             await promising[0].credentials.offer(wanted, values, "anoncreds")
     await promising[0].credentials.offer({"cred_def_id": LICENCE}, ALICE, "anoncreds")
 
