@@ -68,7 +68,8 @@ async def test_sec_p02_of_a_number_in_another_spelling_only_the_number_is_signed
         await foreign("licence", {**CITY, "name": raw}),
     ):
         assert credential["values"]["name"] == {"raw": raw, "encoded": number}
-        verdict = await desk.verify(request, await shows(desk, request, credential))
+        presentation = await shows(desk, request, credential)
+        verdict = await desk.verify(request, presentation)
         assert verdict.ok
         [answer] = verdict.wire()["answers"]
         assert answer["values"] == {"name": number}
@@ -76,6 +77,8 @@ async def test_sec_p02_of_a_number_in_another_spelling_only_the_number_is_signed
         [notice] = verdict.notices
         assert notice.rule == "SEC-P02"
         assert "only the number is signed" in notice.words
+        presentation["requested_proof"]["revealed_attrs"]["postal"]["raw"] = f"{raw}1"
+        assert rules(await desk.refuse(request, presentation)) == {"SEC-P02"}
 
 
 @pytest.mark.parametrize("raw", AS_THEY_ARE)
@@ -130,6 +133,8 @@ async def test_sec_p03_another_spelling_does_not_escape_an_exclusion(desk: Desk)
     for raw in ("1067", "01067", "+1067"):
         presentation["requested_proof"]["revealed_attrs"]["postal"]["raw"] = raw
         assert rules(await desk.refuse(request, presentation)) == {"SEC-P03"}
+    presentation["requested_proof"]["revealed_attrs"]["postal"]["raw"] = "1068"  # not signed
+    assert rules(await desk.refuse(request, presentation)) == {"SEC-P02"}
 
 
 async def test_a_group_tells_which_of_its_values_is_spelt_otherwise(desk: Desk) -> None:
@@ -169,3 +174,16 @@ async def test_a_verdict_that_says_no_shows_no_spelling(desk: Desk) -> None:
     presentation = await shows(desk, request, credential)
     other = request.model_copy(update={"nonce": "1"})
     assert "01067" not in json.dumps((await desk.verify(other, presentation)).wire())
+
+
+async def test_a_credential_with_as_many_attributes_as_a_ledger_takes(desk: Desk) -> None:
+    names = [f"attr_{number:03}" for number in range(125)]
+    values = {name: str(-60 + n) if n % 2 else f"text {name}" for n, name in enumerate(names)}
+    credential = await desk.issue("wide", values)
+    least = Predicate(name="attr_001", p_type=">=", p_value=-59, restrictions=source("wide"))
+    shown = names[:1] + names[2:50]
+    request = ask({"many": reveal(*shown, source=source("wide"))}, {"least": least})
+    chosen = [Chosen(credential, ("many",), ("least",))]
+    verdict = await desk.verify(request, await desk.present_chosen(request, chosen))
+    assert verdict.ok
+    assert verdict.answers[0].values == {name: values[name] for name in shown}

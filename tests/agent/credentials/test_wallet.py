@@ -31,6 +31,7 @@ from keep_agent.credentials.wallet import (
     CRED_DEF_KEY,
     CREDENTIAL,
     LINK_SECRET,
+    attribute_tag,
     link_secret,
     make_link_secret,
 )
@@ -64,7 +65,7 @@ async def test_a_credential_goes_from_offer_to_record_in_either_form_of_its_id(
     put = await alice.credentials.check("x1", credential, request.kept, ALICE)
     assert put.value["cred_def_id"] == LICENCE_INDY
     assert put.tags["cred_def_id"] == LICENCE
-    assert put.tags["has:birthdate_dateint"] == "1"
+    assert put.tags[attribute_tag("Birthdate_dateint")] == "1"
     assert put.new
 
 
