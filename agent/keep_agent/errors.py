@@ -17,6 +17,9 @@ KeepError
 
 from __future__ import annotations
 
+TOO_LONG = "e.p.msg.too-long"
+"""Code of the `RefusedError` for what is too long for a message: ours or its peer's."""
+
 
 class KeepError(Exception):
     """Base of every error that this project raises on purpose."""

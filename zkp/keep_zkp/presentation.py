@@ -15,14 +15,14 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from keep_zkp.encode import canonical
 from keep_zkp.errors import InvalidError, RefusedError
 from keep_zkp.json_object import Json
-from keep_zkp.native import json_text
+from keep_zkp.native import MAX_TEXT, json_text
 from keep_zkp.requests import Int32, Name, PresentationRequest, Referent
 
 Number = Annotated[str, StringConstraints(pattern=r"^(0|-?[1-9][0-9]{0,1299})$")]
 """A big integer in canonical decimal form; an honest one has up to 940 digits."""
 Natural = Annotated[str, StringConstraints(pattern=r"^(0|[1-9][0-9]{0,1299})$")]
 """One that is an element of a group, or a hash."""
-Value = Annotated[str, StringConstraints(max_length=1 << 19, pattern=r"^[^\x00]*$")]
+Value = Annotated[str, StringConstraints(max_length=MAX_TEXT, pattern=r"^[^\x00]*$")]
 LedgerId = Annotated[
     str, StringConstraints(min_length=1, max_length=1024, pattern=r"^[^\x00]*$")
 ]
