@@ -20,6 +20,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+TOO_LONG = "e.p.msg.too-long"
+"""Code of the `RefusedError` for what is too long for a message: ours or its peer's."""
+
 
 class KeepError(Exception):
     """Base of every error that this project raises on purpose."""

@@ -24,11 +24,20 @@ LICENCE = ["name", "birthdate_dateint", "category", "number"]
 LICENCE_ID = f"{OFFICE}:2:licence:1.0"
 CITY_ID = f"{CITY}/anoncreds/v0/SCHEMA/licence/1.0"
 CARD_ID = f"{OFFICE}:2:card:1.0"
+MEMBER_ID = f"{OFFICE}:2:Mitglied 氏名:1.0"
+WIDE_ID = f"{OFFICE}:2:wide:1.0"
+MEMBER = [
+    "PPID", "Given Name", "Permit-number", "Straße", "氏名", "ΟΔΟΣ", "İl", "Prénom", "address.street",
+    "e-mail @ work", 'the "name"', "it's", "می\u200cروم", "👨\u200d👩\u200d👧", "שם", "has:x~%$",
+]  # fmt: skip
+WIDE = [f"attr_{number:03}" for number in range(125)]
 
 SCHEMAS: dict[str, tuple[str, str, str, list[str]]] = {
     LICENCE_ID: (OFFICE, "licence", "1.0", LICENCE),
     CITY_ID: (CITY, "licence", "1.0", LICENCE),
     CARD_ID: (OFFICE, "card", "1.0", ["First Name", "Points", "level"]),
+    MEMBER_ID: (OFFICE, "Mitglied 氏名", "1.0", MEMBER),
+    WIDE_ID: (OFFICE, "wide", "1.0", WIDE),
 }
 # name -> (cred def id, schema id, issuer id, tag, revocable)
 CRED_DEFS: dict[str, tuple[str, str, str, str, bool]] = {
@@ -36,6 +45,8 @@ CRED_DEFS: dict[str, tuple[str, str, str, str, bool]] = {
     "learner": (f"{OFFICE}:3:CL:12:learner", LICENCE_ID, OFFICE, "learner", False),
     "revocable": (f"{OFFICE}:3:CL:12:revocable", LICENCE_ID, OFFICE, "revocable", True),
     "card": (f"{OFFICE}:3:CL:13:card", CARD_ID, OFFICE, "card", False),
+    "member": (f"{OFFICE}:3:CL:15:member", MEMBER_ID, OFFICE, "member", False),
+    "wide": (f"{OFFICE}:3:CL:16:wide", WIDE_ID, OFFICE, "wide", False),
     "city": (f"{CITY}/anoncreds/v0/CLAIM_DEF/14/default", CITY_ID, CITY, "default", False),
 }
 ALICE: Json = {

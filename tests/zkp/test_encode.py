@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from zkp.kit import cred_def, held, link_secret
 
 from keep_zkp.encode import (
+    canonical,
     check_names,
     common_name,
     encode,
     for_predicates,
-    int32,
-    is_canonical,
+    signed_number,
 )
 from keep_zkp.errors import InvalidError
 
@@ -53,24 +53,30 @@ def test_sec_p19_an_issued_credential_holds_our_encoding() -> None:
     assert found == {name: encode(raw) for name, raw in values.items()}
 
 
-@pytest.mark.parametrize("raw", ["+1", "007", "-0", "00", "+0"])
-def test_sec_p02_a_second_spelling_of_a_number_is_not_canonical(raw: str) -> None:
-    assert not is_canonical(raw)
-    assert int32(raw) is None
+@pytest.mark.parametrize(
+    ("raw", "number"), [("+1", 1), ("007", 7), ("-0", 0), ("00", 0), ("+0", 0), ("-05", -5)]
+)
+def test_sec_p02_another_spelling_of_a_number_stands_for_the_number(
+    raw: str, number: int
+) -> None:
+    assert signed_number(raw) == number
+    assert canonical(raw) == str(number)
 
 
-@given(st.text(), st.text())
-def test_sec_p02_canonical_texts_of_one_encoding_are_equal(one: str, other: str) -> None:
-    if encode(one) == encode(other) and is_canonical(one) and is_canonical(other):
-        assert one == other
+_TEXTS = st.one_of(st.from_regex(r"[+\-]?0*[0-9]{1,3}", fullmatch=True), st.text())
 
 
-def test_only_32_bit_integers_can_be_compared() -> None:
-    assert (int32("-2147483648"), int32("2147483648"), int32("19990512")) == (
-        -(2**31),
-        None,
-        19990512,
-    )
+@given(_TEXTS, _TEXTS)
+def test_sec_p02_texts_are_signed_as_one_if_they_have_one_canonical_text(
+    one: str, other: str
+) -> None:
+    assert (encode(one) == encode(other)) is (canonical(one) == canonical(other))
+    assert encode(canonical(one)) == encode(one)
+
+
+def test_only_32_bit_integers_are_numbers() -> None:
+    found = [signed_number(raw) for raw in ("-2147483648", "2147483648", "19990512", " 1", "٣")]
+    assert found == [-(2**31), None, 19990512, None, None]
 
 
 @pytest.mark.parametrize("names", [["First Name", "firstname"], ["a", " A"], [""], ["a", "  "]])

@@ -64,12 +64,6 @@ def test_sec_i03_any_change_of_the_values_changes_their_digest() -> None:
         assert values_digest(changed) != digest
 
 
-@pytest.mark.parametrize("raw", ["007", "+3", "-0"])
-def test_sec_i03_a_number_in_another_spelling_is_not_issued(raw: str) -> None:
-    with pytest.raises(InvalidError, match="SEC-I03"):
-        check_values(cred_def("card")["public"], {**CARD, "level": raw})
-
-
 @pytest.mark.parametrize(
     "values",
     [
@@ -88,7 +82,20 @@ def test_sec_i03_values_are_exactly_the_attributes_of_the_schema(
         check_values(cred_def("card")["public"], values)
 
 
-@pytest.mark.parametrize("raw", ["19990512.0", "1999-05-12", "", "2147483648", "١٩٩٩"])
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "19990512.0",
+        "1999-05-12",
+        "",
+        "2147483648",
+        "١٩٩٩",
+        "019990512",
+        "+19990512",
+        "-0",
+        "None",
+    ],
+)
 def test_sec_p20_what_is_meant_for_predicates_is_a_32_bit_integer(raw: str) -> None:
     with pytest.raises(InvalidError, match="SEC-P20"):
         check_values(cred_def("licence")["public"], {**LICENCE, "birthdate_dateint": raw})

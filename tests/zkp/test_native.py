@@ -14,7 +14,7 @@ from zkp.kit import Desk, cred_def, held, link_secret, new_scope
 
 from keep_zkp import holder, issuer
 from keep_zkp.errors import BusyError, InvalidError, LibraryError, ZkpError
-from keep_zkp.native import Native, Scope, json_text, text
+from keep_zkp.native import MAX_TEXT, Native, Scope, json_text, text
 
 
 class Gate:
@@ -141,7 +141,7 @@ async def test_sec_p12_a_link_secret_or_object_of_the_wrong_type_is_refused(
 
 
 @pytest.mark.parametrize(
-    "wrong", [None, [], "{}", 5, {"x": float("nan")}, {"x": b""}, {"x": "y" * (1 << 20)}]
+    "wrong", [None, [], "{}", 5, {"x": float("nan")}, {"x": b""}, {"x": "y" * MAX_TEXT}]
 )
 def test_sec_p12_only_bounded_json_objects_are_handed_over(wrong: Any) -> None:
     with pytest.raises(InvalidError):

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from zkp.kit import Case, Desk, ask, cred_def, cred_def_id, rules, source
 
+from keep_zkp.native import MAX_TEXT
 from keep_zkp.requests import (
     Attribute,
     from_issuer,
@@ -172,7 +173,7 @@ async def test_sec_p17_ledger_objects_that_cannot_be_read_give_a_verdict(
     desk: Desk, bar: Case
 ) -> None:
     """Anybody may write what he likes to a ledger that lets him."""
-    changes: list[dict[str, Any]] = [{"tag": "\ud800"}, {"tag": "x" * (1 << 20)}, {"tag": 5}]
+    changes: list[dict[str, Any]] = [{"tag": "\ud800"}, {"tag": "x" * MAX_TEXT}, {"tag": 5}]
     for change in changes:
         spoiled = {key: {**value, **change} for key, value in desk.cred_defs.items()}
         verdict = await desk.verify(bar.request, bar.presentation, cred_defs=spoiled)

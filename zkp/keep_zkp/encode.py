@@ -2,8 +2,8 @@
 
 A value that is a decimal 32-bit integer is signed as that integer; everything else as the
 SHA-256 of its UTF-8 bytes, read as one big-endian integer. A predicate can only be proved over
-the former. Each encoding has one canonical text: another spelling of an integer (`+5`, `007`,
-`-0`) is neither issued nor accepted (SEC-P02, SEC-I03).
+the former. Issuers in the field also spell integers otherwise (`007`, `+112`, `-0`): the signature
+then binds the number and not the spelling (SEC-P02). The canonical text stands for what is signed.
 """
 
 from __future__ import annotations
@@ -24,22 +24,21 @@ def encode(raw: str) -> str:
 
     A lone surrogate, which is not text, is encoded differently from every text.
     """
-    number = _int32(raw)
+    number = signed_number(raw)
     if number is not None:
         return str(number)
     raw_bytes = raw.encode(errors="surrogatepass")
     return str(int.from_bytes(hashlib.sha256(raw_bytes).digest(), "big"))
 
 
-def is_canonical(raw: str) -> bool:
-    """`raw` is the only integer spelling of its encoding; text that is not an integer always is."""
-    number = _int32(raw)
-    return number is None or str(number) == raw
+def canonical(raw: str) -> str:
+    """Return the one text that stands for what is signed for `raw` (SEC-P02).
 
-
-def int32(raw: str) -> int | None:
-    """Return the number that predicates can be proved over; None if `raw` is not one."""
-    return _int32(raw) if is_canonical(raw) else None
+    Of a 32-bit integer, however it is spelt, the shortest spelling; any other text as it is. Two raw
+    values are signed as one exactly when their canonical texts are equal.
+    """
+    number = signed_number(raw)
+    return raw if number is None else str(number)
 
 
 def common_name(name: str) -> str:
@@ -73,7 +72,8 @@ def for_predicates(names: Iterable[str], also: Iterable[str]) -> frozenset[str]:
     return frozenset([*dates, *map(common_name, also)])
 
 
-def _int32(raw: str) -> int | None:
+def signed_number(raw: str) -> int | None:
+    """Return the number that is signed for `raw`, over which predicates can be proved; None: a hash is."""
     if _INTEGER.fullmatch(raw) is None:
         return None
     number = int(raw.lstrip("+-").lstrip("0")[:11] or "0") * (-1 if raw[0] == "-" else 1)

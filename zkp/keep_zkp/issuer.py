@@ -14,7 +14,7 @@ from typing import cast
 
 import anoncreds
 
-from keep_zkp.encode import check_names, common_name, for_predicates, int32, is_canonical
+from keep_zkp.encode import canonical, check_names, common_name, for_predicates, signed_number
 from keep_zkp.errors import InvalidError, RefusedError
 from keep_zkp.json_object import Json
 from keep_zkp.native import Scope, fresh, text
@@ -153,9 +153,9 @@ def check_values(
     """Refuse values that cannot be issued; to be called before they are offered.
 
     Raises:
-        InvalidError: not exactly the attributes of the schema, no text, a text that is read as an
-            integer but written otherwise (`007`, `+5`: SEC-I03), or no 32-bit integer in an
-            attribute that is meant for predicates (SEC-P20).
+        InvalidError: not exactly the attributes of the schema, no text that can be signed, or no
+            32-bit integer in its canonical spelling in an attribute that is meant for predicates
+            (SEC-P20).
     """
     names = {common_name(text(name, "attribute name")): name for name in values}
     if len(names) != len(values) or names.keys() != signed_names(cred_def):
@@ -164,12 +164,17 @@ def check_values(
     if not compared <= names.keys():
         raise InvalidError("SEC-P20: an attribute meant for predicates is not in the schema")
     for name, raw in values.items():
-        if not is_canonical(text(raw, f"value of {name!r}")):
+        text(raw, f"value of {name!r}")
+        if common_name(name) in compared and not _comparable(raw):
             raise InvalidError(
-                f"SEC-I03: the value of {name!r} would be read as another number"
+                f"SEC-P20: the value of {name!r} is not a 32-bit integer, written without leading "
+                "zeros and plus sign: it is meant for predicates"
             )
-        if common_name(name) in compared and int32(raw) is None:
-            raise InvalidError(f"SEC-P20: the value of {name!r} is not a 32-bit integer")
+
+
+def _comparable(raw: str) -> bool:
+    """Whether predicates are proved over what people read: a 32-bit integer in its one spelling."""
+    return signed_number(raw) is not None and canonical(raw) == raw
 
 
 def values_digest(values: Mapping[str, str]) -> str:

@@ -28,7 +28,7 @@ from keep_zkp.json_object import Json
 _LOADING = Lock()
 """The library is loaded by one thread, before any other calls it."""
 
-MAX_TEXT = 1 << 20
+MAX_TEXT = 2 << 20
 """Longest text, and longest JSON object as text, that is handed to the library."""
 
 _NICE = 5

@@ -12,16 +12,17 @@ from typing import Annotated, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from keep_zkp.encode import canonical
 from keep_zkp.errors import InvalidError, RefusedError
 from keep_zkp.json_object import Json
-from keep_zkp.native import json_text
+from keep_zkp.native import MAX_TEXT, json_text
 from keep_zkp.requests import Int32, Name, PresentationRequest, Referent
 
 Number = Annotated[str, StringConstraints(pattern=r"^(0|-?[1-9][0-9]{0,1299})$")]
 """A big integer in canonical decimal form; an honest one has up to 940 digits."""
 Natural = Annotated[str, StringConstraints(pattern=r"^(0|[1-9][0-9]{0,1299})$")]
 """One that is an element of a group, or a hash."""
-Value = Annotated[str, StringConstraints(max_length=1 << 19, pattern=r"^[^\x00]*$")]
+Value = Annotated[str, StringConstraints(max_length=MAX_TEXT, pattern=r"^[^\x00]*$")]
 LedgerId = Annotated[
     str, StringConstraints(min_length=1, max_length=1024, pattern=r"^[^\x00]*$")
 ]
@@ -191,6 +192,27 @@ def read_presentation(body: Json, request: PresentationRequest) -> Presentation:
         where = ".".join(str(part)[:40] for part in first["loc"])
         words = f"the presentation is not formed as one, at {where}: {first['msg']}"
         raise RefusedError("SEC-P30", words) from None
+
+
+def as_signed(body: Json) -> Json:
+    """Return a presentation that `read_presentation` took, with each raw value as it is signed (SEC-P02)."""
+    proof = body["requested_proof"]
+    groups = proof.get("revealed_attr_groups", {})
+    signed = {
+        "revealed_attrs": {key: _signed(one) for key, one in proof["revealed_attrs"].items()},
+        "revealed_attr_groups": {
+            key: {
+                **one,
+                "values": {name: _signed(each) for name, each in one["values"].items()},
+            }
+            for key, one in groups.items()
+        },
+    }
+    return {**body, "requested_proof": {**proof, **signed}}
+
+
+def _signed(value: Json) -> Json:
+    return {**value, "raw": canonical(value["raw"])}
 
 
 def _most_members(body: Json) -> int:

@@ -4,7 +4,8 @@ Known tags and operators only: `{...}` (all of), `[{...}, ...]` (any of), `$and`
 `$in`, `$neq`. A misspelt tag would be ignored by one party and never match at another, so it is
 refused, at any depth (SEC-P08); so is a restriction that is null, empty or of another type, which
 would be gone if it were dropped (SEC-P32). Evaluation is three-valued: about a value that was not
-shown nothing is known, and neither a claim nor its negation holds (SEC-P04).
+shown nothing is known, and neither a claim nor its negation holds (SEC-P04). Values are compared as
+they are signed: `007` and `7` are one value (SEC-P03).
 
 Source: AnonCreds specification 1.0 (presentation request); WQL, Indy HIPE 0036.
 """
@@ -18,7 +19,7 @@ from typing import Annotated, Any, TypeAlias, cast
 
 from pydantic import PlainSerializer, PlainValidator
 
-from keep_zkp.encode import common_name
+from keep_zkp.encode import canonical, common_name
 
 ISSUER_TAGS = frozenset({"cred_def_id", "issuer_id", "issuer_did"})
 """Tags that say whose signature counts (SEC-P10)."""
@@ -163,8 +164,13 @@ def holds(query: Query | None, facts: Facts, same: Same) -> bool | None:
 
 
 def respell(query: Query | None, spelling: Callable[[str], str]) -> Query | None:
-    """Write every identifier as `spelling` does; `issuer_did` becomes `issuer_id`, its modern name."""
+    """Write every identifier as `spelling` does, and every value of an attribute as it is signed.
+
+    `issuer_did` becomes `issuer_id`, its modern name. The library compares both as texts.
+    """
     match query:
+        case Is(tag, values) if value_name(tag) is not None:
+            return Is(tag, tuple(map(canonical, values)))
         case Is(tag, values) if tag in ID_TAGS:
             return Is(tag.replace("_did", "_id"), tuple(map(spelling, values)))
         case Not(part):
@@ -181,7 +187,7 @@ def _is(tag: str, values: tuple[str, ...], facts: Facts, same: Same) -> bool | N
         if match[2] == "marker":
             return name in facts.attributes
         shown = facts.values.get(name)
-        return None if shown is None else shown in values
+        return None if shown is None else canonical(shown) in map(canonical, values)
     known = cast("str | None", getattr(facts, tag.replace("_did", "_id")))
     if known is None:
         return None

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from keep_zkp.encode import common_name, int32
+from keep_zkp.encode import common_name, signed_number
 from keep_zkp.requests import Attribute, Predicate, PresentationRequest
 from keep_zkp.restrictions import AllOf, AnyOf, Facts, Is, Query, Same, exactly, holds
 
@@ -142,7 +142,7 @@ def _why_not(asked: Attribute | Predicate, held: Held, same: Same) -> str | None
 
 
 def _fails(predicate: Predicate, raw: str) -> str | None:
-    number = int32(raw)
+    number = signed_number(raw)
     if number is None:
         return f"{predicate.name} is not a number that can be compared"
     if predicate.holds(number):

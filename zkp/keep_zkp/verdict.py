@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import chain
 from typing import Any, cast
 
-from keep_zkp.encode import common_name, encode, is_canonical
+from keep_zkp.encode import canonical, common_name, encode
 from keep_zkp.errors import InvalidError
 from keep_zkp.issuer import modulus, schema_names, signed_names
 from keep_zkp.json_object import Json
@@ -71,7 +71,10 @@ class Answer:
 
     Attributes:
         names: as asked for.
-        values: raw values by name; only when revealed.
+        values: what is signed, by name; only when revealed. Of a number that is the number alone, in
+            its canonical spelling.
+        unsigned_spellings: by name, how the holder spells a number, where that is otherwise than in
+            `values` (`007`): nobody has signed the spelling (SEC-P02).
         said: self-attested by the holder; proves nothing (SEC-P09).
         predicate: as asked for, and proved when `how` says so.
         source: None when nothing is proved.
@@ -84,6 +87,7 @@ class Answer:
     said: str | None
     predicate: str | None
     source: Source | None
+    unsigned_spellings: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def __repr__(self) -> str:
         """Hide the values."""
@@ -297,12 +301,12 @@ def _shown_values(
 
 
 def _values(request: PresentationRequest, shown: Presentation) -> Iterator[Reason]:
-    """P02: what people read is what was signed. P11: a group has exactly the names asked."""
+    """P02: what is shown encodes to what was signed. P11: a group has exactly the names asked."""
     for referent, group in shown.requested_proof.revealed_attr_groups.items():
         if set(group.values) != set(request.requested_attributes[referent].all_names):
             yield Reason("SEC-P11", f"{_item(request, referent)} shows other attributes")
     for _, name, value in _shown_values(request, shown):
-        if encode(value.raw) != value.encoded or not is_canonical(value.raw):
+        if encode(value.raw) != value.encoded:
             yield Reason("SEC-P02", f"the value shown of {name!r} is not the one signed")
 
 
@@ -415,14 +419,15 @@ def _answer(question: Question, referent: str) -> Answer:
         return Answer(referent, asked.all_names, How.SELF_ATTESTED, {}, said, None, None)
     one, group = proof.revealed_attrs.get(referent), proof.revealed_attr_groups.get(referent)
     index = one.sub_proof_index if one else cast("Any", group).sub_proof_index
-    values = (
+    shown = (
         {asked.all_names[0]: one.raw}
         if one
         else {name: value.raw for name, value in cast("Any", group).values.items()}
     )
-    return Answer(
-        referent, asked.all_names, How.REVEALED, values, None, None, _source(question, index)
-    )
+    values = {name: canonical(raw) for name, raw in shown.items()}
+    spelt = {name: raw for name, raw in shown.items() if values[name] != raw}
+    source = _source(question, index)
+    return Answer(referent, asked.all_names, How.REVEALED, values, None, None, source, spelt)
 
 
 def _source(question: Question, index: int) -> Source:
@@ -446,6 +451,9 @@ def _notices(question: Question, answers: tuple[Answer, ...]) -> Iterator[Reason
         elif answer.referent in open_ones and answer.source is not None:
             issuer = answer.source.issuer_id
             yield Reason("SEC-P10", f"issuer not pinned: {item} comes from {issuer}")
+        for name in answer.unsigned_spellings:
+            words = f"of {name[:LONGEST]!r} only the number is signed; the holder spells it otherwise"
+            yield Reason("SEC-P02", f"{item}: {words}, and that spelling is not signed")
     for index in range(len(question.shown.identifiers)):
         if _revocable(question, index):  # asked about, it was refused above: not built yet
             which = _credential(question, index)
@@ -466,6 +474,7 @@ def _plain_answer(answer: Answer) -> Json:
         "names": list(answer.names),
         "how": answer.how.value,
         "values": dict(answer.values),
+        "unsigned_spellings": dict(answer.unsigned_spellings),
         "said": answer.said,
         "predicate": answer.predicate,
         "source": source

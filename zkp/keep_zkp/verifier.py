@@ -11,7 +11,7 @@ import anoncreds
 from keep_zkp.errors import InvalidError, LibraryError, RefusedError
 from keep_zkp.json_object import Json
 from keep_zkp.native import Scope, fresh
-from keep_zkp.presentation import read_presentation
+from keep_zkp.presentation import as_signed, read_presentation
 from keep_zkp.requests import PresentationRequest
 from keep_zkp.verdict import Question, Reason, Resolved, Verdict, find_reasons, judge, refused
 
@@ -77,11 +77,12 @@ async def verify(
 
 
 async def _library_agrees(scope: Scope, question: Question, presentation: Json) -> bool:
+    """Ask the library; it compares values as texts, so it gets them as they are signed."""
     request = question.request.respelled(str)
     identifiers = question.shown.identifiers
 
     def check() -> bool:
-        return fresh(anoncreds.Presentation, presentation).verify(
+        return fresh(anoncreds.Presentation, as_signed(presentation)).verify(
             fresh(anoncreds.PresentationRequest, request.wire()),
             {
                 each.schema_id: scope.load(

@@ -15,11 +15,10 @@ from keep_agent.api.ledgers import LedgerReads
 from keep_agent.api.requests import Waits
 from keep_agent.api.resources import Resources
 from keep_agent.core.machine import Protocol
+from keep_agent.core.message import MAX_MESSAGE
 from keep_agent.errors import BadCommandError
 from keep_agent.settings import Keys, Settings
 from keep_agent.tenants.tenant import MAIN, Tenant
-
-BODY_MAX = 1 << 20
 
 
 def admin_app(
@@ -41,7 +40,7 @@ def admin_app(
     api_keys = ApiKeys({MAIN: keys.admin})
     app = web.Application(
         middlewares=[Authentication(api_keys, tenants, hosts_of(settings.admin_host)).handle],
-        client_max_size=BODY_MAX,
+        client_max_size=MAX_MESSAGE,
     )
     app.on_shutdown.append(waits.end)
     own = [

@@ -31,6 +31,8 @@ MAX_PARTS = 5_000
 MAX_ITEMS = 50_000
 """How many values one JSON text may hold, about."""
 MOST_ATTACHED = 16
+MAX_MESSAGE = 2 << 20
+"""Bytes of the longest message, as JSON and not yet encrypted: a credential with a picture of 1 MiB fits."""
 
 Json = dict[str, Any]
 Id = Annotated[

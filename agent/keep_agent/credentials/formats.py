@@ -11,8 +11,16 @@ from typing import Annotated, Literal, cast, get_args
 
 from pydantic import Field
 
-from keep_agent.core.message import MOST_ATTACHED, Attachment, Id, Json, Wire
-from keep_agent.errors import BadMessageError
+from keep_agent.core.message import (
+    MAX_MESSAGE,
+    MOST_ATTACHED,
+    Attachment,
+    Id,
+    Json,
+    Wire,
+    write_json,
+)
+from keep_agent.errors import BadCommandError, BadMessageError
 
 Family = Literal["anoncreds", "hlindy"]
 Names = Mapping[Family, str]
@@ -57,6 +65,13 @@ PROOF: Names = {
     "anoncreds": "anoncreds/proof@v1.0",
     "hlindy": "hlindy/proof@v2.0",
 }
+MOST_OF_AN_ATTACHMENT = MAX_MESSAGE - (16 << 10)
+"""Bytes, as base64."""
+_MOST_OFFERED = MOST_OF_AN_ATTACHMENT - (128 << 10)
+"""What is offered must also be presented: a proof is longer than the signature, with 125 attributes by 90 KB."""
+_SIGNATURE_BYTES = 8 << 10
+_ENCODED = "9" * 78
+"""As long as the longest number that stands for a text."""
 _FILTER_KEYS: tuple[FilterKey, ...] = get_args(FilterKey)
 _OLD_KEYS: dict[str, str] = {
     "issuer_id": "issuer_did",
@@ -76,9 +91,29 @@ Formats = Annotated[tuple[Format, ...], Field(max_length=MOST_ATTACHED, fail_fas
 
 
 def attach(content: Json, family: Family, names: Names) -> tuple[Format, Attachment]:
-    """Attach an object in a family's format."""
+    """Attach an object in a family's format.
+
+    Raises:
+        BadCommandError: no message is long enough for it.
+    """
     attachment = Attachment.of(content)
+    if (size := len(attachment.data.base64 or "")) > MOST_OF_AN_ATTACHMENT:
+        raise BadCommandError(_too_long(names[family], size))
     return Format(attach_id=attachment.id, format=names[family]), attachment
+
+
+def too_long(values: Mapping[str, str]) -> str | None:
+    """Say in words that a credential with these values fits into no message; None: it fits."""
+    filled = {name: {"raw": raw, "encoded": _ENCODED} for name, raw in values.items()}
+    size = (len(write_json(filled)) + _SIGNATURE_BYTES) * 4 // 3
+    return _too_long("a credential with these values", size) if size > _MOST_OFFERED else None
+
+
+def _too_long(what: str, size: int) -> str:
+    return (
+        f"too long: in a message, {what} would have about {size} bytes, and "
+        f"{MOST_OF_AN_ATTACHMENT} is the most; make the longest values shorter"
+    )
 
 
 def attached(

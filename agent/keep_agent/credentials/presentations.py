@@ -11,7 +11,13 @@ from typing import Any
 from keep_agent.core.message import Json
 from keep_agent.credentials.formats import LEGACY, Family
 from keep_agent.credentials.ledger_objects import LedgerObjects, may_be_same, unqualified
-from keep_agent.credentials.wallet import CREDENTIAL, HAS, errors_as, link_secret, schema_parts
+from keep_agent.credentials.wallet import (
+    CREDENTIAL,
+    attribute_tag,
+    errors_as,
+    link_secret,
+    schema_parts,
+)
 from keep_agent.errors import BadCommandError, RefusedError
 from keep_agent.protocols.present_proof_2 import Verdict
 from keep_agent.store.profile import Profile
@@ -267,7 +273,7 @@ def _where(narrowing: Narrowing) -> dict[str, Any]:
         ("issuer_id", narrowing.issuer_ids),
     )
     by_id = {tag: {"$in": sorted(map(unqualified, texts))} for tag, texts in needs if texts}
-    return by_id or {f"{HAS}{name}": "1" for name in sorted(narrowing.names)}
+    return by_id or {attribute_tag(name): "1" for name in sorted(narrowing.names)}
 
 
 def _held(name: str, record: Json) -> Held:

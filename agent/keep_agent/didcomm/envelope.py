@@ -12,6 +12,7 @@ from typing import Any, cast
 from aries_askar import AskarError, Key, KeyAlg, crypto_box
 
 from keep_agent.core.message import (
+    MAX_MESSAGE,
     PREFIX,
     Json,
     Received,
@@ -21,11 +22,11 @@ from keep_agent.core.message import (
     read_json,
     write_json,
 )
-from keep_agent.errors import BadEnvelopeError, BadMessageError, RefusedError
+from keep_agent.errors import TOO_LONG, BadEnvelopeError, BadMessageError, RefusedError
 from keep_agent.identity.keys import LocalKey, exchange_key, looks_like_key, to_verkey
 
-MAX_PACKED = 2 * 2**20
-MAX_PLAIN = 2**20
+MAX_PACKED = 5 * 2**20
+"""A message of `MAX_MESSAGE` bytes behind two mediators."""
 MAX_PROTECTED = 64 * 2**10
 MAX_ITEMS = 50_000
 ENVELOPE_ITEMS = 16  # four members of base64, which has no commas or brackets
@@ -49,9 +50,6 @@ _FORWARD = f"{PREFIX}routing/1.0/forward"
 _ENVELOPE_BYTES, _HEADER_BYTES, _FORWARD_BYTES = 96, 80, 178
 _AUTHCRYPT_BYTES, _ANONCRYPT_BYTES = 340, 200
 """What JSON adds: to an envelope, to its header, by a forward; for each recipient of either kind."""
-
-TOO_LONG = "e.p.msg.too-long"
-"""Code of the `RefusedError` for a message that is too long for its peer or for us."""
 
 Find = Callable[[str], Awaitable[LocalKey | None]]
 """Returns our key of a verkey, or None: `Keys.load` of the tenant that received the message."""
@@ -112,6 +110,10 @@ def seal(
         raise RefusedError(
             f"a message may have {MAX_HOPS} mediators at most, not {len(routing_keys)}"
         )
+    if len(message) > MAX_MESSAGE:
+        raise RefusedError(
+            f"the message has {len(message)} bytes; {MAX_MESSAGE} is the most", TOO_LONG
+        )
     size = sealed_size(len(message), len(to), len(routing_keys))
     if size > MAX_PACKED:
         raise RefusedError(
@@ -152,8 +154,10 @@ async def unpack(packed: bytes, find: Find) -> Received:
     """
     _limit(len(packed), MAX_PACKED)
     _limit(_items(packed), ENVELOPE_ITEMS)
-    where = _here if len(packed) <= LARGE else _in_a_thread
-    received = await _open(_read(packed), find, where)
+    large = len(packed) > LARGE
+    envelope = await asyncio.to_thread(_read, packed) if large else _read(packed)
+    where = _in_a_thread if large else _here
+    received = await _open(envelope, find, where)
     for _ in range(MAX_FORWARDS):
         if not _is_forward(received.body):
             return received
@@ -222,7 +226,7 @@ def _decrypt(parts: list[str], recipient: Json, key: LocalKey, *, authcrypt: boo
     protected, iv, ciphertext, tag = parts
     nonce, mac = _decode(iv, _NONCE_BYTES), _decode(tag, _TAG_BYTES)
     data = _decode(ciphertext)
-    _limit(len(data), MAX_PLAIN)
+    _limit(len(data), MAX_PACKED)
     try:
         cek, sender = _unlock(recipient, key, authcrypt=authcrypt)
         content = Key.from_secret_bytes(KeyAlg.C20P, cek)
@@ -293,7 +297,10 @@ def _unlock(recipient: Json, key: LocalKey, *, authcrypt: bool) -> tuple[bytes, 
 def _read_body(plain: bytes) -> Json:
     if _items(plain) > MAX_ITEMS:
         raise BadEnvelopeError("message has too many items")
-    return _read(plain)
+    body = _read(plain)
+    if not _is_forward(body):  # which holds an envelope, and that is longer than its message
+        _limit(len(plain), MAX_MESSAGE)
+    return body
 
 
 def _items(raw: bytes) -> int:

@@ -302,8 +302,10 @@ class Outbox:
                 return True
             case Refused(status=status):
                 self._lanes.worked(attempt, _now())
-                why = f"the peer answered {status}"
-                await self._give_up(message, why, ends=status == TOO_LARGE_STATUS)
+                ends = status == TOO_LARGE_STATUS
+                long = f" to a message of {message.size} bytes: too long" if ends else ""
+                why = f"the peer answered {status}{long}"
+                await self._give_up(message, why, ends=ends)
             case Blocked(reason=reason) | TooLong(reason=reason):
                 await self._give_up(message, reason, ends=isinstance(outcome, TooLong))
         return False

@@ -20,21 +20,23 @@ INVITATION = "invitation"
 CONNECTIONLESS = "connectionless"
 MOST_SHOWN = 200
 MOST_READ = 4 * MOST_SHOWN
+_JOINERS = "\u200c\u200d"
 
 
 def sanitize_text(text: str | None) -> str | None:
     """Clean a peer's text for display: no control, format or bidi characters, bounded length.
 
+    The joiners U+200C and U+200D stay: Persian, Indic scripts and many emoji are spelt with them.
     It stays untrusted: where it is displayed it must be escaped, as the claim of that peer.
     """
     if text is None:
         return None
-    kept = (
-        c
-        for c in text[:MOST_READ]
-        if unicodedata.category(c)[0] != "C" and c not in "\u2028\u2029"
-    )
-    return "".join(kept).strip()[:MOST_SHOWN] or None
+    kept = "".join(filter(_shows, text[:MOST_READ])).strip()[:MOST_SHOWN]
+    return kept if kept.strip(f"{_JOINERS} ") else None
+
+
+def _shows(c: str) -> bool:
+    return c in _JOINERS or (unicodedata.category(c)[0] != "C" and c not in "\u2028\u2029")
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from keep_agent.core.machine import (
     Expired,
     Protocol,
     Put,
+    ReportProblem,
     Role,
     Step,
     abandoning,
@@ -40,9 +41,10 @@ from keep_agent.credentials.formats import (
     attach,
     attached,
     read_filter,
+    too_long,
     write_filter,
 )
-from keep_agent.errors import BadCommandError, BadMessageError
+from keep_agent.errors import TOO_LONG, BadCommandError, BadMessageError, RefusedError
 
 URI = "https://didcomm.org/issue-credential/2.0"
 PREVIEW = f"{URI}/credential-preview"
@@ -354,6 +356,8 @@ async def send_offer(x: X, cmd: SendOffer, zkp: Credentials) -> Step[Issuance]:
     values = x.data.values if cmd.values is None else cmd.values
     if not wanted or not values:
         raise BadCommandError("an offer needs cred_def_id and values: nothing was proposed")
+    if words := too_long(values):
+        raise BadCommandError(words)
     offered = await zkp.offer(wanted, values, family)
     form, attachment = attach(offered.attachment, family, OFFER)
     data = x.data.but(
@@ -406,6 +410,12 @@ async def note_refusal(_x: X, report: ProblemReport, _: Credentials) -> Step[Iss
     return Step(ABANDONED, error=f"the holder did not accept it: {report.code}"[:300])
 
 
+async def report_undelivered(_x: X, cmd: ReportProblem, _: Credentials) -> Step[Issuance]:
+    """End the exchange: the credential did not reach the holder, or is not to be used."""
+    report = ProblemReport.of(cmd.code, cmd.comment)
+    return Step(ABANDONED, send=(report,), error=cmd.comment or cmd.code)
+
+
 async def stop_waiting(_x: X, _cmd: Expired, _: Credentials) -> Step[Issuance]:
     """End the exchange without an ack: the credential is issued."""
     return Step(State.DONE, error="no ack came in time")
@@ -422,6 +432,8 @@ async def send_proposal(x: X, cmd: SendProposal, _: Credentials) -> Step[Issuanc
     )
     wanted = offered if cmd.filter is None else cmd.filter
     values = x.data.values if cmd.values is None else cmd.values
+    if words := too_long(values):
+        raise BadCommandError(words)
     form, attachment = attach(write_filter(wanted, family), family, FILTER)
     proposal = ProposeCredential(
         comment=cmd.comment,
@@ -436,9 +448,12 @@ async def send_proposal(x: X, cmd: SendProposal, _: Credentials) -> Step[Issuanc
 async def keep_offer(x: X, msg: OfferCredential, _: Credentials) -> Step[Issuance]:
     """Keep the offer for a decision; it is compared with the ledger when it is accepted."""
     family, offer = attached(msg.formats, msg.offers__attach, OFFER)
+    values = msg.credential_preview.values
+    if words := too_long(values):
+        raise RefusedError(words, TOO_LONG)
     data = x.data.but(
         format=family,
-        values=msg.credential_preview.values,
+        values=values,
         comment=msg.comment,
         offer=offer,
         cred_def_id=_text(offer, "cred_def_id"),
@@ -508,6 +523,7 @@ PROTOCOL: Protocol[Credentials] = Protocol(
     rule(Side.ISSUER, State.OFFER_SENT,        RequestCredential, State.REQUEST_RECEIVED,  keep_request),
     rule(Side.ISSUER, State.REQUEST_RECEIVED,  Issue,             State.ISSUED,            issue),
     rule(Side.ISSUER, State.ISSUED,            CredentialAck,     State.DONE,              finish),
+    rule(Side.ISSUER, State.ISSUED,            ReportProblem,     ABANDONED,               report_undelivered),
     rule(Side.ISSUER, State.ISSUED,            ProblemReport,     ABANDONED,               note_refusal),
     rule(Side.ISSUER, State.ISSUED,            Expired,           State.DONE,              stop_waiting),
     rule(Side.HOLDER, START,                   SendProposal,      State.PROPOSAL_SENT,     send_proposal),

@@ -27,7 +27,7 @@ from aries_askar import Store as Askar
 
 from keep_agent.core.message import Json, write_json
 from keep_agent.errors import UnavailableError
-from keep_agent.store import version_2
+from keep_agent.store import version_2, version_3
 from keep_agent.store.old_rows import Change, OldRows
 from keep_agent.store.uncancelled import uncancelled
 from keep_agent.store.version_2 import Changes
@@ -35,10 +35,10 @@ from keep_ledger.private_files import sync_folder
 
 log = logging.getLogger(__name__)
 
-NEWEST = 2
+NEWEST = 3
 
 Stages = Mapping[str, Callable[[OldRows], Changes]]
-STEPS: Mapping[int, Stages] = {1: version_2.STAGES}
+STEPS: Mapping[int, Stages] = {1: version_2.STAGES, 2: version_3.STAGES}
 """The step from each version to the next: for each category, the function that changes its rows."""
 
 ROWS, BYTES = 500, 4 << 20

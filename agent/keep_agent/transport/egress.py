@@ -29,7 +29,7 @@ from keep_agent.transport.name_threads import NameThreads
 log = logging.getLogger(__name__)
 
 ENVELOPE_TYPES = frozenset({"application/ssi-agent-wire", "application/didcomm-envelope-enc"})
-MAX_REPLY = 1 << 20
+MAX_REPLY = 5 << 20
 MAX_RETRY_AFTER = 3600.0
 """Seconds; a peer that asks for a longer pause is tried again after this."""
 

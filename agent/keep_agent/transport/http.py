@@ -40,7 +40,7 @@ class Limits:
         shutdown_s: seconds that requests under way get to finish at the end.
     """
 
-    body_bytes: int = 1 << 20
+    body_bytes: int = 5 << 20
     held_bytes: int = 64 << 20
     body_s: float = 10.0
     idle_s: float = 60.0
@@ -106,14 +106,14 @@ class _Inbox:
     async def _read(self, request: web.Request, body: bytearray) -> web.Response | None:
         """Fill `body` as it arrives, never beyond the limits; return a refusal or None."""
         if (request.content_length or 0) > self.limits.body_bytes:
-            return _answer(413, "message too long")
+            return _answer(413, self._too_long)
         try:
             async with asyncio.timeout(self.limits.body_s):
                 async for part in request.content.iter_any():
                     body += part
                     self.held += len(part)
                     if len(body) > self.limits.body_bytes:
-                        return _answer(413, "message too long")
+                        return _answer(413, self._too_long)
                     if self.held > self.limits.held_bytes:
                         return _answer(503, "busy, try again")
         except TimeoutError:
@@ -121,6 +121,10 @@ class _Inbox:
         except (web.RequestPayloadError, HttpProcessingError, ConnectionError):
             return _answer(400, "message is incomplete")
         return None
+
+    @property
+    def _too_long(self) -> str:
+        return f"message too long: at most {self.limits.body_bytes} bytes"
 
     async def _take(self, tenant: str, body: bytes) -> web.Response:
         try:

@@ -28,6 +28,7 @@ Nothing is imported here: import what you need from its module. This is the whol
 | `proposal.signing_input` | `signing_input`, `digest`: what is signed of a request |
 | `rules.single_reading` | `hides_nothing`, `spelled`: rules whose signature is valid for no other rules |
 | `proposal.field_types` | `base58_of`, `visible`, `without`: the values in requests |
+| `proposal.invisible` | `is_invisible`, `find_invisible`, `with_marks`, `marks`, `code`, `place`: what a reader does not see of a text |
 | `proposal.operations` | a closed schema per type: `Operation`, `Closed`, `Nym`, `Attrib`, `SchemaData`, `Schema`, `Primary`, `Revocation`, `ClaimDefData`, `ClaimDef`, `AccumulatorKey`, `RegistryKeys`, `RegistryValue`, `RegistryDef`, `EntryValue`, `RegistryEntry`, `NodeData`, `Node`, `Agreement`, `Mechanisms`, `NoAgreement`, `RuleChange`, `AuthRule`, `AuthRules`, `Upgrade`, `PoolConfig` |
 | `proposal.request_decoder` | `decode`, `Request`, `Acceptance`: a request with one meaning |
 | `proposal.describe_request` | `describe`, `Description`, `rule_key`, `moment`: a request in words |

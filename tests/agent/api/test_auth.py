@@ -19,6 +19,7 @@ from keep_agent.api.app import admin_app
 from keep_agent.api.auth import ApiKeys
 from keep_agent.core.catalog import load_catalog
 from keep_agent.core.machine import Protocol
+from keep_agent.core.message import MAX_MESSAGE
 from keep_agent.errors import BadCommandError, LocalError, NotFoundError
 from keep_agent.settings import open_keys
 
@@ -142,7 +143,7 @@ async def test_a_bad_body_is_refused_in_words(alice: Agent, body: bytes, says: s
 
 async def test_a_long_body_and_a_foreign_type_are_refused(alice: Agent) -> None:
     key = {"X-API-Key": KEY}
-    long = b'{"comment": "' + b"x" * (1 << 20) + b'"}'
+    long = b'{"comment": "' + b"x" * MAX_MESSAGE + b'"}'
     assert (await ask(alice, "POST", "/v1/trust-ping", {**key, **JSON}, long))[0] == 413
     form = {**key, "Content-Type": "application/x-www-form-urlencoded"}
     status, body, _ = await ask(

@@ -31,6 +31,7 @@ from keep_agent.credentials.wallet import (
     CRED_DEF_KEY,
     CREDENTIAL,
     LINK_SECRET,
+    attribute_tag,
     link_secret,
     make_link_secret,
 )
@@ -64,7 +65,7 @@ async def test_a_credential_goes_from_offer_to_record_in_either_form_of_its_id(
     put = await alice.credentials.check("x1", credential, request.kept, ALICE)
     assert put.value["cred_def_id"] == LICENCE_INDY
     assert put.tags["cred_def_id"] == LICENCE
-    assert put.tags["has:birthdate_dateint"] == "1"
+    assert put.tags[attribute_tag("Birthdate_dateint")] == "1"
     assert put.new
 
 
@@ -84,7 +85,7 @@ async def test_a_credential_goes_from_offer_to_record_in_either_form_of_its_id(
         ({"cred_def_id": LICENCE}, {"name": "Alice"}, "not exactly the attributes"),
         ({"cred_def_id": LICENCE}, {**ALICE, "more": "x"}, "not exactly the attributes"),
         ({"cred_def_id": LICENCE}, {**ALICE, "birthdate_dateint": "May"}, "SEC-P20"),
-        ({"cred_def_id": LICENCE}, {**ALICE, "number": "007"}, "SEC-I03"),
+        ({"cred_def_id": LICENCE}, {**ALICE, "birthdate_dateint": "+19990512"}, "SEC-P20"),
     ],
 )
 async def test_an_offer_that_could_not_be_issued_is_not_made(
@@ -120,7 +121,7 @@ async def test_sec_i09_what_a_definition_promises_is_held_at_every_offer(
         {"schema_name": "licence", "cred_def_id": LEARNER},
     ]
     for wanted in wishes:
-        with pytest.raises(BadCommandError, match=r"SEC-(P20|I03)"):
+        with pytest.raises(BadCommandError, match="SEC-P20"):
             await promising[0].credentials.offer(wanted, values, "anoncreds")
     await promising[0].credentials.offer({"cred_def_id": LICENCE}, ALICE, "anoncreds")
 

@@ -12,7 +12,7 @@ from aries_askar import Key, KeyAlg, crypto_box
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keep_agent.core.message import MAX_DIGITS, Json, Received
+from keep_agent.core.message import MAX_DIGITS, MAX_MESSAGE, Json, Received
 from keep_agent.didcomm import envelope
 from keep_agent.didcomm.envelope import (
     LARGE,
@@ -20,9 +20,7 @@ from keep_agent.didcomm.envelope import (
     MAX_HOPS,
     MAX_ITEMS,
     MAX_PACKED,
-    MAX_PLAIN,
     MAX_RECIPIENTS,
-    TOO_LONG,
     NotForUsError,
     pack,
     seal,
@@ -30,6 +28,7 @@ from keep_agent.didcomm.envelope import (
     unpack,
 )
 from keep_agent.errors import (
+    TOO_LONG,
     BadEnvelopeError,
     BadMessageError,
     RefusedError,
@@ -442,11 +441,12 @@ def test_sec_r_01_too_many_recipients_or_mediators_are_refused_before_sealing() 
 
 
 def test_sec_r_01_what_would_be_too_long_is_refused_before_sealing() -> None:
-    most = b"x" * (MAX_PACKED * 3 // 4 - 1000)
-    assert len(seal(most, [FABER.verkey], ALICE, [])) <= MAX_PACKED
-    with pytest.raises(RefusedError, match="is the most") as refusal:
-        seal(most, [FABER.verkey], ALICE, [MEDIATOR.verkey])
-    assert refusal.value.code == TOO_LONG
+    most = b"x" * MAX_MESSAGE
+    assert len(seal(most, [FABER.verkey], ALICE, [MEDIATOR.verkey] * 2)) <= MAX_PACKED
+    for message, hops in ((most, 3), (most + b"x", 0)):
+        with pytest.raises(RefusedError, match="is the most") as refusal:
+            seal(message, [FABER.verkey], ALICE, [MEDIATOR.verkey] * hops)
+        assert refusal.value.code == TOO_LONG
 
 
 def test_sec_r_01_an_integer_of_many_digits_is_refused() -> None:
@@ -485,11 +485,17 @@ def test_sec_e06_too_large_is_refused_before_and_after_decryption() -> None:
     with pytest.raises(BadEnvelopeError):
         run(unpack(dump(craft()) + b" " * MAX_PACKED, ring.find))
     assert ring.asked == 0
-    room = MAX_PLAIN - len(b'{"x":""}')
+    room = MAX_MESSAGE - len(b'{"x":""}')
     assert len(opened(pack(dump_text(room), [FABER.verkey], None)).body["x"]) == room
     too_large = pack(dump_text(room + 1), [FABER.verkey], None)
     assert len(too_large) < MAX_PACKED
     refused(too_large)
+
+
+def test_the_longest_message_is_opened_behind_forwards_to_ourselves() -> None:
+    text = dump_text(MAX_MESSAGE - len(b'{"x":""}'))
+    packed = seal(text, [FABER.verkey], ALICE, [FABER.verkey] * 2)
+    assert opened(packed).sender == ALICE.verkey
 
 
 def dump_text(letters: int) -> bytes:

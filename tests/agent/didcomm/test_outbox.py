@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 
 import pytest
@@ -232,8 +233,9 @@ async def test_413_ends_the_exchange_on_our_side_too(post: Post) -> None:
     post.outbox.on_too_long = end
     await post.send(Refused(413))
     await post.gone()
-    assert ended == [("x", "the peer answered 413")]
-    assert await post.dead() == ["the peer answered 413"]
+    [why] = await post.dead()
+    assert re.fullmatch(r"the peer answered 413 to a message of \d+ bytes: too long", why)
+    assert ended == [("x", why)]
 
 
 async def test_a_store_that_does_not_answer_uses_up_no_try(

@@ -18,7 +18,7 @@ from agent.didcomm.conftest import AWAY, BODY, UNCLEAR, Post, fresh, opened
 from keep_agent.core.machine import Put
 from keep_agent.didcomm import attempt, lanes
 from keep_agent.didcomm import outbox as module
-from keep_agent.didcomm.envelope import seal
+from keep_agent.didcomm.envelope import MAX_PACKED, seal
 from keep_agent.identity.connections import CONNECTION, Connection
 from keep_agent.identity.keys import NewKey
 from keep_agent.store.rows import DEAD, Commit
@@ -249,11 +249,11 @@ async def test_sec_r_01_what_would_be_too_long_becomes_a_dead_message_and_ends_i
     post.outbox.on_too_long = end
     keys = tuple(NewKey.generate({}).verkey for _ in range(4))
     await post.connect("alice", "http://alice/", keys)
-    await post.write("alice", body={**BODY, "pad": "x" * 600_000})
+    await post.write("alice", body={**BODY, "pad": "x" * 1_600_000})
     await post.gone()
     assert post.peer.posts == 0
     [reason] = await post.dead()
-    assert "2097152 is the most" in reason
+    assert f"{MAX_PACKED} is the most" in reason
     assert ended == [reason]
 
 

@@ -323,7 +323,23 @@ async def test_sec_o_01_texts_of_the_inviter_are_cleaned(alice: Paper, faber: Pa
     assert alice.invitation(x.id).label == "Faber"
 
 
-@pytest.mark.parametrize("text", [None, "", "\u202e", "  \n"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "می\u200cخواهم 👨\u200d👩\u200d👧 Büro",  # noqa: RUF001 - Persian
+        "ශ්\u200dරී ලංකා",
+        "שלום",
+    ],
+)
+async def test_sec_o_01_a_label_in_any_script_is_shown_as_it_is_written(
+    alice: Paper, faber: Paper, text: str
+) -> None:
+    x = await look(alice, invitation={**await faber.invite(), "label": text})
+    assert x.data.label == text
+    assert sanitize_text(f"\u2067{text}\u2069\u200f\u061c") == text
+
+
+@pytest.mark.parametrize("text", [None, "", "\u202e", "  \n", "\u200d \u200c"])
 def test_sec_o_01_a_text_of_nothing_is_none(text: str | None) -> None:
     assert sanitize_text(text) is None
 

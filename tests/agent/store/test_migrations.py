@@ -31,6 +31,8 @@ from keep_agent.store.provision import exclusively, open_or_provision
 from keep_agent.store.rows import BUCKET
 from keep_agent.store.store import Store
 
+COPY = f"alice.db.before-{NEWEST}"
+
 
 class KilledError(Exception):
     """Stands for a kill."""
@@ -137,7 +139,7 @@ async def test_cut_off_by_its_user_it_ends_between_two_transactions(
 
 async def test_a_second_opening_changes_and_copies_nothing(path: Path, writes: Writes) -> None:
     await migrate(path)
-    done, copy = len(writes.sizes), path.with_name("alice.db.before-2")
+    done, copy = len(writes.sizes), path.with_name(COPY)
     made, rows = copy.stat(), await rows_of(path)
     await migrate(path)
     assert len(writes.sizes) == done
@@ -153,7 +155,7 @@ async def test_the_copy_is_the_store_as_it_was(
 ) -> None:
     caplog.set_level(logging.INFO)
     await migrate(path)
-    copy = path.with_name("alice.db.before-2")
+    copy = path.with_name(COPY)
     assert await rows_of(copy) == before
     assert copy.stat().st_mode & 0o777 == 0o600
     (told,) = [r for r in caplog.records if r.message.startswith("copying the store")]
@@ -179,7 +181,7 @@ async def test_the_copy_holds_what_lay_in_the_write_ahead_log(path: Path) -> Non
     with closing(sqlite3.connect(f"file:{stopped / path.name}?immutable=1", uri=True)) as file:
         without = file.execute("SELECT count(*) FROM items").fetchone()
     await migrate(stopped / path.name)
-    copy = stopped / "alice.db.before-2"
+    copy = stopped / COPY
     assert ("note", "late") in await rows_of(copy)
     with closing(sqlite3.connect(copy)) as file:
         assert file.execute("SELECT count(*) FROM items").fetchone() == (without[0] + 1,)
@@ -189,7 +191,7 @@ async def test_a_copy_is_not_made_again_while_it_goes_on(
     path: Path, before: Rows, writes: Writes
 ) -> None:
     writes.kill = "after"
-    copy = path.with_name("alice.db.before-2")
+    copy = path.with_name(COPY)
     made: set[tuple[int, int]] = set()
     for _ in range(3):
         with pytest.raises(KilledError):
@@ -201,22 +203,22 @@ async def test_a_copy_is_not_made_again_while_it_goes_on(
 
 async def test_a_store_that_was_put_back_and_used_is_copied_anew(path: Path) -> None:
     await migrate(path)
-    shutil.copy(path.with_name("alice.db.before-2"), path)
+    shutil.copy(path.with_name(COPY), path)
     store = await askar(path)
     async with store.transaction("main") as tx:
         await tx.insert("note", "of the old program", b"{}")
         await tx.commit()
     await store.close()
     await migrate(path)
-    assert ("note", "of the old program") in await rows_of(path.with_name("alice.db.before-2"))
+    assert ("note", "of the old program") in await rows_of(path.with_name(COPY))
 
 
 async def test_without_a_copy_nothing_is_changed(path: Path, before: Rows) -> None:
-    path.with_name("alice.db.before-2.new").mkdir()  # where the copy is written
-    with pytest.raises(UnavailableError, match=r"cannot copy the store to .*before-2"):
+    path.with_name(f"{COPY}.new").mkdir()  # where the copy is written
+    with pytest.raises(UnavailableError, match=rf"cannot copy the store to .*before-{NEWEST}"):
         await migrate(path)
     assert await rows_of(path) == before
-    path.with_name("alice.db.before-2.new").rmdir()
+    path.with_name(f"{COPY}.new").rmdir()
     await migrate(path)
 
 
@@ -253,15 +255,15 @@ async def version_of(path: Path) -> Any:
 async def test_a_new_store_is_of_the_newest_version(tmp_path: Path) -> None:
     await migrate(tmp_path / "agent.db")
     assert await version_of(tmp_path / "agent.db") == {"version": NEWEST}
-    assert not (tmp_path / "agent.db.before-2").exists()
+    assert not (tmp_path / f"agent.db.before-{NEWEST}").exists()
 
 
 async def test_the_version_is_written_last(path: Path, writes: Writes) -> None:
     writes.kill = "after"
     with pytest.raises(KilledError):
         await migrate(path)
-    copy = path.with_name("alice.db.before-2")
-    assert await version_of(path) == {"version": 1, "copy": str(copy), "to": 2}
+    copy = path.with_name(COPY)
+    assert await version_of(path) == {"version": 1, "copy": str(copy), "to": NEWEST}
     writes.kill = ""
     await migrate(path)
     assert await version_of(path) == {"version": NEWEST}

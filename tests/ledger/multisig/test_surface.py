@@ -20,6 +20,7 @@ WITHIN = {
     "threshold.shares": {"Wire", "reason"},
     "errors": {"named", "refuse"},
     "rules.lints": {"asks"},
+    "proposal.field_types": {"object_in"},
     "rules.reachability": {
         "by_anybody",
         "by_itself",

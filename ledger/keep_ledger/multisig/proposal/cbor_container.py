@@ -13,7 +13,7 @@ from keep_ledger.multisig.errors import RefusedError
 
 MAX_BYTES = 1 << 20
 MAX_MARKS = 1000
-_DEEPEST = 40
+_DEEPEST = 160
 _WIDEST = 1 << 63
 
 

@@ -13,6 +13,7 @@ from typing import assert_never
 
 from keep_ledger.codes import role_name
 from keep_ledger.json_object import Json
+from keep_ledger.multisig.proposal.invisible import marks, with_marks
 from keep_ledger.multisig.proposal.operations import (
     Agreement,
     AnyOperation,
@@ -107,21 +108,34 @@ def _nym(op: Nym, before: Json) -> tuple[str, list[Fact]]:
         if op.verkey:
             changes.append("its key")
             facts.append(("key", f"{before.get('verkey')} -> {op.verkey}"))
+        if op.document is not None:
+            changes.append("its document")
         headline = f"Change {' and '.join(changes) or 'nothing'} of the DID {op.dest}"
-        return headline, facts + _alias(op)
+        return headline, facts + _rest(op)
     facts += [
         ("role", role),
         ("key", op.verkey or "none: the DID that registers it can sign for it"),
     ]
-    return f"Register the DID {op.dest} with {_with_article(role)}", facts + _alias(op)
+    return f"Register the DID {op.dest} with {_with_article(role)}", facts + _rest(op)
 
 
 def _with_article(role: str) -> str:
     return role if role == "no role" else f"the role {role}"
 
 
-def _alias(op: Nym) -> list[Fact]:
-    return [("alias", op.alias)] if op.alias else []
+def _rest(op: Nym) -> list[Fact]:
+    """The members that need no words of their own."""
+    facts = [("alias", op.alias)] if op.alias else []
+    if op.diddocContent is not None:
+        shown = json.dumps(op.document, ensure_ascii=True)
+        facts += [("document", shown), ("text", with_marks(op.diddocContent))]
+    return facts + ([("version", str(op.version))] if op.version is not None else [])
+
+
+def _prose(name: str, text: str) -> list[Fact]:
+    """A long text, and what a reader does not see of it."""
+    unseen = "; ".join(marks(text))
+    return [(name, with_marks(text)), *([(f"{name}: unseen", unseen)] if unseen else [])]
 
 
 def _object(
@@ -181,8 +195,12 @@ def _agreement(op: Agreement | Mechanisms | NoAgreement) -> tuple[str, list[Fact
         case NoAgreement():
             return "Retire all author agreements: none is in force any more", []
         case Mechanisms():
-            ways = [(f"accepted by {label}", text) for label, text in op.aml.items()]
-            context = [("context", op.amlContext)] if op.amlContext else []
+            ways = [
+                fact
+                for label, text in op.aml.items()
+                for fact in _prose(f"accepted by {label}", text)
+            ]
+            context = _prose("context", op.amlContext) if op.amlContext else []
             return (
                 f"Set the ways to accept an author agreement, version {op.version}",
                 ways + context,
@@ -190,7 +208,7 @@ def _agreement(op: Agreement | Mechanisms | NoAgreement) -> tuple[str, list[Fact
         case Agreement():
             facts = [("version", op.version)]
             if op.text is not None:
-                facts.append(("text", op.text))
+                facts += _prose("text", op.text)
             if op.ratification_ts is not None:
                 facts.append(("ratified", moment(op.ratification_ts)))
             if op.retirement_ts is not None:

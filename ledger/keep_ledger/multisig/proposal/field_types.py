@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import re
+import json
 import unicodedata
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import base58
 from pydantic import AfterValidator, Field, TypeAdapter
 
+from keep_ledger.json_object import Json, once_each
+from keep_ledger.multisig.proposal.invisible import code, find_invisible, place
+
 _MAX_TEXT = 1 << 20
 MAX_NAME = 256
-_BLANK = re.compile(
-    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
-)
-"""Characters that are invisible although Unicode counts them as printable."""
 
 
 def base58_of(size: int) -> Any:
@@ -41,9 +40,12 @@ def _verkey(text: str) -> str:
 
 def visible(text: str) -> str:
     """A check: every character is visible, and the text is in Unicode normal form."""
-    seen = text.replace("\n", "").replace("\t", "")
-    if text != text.strip() or not seen.isprintable() or _BLANK.search(text):
-        raise ValueError("has spaces around it or invisible characters")
+    if (at := find_invisible(text)) is not None:
+        raise ValueError(
+            f"has the invisible character {code(text[at])} at {place(text, at)}: take it out"
+        )
+    if text != text.strip():
+        raise ValueError("has spaces around it: take them out")
     if not unicodedata.is_normalized("NFC", text):
         raise ValueError("is not in Unicode normal form NFC")
     return text
@@ -55,8 +57,10 @@ def without(separators: str, where: str) -> Any:
     def check(text: str) -> str:
         for mark in separators:
             if mark in text:
+                at = place(text, text.index(mark))
                 raise ValueError(
-                    f"has {mark!r}, which in {where} can hide another request under the same signature"
+                    f"has {mark!r} at {at}, which in {where} can hide another request under the same"
+                    " signature: write it otherwise"
                 )
         return text
 
@@ -74,10 +78,35 @@ Name = Annotated[
     without("|,:\n\t", "a name"),
 ]
 """A short text without any separator."""
-Prose = Annotated[
-    str, Field(max_length=_MAX_TEXT), AfterValidator(visible), without("|", "a text")
-]
-"""A long text in a place where a ledger accepts only text, so that `,` and `:` are harmless."""
+Prose = Annotated[str, Field(max_length=_MAX_TEXT), without("|", "a text")]
+"""A long text in a place where a ledger accepts only text, so that `,` and `:` are harmless.
+
+It may have characters that a reader does not see: they are shown with marks (`invisible`).
+"""
+
+
+def object_in(text: str, what: str = "") -> Json:
+    """Read a JSON object that stands in a text.
+
+    Raises:
+        ValueError: it is none, or names a member twice.
+    """
+    try:
+        found: Any = json.loads(text, object_pairs_hook=once_each)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{what}is not unambiguous JSON") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{what}is not a JSON object")  # noqa: TRY004  pydantic wants ValueError
+    return cast("Json", found)
+
+
+def _is_object(text: str) -> str:
+    object_in(text)
+    return text
+
+
+DocumentText = Annotated[Prose, Field(max_length=10 * 1024), AfterValidator(_is_object)]
+"""A JSON object in a text: what a DID's document has besides its keys."""
 ObjectId = Annotated[
     str,
     Field(min_length=1, max_length=600),

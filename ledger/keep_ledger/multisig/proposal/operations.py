@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from typing import Annotated, Any, ClassVar, Literal, Self, cast
+from typing import Annotated, ClassVar, Literal, Self, cast
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from keep_ledger.codes import CONFIG, DOMAIN, POOL
-from keep_ledger.json_object import Json, once_each
+from keep_ledger.json_object import Json
 from keep_ledger.multisig.proposal.field_types import (
     MAX_NAME,
     MOMENT,
     Big,
     DidText,
+    DocumentText,
     Hexes,
     Ip,
     Name,
@@ -25,6 +25,7 @@ from keep_ledger.multisig.proposal.field_types import (
     Sha256,
     Verkey,
     base58_of,
+    object_in,
     without,
 )
 from keep_ledger.multisig.rules.auth_rules import RuleKey, parse_constraint
@@ -64,15 +65,39 @@ class Nym(Operation):
     verkey: Verkey | None = None
     role: Literal["0", "2", "101", "201"] | None = None
     alias: Name | None = None
+    diddocContent: DocumentText | None = None  # noqa: N815  the ledger's name
+    version: Annotated[int, Field(ge=0, le=2)] | None = None
 
     @model_validator(mode="after")
     def _one_meaning(self) -> Self:
-        for name in ("verkey", "alias"):
+        for name in ("verkey", "alias", "diddocContent", "version"):
             if name in self.model_fields_set and getattr(self, name) is None:
                 raise ValueError(
                     f"{name} is null, which is signed like an empty text: leave it out"
                 )
+        if {"role", "diddocContent"} <= self.model_fields_set:
+            raise ValueError(
+                "role and diddocContent together could be hidden under the same signature: change"
+                " the role in a request of its own"
+            )
         return self
+
+    @property
+    def document(self) -> Json | None:
+        """What the DID's document has besides its keys; None if the member is absent."""
+        return None if self.diddocContent is None else object_in(self.diddocContent)
+
+    @property
+    def may_lose(self) -> tuple[str, ...]:
+        """Members that its sender could take out under the same signatures.
+
+        With a colon inside, or beside each other, they can be read as an unknown member, which is ignored.
+        """
+        found = ("diddocContent",) if self.diddocContent is not None else ()
+        together = (
+            ("verkey", "version") if {"verkey", "version"} <= self.model_fields_set else ()
+        )
+        return found + together
 
     @property
     def sets_role(self) -> bool:
@@ -104,13 +129,7 @@ class Attrib(Operation):
     @property
     def content(self) -> Json:
         """The attribute as an object with one member."""
-        try:
-            found: Any = json.loads(self.raw, object_pairs_hook=once_each)
-        except (ValueError, RecursionError) as error:
-            raise ValueError("raw is not unambiguous JSON") from error
-        if not isinstance(found, dict):
-            raise ValueError("raw is not a JSON object")  # noqa: TRY004  pydantic wants ValueError
-        return cast("Json", found)
+        return object_in(self.raw, "raw ")
 
 
 class SchemaData(Closed):

@@ -6,7 +6,8 @@ values that are signed alike, separators in texts, and content that is only a ha
 
 Some ambiguities cannot be seen in a request, because the ledger does not check the value: a list of names
 is signed like a single name with commas, and so is a map or text (keys of a CRED_DEF, ways to accept an
-agreement, alias of a NODE) like itself and the members after it. This is found when the transaction is
+agreement, alias of a NODE) like itself and the members after it. The content of a DID's document can be left
+out, and a key with the version beside it (`Nym.may_lose`). This is found when the transaction is
 compared with what was approved (`identity_audit.differences`).
 """
 

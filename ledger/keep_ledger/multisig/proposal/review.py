@@ -112,6 +112,7 @@ def review(
     _check_network(proposal.body, view.network if view else network, sheet)
     sheet.rules = [_rule(key, body) for key, body in proposal.body.rules.items()]
     sheet.signers = [_signer(proposal, i, c) for i, c in enumerate(proposal.body.cosigners)]
+    _tell_what_may_be_lost(proposal.request, sheet)
     if view is None:
         sheet.warnings.append(
             "not compared with the ledger: rules, keys and what it changes are shown as the"
@@ -125,6 +126,16 @@ def review(
     _check_agreement(proposal.request, view, sheet)
     sheet.missing = _missing(proposal, view, sheet)
     return sheet
+
+
+def _tell_what_may_be_lost(request: Request, sheet: Sheet) -> None:
+    operation = request.operation
+    lost = operation.may_lose if isinstance(operation, Nym) else ()
+    if lost:
+        sheet.warnings.append(
+            f"whoever sends it could leave out {' and '.join(lost)} under the same signatures: let"
+            " the last one who signs send it; what was written is compared with what was approved"
+        )
 
 
 def _check_times(proposal: Proposal, now: int, sheet: Sheet) -> None:

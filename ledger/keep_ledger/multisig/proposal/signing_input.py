@@ -17,7 +17,7 @@ from keep_ledger.multisig.errors import RefusedError
 from keep_ledger.multisig.threshold.curve import sha256
 
 UNSIGNED = frozenset({"signature", "signatures", "fees"})
-_DEEPEST = 24
+_DEEPEST = 160
 _HASHED = ("raw", "enc", "hash")
 
 

@@ -34,6 +34,8 @@ PRIVILEGED = frozenset({TRUSTEE, STEWARD, ENDORSER})
 """Roles whose signature on the write of an author without a role is an endorsement."""
 
 _DEEPEST = 8
+_LONGEST_CHAIN = 60
+"""How many ANDs with one part may stand in each other: they mean that part (`single_reading`)."""
 _MOST_PARTS = 64
 _MOST_SIGNATURES = 1_000_000
 _ROLES = frozenset({None, ANY, *ROLE_NAMES})
@@ -200,34 +202,38 @@ def parse_constraint(body: object) -> Constraint:
     Raises:
         RefusedError: a member is unknown, missing or of a wrong type, or it is nested too deep.
     """
-    return _constraint(body, 0)
+    return _constraint(body, 0, 0)
 
 
-def _constraint(body: object, depth: int) -> Constraint:
-    if not isinstance(body, dict) or depth > _DEEPEST:
+def _constraint(body: object, depth: int, chain: int) -> Constraint:
+    if not isinstance(body, dict) or depth > _DEEPEST or chain > _LONGEST_CHAIN:
         raise RefusedError("an auth constraint is not an object, or is nested too deep")
     members = cast("Json", body)
     match members.get("constraint_id"):
         case "ROLE":
             return _role(members)
         case "AND":
-            return And(_parts(members, depth))
+            return And(_parts(members, depth, chain))
         case "OR":
-            return Or(_parts(members, depth))
+            return Or(_parts(members, depth, chain))
         case "FORBIDDEN" if len(members) == 1:
             return Forbidden()
         case kind:
             raise RefusedError(f"there is no auth constraint {kind!r} with these members")
 
 
-def _parts(members: Json, depth: int) -> tuple[Constraint, ...]:
+def _parts(members: Json, depth: int, chain: int) -> tuple[Constraint, ...]:
     listed: object = members.get("auth_constraints")
     if members.keys() != {"constraint_id", "auth_constraints"} or not isinstance(listed, list):
         raise RefusedError("AND and OR have a list of auth_constraints and nothing else")
     parts = cast("list[object]", listed)
     if not 0 < len(parts) <= _MOST_PARTS:
         raise RefusedError(f"AND and OR have 1 to {_MOST_PARTS} parts")
-    return tuple(_constraint(part, depth + 1) for part in parts)
+    alone = members["constraint_id"] == "AND" and len(parts) == 1
+    return tuple(
+        _constraint(part, depth, chain + 1) if alone else _constraint(part, depth + 1, chain)
+        for part in parts
+    )
 
 
 def _role(members: Json) -> Role:
@@ -397,19 +403,27 @@ def _without_owner(constraint: Constraint) -> Constraint:
 
 def who(constraint: Constraint) -> str:
     """Who satisfies a constraint, in words."""
+    constraint = _unwrapped(constraint)
     match constraint:
         case Role():
             return _who_role(constraint)
         case And() | Or():
             word = " and " if isinstance(constraint, And) else " or "
             return word.join(
-                f"({who(part)})" if isinstance(part, And | Or) else who(part)
+                f"({who(part)})" if isinstance(_unwrapped(part), And | Or) else who(part)
                 for part in constraint.parts
             )
         case Forbidden():
             return "nobody"
         case _:
             assert_never(constraint)
+
+
+def _unwrapped(constraint: Constraint) -> Constraint:
+    """The part of an AND or OR that has no other: it means the same."""
+    while isinstance(constraint, And | Or) and len(constraint.parts) == 1:
+        (constraint,) = constraint.parts
+    return constraint
 
 
 def _who_role(leaf: Role) -> str:

@@ -10,7 +10,8 @@ and the number of the later one, and everything between is lost. Two conditions 
 - After a ROLE with an option all others are less deep. A piece of text from it to a later one has more ends
   than beginnings of lists, so what would be left cannot be read.
 
-`AND` with one part means that part, so every rule can be written in this form (`spelled`).
+`AND` with one part means that part, so every rule can be written in this form (`spelled`): of 54 rules with an
+owner in one write, the first stands in 53 such ANDs.
 """
 
 from __future__ import annotations

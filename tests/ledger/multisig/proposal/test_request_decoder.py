@@ -61,6 +61,7 @@ GOOD: list[Json] = [
     {"type": "109", "action": "start", "name": "n", "version": "1.2", "sha256": SHA}
     | {"schedule": {NODE: "2030-01-01T00:00:00.0+00:00"}, "timeout": 1, "force": False},
     {"type": "111", "writes": False, "force": True},
+    {"type": "1", "dest": DID, "verkey": NODE, "diddocContent": '{"service":[]}', "version": 2},
 ]
 TAA = {"taaDigest": SHA, "mechanism": "click", "time": 1_700_006_400}
 
@@ -141,6 +142,16 @@ BAD: list[tuple[int, str, Any]] = [
     (14, "schedule", {DID: "soon"}),
     (14, "force", "True"),
     (15, "writes", 0),
+    (16, "role", None),
+    (16, "diddocContent", ""),
+    (16, "diddocContent", None),
+    (16, "diddocContent", "[]"),
+    (16, "diddocContent", {"service": []}),
+    (16, "diddocContent", '{"a":1,"a":2}'),
+    (16, "diddocContent", '{"a":"|role:0"}'),
+    (16, "version", "2"),
+    (16, "version", 3),
+    (16, "version", True),
 ]
 
 

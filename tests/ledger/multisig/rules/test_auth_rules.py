@@ -113,11 +113,14 @@ def test_anything_else_is_refused(body: object) -> None:
 
 def test_nesting_has_an_end() -> None:
     body = ledger_role()
-    for _ in range(8):
-        body = {"constraint_id": "AND", "auth_constraints": [body]}
-    assert leaves(parse_constraint(body)) == (TRUSTEE,)
-    with pytest.raises(RefusedError, match="too deep"):
-        parse_constraint({"constraint_id": "OR", "auth_constraints": [body]})
+    for kind, most in (("AND", 60), ("OR", 8)):
+        deepest = body
+        for _ in range(most):
+            deepest = {"constraint_id": kind, "auth_constraints": [deepest]}
+        assert leaves(parse_constraint(deepest)) == (TRUSTEE,)
+        assert who(parse_constraint(deepest)) == who(TRUSTEE)
+        with pytest.raises(RefusedError, match="too deep"):
+            parse_constraint({"constraint_id": kind, "auth_constraints": [deepest]})
 
 
 def test_every_rule_of_a_ledger_has_a_key_a_text_and_words_of_its_own() -> None:

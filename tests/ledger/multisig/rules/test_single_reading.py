@@ -8,12 +8,24 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ledger.multisig.sample_proposals import request
 
 from keep_ledger.json_object import Json
 from keep_ledger.multisig.errors import RefusedError
+from keep_ledger.multisig.proposal.cbor_container import packed, unpacked
+from keep_ledger.multisig.proposal.describe_request import rule_key
 from keep_ledger.multisig.proposal.request_decoder import decode
 from keep_ledger.multisig.proposal.signing_input import signing_input
-from keep_ledger.multisig.rules.auth_rules import Signer, parse_constraint, satisfied
+from keep_ledger.multisig.rules import auth_rules
+from keep_ledger.multisig.rules.auth_rules import (
+    Role,
+    Signer,
+    parse_constraint,
+    satisfied,
+    sentence,
+)
+from keep_ledger.multisig.rules.default_rules import DEFAULTS
+from keep_ledger.multisig.rules.governance_file import change_to
 from keep_ledger.multisig.rules.single_reading import hides_nothing, spelled
 
 OPTIONS: dict[str, Any] = {
@@ -130,6 +142,24 @@ def accepted(constraint: Json) -> bool:
     except RefusedError:
         return False
     return True
+
+
+def test_54_rules_with_an_owner_are_one_write() -> None:
+    keys = list(DEFAULTS)[:54]
+    wanted = {key: Role("101", 1, need_to_be_owner=True) for key in keys}
+    operation = change_to(wanted)
+    hides_nothing([one["constraint"] for one in operation["rules"]])
+    told = {rule_key(one): parse_constraint(one.constraint) for one in decoded(operation).rules}
+    assert told.keys() == wanted.keys()
+    for key, constraint in told.items():
+        assert auth_rules.leaves(constraint) == (wanted[key],)
+        assert sentence(key, constraint) == sentence(key, wanted[key])
+
+
+def decoded(operation: Json) -> Any:
+    """The operation in a request that cosigners review, through the file that they hand around."""
+    again, _ = unpacked(packed({"request": request(operation)}, []))
+    return decode(again["request"]).operation
 
 
 @settings(max_examples=60, deadline=None)

@@ -1,0 +1,76 @@
+"""Governance as real networks write it, by the commands that people type, on a real network."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from agent.cli.multisig.five_trustees import Board
+from governed_network import Governed
+
+from keep_ledger.indy.auth_rules import read_rule
+from keep_ledger.indy.genesis import Genesis
+from keep_ledger.indy.pool import Pool
+from keep_ledger.multisig.rules.auth_rules import leaves
+from keep_ledger.multisig.rules.default_rules import DEFAULTS
+
+pytestmark = pytest.mark.pool
+
+OWNER: dict[str, Any] = {
+    "constraint_id": "ROLE",
+    "role": "0",
+    "sig_count": 1,
+    "need_to_be_owner": True,
+    "metadata": {},
+}
+
+
+@pytest.fixture
+async def board(governed: Governed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Board:
+    """Five trustees with stores of their own, under the default rules."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "110")
+    return await Board.of(governed, tmp_path)
+
+
+async def propose(board: Board, operation: dict[str, Any], file: str) -> str:
+    """Let the first trustee propose an operation and sign it; what is shown."""
+    (board.folder / "wish.json").write_text(json.dumps(operation))
+    author = board.governed.trustees[0].did
+    words = ("--author", author, "--cosigner", f"First={author}", "--out", file)
+    said = await board.run("propose", "operation", "wish.json", *words)
+    await board.run("sign", file, *board.key(0), "--yes")
+    return said.out
+
+
+async def test_54_rules_with_an_owner_land_in_one_write(board: Board) -> None:
+    governed = board.governed
+    keys = [key for key in DEFAULTS if key.auth_type not in {"120", "122"}][:54]
+    governed._touched |= set(keys)
+    rules = [key.to_json() | {"constraint": OWNER} for key in keys]
+    said = await propose(board, {"type": "122", "rules": rules}, "rules.psit")
+    assert "Change 54 rules" in said
+    assert (
+        "exactly as it was approved" in (await board.run("submit", "rules.psit", "--yes")).out
+    )
+
+    async def genesis() -> Genesis:
+        return Genesis.parse(governed.genesis.read_text("utf-8"))
+
+    pool = Pool("governed", genesis, None)
+    for key in (keys[0], keys[-1]):
+        [leaf] = leaves(await read_rule(pool, key))
+        assert (leaf.role, leaf.sig_count, leaf.need_to_be_owner) == ("0", 1, True)
+    await pool.close()
+
+
+async def test_a_did_with_content_for_its_document_lands(board: Board) -> None:
+    new = board.governed.person()
+    nym = {"type": "1", "dest": new.did, "verkey": new.verkey}
+    nym |= {"diddocContent": '{"service":[]}'}
+    said = await propose(board, nym, "nym.psit")
+    assert '{"service": []}' in said
+    assert "could leave out diddocContent" in said
+    assert "exactly as it was approved" in (await board.run("submit", "nym.psit", "--yes")).out
