@@ -42,7 +42,8 @@ _ENC = (
 )
 _ENCS = frozenset({_ENC, "chacha20poly1305_ietf"})
 _TYP = "JWM/1.0"
-_CHANGE = ("aad", "crit")
+_PARTS = ("protected", "iv", "ciphertext", "tag")
+_CHANGE = ("crit", "zip")
 _AUTHCRYPT = "Authcrypt"
 _ANONCRYPT = "Anoncrypt"
 _CEK_BYTES, _NONCE_BYTES, _TAG_BYTES = 32, 12, 16
@@ -212,7 +213,9 @@ async def _in_a_thread(work: Callable[[], Opened]) -> Opened:
 
 
 async def _open(envelope: object, find: Find, where: Where) -> Received:
-    parts = _members(envelope, "protected", "iv", "ciphertext", "tag")
+    parts = _members(envelope, *_PARTS)
+    if any(v is not None for k, v in cast("Json", envelope).items() if k not in _PARTS):
+        raise BadEnvelopeError("envelope has a member that nothing authenticates")
     authcrypt, recipients = _read_protected(parts[0])
     key, recipient = await _ours(recipients, find)
     work = partial(_decrypt, parts, recipient, key, authcrypt=authcrypt)
