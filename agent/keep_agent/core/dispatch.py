@@ -12,7 +12,7 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 from weakref import WeakValueDictionary
@@ -40,9 +40,17 @@ from keep_agent.core.message import (
     Received,
     TypeUri,
     new_id,
+    thread_decorator,
 )
+from keep_agent.core.model_errors import explained
 from keep_agent.core.policy import parse_command
-from keep_agent.core.problem_reports import Allowance, not_now, report
+from keep_agent.core.problem_reports import (
+    Reports,
+    ReturnAddress,
+    not_now,
+    not_spoken,
+    nowhere,
+)
 from keep_agent.errors import (
     BadCommandError,
     BadMessageError,
@@ -85,6 +93,7 @@ class Context:
         ports: by the name in `Protocol.port`.
         identify: finds out who sent a message; raises BadEnvelopeError if the sender may not send it.
         bind: binds an exchange to the peer that wrote first; returns it, and the writes for that.
+        return_address: where the sender of a message is reached without a connection, or None.
         auto: the policies: which commands to run in the state that an exchange has reached.
         has_room: whether a command that a decision leads to may run in the same commit now.
     """
@@ -94,6 +103,7 @@ class Context:
     ports: Mapping[str, object]
     identify: Callable[[Received], Awaitable[Peer]]
     bind: Callable[[Exchange[Any], Peer, Message], tuple[Exchange[Any], tuple[Write, ...]]]
+    return_address: ReturnAddress = nowhere
     auto: Callable[[Exchange[Any]], tuple[Then, ...]] = lambda _: ()
     has_room: Callable[[], bool] = lambda: True
 
@@ -110,7 +120,7 @@ class Dispatcher:
         self.early: dict[str, tuple[Waiting, Peer]] = {}
         self._threads: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._changes: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()
-        self._allowances: dict[str, Allowance] = {}
+        self._reports = Reports(context.protocols, context.return_address)
 
     # -- messages --------------------------------------------------------------------------------
 
@@ -135,13 +145,13 @@ class Dispatcher:
         except EarlyError as error:
             if final:
                 late = OutOfTurnError("an earlier message of this thread never came")
-                await self._refuse(peer, received.body, late, waited)
+                await self._refuse(peer, received, late, waited)
             elif waited is not None:
                 self.early[waited.name] = (waited, peer)
             else:
                 await self._keep_early(peer, received, error, newest)
         except PeerError as error:
-            await self._refuse(peer, received.body, error, waited)
+            await self._refuse(peer, received, error, waited)
 
     async def _message(self, peer: Peer, received: Received, waited: Waiting | None) -> None:
         uri = TypeUri.parse(received.body.get("@type"))
@@ -152,7 +162,7 @@ class Dispatcher:
                 protocol, message, x = await self._find(
                     peer, uri, received.body, fresh=attempt > 0
                 )
-                if await self._handled(x, message, digest, attempt):
+                if await self._handled(protocol, x, message, digest, attempt):
                     await self._forget(waited)
                     return
                 x, writes = self.context.bind(x, peer, message)
@@ -176,28 +186,34 @@ class Dispatcher:
         self, peer: Peer, uri: TypeUri, body: Json, *, fresh: bool
     ) -> tuple[Protocol[Any], Message, Exchange[Any]]:
         """Parse a message and find the exchange that it belongs to, or the one that it starts."""
-        protocol = self.context.protocols.get(uri.protocol)
-        if protocol is None and uri.family not in GENERIC:
-            raise UnknownTypeError(f"the protocol {uri.protocol} is not supported")
-        if protocol is None:
-            return await self._find_any(peer, uri, body)
-        message = _read(protocol, uri, body)
-        x = await self._known(protocol, message, peer, fresh=fresh)
-        if x is None:
-            x = self._new(protocol, uri, message, peer)
-        return protocol, message, x
-
-    async def _find_any(
-        self, peer: Peer, uri: TypeUri, body: Json
-    ) -> tuple[Protocol[Any], Message, Exchange[Any]]:
-        for protocol in self.context.protocols.values():
-            if protocol.message(uri.name) is None:
-                continue
-            message = _read(protocol, uri, body)
-            x = await self._known(protocol, message, peer, fresh=True)
+        spoken = self.context.protocols.get(uri.protocol)
+        if spoken is None and not uri.is_report and uri.family not in GENERIC:
+            raise UnknownTypeError(not_spoken(self.context.protocols, uri))
+        if uri.is_report and not thread_decorator(body).get("thid"):
+            raise OutOfTurnError("a problem report that names no thread ends nothing")
+        found: list[Message] = []
+        for protocol in self._candidates(uri, spoken):
+            found.append(_read(protocol, uri, body))
+            look = fresh or protocol is not spoken
+            x = await self._known(protocol, found[-1], peer, fresh=look)
             if x is not None:
-                return protocol, message, x
-        raise OutOfTurnError(f"{uri.name} for an unknown thread")
+                return protocol, found[-1], x
+        if spoken is None:
+            raise OutOfTurnError(f"{uri.name} for an unknown thread")
+        return spoken, found[0], self._new(spoken, uri, found[0], peer)
+
+    def _candidates(
+        self, uri: TypeUri, spoken: Protocol[Any] | None
+    ) -> Iterator[Protocol[Any]]:
+        """Yield the protocols to whose exchanges a message may belong.
+
+        A problem report ends the exchange of the thread that it names, whatever its family.
+        """
+        if spoken is not None:
+            yield spoken
+        if spoken is None or uri.is_report:
+            others = (p for p in self.context.protocols.values() if p is not spoken)
+            yield from (p for p in others if p.message(uri.name) is not None)
 
     async def _known(
         self, protocol: Protocol[Any], message: Message, peer: Peer, *, fresh: bool
@@ -246,9 +262,16 @@ class Dispatcher:
         )
 
     async def _handled(
-        self, x: Exchange[Any], message: Message, digest: str, attempt: int
+        self,
+        protocol: Protocol[Any],
+        x: Exchange[Any],
+        message: Message,
+        digest: str,
+        attempt: int,
     ) -> bool:
         """Tell whether this message was handled before.
+
+        Some peers send several messages under the id of the thread; they are told apart by their bodies.
 
         Raises:
             RefusedError: a different message with its id was handled before.
@@ -260,9 +283,14 @@ class Dispatcher:
             if seen is None and attempt:
                 seen = await self.profile.fetch(SEEN, name)
             known = (seen or {}).get("digest")
-        if known not in {None, digest}:
-            raise RefusedError("a different message came with this id before")
-        return known is not None
+        if known is None or digest in known.split():
+            return known is not None
+        expected = (x.role, x.state, type(message)) in protocol.cells
+        if x.state == START or message.id != x.thid or not expected:
+            raise RefusedError(
+                "a different message came with this @id before: give each message its own"
+            )
+        return False
 
     # -- commands --------------------------------------------------------------------------------
 
@@ -428,22 +456,31 @@ class Dispatcher:
         except OutOfTurnError:
             raise
         except PeerError as error:
-            after, step = await self._refused(protocol, x, error, port)
+            after, step = await self._refused(protocol, x, error, event, port)
         except LocalError as error:
             if isinstance(event.what, Command):
                 raise
             log.warning("exchange cannot go on", extra={"id": x.id, "reason": str(error)})
             refusal = RefusedError("our side cannot go on")
-            after, step = await self._refused(protocol, x, refusal, port)
+            after, step = await self._refused(protocol, x, refusal, event, port)
         moved = after.state != x.state or isinstance(event.what, Message)
         auto = self.context.auto(after) if moved else ()
         return outcome(protocol, x, after, step, event, auto)
 
     async def _refused(
-        self, protocol: Protocol[Any], x: Exchange[Any], error: PeerError, port: object
+        self,
+        protocol: Protocol[Any],
+        x: Exchange[Any],
+        error: PeerError,
+        event: Event,
+        port: object,
     ) -> tuple[Exchange[Any], Step[Any]]:
-        """Let the table decide what follows a failed check; without a row, raise the error."""
-        if (x.role, x.state, Refused) not in protocol.cells:
+        """Let the table decide what follows a failed check; without a row, raise the error.
+
+        What follows sends a problem report, and a problem report is never answered with one.
+        """
+        no_row = (x.role, x.state, Refused) not in protocol.cells
+        if no_row or isinstance(event.what, ProblemReport):
             raise error
         log.warning(
             "exchange refused", extra={"code": error.code, "id": x.id, "reason": str(error)}
@@ -530,20 +567,15 @@ class Dispatcher:
             self.on_delivery(waiting)
 
     async def _refuse(
-        self, peer: Peer, body: Json, error: PeerError, waited: Waiting | None
+        self, peer: Peer, received: Received, error: PeerError, waited: Waiting | None
     ) -> None:
-        """Send a known peer a problem report; for others the transport answers."""
+        """Send a problem report to whom it can be sent; for others the transport answers."""
         log.warning(
             "message refused",
             extra={"code": error.code, "reason": str(error), "connection": peer.connection},
         )
         handled = (waited.name,) if waited else ()
-        answer = report(self.context.protocols, peer, body, error)
-        if (
-            answer is not None
-            and not self._allowances.setdefault(peer.ids[0], Allowance()).take()
-        ):
-            answer = None
+        answer = await self._reports.answer(peer, received, error)
         if answer is not None or handled:
             await self.profile.commit(
                 Commit(outbox=(answer,) if answer else (), handled=handled)
@@ -559,8 +591,7 @@ def _read(protocol: Protocol[Any], uri: TypeUri, body: Json) -> Message:
     try:
         return model.model_validate(body)
     except ValidationError as error:
-        where = ", ".join(".".join(str(p) for p in e["loc"]) for e in error.errors()[:3])
-        raise BadMessageError(f"{uri.name} does not parse at: {where}") from error
+        raise BadMessageError(f"{uri.name} cannot be read: {explained(error)}") from error
 
 
 def _owned(x: Exchange[Any], peer: Peer) -> Exchange[Any]:

@@ -3,38 +3,20 @@
 from __future__ import annotations
 
 import time
-import unicodedata
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Literal, Self, cast
+from typing import Literal, Self
 from typing import Protocol as Port
 
 from pydantic import BaseModel, ConfigDict
 
 from keep_agent.core.machine import ABANDONED, Peer, Put, PutKey, Target, Via
-from keep_agent.core.message import Json, Received
+from keep_agent.core.message import Json, Received, thread_decorator
 from keep_agent.errors import BadEnvelopeError
 
 CONNECTION = "connection"
 INVITATION = "invitation"
 CONNECTIONLESS = "connectionless"
-MOST_SHOWN = 200
-MOST_READ = 4 * MOST_SHOWN
-
-
-def sanitize_text(text: str | None) -> str | None:
-    """Clean a peer's text for display: no control, format or bidi characters, bounded length.
-
-    It stays untrusted: where it is displayed it must be escaped, as the claim of that peer.
-    """
-    if text is None:
-        return None
-    kept = (
-        c
-        for c in text[:MOST_READ]
-        if unicodedata.category(c)[0] != "C" and c not in "\u2028\u2029"
-    )
-    return "".join(kept).strip()[:MOST_SHOWN] or None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +84,8 @@ class InvitationRecord(BaseModel):
     def closed(self) -> str | None:
         """Why it can no longer be answered, in words; None: it can (SEC-O02, SEC-O03)."""
         if self.expired:
-            return "this invitation has expired"
-        return "this invitation is used up" if self.used else None
+            return "this invitation has expired: ask for a new one"
+        return "this invitation is used up: ask for a new one" if self.used else None
 
     @property
     def inviter(self) -> str:
@@ -311,6 +293,5 @@ async def _ours(name: str, records: Records) -> InvitationRecord | None:
 
 
 def _parent(body: Json) -> str | None:
-    thread = body.get("~thread")
-    pthid = cast("Json", thread).get("pthid") if isinstance(thread, dict) else None
+    pthid = thread_decorator(body).get("pthid")
     return pthid if isinstance(pthid, str) else None
