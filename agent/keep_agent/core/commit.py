@@ -145,7 +145,7 @@ def _on_wire(
     if first and message.thread.thid is None:
         message = message.model_copy(update={"id": x.thid})
     elif message.thread.thid is None:
-        thread = Thread(thid=x.thid, pthid=message.thread.pthid)
+        thread = Thread(thid=x.thid, pthid=message.thread.pthid or x.parent)
         message = message.model_copy(update={"thread": thread})
     return message.wire(message_type(protocol, x.minor, message))
 

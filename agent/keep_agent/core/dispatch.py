@@ -255,6 +255,7 @@ class Dispatcher:
             role=role,
             thid=message.thid,
             pthid=message.thread.pthid,
+            parent=message.thread.pthid,
             peer=peer.ids[0],
             connection=peer.connection,
             data=protocol.data(),

@@ -136,6 +136,8 @@ class Exchange(Generic[D]):
         minor: the minor version that both sides speak.
         peer: id of the connection, or of the invitation until a connection exists.
         connection: where messages go; None before there is one.
+        parent: thread that our messages name as their parent (RFC 0008): of an exchange that an invitation
+            began, until the peer writes again; without a connection, to the end.
         their_key: the key that authenticated the first message on an invitation; later ones must have it too.
         seen: id of each message handled, with the digests of the bodies that came with it, separated by blanks.
         sent: ids of the messages that we sent, other than the thread's own.
@@ -158,6 +160,7 @@ class Exchange(Generic[D]):
     peer: str
     data: D
     pthid: str | None = None
+    parent: str | None = None
     connection: str | None = None
     their_key: str | None = None
     state: str = START
@@ -187,6 +190,7 @@ class Peer:
         known: the sender's key is the one that the connection is bound to.
         answers: id of an invitation of ours that the message answers without a handshake.
         closed: why that invitation cannot be answered any more; None: it can.
+        connectionless: they are the two sides of an exchange without a handshake.
     """
 
     ids: tuple[str, ...]
@@ -195,6 +199,7 @@ class Peer:
     via: Via
     answers: str | None = None
     closed: str | None = None
+    connectionless: bool = False
 
     def owns(self, x: Exchange[Any]) -> bool:
         """Tell whether this peer is the one that the exchange is bound to, or may become it.

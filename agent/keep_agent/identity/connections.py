@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Self
 from typing import Protocol as Port
 
@@ -244,7 +244,8 @@ async def identify(
     invitation = str(purpose["invitation"])
     via = Via(sender=received.sender, recipient=received.recipient, invitation=invitation)
     answers = await _ours(invitation, records)
-    return _answering(answers, ids=(invitation,), connection=None, known=False, via=via)
+    peer = _answering(answers, ids=(invitation,), connection=None, known=False, via=via)
+    return replace(peer, connectionless=True)
 
 
 async def _connected(received: Received, name: str, records: Records) -> Peer:
@@ -263,7 +264,8 @@ async def _connected(received: Received, name: str, records: Records) -> Peer:
         if answers is not None:
             ids.append(pthid)  # answered on this connection, without a handshake (RFC 0434)
     via = Via(sender=received.sender, recipient=received.recipient)
-    return _answering(answers, ids=tuple(ids), connection=name, known=known, via=via)
+    peer = _answering(answers, ids=tuple(ids), connection=name, known=known, via=via)
+    return replace(peer, connectionless=record["state"] == CONNECTIONLESS)
 
 
 def _answering(

@@ -107,7 +107,7 @@ class Tenant:
             protocols=around.protocols,
             ports=self._ports(),
             identify=self._identify,
-            bind=bind,
+            bind=partial(bind, decorator=self.introductions.decorator),
             return_address=partial(return_address, addresses=self.introductions),
             auto=self.policies.commands,
             has_room=lambda: around.native.has_room,
