@@ -156,6 +156,31 @@ async def test_a_refusal_says_where_what_is_wrong_and_the_limit(talk: Talk, case
     assert "x" * 100 not in report["description"]["en"]
 
 
+async def test_our_side_is_told_as_well_that_what_it_waits_for_cannot_be_read(
+    talk: Talk,
+) -> None:
+    x = await talk.propose()
+    kind = "present-proof/2.0/request-presentation"
+    await talk.say(kind, formats=5, **{"~thread": {"thid": x.thid}})
+    after = await talk.now(x)
+    assert after.state == "proposal-sent"
+    words = (
+        "a message of the peer was refused: request-presentation cannot be read: formats must"
+    )
+    assert str(after.error).startswith(words)
+    (report,) = talk.heard
+    assert report["description"]["en"] in str(after.error)
+
+
+async def test_what_others_send_on_a_thread_is_not_noted_there(talk: Talk) -> None:
+    x = await talk.propose()
+    thief, _ = await talk.pair.connect(talk.pair.mallory, talk.alice)
+    kind = f"{PREFIX}present-proof/2.0/request-presentation"
+    body = {"@type": kind, "@id": "1", "formats": 5, "~thread": {"thid": x.thid}}
+    await talk.pair.mallory.stolen(thief, body)
+    assert await talk.now(x) == x
+
+
 # -- families --------------------------------------------------------------------------------------
 
 FAMILIES = {
@@ -274,6 +299,34 @@ async def test_a_ping_that_is_refused_waits_no_longer(talk: Talk) -> None:
     )
     after = await talk.now(x)
     assert (after.state, after.error) == (ABANDONED, "peer reports: no")
+
+
+# -- Credo: each proposal has the id of its thread ---------------------------------------------------
+
+
+def proposal(attribute: str) -> Json:
+    asked = {"name": "q", "version": "1.0", "nonce": "1", "requested_predicates": Json()}
+    asked["requested_attributes"] = {"r": {"name": attribute}}
+    return {
+        "formats": [{"attach_id": "0", "format": "anoncreds/proof-request@v1.0"}],
+        "proposals~attach": attached(json=asked),
+    }
+
+
+async def test_a_second_proposal_under_the_id_of_the_thread_is_taken(talk: Talk) -> None:
+    kind, thread = "present-proof/2.0/propose-presentation", "thread-1"
+    names = {"id": thread, "~thread": {"thid": thread}}
+    await talk.say(kind, **names, **proposal("name"))
+    x = await talk.alice.reached(pp.PROTOCOL, "proposal-received")
+    await talk.alice.command(x, pp.SendRequest(request=over_18()))
+    for _ in range(2):
+        await talk.say(kind, **names, **proposal("category"))
+    after = await talk.now(x)
+    assert after.state == "proposal-received"
+    assert after.data.proposal["requested_attributes"]["r"]["name"] == "category"
+    await talk.alice.command(x, pp.SendRequest(request=over_18()))
+    await talk.say(kind, **names, **proposal("name"))  # the first one again: a repetition
+    assert (await talk.now(x)).state == "request-sent"
 
 
 # -- offers ----------------------------------------------------------------------------------------

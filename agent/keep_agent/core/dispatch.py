@@ -13,6 +13,7 @@ import json
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 from weakref import WeakValueDictionary
@@ -577,12 +578,38 @@ class Dispatcher:
         )
         handled = (waited.name,) if waited else ()
         answer = await self._reports.answer(peer, received, error)
-        if answer is not None or handled:
-            await self.profile.commit(
-                Commit(outbox=(answer,) if answer else (), handled=handled)
-            )
-        if answer is None and waited is None:
+        if answer is not None:
+            commit = Commit(outbox=(answer,), handled=handled)
+            await self._commit_refusal(commit, peer, received.body, error)
+        elif handled:
+            await self.profile.commit(Commit(handled=handled))
+        else:
             raise error
+
+    async def _commit_refusal(
+        self, commit: Commit, peer: Peer, body: Json, error: PeerError
+    ) -> None:
+        """Commit the answer to a refused message; an exchange that waited for it says so, too."""
+        async with self.thread(Message.thread_of(body)):
+            x = await self._waiting(peer, body) if type(error) is BadMessageError else None
+            if x is not None:
+                noted = replace(x, error=f"a message of the peer was refused: {error}")
+                whole = replace(commit, exchanges=(noted,), events=(logged(noted),))
+                with suppress(ConflictError):  # another process was faster: only answer then
+                    await self._commit(whole)
+                    return
+            await self.profile.commit(commit)
+
+    async def _waiting(self, peer: Peer, body: Json) -> Exchange[Any] | None:
+        """Return the exchange of a message that cannot be read, if it has not ended."""
+        name, thid = TypeUri.parse(body.get("@type")).protocol, Message.thread_of(body)
+        spoken = self.context.protocols.get(name)
+        for role in spoken.roles if spoken and peer.known else ():
+            for pid in peer.ids:
+                x = await self.profile.exchange(exchange_id(name, role, thid, pid))
+                if x is not None and x.until is None and peer.closed is None and peer.owns(x):
+                    return x
+        return None
 
 
 def _read(protocol: Protocol[Any], uri: TypeUri, body: Json) -> Message:
