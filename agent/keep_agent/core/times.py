@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -9,6 +10,7 @@ from pydantic import BeforeValidator, Field
 
 from keep_agent.errors import BadMessageError
 
+_SECONDS = re.compile("[0-9]{9,13}")
 MOST_SECONDS = 100_000_000_000
 """A number beyond it counts milliseconds: as seconds it would be in the year 5138."""
 
@@ -30,10 +32,14 @@ def read_time(text: str | None) -> float | None:
         at = datetime.fromisoformat(text)
         return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError) as error:
-        raise BadMessageError("a time is not written as ISO 8601") from error
+        raise BadMessageError(
+            "a time is not written as ISO 8601, as in 2030-01-31T12:00:00Z"
+        ) from error
 
 
 def _as_text(value: object) -> object:
+    if isinstance(value, str) and _SECONDS.fullmatch(value):
+        value = int(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return value
     try:

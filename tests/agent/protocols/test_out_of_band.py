@@ -296,6 +296,7 @@ IN_FIELD: dict[str, Json] = {
     "oob-15": {"~timing": {"expires_time": "2040-01-25T18:25:00.123456789+02:00"}},
     "oob-16": {"~timing": {"expires_time": 4100000000}},
     "in milliseconds": {"~timing": {"expires_time": 4100000000000}},
+    "in a text": {"~timing": {"expires_time": "4100000000"}},
     "an empty time": {"~timing": {"expires_time": ""}},
     "oob-18": {"label": None, "goal": None, "goal_code": None, "accept": None},
     "oob-19": {"~thread": None, "~timing": None},
@@ -313,11 +314,12 @@ async def test_invitations_of_other_stacks_are_read(
 ) -> None:
     x = await look(alice, invitation={**await faber.invite(), **IN_FIELD[case]})
     assert (x.state, x.data.handshake) == (State.PREPARE_RESPONSE, True)
-    expires = {"oob-16": 4.1e9, "in milliseconds": 4.1e9, "oob-15": 2211121500.123456}
+    expires: dict[str, float] = dict.fromkeys(("oob-16", "in milliseconds", "in a text"), 4.1e9)
+    expires["oob-15"] = 2211121500.123456
     assert alice.invitation(x.id).expires == expires.get(case)
 
 
-@pytest.mark.parametrize("at", [1700000000, 1700000000000, "2023-11-14T22:13:20Z"])
+@pytest.mark.parametrize("at", [1700000000, 1.7e12, "1700000000", "2023-11-14T22:13:20Z"])
 async def test_sec_o_03_an_invitation_that_expired_is_refused_however_that_is_written(
     alice: Paper, faber: Paper, at: object
 ) -> None:
