@@ -190,7 +190,7 @@ async def test_an_inviter_who_refuses_ends_both_sides(pair: Pair) -> None:
     x = await pair.faber.reached(did_exchange.PROTOCOL, did_exchange.State.REQUEST_RECEIVED)
     await pair.faber.command(x, ReportProblem(comment="not today"))
     ours = await pair.alice.reached(did_exchange.PROTOCOL, ABANDONED)
-    assert ours.error == "peer reports: request_not_accepted"
+    assert ours.error == "peer reports: not today (request_not_accepted)"
     connection = await pair.alice.connection(ours.id)
     assert connection.state == ABANDONED
     await refused(pair.alice.stolen(connection, message("please")))

@@ -241,7 +241,7 @@ async def test_http_that_is_none_of_ours_is_refused(siege: Siege) -> None:
             async with http.request(method, url, data=packed) as answer:
                 assert answer.status == 405
         for kind in ("application/json", "text/plain", "multipart/form-data", WIRE + "x"):
-            assert await siege.mallory.stranger.post(siege.mallory.them, packed, kind) == 415
+            assert await siege.mallory.stranger.post(siege.mallory.them, b"{}", kind) == 400
         coded = {"Content-Type": WIRE, "Content-Encoding": "gzip"}
         async with http.post(url, data=packed, headers=coded) as answer:
             assert answer.status == 415
@@ -436,7 +436,8 @@ async def test_messages_out_of_order_change_nothing(siege: Siege) -> None:
 
 
 async def test_another_content_under_a_known_id_is_refused(siege: Siege) -> None:
-    body = {"@type": f"{NEW}basicmessage/1.0/message", "@id": fresh(), "content": "yes"}
+    body: Json = {"@type": f"{NEW}basicmessage/1.0/message", "@id": fresh(), "content": "yes"}
+    body["~thread"] = {"thid": fresh()}
     assert await siege.mallory.send(body) == 202
     async with siege.unharmed():
         for content in ("no", "maybe"):
@@ -452,8 +453,10 @@ async def test_sec_o_02_a_used_invitation_is_refused(siege: Siege) -> None:
         async with siege.unharmed():
             us = first.new()
             asked = request(invitation, {"did": peer4(us, first.endpoint)})
-            inviter = read_invitation(invitation)
-            await siege.refused(pack(asked, inviter.verkey, us), inviter)
+            assert await first.send(read_invitation(invitation), asked, us) == 202
+            told = await first.hear("didexchange/1.1/problem_report")
+            assert told["description"]["code"] == "request_not_accepted"
+            assert told["~thread"] == {"thid": asked["@id"], "pthid": invitation["@id"]}
 
 
 async def test_sec_e_13_a_request_for_the_did_of_somebody_else_is_refused(

@@ -145,7 +145,7 @@ def _on_wire(
     if first and message.thread.thid is None:
         message = message.model_copy(update={"id": x.thid})
     elif message.thread.thid is None:
-        thread = Thread(thid=x.thid, pthid=message.thread.pthid)
+        thread = Thread(thid=x.thid, pthid=message.thread.pthid or x.parent)
         message = message.model_copy(update={"thread": thread})
     return message.wire(message_type(protocol, x.minor, message))
 
@@ -153,9 +153,12 @@ def _on_wire(
 def _seen(x: Exchange[Any], event: Event) -> dict[str, str]:
     if not isinstance(event.what, Message) or event.digest is None:
         return x.seen
-    if len(x.seen) >= MOST_MESSAGES:
-        raise RefusedError("too many messages in one thread")
-    return {**x.seen, event.what.id: event.digest}
+    if sum(len(digests.split()) for digests in x.seen.values()) >= MOST_MESSAGES:
+        raise RefusedError(
+            f"a thread may have {MOST_MESSAGES} messages of a peer at most: begin another"
+        )
+    before = x.seen.get(event.what.id)
+    return {**x.seen, event.what.id: f"{before} {event.digest}" if before else event.digest}
 
 
 def seen_name(x: Exchange[Any], message_id: str) -> str:

@@ -13,6 +13,7 @@ import json
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 from weakref import WeakValueDictionary
@@ -31,11 +32,17 @@ from keep_agent.core.machine import (
     Write,
     exchange_id,
 )
-from keep_agent.core.message import Json, Message, Received, TypeUri, new_id
+from keep_agent.core.message import Json, Message, ProblemReport, Received, TypeUri, new_id
 from keep_agent.core.policy import parse_command
-from keep_agent.core.problem_reports import Allowance, not_now, report
+from keep_agent.core.problem_reports import (
+    Reports,
+    ReturnAddress,
+    not_now,
+    nowhere,
+)
 from keep_agent.errors import (
     BadCommandError,
+    BadMessageError,
     ConflictError,
     KeepError,
     LocalError,
@@ -69,6 +76,7 @@ class Context:
         ports: by the name in `Protocol.port`.
         identify: finds out who sent a message; raises BadEnvelopeError if the sender may not send it.
         bind: binds an exchange to the peer that wrote first; returns it, and the writes for that.
+        return_address: where the sender of a message is reached without a connection, or None.
         auto: the policies: which commands to run in the state that an exchange has reached.
         has_room: whether a command that a decision leads to may run in the same commit now.
     """
@@ -78,6 +86,7 @@ class Context:
     ports: Mapping[str, object]
     identify: Callable[[Received], Awaitable[Peer]]
     bind: Callable[[Exchange[Any], Peer, Message], tuple[Exchange[Any], tuple[Write, ...]]]
+    return_address: ReturnAddress = nowhere
     auto: Callable[[Exchange[Any]], tuple[Then, ...]] = lambda _: ()
     has_room: Callable[[], bool] = lambda: True
 
@@ -94,7 +103,7 @@ class Dispatcher:
         self.early: dict[str, tuple[Waiting, Peer]] = {}
         self._threads: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._changes: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()
-        self._allowances: dict[str, Allowance] = {}
+        self._reports = Reports(context.protocols, context.return_address)
 
     # -- messages --------------------------------------------------------------------------------
 
@@ -119,13 +128,13 @@ class Dispatcher:
         except EarlyError as error:
             if final:
                 late = OutOfTurnError("an earlier message of this thread never came")
-                await self._refuse(peer, received.body, late, waited)
+                await self._refuse(peer, received, late, waited)
             elif waited is not None:
                 self.early[waited.name] = (waited, peer)
             else:
                 await self._keep_early(peer, received, error, newest)
         except PeerError as error:
-            await self._refuse(peer, received.body, error, waited)
+            await self._refuse(peer, received, error, waited)
 
     async def _message(self, peer: Peer, received: Received, waited: Waiting | None) -> None:
         uri = TypeUri.parse(received.body.get("@type"))
@@ -141,7 +150,7 @@ class Dispatcher:
                     received.body,
                     fresh=attempt > 0,
                 )
-                if await was_handled(self.profile, x, message, digest, attempt):
+                if await was_handled(self.profile, protocol, x, message, digest, attempt):
                     await self._forget(waited)
                     return
                 x, writes = self.context.bind(x, peer, message)
@@ -325,22 +334,31 @@ class Dispatcher:
         except OutOfTurnError:
             raise
         except PeerError as error:
-            after, step = await self._refused(protocol, x, error, port)
+            after, step = await self._refused(protocol, x, error, event, port)
         except LocalError as error:
             if isinstance(event.what, Command):
                 raise
             log.warning("exchange cannot go on", extra={"id": x.id, "reason": str(error)})
             refusal = RefusedError("our side cannot go on")
-            after, step = await self._refused(protocol, x, refusal, port)
+            after, step = await self._refused(protocol, x, refusal, event, port)
         moved = after.state != x.state or isinstance(event.what, Message)
         auto = self.context.auto(after) if moved else ()
         return outcome(protocol, x, after, step, event, auto)
 
     async def _refused(
-        self, protocol: Protocol[Any], x: Exchange[Any], error: PeerError, port: object
+        self,
+        protocol: Protocol[Any],
+        x: Exchange[Any],
+        error: PeerError,
+        event: Event,
+        port: object,
     ) -> tuple[Exchange[Any], Step[Any]]:
-        """Let the table decide what follows a failed check; without a row, raise the error."""
-        if (x.role, x.state, Refused) not in protocol.cells:
+        """Let the table decide what follows a failed check; without a row, raise the error.
+
+        What follows sends a problem report, and a problem report is never answered with one.
+        """
+        no_row = (x.role, x.state, Refused) not in protocol.cells
+        if no_row or isinstance(event.what, ProblemReport):
             raise error
         log.warning(
             "exchange refused", extra={"code": error.code, "id": x.id, "reason": str(error)}
@@ -427,26 +445,47 @@ class Dispatcher:
             self.on_delivery(waiting)
 
     async def _refuse(
-        self, peer: Peer, body: Json, error: PeerError, waited: Waiting | None
+        self, peer: Peer, received: Received, error: PeerError, waited: Waiting | None
     ) -> None:
-        """Send a known peer a problem report; for others the transport answers."""
+        """Send a problem report to whom it can be sent; for others the transport answers."""
         log.warning(
             "message refused",
             extra={"code": error.code, "reason": str(error), "connection": peer.connection},
         )
         handled = (waited.name,) if waited else ()
-        answer = report(self.context.protocols, peer, body, error)
-        if (
-            answer is not None
-            and not self._allowances.setdefault(peer.ids[0], Allowance()).take()
-        ):
-            answer = None
-        if answer is not None or handled:
-            await self.profile.commit(
-                Commit(outbox=(answer,) if answer else (), handled=handled)
-            )
-        if answer is None and waited is None:
+        answer = await self._reports.answer(peer, received, error)
+        if answer is not None:
+            commit = Commit(outbox=(answer,), handled=handled)
+            await self._commit_refusal(commit, peer, received.body, error)
+        elif handled:
+            await self.profile.commit(Commit(handled=handled))
+        else:
             raise error
+
+    async def _commit_refusal(
+        self, commit: Commit, peer: Peer, body: Json, error: PeerError
+    ) -> None:
+        """Commit the answer to a refused message; an exchange that waited for it says so, too."""
+        async with self.thread(Message.thread_of(body)):
+            x = await self._waiting(peer, body) if type(error) is BadMessageError else None
+            if x is not None:
+                noted = replace(x, error=f"a message of the peer was refused: {error}")
+                whole = replace(commit, exchanges=(noted,), events=(logged(noted),))
+                with suppress(ConflictError):  # another process was faster: only answer then
+                    await self._commit(whole)
+                    return
+            await self.profile.commit(commit)
+
+    async def _waiting(self, peer: Peer, body: Json) -> Exchange[Any] | None:
+        """Return the exchange of a message that cannot be read, if it has not ended."""
+        name, thid = TypeUri.parse(body.get("@type")).protocol, Message.thread_of(body)
+        spoken = self.context.protocols.get(name)
+        for role in spoken.roles if spoken and peer.known else ():
+            for pid in peer.ids:
+                x = await self.profile.exchange(exchange_id(name, role, thid, pid))
+                if x is not None and x.until is None and peer.closed is None and peer.owns(x):
+                    return x
+        return None
 
 
 def _runnable(commit: Commit) -> tuple[Exchange[Any], Json] | None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import ValidationError
 
 from keep_agent.core.commit import seen_name
 from keep_agent.core.machine import START, Exchange, Peer, Protocol, exchange_id
-from keep_agent.core.message import Json, Message, ProblemReport, TypeUri
+from keep_agent.core.message import Json, Message, ProblemReport, TypeUri, thread_decorator
+from keep_agent.core.model_errors import explained
+from keep_agent.core.problem_reports import not_spoken
 from keep_agent.errors import BadMessageError, OutOfTurnError, RefusedError, UnknownTypeError
 from keep_agent.store.profile import Profile
 from keep_agent.store.rows import SEEN
@@ -43,33 +45,35 @@ async def find_exchange(
         PeerError: it does not parse, is of an unknown type or thread, or its thread is another peer's.
         UnavailableError: the store does not answer.
     """
-    protocol = protocols.get(uri.protocol)
-    if protocol is None and uri.family not in GENERIC:
-        raise UnknownTypeError(f"the protocol {uri.protocol} is not supported")
-    if protocol is None:
-        return await _find_any(profile, protocols, peer, uri, body)
-    message = _read(protocol, uri, body)
-    x = await _known(profile, protocol, message, peer, fresh=fresh)
-    if x is None:
-        x = _new(protocol, uri, message, peer)
-    return protocol, message, x
-
-
-async def _find_any(
-    profile: Profile,
-    protocols: Mapping[str, Protocol[Any]],
-    peer: Peer,
-    uri: TypeUri,
-    body: Json,
-) -> tuple[Protocol[Any], Message, Exchange[Any]]:
-    for protocol in protocols.values():
-        if protocol.message(uri.name) is None:
-            continue
-        message = _read(protocol, uri, body)
-        x = await _known(profile, protocol, message, peer, fresh=True)
+    spoken = protocols.get(uri.protocol)
+    if spoken is None and not uri.is_report and uri.family not in GENERIC:
+        raise UnknownTypeError(not_spoken(protocols, uri))
+    if uri.is_report and not thread_decorator(body).get("thid"):
+        raise OutOfTurnError("a problem report that names no thread ends nothing")
+    found: list[Message] = []
+    for protocol in _candidates(protocols, uri, spoken):
+        found.append(_read(protocol, uri, body))
+        look = fresh or protocol is not spoken
+        x = await _known(profile, protocol, found[-1], peer, fresh=look)
         if x is not None:
-            return protocol, message, x
-    raise OutOfTurnError(f"{uri.name} for an unknown thread")
+            return protocol, found[-1], x
+    if spoken is None:
+        raise OutOfTurnError(f"{uri.name} for an unknown thread")
+    return spoken, found[0], _new(spoken, uri, found[0], peer)
+
+
+def _candidates(
+    protocols: Mapping[str, Protocol[Any]], uri: TypeUri, spoken: Protocol[Any] | None
+) -> Iterator[Protocol[Any]]:
+    """Yield the protocols to whose exchanges a message may belong.
+
+    A problem report ends the exchange of the thread that it names, whatever its family.
+    """
+    if spoken is not None:
+        yield spoken
+    if spoken is None or uri.is_report:
+        others = (p for p in protocols.values() if p is not spoken)
+        yield from (p for p in others if p.message(uri.name) is not None)
 
 
 async def _known(
@@ -111,6 +115,7 @@ def _new(protocol: Protocol[Any], uri: TypeUri, message: Message, peer: Peer) ->
         role=role,
         thid=message.thid,
         pthid=message.thread.pthid,
+        parent=message.thread.pthid,
         peer=peer.ids[0],
         connection=peer.connection,
         data=protocol.data(),
@@ -119,9 +124,16 @@ def _new(protocol: Protocol[Any], uri: TypeUri, message: Message, peer: Peer) ->
 
 
 async def was_handled(
-    profile: Profile, x: Exchange[Any], message: Message, digest: str, attempt: int
+    profile: Profile,
+    protocol: Protocol[Any],
+    x: Exchange[Any],
+    message: Message,
+    digest: str,
+    attempt: int,
 ) -> bool:
     """Tell whether this message was handled before.
+
+    Some peers send several messages under the id of the thread; they are told apart by their bodies.
 
     Args:
         digest: of its body.
@@ -137,9 +149,14 @@ async def was_handled(
         if seen is None and attempt:
             seen = await profile.fetch(SEEN, name)
         known = (seen or {}).get("digest")
-    if known not in {None, digest}:
-        raise RefusedError("a different message came with this id before")
-    return known is not None
+    if known is None or digest in known.split():
+        return known is not None
+    expected = (x.role, x.state, type(message)) in protocol.cells
+    if x.state == START or message.id != x.thid or not expected:
+        raise RefusedError(
+            "a different message came with this @id before: give each message its own"
+        )
+    return False
 
 
 def _read(protocol: Protocol[Any], uri: TypeUri, body: Json) -> Message:
@@ -149,8 +166,7 @@ def _read(protocol: Protocol[Any], uri: TypeUri, body: Json) -> Message:
     try:
         return model.model_validate(body)
     except ValidationError as error:
-        where = ", ".join(".".join(str(p) for p in e["loc"]) for e in error.errors()[:3])
-        raise BadMessageError(f"{uri.name} does not parse at: {where}") from error
+        raise BadMessageError(f"{uri.name} cannot be read: {explained(error)}") from error
 
 
 def _owned(x: Exchange[Any], peer: Peer) -> Exchange[Any]:

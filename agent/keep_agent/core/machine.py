@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from keep_agent.core.message import PREFIX, Json, Message, ProblemReport, TypeUri
+from keep_agent.core.message import PREFIX, Json, Message, ProblemReport, TypeUri, is_report
 from keep_agent.errors import BadMessageError, OutOfTurnError, RefusedError
 
 START = "start"
@@ -136,8 +136,10 @@ class Exchange(Generic[D]):
         minor: the minor version that both sides speak.
         peer: id of the connection, or of the invitation until a connection exists.
         connection: where messages go; None before there is one.
+        parent: thread that our messages name as their parent (RFC 0008): of an exchange that an invitation
+            began, until the peer writes again; without a connection, to the end.
         their_key: the key that authenticated the first message on an invitation; later ones must have it too.
-        seen: id of each message handled, with a digest of its body.
+        seen: id of each message handled, with the digests of the bodies that came with it, separated by blanks.
         sent: ids of the messages that we sent, other than the thread's own.
         then: pending commands: committed with a step and not run yet.
         out: messages that may not be delivered yet, in the store's own form.
@@ -158,6 +160,7 @@ class Exchange(Generic[D]):
     peer: str
     data: D
     pthid: str | None = None
+    parent: str | None = None
     connection: str | None = None
     their_key: str | None = None
     state: str = START
@@ -187,6 +190,7 @@ class Peer:
         known: the sender's key is the one that the connection is bound to.
         answers: id of an invitation of ours that the message answers without a handshake.
         closed: why that invitation cannot be answered any more; None: it can.
+        connectionless: they are the two sides of an exchange without a handshake.
     """
 
     ids: tuple[str, ...]
@@ -195,6 +199,7 @@ class Peer:
     via: Via
     answers: str | None = None
     closed: str | None = None
+    connectionless: bool = False
 
     def owns(self, x: Exchange[Any]) -> bool:
         """Tell whether this peer is the one that the exchange is bound to, or may become it.
@@ -362,7 +367,7 @@ def abandoning(role: str, states: Iterable[str]) -> tuple[Rule[Any], ...]:
     rows: list[Rule[Any]] = []
     for at in states:
         rows += (
-            rule(role, at, ProblemReport, ABANDONED, _their_problem),
+            rule(role, at, ProblemReport, ABANDONED, their_problem),
             rule(role, at, ReportProblem, ABANDONED, _our_problem),
             rule(role, at, Refused, ABANDONED, _refuse),
             rule(role, at, Expired, ABANDONED, _expire),
@@ -370,8 +375,9 @@ def abandoning(role: str, states: Iterable[str]) -> tuple[Rule[Any], ...]:
     return tuple(rows)
 
 
-async def _their_problem(_x: Exchange[Any], report: ProblemReport, _: Any) -> Step[Any]:
-    return Step(ABANDONED, error=f"peer reports: {report.code}"[:300])
+async def their_problem(_x: Exchange[Any], report: ProblemReport, _: Any) -> Step[Any]:
+    """End the exchange as the peer did, and keep its words."""
+    return Step(ABANDONED, error=f"peer reports: {report.words}")
 
 
 async def _our_problem(_x: Exchange[Any], cmd: ReportProblem, _: Any) -> Step[Any]:
@@ -450,7 +456,7 @@ class Protocol(Generic[S]):
 
     def message(self, name: str) -> type[Message] | None:
         """Return the model of a message by the last part of its type, or None."""
-        if name in {"problem-report", "problem_report"}:
+        if is_report(name):
             return ProblemReport
         return self.messages.get(name)
 

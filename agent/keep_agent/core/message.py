@@ -7,12 +7,15 @@ import binascii
 import json
 import math
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Annotated, Any, ClassVar, Self, cast
 from uuid import uuid4
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     StringConstraints,
@@ -20,6 +23,7 @@ from pydantic import (
 )
 from pydantic_core import to_json
 
+from keep_agent.core.untrusted_text import MOST_READ, sanitize_text
 from keep_agent.errors import BadMessageError
 
 PREFIX = "https://didcomm.org/"
@@ -95,6 +99,11 @@ class TypeUri:
         raise BadMessageError("@type is not a message type URI")
 
     @property
+    def is_report(self) -> bool:
+        """Whether it is a problem report, of whatever family (RFC 0035)."""
+        return is_report(self.name)
+
+    @property
     def protocol(self) -> str:
         """`family/major`: what must match to speak the same protocol (RFC 0003)."""
         return f"{self.family}/{self.major}"
@@ -111,18 +120,39 @@ def wire_name(name: str) -> str:
 
 
 class Wire(BaseModel):
-    """Base of everything inside a message: frozen, and unknown fields are ignored (RFC 0044)."""
+    """Base of everything inside a message: frozen, and unknown fields are ignored (RFC 0044).
+
+    A member that is null counts as absent, here and nowhere else. What a message only carries is no
+    `Wire`, and nothing is left out of it: contents of attachments, signatures, DID documents (SEC-P32).
+    """
 
     model_config = ConfigDict(
         frozen=True, extra="ignore", populate_by_name=True, alias_generator=wire_name
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_absent(cls, value: object) -> object:
+        if isinstance(value, dict) and None in (members := cast("Json", value)).values():
+            return {name: member for name, member in members.items() if member is not None}
+        return value  # pyright: ignore[reportUnknownVariableType]
+
+
+OptionalId = Annotated[Id | None, BeforeValidator(lambda value: None if value == "" else value)]
+"""An id that may be absent; some peers write an empty text then."""
+
 
 class Thread(Wire):
     """The `~thread` decorator (RFC 0008)."""
 
-    thid: Id | None = None
-    pthid: Id | None = None
+    thid: OptionalId = None
+    pthid: OptionalId = None
+
+
+def thread_decorator(body: Json) -> Json:
+    """Return the `~thread` of a message that is not parsed yet; empty where it has none."""
+    thread = body.get("~thread")
+    return cast("Json", thread) if isinstance(thread, dict) else {}
 
 
 class AttachmentData(Wire):
@@ -161,7 +191,7 @@ class Attachment(Wire):
         """
         if self.data.base64 is None:
             return write_json(self.data.json_)
-        return read_base64(self.data.base64)
+        return read_base64(without_blanks(self.data.base64))
 
     @property
     def content(self) -> Any:
@@ -199,11 +229,9 @@ class Message(Wire):
         Raises:
             BadMessageError: it has none, and no id.
         """
-        thread = body.get("~thread")
-        named = cast("Json", thread).get("thid") if isinstance(thread, dict) else None
-        found = named or body.get("@id")
+        found = thread_decorator(body).get("thid") or body.get("@id")
         if not isinstance(found, str):
-            raise BadMessageError("the message has no @id")
+            raise BadMessageError("the message needs an @id that is text")
         return found
 
     def wire(self, uri: str | None = None) -> Json:
@@ -219,6 +247,16 @@ class Ack(Message):
 
     status: str = "OK"
 
+    @property
+    def pending(self) -> bool:
+        """Whether another ack is to come: it ends nothing."""
+        return self.status.strip().upper() == "PENDING"
+
+    @property
+    def failed(self) -> bool:
+        """Whether it says that it failed."""
+        return self.status.strip().upper() == "FAIL"
+
 
 class Description(Wire):
     """What went wrong, for people (`en`) and programs (`code`)."""
@@ -228,21 +266,86 @@ class Description(Wire):
 
 
 class ProblemReport(Message):
-    """Something went wrong (RFC 0035); protocols adopt it under their own type."""
+    """Something went wrong (RFC 0035); protocols adopt it under their own type.
+
+    Whatever its shape, it is read: a report that does not parse would leave its exchange open.
+    """
 
     TYPE: ClassVar[str] = f"{PREFIX}notification/1.0/problem-report"
     description: Description = Description()
-    explain: str | None = None  # what older agents send instead of a description
 
     @classmethod
     def of(cls, code: str, words: str | None = None) -> Self:
         """Report a problem by its code, and in words for people."""
         return cls(description=Description(code=code, en=words or code))
 
+    @model_validator(mode="before")
+    @classmethod
+    def _any_shape(cls, value: object) -> object:
+        body = cast("Json", value)
+        if not isinstance(value, dict) or isinstance(body.get("description"), Description):
+            return body
+        thread = {k: v for k, v in thread_decorator(body).items() if isinstance(v, str)}
+        name = body.get("@id")
+        return {
+            "~thread": thread,
+            "description": _described(body),
+            **({"@id": name} if isinstance(name, str) and name else {}),
+        }
+
     @property
     def code(self) -> str:
         """The code, or the words where the peer gave no code."""
-        return self.description.code or self.description.en or self.explain or "unknown"
+        return self.description.code or self.description.en or "unknown"
+
+    @property
+    def words(self) -> str:
+        """What the peer says, fit to be shown: an untrusted claim of that peer (SEC-O01)."""
+        code, words = sanitize_text(self.description.code), sanitize_text(self.description.en)
+        if code and words and code != words:
+            return f"{words} ({code})"
+        return words or code or "a problem, without saying which"
+
+
+def is_report(name: str) -> bool:
+    """Whether the last part of a message type is that of a problem report; two spellings occur."""
+    return name.lower().replace("_", "-") == "problem-report"
+
+
+def _described(body: Json) -> Json:
+    """Return code and words of a problem report: in the shape of RFC 0035, or of older agents."""
+    told = body.get("description")
+    fields = cast("Json", told) if isinstance(told, dict) else {"en": told}
+    other = {name: value for name, value in fields.items() if name != "code"}
+    codes = (fields.get("code"), body.get("problem-code"))
+    words = (fields.get("en"), other, *(body.get(name) for name in _OLD_WORDS))
+    return {"code": _first_text(codes), "en": _first_text(words)}
+
+
+_OLD_WORDS = ("explain", "explain-ltxt", "comment")
+
+
+def _first_text(values: Iterable[object]) -> str | None:
+    return next((text for text in map(_text_in, values) if text), None)
+
+
+def _text_in(value: object, depth: int = 0) -> str:
+    """Return what a text, a number, or a list or object of such says; bounded."""
+    if isinstance(value, str | int | float):
+        return str(value)[:MOST_READ].strip()
+    if not isinstance(value, dict | list) or depth == _DEEPEST_TEXT:
+        return ""
+    parts = cast("dict[str, object] | list[object]", value)
+    inner = islice(parts.values() if isinstance(parts, dict) else parts, _MOST_TEXTS)
+    return " ".join(filter(None, (_text_in(each, depth + 1) for each in inner)))[:MOST_READ]
+
+
+_DEEPEST_TEXT, _MOST_TEXTS = 2, 8
+
+
+def without_blanks(text: str) -> str:
+    """Return a text without white space: base64 that travels as text comes in lines, too."""
+    return "".join(text.split())
 
 
 def read_base64(text: str) -> bytes:
@@ -255,7 +358,7 @@ def read_base64(text: str) -> bytes:
         plain = text.rstrip("=").replace("-", "+").replace("_", "/")
         return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
     except (binascii.Error, ValueError) as error:
-        raise BadMessageError("attachment is not base64") from error
+        raise BadMessageError("this is not base64 or base64url") from error
 
 
 def write_json(value: object) -> bytes:

@@ -41,7 +41,10 @@ LARGE = 64 * 2**10
 _ENC = (
     "xchacha20poly1305_ietf"  # the name of RFC 0019; the cipher itself has a nonce of 12 bytes
 )
+_ENCS = frozenset({_ENC, "chacha20poly1305_ietf"})
 _TYP = "JWM/1.0"
+_PARTS = ("protected", "iv", "ciphertext", "tag")
+_CHANGE = ("crit", "zip")
 _AUTHCRYPT = "Authcrypt"
 _ANONCRYPT = "Anoncrypt"
 _CEK_BYTES, _NONCE_BYTES, _TAG_BYTES = 32, 12, 16
@@ -214,7 +217,9 @@ async def _in_a_thread(work: Callable[[], Opened]) -> Opened:
 
 
 async def _open(envelope: object, find: Find, where: Where) -> Received:
-    parts = _members(envelope, "protected", "iv", "ciphertext", "tag")
+    parts = _members(envelope, *_PARTS)
+    if any(v is not None for k, v in cast("Json", envelope).items() if k not in _PARTS):
+        raise BadEnvelopeError("envelope has a member that nothing authenticates")
     authcrypt, recipients = _read_protected(parts[0])
     key, recipient = await _ours(recipients, find)
     work = partial(_decrypt, parts, recipient, key, authcrypt=authcrypt)
@@ -240,9 +245,9 @@ def _read_protected(protected: str) -> tuple[bool, dict[str, Json]]:
     """Return whether it is authcrypt, and the recipients by their keys."""
     _limit(len(protected), MAX_PROTECTED)
     header = _read(_decode(protected))
-    recipients = header.pop("recipients", None)
+    recipients = header.get("recipients")
     enc, typ, alg = _members(header, "enc", "typ", "alg")
-    if enc != _ENC or typ != _TYP or alg not in (_AUTHCRYPT, _ANONCRYPT):
+    if enc not in _ENCS or typ != _TYP or alg not in (_AUTHCRYPT, _ANONCRYPT):
         raise BadEnvelopeError("envelope has an unknown enc, typ or alg")
     if not isinstance(recipients, list):
         raise BadEnvelopeError("envelope has no recipients")
@@ -281,10 +286,11 @@ async def _ours(recipients: dict[str, Json], find: Find) -> tuple[LocalKey, Json
 
 def _unlock(recipient: Json, key: LocalKey, *, authcrypt: bool) -> tuple[bytes, str | None]:
     """Return the content key and, for authcrypt, the verkey that encrypted it."""
-    header = recipient.pop("header")
+    header = recipient["header"]
     (encrypted,) = _members(recipient, "encrypted_key")
     if not authcrypt:
-        _members(header, "kid")
+        if header.get("sender") is not None:
+            raise BadEnvelopeError("envelope is anonymous and names a sender")
         sealed = _decode(encrypted, _CEK_BYTES + _SEAL_EXTRA)
         return crypto_box.crypto_box_seal_open(key.exchange, sealed), None
     _, sealed_sender, iv = _members(header, "kid", "sender", "iv")
@@ -347,11 +353,15 @@ def _limit(size: int, most: int) -> None:
 
 
 def _members(value: object, *names: str) -> list[str]:
-    """Return exactly these members of an object, all of them text."""
+    """Return these members of an object, all of them text.
+
+    Others are ignored, as JOSE has it (RFC 7516), but for those that change what these mean.
+    """
     if isinstance(value, dict):
         members = cast("dict[str, object]", value)
         found = [members.get(name) for name in names]
-        if len(members) == len(names) and all(isinstance(text, str) for text in found):
+        changed = any(members.get(name) is not None for name in _CHANGE)
+        if not changed and all(isinstance(text, str) for text in found):
             return cast("list[str]", found)
     raise BadEnvelopeError("envelope does not have the members of RFC 0019")
 

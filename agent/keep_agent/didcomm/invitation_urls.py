@@ -1,4 +1,4 @@
-"""Links, times and versions in invitations, read within limits (Aries RFC 0434)."""
+"""Links and versions in invitations, read within limits (Aries RFC 0434)."""
 
 from __future__ import annotations
 
@@ -6,11 +6,16 @@ import base64
 import json
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import cast
 from urllib.parse import parse_qs, urlsplit
 
-from keep_agent.core.message import Json, TypeUri, read_base64, read_json
+from keep_agent.core.message import (
+    Json,
+    TypeUri,
+    read_base64,
+    read_json,
+    without_blanks,
+)
 from keep_agent.errors import BadCommandError, BadMessageError
 
 MAX_INVITATION = 128 * 2**10
@@ -18,7 +23,7 @@ OTHERS = {"c_i": "connections/1.0", "d_m": "DIDComm messages in links"}
 
 
 def read_link(url: str) -> Json:
-    """Return the JSON object in the parameter `oob` of a link; nothing is fetched.
+    """Return the JSON object in the parameter `oob` of a link, or of an older name; nothing is fetched.
 
     Raises:
         BadCommandError: there is none, or it is malformed or too large.
@@ -27,17 +32,31 @@ def read_link(url: str) -> Json:
         query = parse_qs(urlsplit(url.strip()).query)
     except ValueError as error:
         raise BadCommandError("this is not a link") from error
-    if "oob" not in query:
-        for name, what in OTHERS.items():
-            if name in query:
-                raise BadCommandError(f"invitations of {what} are not supported")
-        raise BadCommandError(
-            "this link contains no invitation; open a short link first, in a browser"
-        )
+    for name in ("oob", *OTHERS):
+        if name not in query:
+            continue
+        try:
+            found = _within(query[name][0])
+        except BadMessageError as error:
+            raise BadCommandError(
+                f"the invitation in this link is malformed: {error}"
+            ) from error
+        if name == "oob" or "/out-of-band/" in str(found.get("@type")):
+            return found
+        raise BadCommandError(f"invitations of {OTHERS[name]} are not supported")
+    raise BadCommandError(
+        "this link contains no invitation; open a short link first, in a browser"
+    )
+
+
+def _within(text: str) -> Json:
+    """Return the object in base64 that may be broken into lines; a blank can also be a lost plus."""
     try:
-        return _object(read_base64(query["oob"][0].replace(" ", "+")))
-    except BadMessageError as error:
-        raise BadCommandError(f"the invitation in this link is malformed: {error}") from error
+        return _object(read_base64(without_blanks(text.replace(" ", "+"))))
+    except BadMessageError:
+        if " " not in text:
+            raise
+        return _object(read_base64(without_blanks(text)))
 
 
 def read_object(value: Json) -> Json:
@@ -56,26 +75,6 @@ def link(endpoint: str, message: Json) -> str:
     """Return the link that holds a message in its parameter `oob`."""
     raw = json.dumps(message, separators=(",", ":"), ensure_ascii=False).encode()
     return f"{endpoint}?oob={base64.urlsafe_b64encode(raw).decode().rstrip('=')}"
-
-
-def write_time(at: float) -> str:
-    """Return a POSIX time as ISO 8601 in UTC (RFC 0032)."""
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
-def read_time(text: str | None) -> float | None:
-    """Return the POSIX time of an ISO 8601 text; without a zone it is UTC.
-
-    Raises:
-        BadMessageError: it is not such a text.
-    """
-    if text is None:
-        return None
-    try:
-        at = datetime.fromisoformat(text)
-        return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, OverflowError) as error:
-        raise BadMessageError("a time is not written as ISO 8601") from error
 
 
 def minors_of(protocols: Sequence[str]) -> tuple[int, ...]:

@@ -3,40 +3,20 @@
 from __future__ import annotations
 
 import time
-import unicodedata
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Literal, Self, cast
+from dataclasses import dataclass, replace
+from typing import Literal, Self
 from typing import Protocol as Port
 
 from pydantic import BaseModel, ConfigDict
 
 from keep_agent.core.machine import ABANDONED, Peer, Put, PutKey, Target, Via
-from keep_agent.core.message import Json, Received
+from keep_agent.core.message import Json, Received, thread_decorator
 from keep_agent.errors import BadEnvelopeError
 
 CONNECTION = "connection"
 INVITATION = "invitation"
 CONNECTIONLESS = "connectionless"
-MOST_SHOWN = 200
-MOST_READ = 4 * MOST_SHOWN
-_JOINERS = "\u200c\u200d"
-
-
-def sanitize_text(text: str | None) -> str | None:
-    """Clean a peer's text for display: no control, format or bidi characters, bounded length.
-
-    The joiners U+200C and U+200D stay: Persian, Indic scripts and many emoji are spelt with them.
-    It stays untrusted: where it is displayed it must be escaped, as the claim of that peer.
-    """
-    if text is None:
-        return None
-    kept = "".join(filter(_shows, text[:MOST_READ])).strip()[:MOST_SHOWN]
-    return kept if kept.strip(f"{_JOINERS} ") else None
-
-
-def _shows(c: str) -> bool:
-    return c in _JOINERS or (unicodedata.category(c)[0] != "C" and c not in "\u2028\u2029")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +84,8 @@ class InvitationRecord(BaseModel):
     def closed(self) -> str | None:
         """Why it can no longer be answered, in words; None: it can (SEC-O02, SEC-O03)."""
         if self.expired:
-            return "this invitation has expired"
-        return "this invitation is used up" if self.used else None
+            return "this invitation has expired: ask for a new one"
+        return "this invitation is used up: ask for a new one" if self.used else None
 
     @property
     def inviter(self) -> str:
@@ -264,7 +244,8 @@ async def identify(
     invitation = str(purpose["invitation"])
     via = Via(sender=received.sender, recipient=received.recipient, invitation=invitation)
     answers = await _ours(invitation, records)
-    return _answering(answers, ids=(invitation,), connection=None, known=False, via=via)
+    peer = _answering(answers, ids=(invitation,), connection=None, known=False, via=via)
+    return replace(peer, connectionless=True)
 
 
 async def _connected(received: Received, name: str, records: Records) -> Peer:
@@ -283,7 +264,8 @@ async def _connected(received: Received, name: str, records: Records) -> Peer:
         if answers is not None:
             ids.append(pthid)  # answered on this connection, without a handshake (RFC 0434)
     via = Via(sender=received.sender, recipient=received.recipient)
-    return _answering(answers, ids=tuple(ids), connection=name, known=known, via=via)
+    peer = _answering(answers, ids=tuple(ids), connection=name, known=known, via=via)
+    return replace(peer, connectionless=record["state"] == CONNECTIONLESS)
 
 
 def _answering(
@@ -313,6 +295,5 @@ async def _ours(name: str, records: Records) -> InvitationRecord | None:
 
 
 def _parent(body: Json) -> str | None:
-    thread = body.get("~thread")
-    pthid = cast("Json", thread).get("pthid") if isinstance(thread, dict) else None
+    pthid = thread_decorator(body).get("pthid")
     return pthid if isinstance(pthid, str) else None

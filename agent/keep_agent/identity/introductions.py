@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 from typing import Protocol as Port
@@ -345,13 +345,24 @@ def _pairwise(did: Did) -> bool:
 
 
 def bind(
-    x: Exchange[Any], peer: Peer, message: Message
+    x: Exchange[Any],
+    peer: Peer,
+    message: Message,
+    decorator: Callable[[str], Json] | None = None,
 ) -> tuple[Exchange[Any], tuple[Write, ...]]:
-    """Bind an exchange to the peer that wrote first; from then on no other peer may write."""
+    """Bind an exchange to the peer that wrote first; from then on no other peer may write.
+
+    Args:
+        decorator: returns the `~service` by which one of our keys is reached.
+    """
     made = connectionless(x, peer, message)
+    if made is not None and decorator is not None:
+        made = made.but(service=decorator(made.my_key))
+    begins = x.state == START or peer.connectionless
     bound = replace(
         x,
         via=peer.via,
+        parent=made.invitation if made else x.parent if begins else None,
         connection=x.connection or peer.connection or (made.id if made else None),
         their_key=x.their_key or (None if peer.known else peer.via.sender),
     )

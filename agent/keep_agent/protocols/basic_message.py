@@ -10,6 +10,7 @@ from pydantic import Field
 
 from keep_agent.core.machine import START, Command, Data, Exchange, Protocol, Role, Step, rule
 from keep_agent.core.message import Message, Wire
+from keep_agent.core.times import TimeText
 
 URI = "https://didcomm.org/basicmessage/1.0"
 MAX_TEXT = 50_000
@@ -30,7 +31,7 @@ class BasicMessage(Message):
 
     TYPE: ClassVar[str] = f"{URI}/message"
     content: Text
-    sent_time: Word | None = None
+    sent_time: TimeText | None = None
     l10n: Language | None = None
 
 

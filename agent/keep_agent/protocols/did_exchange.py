@@ -27,6 +27,7 @@ from keep_agent.core.machine import (
     rule,
 )
 from keep_agent.core.message import Attachment, Id, Json, Message, ProblemReport, Thread
+from keep_agent.core.untrusted_text import sanitize_text
 from keep_agent.errors import NotNowError, PeerError, RefusedError
 from keep_agent.identity.connections import (
     INVITATION,
@@ -35,7 +36,6 @@ from keep_agent.identity.connections import (
     ConnectionRecords,
     InvitationRecord,
     NewDid,
-    sanitize_text,
 )
 
 URI = "https://didcomm.org/didexchange/1.1"
@@ -278,9 +278,7 @@ async def finish(x: X, _complete: Complete, port: Handshake) -> Out:
 
 async def note_problem(x: X, report: ProblemReport, port: Handshake) -> Out:
     """Note that the peer ended the exchange."""
-    return _abandoned(
-        await port.connection(x.id), f"peer reports: {sanitize_text(report.code)}"
-    )
+    return _abandoned(await port.connection(x.id), f"peer reports: {report.words}")
 
 
 async def report_problem(x: X, cmd: ReportProblem, port: Handshake) -> Out:

@@ -400,14 +400,16 @@ async def issue(x: X, cmd: Issue, zkp: Credentials) -> Step[Issuance]:
     return Step(State.ISSUED, x.data.but(offer=None, request=None), send=(message,))
 
 
-async def finish(_x: X, _msg: CredentialAck, _: Credentials) -> Step[Issuance]:
-    """Note that the holder has stored the credential."""
-    return Step(State.DONE)
+async def finish(_x: X, msg: CredentialAck, _: Credentials) -> Step[Issuance]:
+    """Note whether the holder has stored the credential, or does not know yet (RFC 0015)."""
+    if msg.failed:
+        return Step(ABANDONED, error="the holder did not accept it")
+    return Step(State.ISSUED if msg.pending else State.DONE)
 
 
 async def note_refusal(_x: X, report: ProblemReport, _: Credentials) -> Step[Issuance]:
     """Note that the holder did not accept the credential."""
-    return Step(ABANDONED, error=f"the holder did not accept it: {report.code}"[:300])
+    return Step(ABANDONED, error=f"the holder did not accept it: peer reports: {report.words}")
 
 
 async def report_undelivered(_x: X, cmd: ReportProblem, _: Credentials) -> Step[Issuance]:
@@ -509,6 +511,7 @@ _HOLDER_OPEN = (
     State.REQUEST_SENT,
     State.RECEIVED,
 )
+_ANSWERED = (State.ISSUED, State.DONE, ABANDONED)  # still issued while the ack is pending
 
 # fmt: off
 PROTOCOL: Protocol[Credentials] = Protocol(
@@ -522,7 +525,7 @@ PROTOCOL: Protocol[Credentials] = Protocol(
     rule(Side.ISSUER, State.OFFER_SENT,        SendOffer,         State.OFFER_SENT,        send_offer),
     rule(Side.ISSUER, State.OFFER_SENT,        RequestCredential, State.REQUEST_RECEIVED,  keep_request),
     rule(Side.ISSUER, State.REQUEST_RECEIVED,  Issue,             State.ISSUED,            issue),
-    rule(Side.ISSUER, State.ISSUED,            CredentialAck,     State.DONE,              finish),
+    rule(Side.ISSUER, State.ISSUED,            CredentialAck,     _ANSWERED,               finish),
     rule(Side.ISSUER, State.ISSUED,            ReportProblem,     ABANDONED,               report_undelivered),
     rule(Side.ISSUER, State.ISSUED,            ProblemReport,     ABANDONED,               note_refusal),
     rule(Side.ISSUER, State.ISSUED,            Expired,           State.DONE,              stop_waiting),

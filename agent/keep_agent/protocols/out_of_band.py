@@ -37,14 +37,15 @@ from keep_agent.core.message import (
     Wire,
     new_id,
 )
+from keep_agent.core.model_errors import explained
+from keep_agent.core.times import TimeText, read_time, write_time
+from keep_agent.core.untrusted_text import sanitize_text
 from keep_agent.didcomm.invitation_urls import (
     MAX_INVITATION,
     link,
     minors_of,
     read_link,
     read_object,
-    read_time,
-    write_time,
 )
 from keep_agent.errors import (
     BadCommandError,
@@ -59,7 +60,6 @@ from keep_agent.identity.connections import (
     Connection,
     ConnectionRecords,
     InvitationRecord,
-    sanitize_text,
 )
 
 URI = "https://didcomm.org/out-of-band/1.1"
@@ -76,7 +76,7 @@ Version = Literal["didexchange/1.1", "didexchange/1.0"]
 class Timing(Wire):
     """The `~timing` decorator (RFC 0032): until when the message is valid."""
 
-    expires_time: Word | None = None
+    expires_time: TimeText | None = None
 
 
 class Invitation(Message):
@@ -443,8 +443,7 @@ def _parsed(body: Json) -> Invitation:
     try:
         return Invitation.model_validate(body)
     except ValidationError as error:
-        where = ", ".join(".".join(str(p) for p in e["loc"]) for e in error.errors()[:3])
-        raise BadCommandError(f"this invitation does not parse at: {where}") from None
+        raise BadCommandError(f"this invitation cannot be read: {explained(error)}") from None
 
 
 def _request_to_us(message: Invitation, port: Invitations) -> Json | None:
@@ -452,7 +451,7 @@ def _request_to_us(message: Invitation, port: Invitations) -> Json | None:
     for attachment in message.requests__attach or ():
         body = attachment.content
         if isinstance(body, dict) and port.starts(cast("Json", body)):
-            thread = cast("Json", body).get("~thread", {})
+            thread = cast("Json", body).get("~thread") or Json()
             if isinstance(thread, dict):
                 return {**body, "~thread": {**cast("Json", thread), "pthid": message.id}}
     return None

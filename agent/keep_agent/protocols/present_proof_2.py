@@ -362,16 +362,20 @@ async def send_presentation(x: X, cmd: SendPresentation, zkp: Proofs) -> Step[Pr
 
 
 async def finish(_x: X, msg: PresentationAck, _: Proofs) -> Step[Proving]:
-    """Note the verifier's ack; the ack of some peers says that it failed (RFC 0015)."""
-    if msg.status.upper() == "FAIL":
+    """Note the verifier's ack, which may say that it failed or is not known yet (RFC 0015)."""
+    if msg.failed:
         return Step(ABANDONED, error="the verifier did not accept it")
-    return Step(State.DONE)
+    return Step(State.PRESENTATION_SENT if msg.pending else State.DONE)
 
 
 _VERIFIER_OPEN = (State.PROPOSAL_RECEIVED, State.REQUEST_SENT, State.PRESENTATION_RECEIVED)
 _PROVER_OPEN = (State.PROPOSAL_SENT, State.REQUEST_RECEIVED, State.PRESENTATION_SENT)
 _SENT = (State.PRESENTATION_SENT, State.DONE)  # done at once where no ack is promised
-_ANSWERED = (State.DONE, ABANDONED)
+_ANSWERED = (
+    State.PRESENTATION_SENT,
+    State.DONE,
+    ABANDONED,
+)  # still sent while the ack is pending
 
 # fmt: off
 PROTOCOL: Protocol[Proofs] = Protocol(uri=URI, data=Proving, port="proofs", expires_s=DAY_S, rules=(

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import ClassVar
 
 from keep_agent.core.machine import (
+    ABANDONED,
     START,
     STATELESS,
     Command,
@@ -16,8 +17,9 @@ from keep_agent.core.machine import (
     Role,
     Step,
     rule,
+    their_problem,
 )
-from keep_agent.core.message import Message
+from keep_agent.core.message import Message, ProblemReport
 
 URI = "https://didcomm.org/trust_ping/1.0"
 
@@ -83,7 +85,8 @@ PROTOCOL: Protocol[None] = Protocol(uri=URI, expires_s=60, keep_days=1, rules=(
     #    role           at             on            to             do
     rule(Side.SENDER,   START,         SendPing,     State.WAITING, send),
     rule(Side.SENDER,   State.WAITING, PingResponse, State.DONE,    finish),
+    rule(Side.SENDER,   State.WAITING, ProblemReport, ABANDONED,    their_problem),
     rule(Side.SENDER,   State.WAITING, Expired,      State.SILENT,  give_up),
-    rule(Side.RECEIVER, START,         Ping,         STATELESS,          answer),
+    rule(Side.RECEIVER, START,         Ping,         STATELESS,     answer),
 ))
 # fmt: on

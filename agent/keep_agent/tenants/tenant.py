@@ -31,6 +31,7 @@ from keep_agent.identity.connections import CONNECTION, identify
 from keep_agent.identity.dids import Did, DidDocument, Resolver, read_document
 from keep_agent.identity.introductions import Introductions, bind
 from keep_agent.identity.keys import Keys, did_key
+from keep_agent.identity.return_address import return_address
 from keep_agent.registry.commands import RegistryCommands
 from keep_agent.registry.jobs import Jobs
 from keep_agent.store.cache import Row
@@ -96,12 +97,21 @@ class Tenant:
             profile, around.ledgers, self.jobs, self.policies, make, store_keys
         )
         self.dropped = 0
+        self.introductions = Introductions(
+            profile,
+            self.keys,
+            self.resolver,
+            label=around.label,
+            endpoint=self.endpoint,
+            protocols=around.protocols,
+        )
         context = Context(
             profile=profile,
             protocols=around.protocols,
             ports=self._ports(),
             identify=self._identify,
-            bind=bind,
+            bind=partial(bind, decorator=self.introductions.decorator),
+            return_address=partial(return_address, addresses=self.introductions),
             auto=self.policies.commands,
             has_room=lambda: around.native.has_room,
         )
@@ -165,17 +175,9 @@ class Tenant:
 
     def _ports(self) -> Mapping[str, object]:
         """Return the ports of the protocols, by the name in `Protocol.port`."""
-        introductions = Introductions(
-            self.profile,
-            self.keys,
-            self.resolver,
-            label=self.around.label,
-            endpoint=self.endpoint,
-            protocols=self.around.protocols,
-        )
         return {
-            "out_of_band": introductions,
-            "did_exchange": introductions,
+            "out_of_band": self.introductions,
+            "did_exchange": self.introductions,
             "features": OurFeatures(self.around.protocols.values()),
             "credentials": self.wallet,
             "proofs": self.prover,

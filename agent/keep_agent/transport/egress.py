@@ -28,7 +28,6 @@ from keep_agent.transport.name_threads import NameThreads
 
 log = logging.getLogger(__name__)
 
-ENVELOPE_TYPES = frozenset({"application/ssi-agent-wire", "application/didcomm-envelope-enc"})
 MAX_REPLY = 5 << 20
 MAX_RETRY_AFTER = 3600.0
 """Seconds; a peer that asks for a longer pause is tried again after this."""
@@ -135,7 +134,7 @@ class Egress:
         Args:
             url: the peer's endpoint, unchecked.
             body: the packed message.
-            content_type: one of `ENVELOPE_TYPES`, as that peer knows it.
+            content_type: of an envelope (RFC 0025).
             hurry: wait for 10 s at most, for a peer that has not answered before.
         """
         outgoing = _Outgoing(body, content_type)
@@ -264,13 +263,16 @@ async def _outcome(response: aiohttp.ClientResponse) -> Delivery:
 
 
 async def _reply(response: aiohttp.ClientResponse) -> bytes | None:
-    """Read the body of a 2xx answer; the message is delivered, even if this fails."""
+    """Return the envelope in a 2xx answer, whatever its content type, or None.
+
+    The message is delivered, even if this fails.
+    """
     try:
         raw = await _read(response, MAX_REPLY)
     except (RefusedError, aiohttp.ClientError, OSError) as error:
         log.warning("reply dropped", extra={"reason": type(error).__name__})
         return None
-    return raw if raw and response.content_type in ENVELOPE_TYPES else None
+    return raw if raw.lstrip().startswith(b"{") else None
 
 
 async def _read(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:

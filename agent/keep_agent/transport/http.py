@@ -1,4 +1,7 @@
-"""DIDComm over HTTP, inbound: `POST /d/{tenant}` with one packed message (Aries RFC 0025)."""
+"""DIDComm over HTTP, inbound: `POST /d/{tenant}` with one packed message (Aries RFC 0025).
+
+What opens as an envelope is one, whatever its content type: peers send several, or none.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,6 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from keep_agent.errors import ConflictError, NotFoundError, PeerError, UnavailableError
-from keep_agent.transport.egress import ENVELOPE_TYPES
 
 log = logging.getLogger(__name__)
 
@@ -146,8 +148,6 @@ class _Inbox:
 def _refusal(request: web.Request) -> web.Response | None:
     if request.method != "POST":
         return _answer(405, _FRIENDLY, {"Allow": "POST"})
-    if request.content_type not in ENVELOPE_TYPES:
-        return _answer(415, f"content type must be one of {', '.join(sorted(ENVELOPE_TYPES))}")
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         return _answer(415, "content must not be compressed")
     return None

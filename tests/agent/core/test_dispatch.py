@@ -25,6 +25,7 @@ from toy_protocol import (
     opened,
 )
 
+from keep_agent.core.commit import MOST_MESSAGES
 from keep_agent.core.dispatch import Context, Dispatcher
 from keep_agent.core.machine import ABANDONED, Exchange, Expired, Peer, Then, Via, exchange_id
 from keep_agent.core.message import Json, ProblemReport, Received
@@ -193,12 +194,52 @@ async def test_sec_e_03_a_replay_costs_no_transaction(
     await door.get(KNOCK)
 
 
+def knock(name: str, word: str) -> Json:
+    body = {"@id": name, "~thread": {"thid": "k1"}, "word": word}
+    return Knock.model_validate(body).wire()
+
+
 async def test_another_content_under_a_known_id_is_refused(door: Door) -> None:
     await door.get(KNOCK)
-    await door.get(Knock(id="k1", word="thanks").wire())
-    assert door.port.asked == ["please"]
+    await door.get(knock("k2", "and"))
+    await door.get(knock("k2", "thanks"))
+    assert door.port.asked == ["please", "and"]
     (report,) = await door.sent()
     assert report["@type"].endswith("toy/1.2/problem-report")
+    assert "give each message its own" in report["description"]["en"]
+
+
+async def test_the_id_of_the_thread_may_come_again_with_another_content(door: Door) -> None:
+    """As Credo sends its proposals; each of them counts once, also after a restart."""
+    await door.get(KNOCK)
+    for word in ("and", "thanks"):
+        await door.get(knock("k1", word))
+        await door.get(knock("k1", word))
+    assert door.port.asked == ["please", "and", "thanks"]
+    door.profile.forget_all()
+    for body in (KNOCK, knock("k1", "and"), knock("k1", "thanks")):
+        await door.get(body)
+    assert (await door.only()).revision == 3
+    assert await door.sent() == []
+
+
+async def test_the_id_of_the_thread_may_come_again_only_where_the_table_expects_it(
+    door: Door,
+) -> None:
+    await door.get(KNOCK)
+    await door.dispatcher.command((await door.only()).id, SendOpen())
+    await door.get(knock("k1", "again"))
+    assert (await door.only()).state == State.OPENED
+    assert (await door.sent())[-1]["@type"].endswith("problem-report")
+    assert not door.dispatcher.early
+
+
+async def test_a_thread_takes_a_bounded_number_of_messages_under_its_id(door: Door) -> None:
+    await door.get(KNOCK)
+    for i in range(MOST_MESSAGES + 5):
+        await door.get(knock("k1", f"word {i}"))
+    seen = (await door.only()).seen["k1"].split()
+    assert len(set(seen)) == len(seen) == MOST_MESSAGES
 
 
 async def test_sec_e_01_a_key_that_is_not_the_peers_is_refused(door: Door) -> None:

@@ -22,9 +22,9 @@ from keep_agent.core.message import (
     Message,
     read_json,
 )
+from keep_agent.core.untrusted_text import MOST_READ, sanitize_text
 from keep_agent.credentials import presentations
 from keep_agent.errors import BadMessageError
-from keep_agent.identity.connections import MOST_READ, sanitize_text
 from keep_agent.identity.dids import read_document
 from keep_agent.identity.keys import MAX_MULTIKEY
 from keep_agent.protocols.discover_features_1 import Disclose

@@ -195,7 +195,7 @@ async def test_a_child_is_told_why_and_sends_nothing(town: Town) -> None:
         await town.alice.command(asked, pp.SendPresentation())
     await town.alice.command(asked, ReportProblem(comment="I cannot show that"))
     refused = await at(town.office, pp.PROTOCOL, x, ABANDONED)
-    assert refused.error == "peer reports: abandoned"
+    assert refused.error == "peer reports: I cannot show that (abandoned)"
 
 
 async def test_a_policy_keeps_the_reason_with_the_exchange(town: Town) -> None:

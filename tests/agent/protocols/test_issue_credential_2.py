@@ -344,7 +344,10 @@ async def test_either_side_can_end_it_in_every_open_state(states: int, side: str
         report = await ours.do(ReportProblem(comment="no, thank you"))
         assert ours.state == ABANDONED
         await theirs.hear(report)
-        assert (theirs.state, theirs.x.error) == (ABANDONED, "peer reports: abandoned")
+        assert (theirs.state, theirs.x.error) == (
+            ABANDONED,
+            "peer reports: no, thank you (abandoned)",
+        )
         ours, _ = await reach(step)
         await ours.take(Expired())
         assert ours.state == ABANDONED
@@ -357,6 +360,28 @@ async def test_a_holder_may_refuse_what_was_issued(office: Party, alice: Party) 
     await office.hear(await alice.do(ReportProblem(code="not-mine")))
     assert office.state == ABANDONED
     assert "not-mine" in str(office.x.error)
+
+
+ACKS: dict[object, str] = {
+    "OK": State.DONE,
+    "ok": State.DONE,
+    None: State.DONE,
+    "FAIL": ABANDONED,
+    "PENDING": State.ISSUED,
+}
+
+
+@pytest.mark.parametrize("status", ACKS)
+async def test_an_ack_says_whether_it_is_the_end(
+    office: Party, alice: Party, status: object
+) -> None:
+    await alice.hear(await office.do(OFFERING))
+    await office.hear(await alice.do(SendRequest()))
+    await alice.hear(await office.do(Issue()))
+    ack = await alice.do(StoreCredential())
+    await office.hear({**ack, "status": status})
+    assert office.state == ACKS[status]
+    assert (office.x.error is None) == (status != "FAIL")
 
 
 async def test_an_ack_that_never_comes_takes_nothing_back(office: Party, alice: Party) -> None:

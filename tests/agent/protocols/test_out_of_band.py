@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import textwrap
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +13,8 @@ import pytest
 from agent.paper import Paper, recorded
 
 from keep_agent.core.machine import Exchange, Expired, Put
-from keep_agent.core.message import Json, ProblemReport, Thread
+from keep_agent.core.message import PREFIX, Json, ProblemReport, Thread
+from keep_agent.core.untrusted_text import sanitize_text
 from keep_agent.didcomm.invitation_urls import MAX_INVITATION
 from keep_agent.errors import (
     BadCommandError,
@@ -25,7 +28,6 @@ from keep_agent.identity.connections import (
     CONNECTIONLESS,
     INVITATION,
     Connection,
-    sanitize_text,
 )
 from keep_agent.identity.keys import NewKey, did_key, to_verkey
 from keep_agent.protocols import did_exchange, trust_ping
@@ -244,6 +246,106 @@ async def test_every_base64_of_a_link_is_read(
     assert x.data.goal == "ÿÿÿ???>>>~~~"
 
 
+LINKS: dict[str, tuple[str, Callable[[str], str]]] = {
+    "oob-01 padding as percent": ("oob", lambda text: text.replace("=", "%3D")),
+    "oob-07 under an older name": ("d_m", str),
+    "under the name of connections": ("c_i", str),
+    "oob-10 in lines": ("oob", lambda text: "%0A".join(textwrap.wrap(text, 76))),
+    "in lines of mail": ("oob", lambda text: "%0D%0A".join(textwrap.wrap(text, 60)) + "%0D%0A"),
+    "in indented lines": ("oob", lambda text: "%0A%20%20".join(textwrap.wrap(text, 60))),
+    "in words": ("oob", lambda text: "%20".join(textwrap.wrap(text, 60))),
+    "a plus that became a blank": ("oob", lambda text: text.replace("+", "%20")),
+}
+
+
+@pytest.mark.parametrize("case", LINKS)
+@pytest.mark.parametrize("scheme", ["https://kiosk.example/i", "didcomm://invite"])
+async def test_links_of_other_stacks_are_read(
+    alice: Paper, faber: Paper, case: str, scheme: str
+) -> None:
+    name, write = LINKS[case]
+    plus = "" if "%20" in write("a" * 99) else "ÿÿ>>>"
+    goal = plus if case != "a plus that became a blank" else "ÿÿ>>>"
+    body = json.dumps({**await faber.invite(), "goal": goal or "x"}, ensure_ascii=False)
+    text = base64.b64encode(body.encode()).decode()
+    x = await look(alice, url=f"{scheme}?{name}={write(text)}")
+    assert x.data.goal == (goal or "x")
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("https://kiosk.example/i#oob=e30", "contains no invitation"),
+        ("didcomm://aries_proof-request?_url=aHR0cHM6Ly9raW9zay5leGFtcGxlL2k=", "short link"),
+        ("https://kiosk.example/i?c_i=e30", "connections/1.0 are not supported"),
+        ("https://kiosk.example/i?oob=eyJhIjoxLCJhIjoxfQ", "names a key twice"),
+    ],
+)
+async def test_links_that_hold_nothing_for_us_are_refused_in_words(
+    alice: Paper, url: str, words: str
+) -> None:
+    with pytest.raises(BadCommandError, match=words):
+        await look(alice, url=url)
+
+
+IN_FIELD: dict[str, Json] = {
+    "oob-13": {
+        "@type": "did:sov:BzCbsNYhMrjHiqZDTUASHg;spec/out-of-band/1.0/invitation",
+        "handshake_protocols": ["did:sov:BzCbsNYhMrjHiqZDTUASHg;spec/didexchange/1.0"],
+    },
+    "oob-15": {"~timing": {"expires_time": "2040-01-25T18:25:00.123456789+02:00"}},
+    "oob-16": {"~timing": {"expires_time": 4100000000}},
+    "in milliseconds": {"~timing": {"expires_time": 4100000000000}},
+    "in a text": {"~timing": {"expires_time": "4100000000"}},
+    "an empty time": {"~timing": {"expires_time": ""}},
+    "oob-18": {"label": None, "goal": None, "goal_code": None, "accept": None},
+    "oob-19": {"~thread": None, "~timing": None},
+    "oob-21": {"requests~attach": None},
+    "oob-27": {"handshake_protocols": [f"{PREFIX}didexchange/1.2", f"{PREFIX}connections/1.0"]},
+    "oob-28": {"handshake_protocols": [f"{PREFIX}connections/1.0", f"{PREFIX}didexchange/1.0"]},
+    "oob-31": {"goal": "Lang " * 400},
+    "oob-36": {"imageUrl": "data:image/png;base64," + "A" * 40_000},
+}
+
+
+@pytest.mark.parametrize("case", IN_FIELD)
+async def test_invitations_of_other_stacks_are_read(
+    alice: Paper, faber: Paper, case: str
+) -> None:
+    x = await look(alice, invitation={**await faber.invite(), **IN_FIELD[case]})
+    assert (x.state, x.data.handshake) == (State.PREPARE_RESPONSE, True)
+    expires: dict[str, float] = dict.fromkeys(("oob-16", "in milliseconds", "in a text"), 4.1e9)
+    expires["oob-15"] = 2211121500.123456
+    assert alice.invitation(x.id).expires == expires.get(case)
+
+
+@pytest.mark.parametrize("at", [1700000000, 1.7e12, "1700000000", "2023-11-14T22:13:20Z"])
+async def test_sec_o_03_an_invitation_that_expired_is_refused_however_that_is_written(
+    alice: Paper, faber: Paper, at: object
+) -> None:
+    invitation = {**await faber.invite(), "~timing": {"expires_time": at}}
+    with pytest.raises(BadCommandError, match="has expired"):
+        await look(alice, invitation=invitation)
+
+
+async def test_a_null_thread_in_what_is_attached_is_none(alice: Paper, faber: Paper) -> None:
+    invitation = await with_ping(faber)
+    invitation["requests~attach"][0]["data"]["json"]["~thread"] = None
+    x = await look(alice, invitation=invitation)
+    assert x.data.request == PING["@type"]
+    assert alice.invitation(x.id).request == {**PING, "~thread": {"pthid": invitation["@id"]}}
+
+
+async def test_a_refusal_says_where_and_what_the_limit_is(alice: Paper, faber: Paper) -> None:
+    wrong = {"services": ["did:x"] * 17, "accept": 5, "label": 7}
+    with pytest.raises(BadCommandError) as refusal:
+        await look(alice, invitation={**await faber.invite(), **wrong})
+    words = str(refusal.value)
+    assert "services has too many items; 16 is the most" in words
+    assert "accept must be a list" in words
+    assert "label must be text" in words
+
+
 MALFORMED: list[Json] = [
     {"@type": "https://didcomm.org/out-of-band/2.0/invitation"},
     {"@type": "https://didcomm.org/trust_ping/1.0/ping"},
@@ -339,9 +441,15 @@ async def test_sec_o_01_a_label_in_any_script_is_shown_as_it_is_written(
     assert sanitize_text(f"\u2067{text}\u2069\u200f\u061c") == text
 
 
-@pytest.mark.parametrize("text", [None, "", "\u202e", "  \n", "\u200d \u200c"])
+@pytest.mark.parametrize("text", [None, "", "\u202e", "  \n", "\u200d \u200c\u00a0\u200d"])
 def test_sec_o_01_a_text_of_nothing_is_none(text: str | None) -> None:
     assert sanitize_text(text) is None
+
+
+async def test_joiners_of_words_and_emoji_stay(alice: Paper, faber: Paper) -> None:
+    label = "می\u200cخواهم 👨\u200d👩\u200d👧 Büro"  # noqa: RUF001
+    x = await look(alice, invitation={**await faber.invite(), "label": f"\u202e{label}\u2066"})
+    assert x.data.label == label
 
 
 async def test_sec_o_02_reuse_does_not_use_an_invitation_twice(

@@ -155,12 +155,14 @@ async def test_a_202_is_delivered(peer: Peer, egress: Egress) -> None:
     assert body == b"\x00packed"
 
 
-async def test_a_200_brings_a_packed_reply(peer: Peer, egress: Egress) -> None:
-    peer.answer = answer(200, b"reply", Content_Type=WIRE)
-    assert await egress.post(peer.url, b"x", WIRE, hurry=False) == Delivered(b"reply")
+@pytest.mark.parametrize("kind", [WIRE, "application/json", "application/octet-stream"])
+async def test_a_200_brings_a_packed_reply(peer: Peer, egress: Egress, kind: str) -> None:
+    peer.answer = answer(200, b'{"protected":""}', Content_Type=kind)
+    reply = await egress.post(peer.url, b"x", WIRE, hurry=False)
+    assert reply == Delivered(b'{"protected":""}')
 
 
-async def test_a_200_of_another_type_brings_no_reply(peer: Peer, egress: Egress) -> None:
+async def test_a_200_with_a_page_brings_no_reply(peer: Peer, egress: Egress) -> None:
     peer.answer = answer(200, b"<h1>thanks</h1>", Content_Type="text/html")
     assert await egress.post(peer.url, b"x", WIRE, hurry=False) == Delivered(None)
 

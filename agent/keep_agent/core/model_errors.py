@@ -1,0 +1,50 @@
+"""What does not fit a model, in words for people; used for what peers send (see `message`)."""
+
+from __future__ import annotations
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+MOST_SAID = 3
+
+
+def explained(error: ValidationError) -> str:
+    """Say in words what does not fit a model: where, what is wrong, and the limit; no value."""
+    found = error.errors(include_url=False)
+    said = [
+        f"{'.'.join(map(str, each['loc']))} {_wrong(each)}".strip()
+        for each in found[:MOST_SAID]
+    ]
+    more = len(found) - MOST_SAID
+    return "; ".join(said) + (f"; and {more} more" if more > 0 else "")
+
+
+def _wrong(error: ErrorDetails) -> str:
+    context = error.get("ctx", {})
+    match error["type"]:
+        case "string_too_long":
+            return f"has {len(error['input'])} characters; {context['max_length']} is the most"
+        case "too_long":
+            return f"has too many items; {context['max_length']} is the most"
+        case "value_error":
+            return f"is wrong: {context['error']}"
+        case kind:
+            return _WRONG.get(kind) or f"is wrong: {error['msg']}"
+
+
+_WRONG = {
+    "missing": "is missing",
+    "extra_forbidden": "is not known here",
+    "string_type": "must be text",
+    "string_too_short": "must not be empty",
+    "string_pattern_mismatch": "has characters that are not allowed there",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "dict_type": "must be an object",
+    "model_type": "must be an object",
+    "model_attributes_type": "must be an object",
+    "list_type": "must be a list",
+    "tuple_type": "must be a list",
+}
