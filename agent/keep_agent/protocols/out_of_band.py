@@ -384,9 +384,10 @@ async def go_on(x: X, _msg: HandshakeReuseAccepted, port: Invitations) -> Out:
     return Step(State.DONE, deliver=connection.as_received(invitation.request))
 
 
-async def make_new(x: X, _why: ProblemReport | Expired, _port: Invitations) -> Out:
+async def make_new(x: X, why: ProblemReport | Expired, _port: Invitations) -> Out:
     """Make a new connection, as the RFC says: the inviter did not accept the existing one."""
-    return _handshake(x, "the inviter did not accept the existing connection")
+    words = f": peer reports: {why.words}" if isinstance(why, ProblemReport) else ""
+    return _handshake(x, f"the inviter did not accept the existing connection{words}")
 
 
 def _handshake(x: X, words: str | None = None) -> Out:

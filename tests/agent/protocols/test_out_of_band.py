@@ -599,9 +599,12 @@ async def test_reuse_may_be_turned_off(alice: Paper, faber: Paper) -> None:
     assert (after.state, len(step.then)) == (State.DONE, 1)
 
 
-@pytest.mark.parametrize("event", [Expired(), ProblemReport.of("no")])
+@pytest.mark.parametrize(
+    ("event", "words"),
+    [(Expired(), ""), (ProblemReport.of("x", "we moved"), ": peer reports: we moved (x)")],
+)
 async def test_reuse_that_is_not_accepted_becomes_a_handshake(
-    alice: Paper, faber: Paper, event: Any
+    alice: Paper, faber: Paper, event: Any, words: str
 ) -> None:
     invitation = await faber.invite()
     meet(alice, invitation)
@@ -609,6 +612,7 @@ async def test_reuse_that_is_not_accepted_becomes_a_handshake(
     after, _ = await alice.run(PROTOCOL, x, Accept())
     after, step = await alice.run(PROTOCOL, after, event)
     assert after.state == State.DONE
+    assert after.error == f"the inviter did not accept the existing connection{words}"
     assert step.then[0].command == SendRequest(invitation=x.id)
 
 
