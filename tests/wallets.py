@@ -12,6 +12,7 @@ from pathlib import Path
 from keep_agent.app import PROCESSES
 from keep_agent.core.machine import Put
 from keep_agent.core.message import Json
+from keep_agent.credentials.formats import Ids
 from keep_agent.credentials.ledger_objects import LedgerObjects
 from keep_agent.credentials.presentations import Prover
 from keep_agent.credentials.wallet import Wallet, make_link_secret, new_cred_def
@@ -81,7 +82,7 @@ def issuer_keys(name: str, *, legacy: bool = False) -> tuple[Put, ...]:
     spell = unqualify if legacy else _qualified
     public |= {key: spell(public[key]) for key in ("issuerId", "schemaId")}
     keys = CredDefKeys(public, entry["TEST_ONLY_private"], entry["key_proof"])
-    return new_cred_def(spell(entry["id"]), spell(entry["schema_id"]), keys)
+    return new_cred_def(spell(entry["id"]), NAMESPACE, keys)
 
 
 def _qualified(text: str) -> str:
@@ -128,10 +129,15 @@ async def tenants(
 
 
 async def issue(
-    issuer: Tenant, holder: Tenant, name: str, values: Values, wanted: str = LICENCE
+    issuer: Tenant,
+    holder: Tenant,
+    name: str,
+    values: Values,
+    wanted: str = LICENCE,
+    ids: Ids | None = None,
 ) -> None:
     """Issue one credential from port to port and keep it."""
-    offer = await issuer.credentials.offer({"cred_def_id": wanted}, values, "anoncreds")
+    offer = await issuer.credentials.offer({"cred_def_id": wanted}, values, "anoncreds", ids)
     request = await holder.credentials.request(offer.attachment, values)
     credential = await issuer.credentials.issue(offer.kept, request.attachment, values)
     await holder.write(await holder.credentials.check(name, credential, request.kept, values))

@@ -253,19 +253,3 @@ def unqualify(text: str) -> str:
         BadIdError: it is not an id of Indy.
     """
     return str(parse(text).at(None))
-
-
-def same(one: str, other: str) -> bool:
-    """Whether two ids name the same object; an id without a network matches any network.
-
-    Raises:
-        BadIdError: one of them is not an id of Indy.
-    """
-    a, b = parse(one), parse(other)
-    if None in (_namespace(a), _namespace(b)):
-        a, b = a.at(None), b.at(None)
-    return a == b
-
-
-def _namespace(found: Identifier) -> str | None:
-    return found.namespace if isinstance(found, Did) else found.did.namespace

@@ -31,7 +31,6 @@ from keep_zkp.restrictions import (
     Is,
     Not,
     Query,
-    exactly,
     holds,
     read,
     written,
@@ -408,7 +407,7 @@ FACTS = Facts(
     ],
 )
 def test_restrictions_are_three_valued(query: Query | None, result: object) -> None:
-    assert holds(query, FACTS, exactly) is result
+    assert holds(query, FACTS) is result
 
 
 leaf = st.builds(
@@ -429,7 +428,7 @@ queries: st.SearchStrategy[Query] = st.recursive(
 
 @given(queries)
 def test_restrictions_mean_the_same_after_writing_and_reading(query: Query) -> None:
-    assert holds(read(written(query)), FACTS, exactly) is holds(query, FACTS, exactly)
+    assert holds(read(written(query)), FACTS) is holds(query, FACTS)
 
 
 def test_an_attribute_is_hidden_by_nothing() -> None:

@@ -159,13 +159,19 @@ class PresentationRequest(_Frozen):
         body = self.model_dump(by_alias=True, exclude_none=True, mode="json")
         return {"requested_attributes": {}, "requested_predicates": {}, **body}
 
-    def respelled(self, spelling: Callable[[str], str]) -> PresentationRequest:
-        """Return the same question with every identifier in its restrictions written anew."""
+    def respelled(
+        self, spelling: Callable[[str], str], *, old_tags: bool = False
+    ) -> PresentationRequest:
+        """Return the same question with every identifier in its restrictions written anew.
+
+        Args:
+            spelling: of an identifier.
+            old_tags: name issuers by `issuer_did`, as peers do that know ids without network only.
+        """
 
         def change(asked: Any) -> Any:
-            return asked.model_copy(
-                update={"restrictions": respell(asked.restrictions, spelling)}
-            )
+            restrictions = respell(asked.restrictions, spelling, old_tags=old_tags)
+            return asked.model_copy(update={"restrictions": restrictions})
 
         return self.model_copy(
             update={
@@ -175,7 +181,8 @@ class PresentationRequest(_Frozen):
                 "requested_predicates": {
                     key: change(asked) for key, asked in self.requested_predicates.items()
                 },
-                "ver": "2.0",  # version 1 refuses qualified ids in restrictions
+                # version 1 refuses qualified ids in restrictions
+                "ver": self.ver if old_tags else "2.0",
             }
         )
 

@@ -25,6 +25,8 @@ ISSUER_TAGS = frozenset({"cred_def_id", "issuer_id", "issuer_did"})
 """Tags that say whose signature counts (SEC-P10)."""
 ID_TAGS = ISSUER_TAGS | {"schema_id", "schema_issuer_id", "schema_issuer_did"}
 TAGS = ID_TAGS | {"schema_name", "schema_version"}
+_OLD_TAGS = {"issuer_id": "issuer_did", "schema_issuer_id": "schema_issuer_did"}
+_MODERN_TAGS = {old: modern for modern, old in _OLD_TAGS.items()}
 MAX_PARTS = 200
 MAX_NESTING = 8
 MAX_VALUE = 4096
@@ -61,8 +63,6 @@ class Not:
 
 
 Query: TypeAlias = Is | AllOf | AnyOf | Not
-Same = Callable[[str, str], bool]
-"""Whether two identifiers name one ledger object (legacy and did:indy forms of it)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +82,6 @@ class Facts:
     schema_issuer_id: str | None = None
     schema_name: str | None = None
     schema_version: str | None = None
-
-
-def exactly(one: str, other: str) -> bool:
-    """Compare identifiers as texts: the `Same` of a network with one form of identifiers."""
-    return one == other
 
 
 def read(value: object) -> Query | None:
@@ -146,52 +141,63 @@ def binds_issuer(query: Query | None) -> bool:
             return False
 
 
-def holds(query: Query | None, facts: Facts, same: Same) -> bool | None:
-    """Evaluate; None when a value that it needs was not shown (never to be taken as yes)."""
+def holds(query: Query | None, facts: Facts) -> bool | None:
+    """Evaluate; None when a value that it needs was not shown (never to be taken as yes).
+
+    Identifiers are compared as texts: query and facts have them in one form, which names the network.
+    """
     match query:
         case None:
             return True
         case Is(tag, values):
-            return _is(tag, values, facts, same)
+            return _is(tag, values, facts)
         case Not(part):
-            inner = holds(part, facts, same)
+            inner = holds(part, facts)
             return None if inner is None else not inner
         case AllOf(parts):
-            return _all(holds(part, facts, same) for part in parts)
+            return _all(holds(part, facts) for part in parts)
         case AnyOf(parts):
-            none = _all(_negated(holds(part, facts, same)) for part in parts)
+            none = _all(_negated(holds(part, facts)) for part in parts)
             return _negated(none)
 
 
-def respell(query: Query | None, spelling: Callable[[str], str]) -> Query | None:
+def respell(
+    query: Query | None, spelling: Callable[[str], str], *, old_tags: bool = False
+) -> Query | None:
     """Write every identifier as `spelling` does, and every value of an attribute as it is signed.
 
-    `issuer_did` becomes `issuer_id`, its modern name. The library compares both as texts.
+    `issuer_did` becomes `issuer_id`, its modern name, or the other way round with `old_tags`. The library
+    compares both as texts.
     """
+
+    def anew(part: Query) -> Query:
+        return cast("Query", respell(part, spelling, old_tags=old_tags))
+
     match query:
         case Is(tag, values) if value_name(tag) is not None:
             return Is(tag, tuple(map(canonical, values)))
         case Is(tag, values) if tag in ID_TAGS:
-            return Is(tag.replace("_did", "_id"), tuple(map(spelling, values)))
+            names = _OLD_TAGS if old_tags else _MODERN_TAGS
+            return Is(names.get(tag, tag), tuple(map(spelling, values)))
         case Not(part):
-            return Not(cast("Query", respell(part, spelling)))
+            return Not(anew(part))
         case AllOf(parts) | AnyOf(parts):
-            return type(query)(tuple(cast("Query", respell(part, spelling)) for part in parts))
+            return type(query)(tuple(map(anew, parts)))
         case _:
             return query
 
 
-def _is(tag: str, values: tuple[str, ...], facts: Facts, same: Same) -> bool | None:
+def _is(tag: str, values: tuple[str, ...], facts: Facts) -> bool | None:
     if match := _ATTRIBUTE_TAG.fullmatch(tag):
         name = common_name(match[1])
         if match[2] == "marker":
             return name in facts.attributes
         shown = facts.values.get(name)
         return None if shown is None else canonical(shown) in map(canonical, values)
-    known = cast("str | None", getattr(facts, tag.replace("_did", "_id")))
+    known = cast("str | None", getattr(facts, _MODERN_TAGS.get(tag, tag)))
     if known is None:
         return None
-    return any(same(known, value) if tag in ID_TAGS else known == value for value in values)
+    return known in values
 
 
 def _all(results: Iterable[bool | None]) -> bool | None:

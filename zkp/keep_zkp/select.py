@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from keep_zkp.encode import common_name, signed_number
 from keep_zkp.requests import Attribute, Predicate, PresentationRequest
-from keep_zkp.restrictions import AllOf, AnyOf, Facts, Is, Query, Same, exactly, holds
+from keep_zkp.restrictions import AllOf, AnyOf, Facts, Is, Query, holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,20 +101,17 @@ def narrow(request: PresentationRequest) -> dict[str, Narrowing]:
     }
 
 
-def select(
-    request: PresentationRequest, held: Sequence[Held], same: Same = exactly
-) -> Selection:
-    """Choose a credential for each referent.
+def select(request: PresentationRequest, held: Sequence[Held]) -> Selection:
+    """Choose a credential for each referent. Ids are compared as texts, as by `verify`.
 
     Args:
         request: what the peer asks.
         held: candidates, the preferred first (for instance the newest).
-        same: whether two ids name one ledger object.
     """
     candidates: dict[str, tuple[str, ...]] = {}
     misfits: list[Misfit] = []
     for referent, asked in request.asked.items():
-        tried = [(each.credential_id, _why_not(asked, each, same)) for each in held]
+        tried = [(each.credential_id, _why_not(asked, each)) for each in held]
         candidates[referent] = tuple(name for name, why in tried if why is None)
         misfits += [Misfit(name, referent, why) for name, why in tried if why is not None]
     chosen = _choose(request, candidates)
@@ -129,12 +126,12 @@ def select(
     )
 
 
-def _why_not(asked: Attribute | Predicate, held: Held, same: Same) -> str | None:
+def _why_not(asked: Attribute | Predicate, held: Held) -> str | None:
     values = {common_name(name): raw for name, raw in held.values.items()}
     for name in _names(asked):
         if common_name(name) not in values:
             return f"it has no {name!r}"
-    if holds(asked.restrictions, _facts(held, values), same) is not True:
+    if holds(asked.restrictions, _facts(held, values)) is not True:
         return "its credential definition, schema or issuer is not one of those requested"
     if isinstance(asked, Predicate):
         return _fails(asked, values[common_name(asked.name)])

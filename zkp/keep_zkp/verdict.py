@@ -23,7 +23,7 @@ from keep_zkp.json_object import Json
 from keep_zkp.presentation import Identifier, Presentation, RawEncoded, RequestedProof
 from keep_zkp.proof_numbers import check_commitments, check_hidden, check_one_holder
 from keep_zkp.requests import Attribute, Predicate, PresentationRequest, unbound
-from keep_zkp.restrictions import Facts, exactly, holds
+from keep_zkp.restrictions import Facts, holds
 
 LONGEST = 200
 """How many characters of a name stand in the words of a reason."""
@@ -366,7 +366,7 @@ def _restrictions(question: Question) -> Iterator[Reason]:
     """P03, P04, P10: evaluated by us, on checked values only; "not known" is no."""
     for referent, index in question.shown.requested_proof.references():
         query = question.request.asked[referent].restrictions
-        if holds(query, _facts(question, index), exactly) is not True:
+        if holds(query, _facts(question, index)) is not True:
             item, which = _item(question.request, referent), _credential(question, index)
             yield Reason("SEC-P03", f"{item} comes from {which}, which was not asked for")
 

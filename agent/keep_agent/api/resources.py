@@ -14,6 +14,7 @@ from keep_agent.api.requests import Query, Waits, read_as, read_body
 from keep_agent.core.machine import Protocol
 from keep_agent.core.message import Json
 from keep_agent.core.policy import Policy
+from keep_agent.credentials.spelling import as_received, network_of
 from keep_agent.errors import BadCommandError
 from keep_agent.registry.commands import (
     SCHEMA,
@@ -22,6 +23,7 @@ from keep_agent.registry.commands import (
     CreateSchema,
     RegisterNym,
     RotateKey,
+    SetPreferences,
     WriteEndpoint,
 )
 from keep_agent.registry.jobs import JOB, OPEN, Job, State
@@ -60,6 +62,7 @@ class Resources:
             "/v1/credentials": self.credentials,
             "/v1/credentials/{id}": self.credential,
             "/v1/policies": self.policies,
+            "/v1/preferences": self.preferences,
             "/v1/dids": self.dids,
             "/v1/schemas": self.schemas,
             "/v1/cred-defs": self.cred_defs,
@@ -82,6 +85,7 @@ class Resources:
             *(web.post(path, do) for path, do in write.items()),
             web.put("/v1/policies", self.set_policy),
             web.delete("/v1/credentials/{id}", self.delete_credential),
+            web.put("/v1/preferences", self.set_preferences),
         ]
 
     # -- records ---------------------------------------------------------------------------------
@@ -153,6 +157,15 @@ class Resources:
         policy = await read_as(request, Policy)
         policy = await request[TENANT].commands.set_policy(policy)
         return answer(policy.model_dump(mode="json"))
+
+    async def preferences(self, request: web.Request) -> web.Response:
+        """Return what the tenant prefers."""
+        return answer(await request[TENANT].commands.preferences())
+
+    async def set_preferences(self, request: web.Request) -> web.Response:
+        """Set how ids are written where both forms are right; `null`: each object has its own."""
+        wanted = await read_as(request, SetPreferences)
+        return answer(await request[TENANT].commands.set_preferences(wanted))
 
     # -- registry commands -----------------------------------------------------------------------
 
@@ -284,12 +297,13 @@ def _accepted(job: Job) -> web.Response:
     return response
 
 
-def _cred_def(_name: str, record: Json) -> Json:
+def _cred_def(name: str, record: Json) -> Json:
     shown = {key: record[key] for key in ("id", "schema_id", "public")}
-    return {**shown, "predicates": record.get("predicates", [])}
+    predicates = record.get("predicates", [])
+    return {**shown, "network": network_of(name), "predicates": predicates}
 
 
 def _credential(name: str, record: Json) -> Json:
     values: dict[str, Any] = record["credential"]["values"]
-    ids = {key: record[key] for key in ("cred_def_id", "schema_id", "issuer_id")}
+    ids = as_received(record)
     return {"id": name, **ids, "values": {key: each["raw"] for key, each in values.items()}}

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 from keep_agent.core.machine import Put
 from keep_agent.core.message import Json
+from keep_agent.credentials.formats import Ids
 from keep_agent.credentials.ledger_objects import LedgerObjects
+from keep_agent.credentials.spelling import network_of, spelled
 from keep_agent.credentials.wallet import errors_as, new_cred_def
 from keep_agent.errors import BadCommandError
-from keep_ledger.identifiers import SchemaId, qualify
 from keep_zkp.encode import common_name
 from keep_zkp.issuer import CredDefKeys, create_cred_def
 from keep_zkp.native import Scope
@@ -22,14 +23,18 @@ async def make_keys(
     issuer: str,
     tag: str,
     predicates: Sequence[str],
-) -> tuple[Json, Json]:
-    """Make the keys: 3 to 30 seconds of CPU. Returns the public object and the secret rest.
+    ids: Ids,
+) -> tuple[Json, Json, str]:
+    """Make the keys: 3 to 30 seconds of CPU. Returns the public object, the secret rest, the network.
 
-    The ids in both name their network, in whatever form the caller gave them.
+    Args:
+        schema_id: in either form.
+        issuer: a DID in either form; one without network is taken in that of the schema.
+        ids: the form of the ids in the public object.
 
     Raises:
-        BadCommandError: no configured network has the schema, it has not every attribute of
-            `predicates` (SEC-I09), or no keys can be made for it.
+        BadCommandError: no configured network has the schema, the issuer is of another network, it
+            has not every attribute of `predicates` (SEC-I09), or no keys can be made for it.
         UnavailableError: a network does not answer, or too many keys are being made.
     """
     schema = await objects.schema(schema_id)
@@ -40,20 +45,25 @@ async def make_keys(
     if unknown:
         words = f"SEC-I09: predicates: the schema has no attribute {unknown[0][:64]!r}"
         raise BadCommandError(f"{words}; it has: {', '.join(schema.attr_names)}")
-    network = SchemaId.parse(schema.id).did.namespace or ""
+    network = network_of(schema.id)
+    if network_of(issuer) not in {"", network}:
+        raise BadCommandError(f"{issuer} is not of the network {network}, which has the schema")
     with errors_as(BadCommandError, "keys cannot be made for this schema"):
         keys = await create_cred_def(
             scope,
-            schema_id=schema.id,
-            schema=objects.schema_json(schema, legacy=False),
-            issuer_id=qualify(issuer, network),
+            schema_id=spelled(schema.id, ids, network),
+            schema=objects.schema_json(schema, ids),
+            issuer_id=spelled(issuer, ids, network),
             tag=tag,
             revocable=False,
         )
-    return keys.public, {"private": keys.private, "key_proof": keys.key_proof}
+    secret = {"private": keys.private, "key_proof": keys.key_proof}
+    return keys.public, secret, network
 
 
-def store_keys(cred_def_id: str, public: Json, secret: Json, args: Json) -> tuple[Put, ...]:
+def store_keys(
+    cred_def_id: str, network: str, public: Json, secret: Json, predicates: Sequence[str]
+) -> tuple[Put, ...]:
     """Return the records of a definition that is on the ledger."""
     keys = CredDefKeys(public, secret["private"], secret["key_proof"])
-    return new_cred_def(cred_def_id, public["schemaId"], keys, args["predicates"])
+    return new_cred_def(cred_def_id, network, keys, predicates)

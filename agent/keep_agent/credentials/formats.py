@@ -29,6 +29,9 @@ Names = Mapping[Family, str]
 LEGACY: Family = "hlindy"
 """The family whose ids name no network."""
 
+Ids = Literal["qualified", "unqualified"]
+"""How ids are written: with their network (did:indy), or in the older form without one."""
+
 FilterKey = Literal[
     "cred_def_id",
     "issuer_id",

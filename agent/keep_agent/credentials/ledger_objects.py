@@ -15,9 +15,11 @@ from typing import Protocol as Port
 from typing import TypeVar
 
 from keep_agent.core.message import Json
+from keep_agent.credentials.formats import Ids
+from keep_agent.credentials.spelling import unqualified
 from keep_agent.errors import UnavailableError
 from keep_ledger.errors import BadIdError, LedgerUnavailableError
-from keep_ledger.identifiers import CredDefId, SchemaId, parse, qualify, same, unqualify
+from keep_ledger.identifiers import CredDefId, SchemaId, parse, qualify
 from keep_ledger.interface import CredDef, Registry, Schema
 
 KEPT = 256
@@ -33,22 +35,6 @@ class Networks(Port):
     def of(self, identifier: str, /) -> Sequence[Registry]:
         """Return the networks that may have this id; raises BadIdError."""
         ...
-
-
-def unqualified(text: str) -> str:
-    """Return an id in the form without network; a text that is not an Indy id stays as it is."""
-    try:
-        return unqualify(text)
-    except BadIdError:
-        return text
-
-
-def may_be_same(one: str, other: str) -> bool:
-    """Tell whether two ids can name the same object; an id without network fits every network."""
-    try:
-        return one == other or same(one, other)
-    except BadIdError:
-        return False
 
 
 class LedgerObjects:
@@ -70,18 +56,25 @@ class LedgerObjects:
             schema_id, lambda network, text: network.get_schema(text)
         )
 
+    def names(self, text: str) -> list[str]:
+        """Return an id with each network that may have it, in order; empty: there is none."""
+        try:
+            return [qualify(text, network.namespace) for network in self._networks.of(text)]
+        except BadIdError:
+            return []
+
     async def named(self, texts: Iterable[str]) -> dict[str, str]:
         """Return each id in the form that names its network, if a network has it."""
         return {text: await self._named(text) for text in set(texts)}
 
-    def cred_def_json(self, found: CredDef, *, legacy: bool) -> Json:
+    def cred_def_json(self, found: CredDef, ids: Ids) -> Json:
         """Return a credential definition for the library, with ids in either form."""
         value = self._values.get(found.id)
         if value is None:
             value = self._values[found.id] = json.loads(found.value)
             if len(self._values) > KEPT:
                 self._values.popitem(last=False)
-        spell = unqualified if legacy else str
+        spell = unqualified if ids == "unqualified" else str
         return {
             "issuerId": spell(found.issuer_id),
             "schemaId": spell(found.schema_id),
@@ -90,10 +83,12 @@ class LedgerObjects:
             "value": value,
         }
 
-    def schema_json(self, found: Schema, *, legacy: bool) -> Json:
+    def schema_json(self, found: Schema, ids: Ids) -> Json:
         """Return a schema for the library, with ids in either form."""
         return {
-            "issuerId": unqualified(found.issuer_id) if legacy else found.issuer_id,
+            "issuerId": unqualified(found.issuer_id)
+            if ids == "unqualified"
+            else found.issuer_id,
             "name": found.name,
             "version": found.version,
             "attrNames": list(found.attr_names),

@@ -5,12 +5,22 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Collection, Iterable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from keep_agent.core.message import Json
-from keep_agent.credentials.formats import LEGACY, Family
-from keep_agent.credentials.ledger_objects import LedgerObjects, may_be_same, unqualified
+from keep_agent.credentials.formats import LEGACY, Family, Ids
+from keep_agent.credentials.ledger_objects import LedgerObjects
+from keep_agent.credentials.spelling import (
+    form,
+    network_of,
+    on_the_wire,
+    qualified,
+    spelled,
+    unqualified,
+)
 from keep_agent.credentials.wallet import (
     CREDENTIAL,
     attribute_tag,
@@ -19,8 +29,9 @@ from keep_agent.credentials.wallet import (
     schema_parts,
 )
 from keep_agent.errors import BadCommandError, RefusedError
-from keep_agent.protocols.present_proof_2 import Verdict
+from keep_agent.protocols.present_proof_2 import Asked, Verdict
 from keep_agent.store.profile import Profile
+from keep_ledger.interface import CredDef, Schema
 from keep_zkp import errors as zkp
 from keep_zkp.holder import Chosen, create_presentation
 from keep_zkp.native import Scope
@@ -33,7 +44,7 @@ from keep_zkp.requests import (
 )
 from keep_zkp.restrictions import ID_TAGS, leaves
 from keep_zkp.select import Held, Narrowing, Selection, narrow, select
-from keep_zkp.verifier import Named, named, verify
+from keep_zkp.verifier import named, verify
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +54,16 @@ MOST_CANDIDATES = 500
 MOST_REASONS = 3
 
 Records = dict[str, Json]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A presentation whose ids name their network, and the objects that it names."""
+
+    presentation: Json
+    schemas: Records
+    cred_defs: Records
 
 
 class Prover:
@@ -55,18 +76,33 @@ class Prover:
 
     # -- verifier --------------------------------------------------------------------------------
 
-    async def ask(self, request: Json, family: Family, *, accept_any_issuer: bool) -> Json:
+    async def ask(
+        self, request: Json, family: Family, ids: Ids | None, *, accept_any_issuer: bool
+    ) -> Asked:
         """See `Proofs`."""
         with errors_as(BadCommandError, "not a presentation request"):
             asked = our_request(
                 {"name": "question", "version": "1.0", **request},
                 accept_any_issuer=accept_any_issuer,
             )
-        if family == LEGACY and any(text.startswith("did:indy:") for text in _ids(asked)):
-            raise BadCommandError("the format hlindy needs ids in the old form")
         if unbound(asked):
             log.warning("a request names no issuer", extra={"rule": "SEC-P10"})
-        return asked.wire()
+        chosen = await on_the_wire(self._profile, family, ids)
+        spoken = asked if chosen is None else await self._spoken(asked, chosen)
+        if spoken.ver is None and "qualified" in map(form, _ids(spoken)):
+            spoken = spoken.model_copy(update={"ver": "2.0"})  # version 1 refuses such ids
+        meant = None if _ids(spoken) == _ids(asked) else asked.wire()
+        return Asked(spoken.wire(), meant)
+
+    async def _spoken(self, asked: PresentationRequest, ids: Ids) -> PresentationRequest:
+        """Write the ids of a request in this form, for peers that read no other."""
+        if ids == "unqualified":
+            return asked.respelled(unqualified, old_tags=True)
+        names = await self._objects.named(_ids(asked))
+        if unknown := [text for text, name in names.items() if form(name) != ids]:
+            words = f"no configured ledger has {unknown[0]}, so its network is not known"
+            raise BadCommandError(f"{words}; name it by an id with its network")
+        return asked.respelled(names.__getitem__)
 
     async def read(self, request: Json) -> Json:
         """See `Proofs`."""
@@ -82,19 +118,18 @@ class Prover:
         found, and then compared as text: of two networks with the same DID, only the right one counts.
         """
         asked = read_request(request)
-        try:
-            shown = await asyncio.to_thread(named, asked, presentation)
-        except zkp.RefusedError:
-            shown = Named(frozenset(), frozenset())
-        names, schemas, cred_defs = await self._resolve(shown)
-        asked_names = await self._objects.named(_ids(asked))
+        found = _Found(presentation, {}, {})
+        with suppress(zkp.RefusedError):  # then `verify` gives the verdict on it
+            await asyncio.to_thread(named, asked, presentation)
+            found = await self._resolve(presentation)
+        names = await self._objects.named(_ids(asked))
         with errors_as(BadCommandError, "the verifier could not run"):
             verdict = await verify(
                 self._scope,
-                request=asked.respelled(lambda text: asked_names.get(text, text)),
-                presentation=_renamed(presentation, names) if names else presentation,
-                schemas=schemas,
-                cred_defs=cred_defs,
+                request=asked.respelled(names.__getitem__),
+                presentation=found.presentation,
+                schemas=found.schemas,
+                cred_defs=found.cred_defs,
                 accept_any_issuer=accept_any_issuer,
             )
         why = "; ".join(
@@ -102,31 +137,43 @@ class Prover:
         )
         return Verdict(verdict.ok, why, verdict.wire())
 
-    async def _resolve(self, shown: Named) -> tuple[dict[str, str], Records, Records]:
-        """Read the objects that a presentation names; also return each id with its network."""
-        texts = sorted(shown.schema_ids), sorted(shown.cred_def_ids)
-        schemas, cred_defs = await asyncio.gather(
-            asyncio.gather(*map(self._objects.schema, texts[0])),
-            asyncio.gather(*map(self._objects.cred_def, texts[1])),
+    async def _resolve(self, presentation: Json) -> _Found:
+        """Read the objects that a presentation names, and write its ids with their network.
+
+        A schema is looked for where its definition was found, unless it names a network itself.
+
+        Args:
+            presentation: one that `named` has read.
+        """
+        identifiers: list[Json] = presentation["identifiers"]
+        cred_defs = await _each(
+            self._objects.cred_def, (each["cred_def_id"] for each in identifiers)
         )
-        names = {
-            text: found.id
-            for text, found in (
-                *zip(texts[0], schemas, strict=True),
-                *zip(texts[1], cred_defs, strict=True),
-            )
-            if found is not None
-        }
-        return (
-            names,
+        places = [cred_defs[each["cred_def_id"]] for each in identifiers]
+        schema_ids = [
+            qualified(each["schema_id"], network_of(there.id)) if there else each["schema_id"]
+            for each, there in zip(identifiers, places, strict=True)
+        ]
+        wanted = [text for text, there in zip(schema_ids, places, strict=True) if there]
+        schemas = await _each(self._objects.schema, wanted)
+        renamed = [
             {
-                each.id: self._objects.schema_json(each, legacy=False)
-                for each in schemas
+                **each,
+                "cred_def_id": there.id if there else each["cred_def_id"],
+                "schema_id": schema_id,
+            }
+            for each, there, schema_id in zip(identifiers, places, schema_ids, strict=True)
+        ]
+        return _Found(
+            {**presentation, "identifiers": renamed},
+            {
+                key: self._objects.schema_json(each, "qualified")
+                for key, each in schemas.items()
                 if each
             },
             {
-                each.id: self._objects.cred_def_json(each, legacy=False)
-                for each in cred_defs
+                each.id: self._objects.cred_def_json(each, "qualified")
+                for each in cred_defs.values()
                 if each
             },
         )
@@ -144,20 +191,30 @@ class Prover:
         """See `Proofs`."""
         asked = await asyncio.to_thread(read_request, request)
         records = {name: await self._record(name) for name in set(credentials.values())}
-        selection = await self._search(asked, {*credentials, *self_attested}, records)
+        names: dict[str, str] = {}
+        settled = {*credentials, *self_attested}
+        selection = await self._search(asked, settled, records, names)
         answers = _answers(asked, selection, credentials, self_attested)
         _check_hidden(asked, hidden, self_attested)
-        legacy = _speaks_legacy(asked, family)
-        used = {name: records[name] for name in dict.fromkeys(answers.values())}
-        schemas, cred_defs = await self._published(used.values(), legacy=legacy)
+        chosen: list[Chosen] = []
+        schemas: Records = {}
+        cred_defs: Records = {}
+        for name in dict.fromkeys(answers.values()):
+            record, referents = records[name], {key for key in answers if answers[key] == name}
+            said = {text: names.get(text, text) for text in _ids(asked, referents)}
+            ids = _form(record, family, said)
+            each = _chosen(asked, referents, hidden, record, ids)
+            schema, cred_def = await self._published(record)
+            schemas[each.credential["schema_id"]] = self._objects.schema_json(schema, ids)
+            cred_defs[each.credential["cred_def_id"]] = self._objects.cred_def_json(
+                cred_def, ids
+            )
+            chosen.append(each)
         with errors_as(BadCommandError, "the credentials do not prove what is asked"):
             return await create_presentation(
                 self._scope,
-                request=asked.respelled(unqualified if legacy else str),
-                chosen=[
-                    _chosen(asked, name, record, answers, hidden, legacy=legacy)
-                    for name, record in used.items()
-                ],
+                request=asked.respelled(str),
+                chosen=chosen,
                 self_attested=self_attested,
                 link_secret=await link_secret(self._profile),
                 schemas=schemas,
@@ -174,7 +231,7 @@ class Prover:
         """
         with errors_as(BadCommandError, "not a presentation request"):
             asked = await asyncio.to_thread(read_request, request)
-        return await self._search(asked, set(), {})
+        return await self._search(asked, set(), {}, {})
 
     async def _record(self, name: str) -> Json:
         record = await self._profile.fetch(CREDENTIAL, name)
@@ -183,11 +240,20 @@ class Prover:
         return record
 
     async def _search(
-        self, asked: PresentationRequest, settled: set[str], records: Records
+        self,
+        asked: PresentationRequest,
+        settled: set[str],
+        records: Records,
+        names: dict[str, str],
     ) -> Selection:
         """Load credentials, the newest first, until they answer every referent not yet settled.
 
         Only those that could answer are read, by their tags; `records` is filled with them.
+
+        Args:
+            names: filled with the ids of the request that can mean a held credential, each with the
+                network where it was found. Only those are looked up: who asks chooses how many
+                ids there are (SEC-R01).
         """
         narrowed = {
             json.dumps(_where(each)): _where(each)
@@ -203,28 +269,22 @@ class Prover:
                 for name, value in page:
                     records.setdefault(name, json.loads(value))
             held = [_held(name, record) for name, record in records.items()]
-            selection = await asyncio.to_thread(select, asked, held, may_be_same)
+            texts = await asyncio.to_thread(_possible, asked, held)
+            names |= await self._objects.named(texts - names.keys())
+            selection = await asyncio.to_thread(_select, asked, held, names)
             open_ = {*selection.missing, *selection.self_attestable} - settled
             offset += size
             if not open_ or not full or offset >= MOST_CANDIDATES:
                 return selection
             size *= 2
 
-    async def _published(
-        self, records: Iterable[Json], *, legacy: bool
-    ) -> tuple[Records, Records]:
-        """Read from the ledger what the library needs for the credentials to present."""
-        schemas: Records = {}
-        cred_defs: Records = {}
-        spell = unqualified if legacy else str
-        for record in records:
-            cred_def = await self._objects.cred_def(record["cred_def_id"])
-            schema = await self._objects.schema(record["schema_id"])
-            if cred_def is None or schema is None:
-                raise BadCommandError(f"the ledger does not have {record['cred_def_id']} now")
-            schemas[spell(schema.id)] = self._objects.schema_json(schema, legacy=legacy)
-            cred_defs[spell(cred_def.id)] = self._objects.cred_def_json(cred_def, legacy=legacy)
-        return schemas, cred_defs
+    async def _published(self, record: Json) -> tuple[Schema, CredDef]:
+        """Read from the ledger what the library needs for a credential to present."""
+        cred_def = await self._objects.cred_def(record["cred_def_id"])
+        schema = await self._objects.schema(record["schema_id"])
+        if cred_def is None or schema is None:
+            raise BadCommandError(f"the ledger does not have {record['cred_def_id']} now")
+        return schema, cred_def
 
 
 # -- requests ----------------------------------------------------------------------------------
@@ -234,35 +294,43 @@ def _read(request: Json) -> Json:
     return read_request(request).wire()
 
 
-def _ids(asked: PresentationRequest) -> list[str]:
-    """Return every id in the restrictions of a request."""
+def _ids(asked: PresentationRequest, referents: Collection[str] | None = None) -> list[str]:
+    """Return every id in the restrictions of a request, or of some of its referents."""
     return [
         text
-        for each in asked.asked.values()
-        if each.restrictions is not None
+        for key, each in asked.asked.items()
+        if each.restrictions is not None and (referents is None or key in referents)
         for leaf in leaves(each.restrictions)
         if leaf.tag in ID_TAGS
         for text in leaf.values
     ]
 
 
-def _renamed(presentation: Json, names: Mapping[str, str]) -> Json:
-    """Write the ids of a presentation, which `named` has read, in the form with their network."""
-    keys = ("schema_id", "cred_def_id")
-    identifiers = [
-        {**each, **{key: names.get(each[key], each[key]) for key in keys}}
-        for each in presentation["identifiers"]
-    ]
-    return {**presentation, "identifiers": identifiers}
+async def _each(
+    read: Callable[[str], Awaitable[T | None]], texts: Iterable[str]
+) -> dict[str, T | None]:
+    """Read several objects at once, each of them once."""
+    keys = sorted(set(texts))
+    return dict(zip(keys, await asyncio.gather(*map(read, keys)), strict=True))
 
 
 # -- presenting --------------------------------------------------------------------------------
 
 
-def _speaks_legacy(asked: PresentationRequest, family: Family) -> bool:
-    """Tell whether to write ids in the old form: as in the request, because peers compare them as text."""
-    ids = _ids(asked)
-    return family == LEGACY or (bool(ids) and not any(text.startswith("did:") for text in ids))
+def _form(record: Json, family: Family, asked: Mapping[str, str]) -> Ids:
+    """Return the form in which to name a credential's objects: that in which it was received.
+
+    If who asks names these very objects in the other form alone, it is that one: most verifiers
+    compare ids as text.
+
+    Args:
+        asked: the ids in the restrictions of what it answers, each with its network as value.
+    """
+    there = _named_by(_held("", record))
+    forms: set[Ids] = {form(text) for text, name in asked.items() if name in there}
+    if len(forms) == 1:
+        return forms.pop()
+    return "unqualified" if family == LEGACY else form(record["credential"]["cred_def_id"])
 
 
 def _where(narrowing: Narrowing) -> dict[str, Any]:
@@ -277,14 +345,36 @@ def _where(narrowing: Narrowing) -> dict[str, Any]:
 
 
 def _held(name: str, record: Json) -> Held:
+    parts = schema_parts(record["schema_id"])
+    if parts:
+        network = network_of(record["schema_id"])
+        parts["schema_issuer_id"] = qualified(parts["schema_issuer_id"], network)
     return Held(
         credential_id=name,
         cred_def_id=record["cred_def_id"],
         schema_id=record["schema_id"],
         issuer_id=record["issuer_id"],
         values={key: value["raw"] for key, value in record["credential"]["values"].items()},
-        **schema_parts(record["schema_id"]),
+        **parts,
     )
+
+
+def _named_by(held: Held) -> set[str]:
+    """Return the ids of the objects of a credential, and of who made them."""
+    ids = {held.cred_def_id, held.schema_id, held.issuer_id}
+    return ids | ({held.schema_issuer_id} if held.schema_issuer_id else set())
+
+
+def _possible(asked: PresentationRequest, held: Iterable[Held]) -> set[str]:
+    """Return the ids of a request that mean a held credential, if they are of its network."""
+    there = set(map(unqualified, set[str]().union(*map(_named_by, held))))
+    return {text for text in _ids(asked) if unqualified(text) in there}
+
+
+def _select(
+    asked: PresentationRequest, held: Sequence[Held], names: Mapping[str, str]
+) -> Selection:
+    return select(asked.respelled(lambda text: names.get(text, text)), held)
 
 
 def _answers(
@@ -340,19 +430,17 @@ def _check_hidden(
 
 def _chosen(
     asked: PresentationRequest,
-    name: str,
-    record: Json,
-    answers: Mapping[str, str],
+    referents: Collection[str],
     hidden: Collection[str],
-    *,
-    legacy: bool,
+    record: Json,
+    ids: Ids,
 ) -> Chosen:
-    spell = unqualified if legacy else str
-    ids = {key: spell(record[key]) for key in ("schema_id", "cred_def_id")}
-    attributes = [k for k in asked.requested_attributes if answers.get(k) == name]
+    network = network_of(record["cred_def_id"])
+    written = {key: spelled(record[key], ids, network) for key in ("schema_id", "cred_def_id")}
+    attributes = [k for k in asked.requested_attributes if k in referents]
     return Chosen(
-        credential={**record["credential"], **ids},
+        credential={**record["credential"], **written},
         attributes=tuple(k for k in attributes if k not in hidden),
         hidden=tuple(k for k in attributes if k in hidden),
-        predicates=tuple(k for k in asked.requested_predicates if answers.get(k) == name),
+        predicates=tuple(k for k in asked.requested_predicates if k in referents),
     )

@@ -13,8 +13,16 @@ from typing import Any
 
 from keep_agent.core.machine import Put
 from keep_agent.core.message import Json
-from keep_agent.credentials.formats import LEGACY, Family, Filter
-from keep_agent.credentials.ledger_objects import LedgerObjects, may_be_same, unqualified
+from keep_agent.credentials.formats import Family, Filter, Ids
+from keep_agent.credentials.ledger_objects import LedgerObjects
+from keep_agent.credentials.spelling import (
+    form,
+    network_of,
+    on_the_wire,
+    qualified,
+    spelled,
+    unqualified,
+)
 from keep_agent.errors import (
     BadCommandError,
     ConflictError,
@@ -47,20 +55,24 @@ CRED_DEF_KEY = "cred_def_key"
 LINK_SECRET = "link_secret"  # noqa: S105 - the name of a category
 ONLY = "default"
 PROOF_OF_KEY = "key_correctness_proof"
+MOST_TAGGED = 100
+"""How many definitions of ours are compared with a filter."""
 
 
 def new_cred_def(
-    cred_def_id: str, schema_id: str, keys: CredDefKeys, predicates: Sequence[str] = ()
+    cred_def_id: str, network: str, keys: CredDefKeys, predicates: Sequence[str] = ()
 ) -> tuple[Put, ...]:
     """Return the writes that store a new credential definition of ours.
 
-    Both records must be new: a second definition with the same id is a conflict.
+    The records are named by the id with its network, and hold it as it was written. Both must be
+    new: a second definition with the same id, in either form, is a conflict.
 
     Args:
-        cred_def_id: in the form that names its network.
-        schema_id: in the same form.
+        cred_def_id: in either form, as all ids in `keys.public`.
+        network: where it is.
         predicates: attributes of which every value must be a 32-bit integer (SEC-I09).
     """
+    name, schema_id = qualified(cred_def_id, network), str(keys.public["schemaId"])
     record = {
         "id": cred_def_id,
         "schema_id": schema_id,
@@ -74,8 +86,8 @@ def new_cred_def(
         **schema_parts(schema_id),
     }
     return (
-        Put(CRED_DEF, cred_def_id, {**record, "key_proof": keys.key_proof}, tags, new=True),
-        Put(CRED_DEF_KEY, cred_def_id, {"private": keys.private}, new=True),
+        Put(CRED_DEF, name, {**record, "key_proof": keys.key_proof}, tags, new=True),
+        Put(CRED_DEF_KEY, name, {"private": keys.private}, new=True),
     )
 
 
@@ -138,59 +150,61 @@ class Wallet:
         self._profile = profile
         self._scope = scope
         self._objects = objects
-        self._own_names: dict[str, str] = {}
 
     # -- issuer ----------------------------------------------------------------------------------
 
-    async def offer(self, wanted: Filter, values: Values, family: Family) -> OfferOrRequest:
+    async def offer(
+        self, wanted: Filter, values: Values, family: Family, ids: Ids | None
+    ) -> OfferOrRequest:
         """See `Credentials`."""
-        record = await self._own(wanted)
-        spell = unqualified if family == LEGACY else str
+        name, record = await self._own(wanted)
+        chosen = await on_the_wire(self._profile, family, ids) or form(record["id"])
         with errors_as(BadCommandError, "the credential definition is damaged"):
             check_values(record["public"], values, record.get("predicates", ()))
             offer = await create_offer(
                 self._scope,
-                schema_id=spell(record["schema_id"]),
-                cred_def_id=spell(record["id"]),
+                schema_id=spelled(record["schema_id"], chosen, network_of(name)),
+                cred_def_id=spelled(record["id"], chosen, network_of(name)),
                 key_proof=record["key_proof"],
             )
         kept = {key: value for key, value in offer.items() if key != PROOF_OF_KEY}
-        return OfferOrRequest(offer, {"cred_def": record["id"], "offer": kept})
+        return OfferOrRequest(offer, {"cred_def": name, "offer": kept})
 
     async def issue(self, kept: Json, request: Json, values: Values) -> Json:
         """See `Credentials`."""
-        record = await self._profile.get(CRED_DEF, kept["cred_def"])
-        key = await self._profile.get(CRED_DEF_KEY, kept["cred_def"])
+        name: str = kept["cred_def"]
+        record = await self._profile.get(CRED_DEF, name)
+        key = await self._profile.get(CRED_DEF_KEY, name)
         offer = {**kept["offer"], PROOF_OF_KEY: record["key_proof"]}
+        network, ids = network_of(name), form(offer["cred_def_id"])
+        public: Json = record["public"]
+        own = {each: spelled(public[each], ids, network) for each in ("issuerId", "schemaId")}
         with errors_as(RefusedError, "the request does not answer our offer"):
             return await create_credential(
                 self._scope,
-                cred_def=record["public"],
+                cred_def={**public, **own},
                 private=key["private"],
                 offer=offer,
-                request=_respelled(request, offer),
+                request=_respelled(request, offer, network),
                 values=values,
                 predicates=record.get("predicates", ()),
             )
 
-    async def _own(self, wanted: Filter) -> Json:
-        """Find the credential definition of ours that fits."""
-        asked = wanted.get("cred_def_id", "")
-        if len(wanted) == 1 and asked:
-            name = self._own_names.get(
-                asked, asked
-            )  # a read by name is ten times cheaper than one by tag
-            record = await self._profile.fetch(CRED_DEF, name)
-            if record is not None:
-                return record
-        tags: dict[str, str] = {key: unqualified(value) for key, value in wanted.items()}
-        found = await self._profile.find(CRED_DEF, tags, limit=3)
-        fitting = [each for _, each in found if not asked or may_be_same(each["id"], asked)]
-        if len(fitting) != 1:
-            words = "several credential definitions" if fitting else "no credential definition"
+    async def _own(self, wanted: Filter) -> tuple[str, Json]:
+        """Find the credential definition of ours that fits; return its record with its name."""
+        if wanted.keys() == {"cred_def_id"}:  # a read by name is ten times cheaper than by tag
+            asked = wanted["cred_def_id"]
+            names = self._objects.names(asked) or [asked]
+            rows = [(name, await self._profile.fetch(CRED_DEF, name)) for name in names]
+            found = [(name, row) for name, row in rows if row is not None]
+        else:
+            tags: dict[str, str] = {key: unqualified(value) for key, value in wanted.items()}
+            tagged = await self._profile.find(CRED_DEF, tags, MOST_TAGGED)
+            found = [each for each in tagged if _fits(wanted, *each)]
+        if len(found) != 1:
+            words = "several credential definitions" if found else "no credential definition"
             raise BadCommandError(f"{words} of ours fit: {', '.join(wanted.values())}")
-        self._own_names[unqualified(fitting[0]["id"])] = fitting[0]["id"]
-        return fitting[0]
+        return found[0]
 
     # -- holder ----------------------------------------------------------------------------------
 
@@ -198,7 +212,7 @@ class Wallet:
         """See `Credentials`."""
         cred_def_id = str(offer["cred_def_id"])
         cred_def = await self._offered(offer)
-        public = self._objects.cred_def_json(cred_def, legacy=_is_legacy(cred_def_id))
+        public = self._objects.cred_def_json(cred_def, form(cred_def_id))
         with errors_as(RefusedError, "SEC-I05: the offer does not prove the issuer's key"):
             if frozenset(map(common_name, values)) != signed_names(public):
                 raise RefusedError(
@@ -220,14 +234,13 @@ class Wallet:
             raise BadCommandError(f"a credential {name!r} is held already: choose another id")
         offer = kept["offer"]
         cred_def = await self._offered(offer)
-        legacy = _is_legacy(offer["cred_def_id"])
         with errors_as(RefusedError, "SEC-I05: the credential is not signed by the issuer"):
             processed = await process_credential(
                 self._scope,
-                credential=_respelled(credential, offer),
+                credential=_respelled(credential, offer, network_of(cred_def.id)),
                 metadata=kept["metadata"],
                 offer=offer,
-                cred_def=self._objects.cred_def_json(cred_def, legacy=legacy),
+                cred_def=self._objects.cred_def_json(cred_def, form(offer["cred_def_id"])),
                 link_secret=await link_secret(self._profile),
                 accepted=values,
             )
@@ -238,7 +251,7 @@ class Wallet:
         found = await self._objects.cred_def(str(offer["cred_def_id"]))
         if found is None:
             raise RefusedError("no configured ledger has the offered credential definition")
-        if not may_be_same(found.schema_id, str(offer["schema_id"])):
+        if qualified(str(offer["schema_id"]), network_of(found.id)) != found.schema_id:
             raise RefusedError(
                 "SEC-I04: the offered schema is not the schema of the definition"
             )
@@ -248,8 +261,9 @@ class Wallet:
 def held(name: str, credential: Json, cred_def: CredDef) -> Put:
     """Return the write that keeps a processed credential.
 
-    Its tags are the ids without network and the attributes, so that a request makes us read only
-    the credentials that could fit it.
+    Its ids are those with network; the credential itself has them as they came. Its tags are the
+    ids without network and the attributes, so that a request makes us read only the credentials
+    that could fit it.
     """
     record = {
         "credential": credential,
@@ -289,15 +303,32 @@ def schema_parts(schema_id: str) -> dict[str, str]:
     }
 
 
-def _is_legacy(text: str) -> bool:
-    return not text.startswith("did:")
+def _fits(wanted: Filter, name: str, record: Json) -> bool:
+    """Tell whether a definition of ours is what is wanted: tags alone do not tell networks apart."""
+    schema_id: str = record["schema_id"]
+    own = {
+        "cred_def_id": name,
+        "schema_id": schema_id,
+        "issuer_id": record["public"]["issuerId"],
+    }
+    there = {**own, **schema_parts(schema_id)}
+    network = network_of(name)
+    return all(
+        qualified(value, network) == qualified(there[key], network)
+        for key, value in wanted.items()
+    )
 
 
-def _respelled(answer: Json, offer: Json) -> Json:
-    """Return an answer with its ids as in the offer, if they name the same objects."""
+def _respelled(answer: Json, offer: Json, network: str) -> Json:
+    """Return an answer with its ids as in the offer, if they name the same objects.
+
+    Args:
+        network: where they are.
+    """
     ids = {
         key: offer[key]
         for key in ("cred_def_id", "schema_id")
-        if isinstance(answer.get(key), str) and may_be_same(answer[key], str(offer[key]))
+        if isinstance(answer.get(key), str)
+        and qualified(answer[key], network) == qualified(str(offer[key]), network)
     }
     return {**answer, **ids}

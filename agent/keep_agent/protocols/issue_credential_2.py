@@ -38,6 +38,7 @@ from keep_agent.credentials.formats import (
     Family,
     Filter,
     Formats,
+    Ids,
     attach,
     attached,
     read_filter,
@@ -167,11 +168,14 @@ class SendOffer(Command):
         values: None: those that were proposed or offered. A policy without `values` issues
             what a holder proposes.
         format: None: that of the proposal, else `anoncreds`.
+        ids: with or without their network; None: as the tenant prefers, else as the definition was
+            written. The format `hlindy` has them without.
     """
 
     cred_def_id: str | None = None
     values: Values | None = None
     format: Family | None = None
+    ids: Ids | None = None
     comment: str | None = None
 
 
@@ -219,15 +223,19 @@ class Credentials(Port):
     Every method may raise UnavailableError: a ledger did not answer, or cryptography took too long.
     """
 
-    async def offer(self, wanted: Filter, values: Values, family: Family) -> OfferOrRequest:
+    async def offer(
+        self, wanted: Filter, values: Values, family: Family, ids: Ids | None
+    ) -> OfferOrRequest:
         """Make an offer with a credential definition of ours.
 
         Args:
             wanted: what the definition must be, by the keys of `formats.Filter`; ids in either form.
             values: to be issued.
+            ids: the form of the ids in the offer; None: as preferred, else as they were written.
 
         Raises:
-            BadCommandError: none or several of ours fit, or the values do not fit.
+            BadCommandError: none or several of ours fit, the values do not fit, or the family does
+                not have that form of ids.
         """
         ...
 
@@ -358,7 +366,7 @@ async def send_offer(x: X, cmd: SendOffer, zkp: Credentials) -> Step[Issuance]:
         raise BadCommandError("an offer needs cred_def_id and values: nothing was proposed")
     if words := too_long(values):
         raise BadCommandError(words)
-    offered = await zkp.offer(wanted, values, family)
+    offered = await zkp.offer(wanted, values, family, cmd.ids)
     form, attachment = attach(offered.attachment, family, OFFER)
     data = x.data.but(
         format=family,

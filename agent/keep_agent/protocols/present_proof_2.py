@@ -35,6 +35,7 @@ from keep_agent.credentials.formats import (
     PROOF_REQUEST,
     Family,
     Formats,
+    Ids,
     attach,
     attached,
 )
@@ -110,11 +111,15 @@ class SendRequest(Command):
             is none, the proposal. A policy always names its own request.
         accept_any_issuer: also allow a request that names no issuer: anybody could be the issuer (SEC-P10).
         format: None: that of the proposal, else `anoncreds`.
+        ids: write the ids in restrictions with or without their network; None: as the tenant prefers,
+            else as they are. The format `hlindy` has them without. The verdict is always about the
+            objects that `request` means.
     """
 
     request: Json | None = None
     accept_any_issuer: bool = False
     format: Family | None = None
+    ids: Ids | None = None
     comment: str | None = None
 
     def not_by_policy(self) -> str | None:
@@ -159,17 +164,36 @@ class Verdict:
     shown: Json = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request of ours.
+
+    Attributes:
+        request: to send.
+        meant: the same with its ids as our side gave them, where `request` has another form of them.
+    """
+
+    request: Json
+    meant: Json | None = None
+
+
 class Proofs(Port):
     """AnonCreds for verifier and prover: reads and computes, stores nothing.
 
     Every method may raise UnavailableError: a ledger did not answer, or cryptography took too long.
     """
 
-    async def ask(self, request: Json, family: Family, *, accept_any_issuer: bool) -> Json:
+    async def ask(
+        self, request: Json, family: Family, ids: Ids | None, *, accept_any_issuer: bool
+    ) -> Asked:
         """Make a request of ours with a fresh nonce of 80 bits (SEC-P14).
 
+        Args:
+            ids: the form of the ids in it; None: as preferred, else as they are.
+
         Raises:
-            BadCommandError: it is not a request, or binds no issuer (SEC-P08 to SEC-P11).
+            BadCommandError: it is not a request, or binds no issuer (SEC-P08 to SEC-P11); the family
+                does not have that form of ids, or the network of one is not known.
         """
         ...
 
@@ -235,6 +259,7 @@ class Proving(Data):
         format: the family of the exchange, from the first attachment on.
         proposal: like a request; its nonce means nothing.
         request: the last one.
+        meant: for a verifier, see `Asked.meant`: what the presentation has to answer.
         accept_any_issuer: as our request was made.
         will_confirm: the verifier promised an ack.
         comment: the peer's last comment: untrusted text.
@@ -247,6 +272,7 @@ class Proving(Data):
     format: Family | None = None
     proposal: Json | None = None
     request: Json | None = None
+    meant: Json | None = None
     accept_any_issuer: bool = False
     will_confirm: bool = False
     comment: str | None = None
@@ -270,11 +296,11 @@ async def keep_proposal(x: X, msg: ProposePresentation, zkp: Proofs) -> Step[Pro
 async def send_request(x: X, cmd: SendRequest, zkp: Proofs) -> Step[Proving]:
     """Send a request, always with a new nonce of our own (SEC-P14)."""
     family: Family = cmd.format or x.data.format or "anoncreds"
-    question = cmd.request or x.data.request or x.data.proposal
+    question = cmd.request or x.data.meant or x.data.request or x.data.proposal
     if question is None:
         raise BadCommandError("there is nothing to request: give request")
-    request = await zkp.ask(question, family, accept_any_issuer=cmd.accept_any_issuer)
-    form, attachment = attach(request, family, PROOF_REQUEST)
+    asked = await zkp.ask(question, family, cmd.ids, accept_any_issuer=cmd.accept_any_issuer)
+    form, attachment = attach(asked.request, family, PROOF_REQUEST)
     message = RequestPresentation(
         comment=cmd.comment,
         will_confirm=True,
@@ -284,7 +310,8 @@ async def send_request(x: X, cmd: SendRequest, zkp: Proofs) -> Step[Proving]:
     data = x.data.but(
         format=family,
         proposal=None,
-        request=request,
+        request=asked.request,
+        meant=asked.meant,
         accept_any_issuer=cmd.accept_any_issuer,
         will_confirm=True,
     )
@@ -305,7 +332,9 @@ async def verify(x: X, _cmd: Verify, zkp: Proofs) -> Step[Proving]:
     assert x.data.request is not None
     assert x.data.presentation is not None
     verdict = await zkp.verify(
-        x.data.request, x.data.presentation, accept_any_issuer=x.data.accept_any_issuer
+        x.data.meant or x.data.request,
+        x.data.presentation,
+        accept_any_issuer=x.data.accept_any_issuer,
     )
     data = x.data.but(presentation=None, verdict=verdict.shown)
     if verdict.ok:
@@ -321,7 +350,8 @@ async def verify(x: X, _cmd: Verify, zkp: Proofs) -> Step[Proving]:
 async def send_proposal(x: X, cmd: SendProposal, zkp: Proofs) -> Step[Proving]:
     """Send a proposal; peers expect a nonce in it, so it has one, which is not used."""
     family: Family = cmd.format or x.data.format or "anoncreds"
-    proposal = await zkp.ask(cmd.request, family, accept_any_issuer=True)
+    asked = await zkp.ask(cmd.request, family, None, accept_any_issuer=True)
+    proposal = asked.request
     form, attachment = attach(proposal, family, PROOF_REQUEST)
     message = ProposePresentation(
         comment=cmd.comment, formats=(form,), proposals__attach=(attachment,)

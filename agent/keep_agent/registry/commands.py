@@ -17,12 +17,22 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 from keep_agent.core.machine import Delete, Put, PutKey, Write
 from keep_agent.core.message import Json
 from keep_agent.core.policy import Policies, Policy
+from keep_agent.credentials.formats import Ids
+from keep_agent.credentials.spelling import (
+    ONLY,
+    PREFERENCES,
+    form,
+    preferred,
+    qualified,
+    spelled,
+)
 from keep_agent.errors import BadCommandError, NotFoundError, NotNowError
 from keep_agent.identity.keys import NewKey, raw_key
 from keep_agent.registry.jobs import AGREEMENT, Job, Jobs
 from keep_agent.store.profile import Profile
 from keep_agent.store.rows import Commit
 from keep_ledger.codes import Role
+from keep_ledger.errors import BadIdError
 from keep_ledger.identifiers import Did
 from keep_ledger.interface import TaaAcceptance
 from keep_ledger.plugins import Ledgers
@@ -32,6 +42,7 @@ from keep_ledger.writes import (
     WriteNym,
     WriteSchema,
     WriteVerkey,
+    write_to_json,
 )
 
 DID = "did"
@@ -39,12 +50,13 @@ SCHEMA = "schema"
 CREDENTIAL = "credential"
 KEYS = "cred_def_keys"
 
-MakeCredDef = Callable[[str, str, str, Sequence[str]], Awaitable[tuple[Json, Json]]]
-"""Makes a credential definition of (schema id, issuer DID, tag, attributes for predicates):
-predicates): (public object, secret rest)."""
+MakeCredDef = Callable[[str, str, str, Sequence[str], Ids], Awaitable[tuple[Json, Json, str]]]
+"""Makes a credential definition of (schema id, issuer DID, tag, attributes for predicates, form of
+its ids): (public object, secret rest, network)."""
 
-StoreCredDef = Callable[[str, Json, Json, Json], tuple[Put, ...]]
-"""Returns the records of a published definition, of (id, public object, secret rest, args)."""
+StoreCredDef = Callable[[str, str, Json, Json, Sequence[str]], tuple[Put, ...]]
+"""Returns the records of a published definition, of (id, network, public object, secret rest,
+attributes for predicates)."""
 
 
 def _role(given: object) -> object:
@@ -59,7 +71,7 @@ class CommandBody(BaseModel):
 
 
 Submitter = str | None
-"""The DID of ours that signs; None: the only one that can sign for that network."""
+"""The DID of ours that signs, in any form; None: the only one that can sign for that network."""
 
 
 class CreateDid(CommandBody):
@@ -101,12 +113,17 @@ class WriteEndpoint(CommandBody):
 
 
 class CreateSchema(CommandBody):
-    """Write a schema to the ledger."""
+    """Write a schema to the ledger.
+
+    Attributes:
+        ids: write its id with or without the network; None: as preferred, else as the DID that signs.
+    """
 
     name: str
     version: str
     attributes: Annotated[tuple[str, ...], Field(min_length=1, max_length=125)]
     submitter: Submitter = None
+    ids: Ids | None = None
 
 
 class CreateCredDef(CommandBody):
@@ -115,12 +132,24 @@ class CreateCredDef(CommandBody):
     Attributes:
         predicates: attributes for predicates: in every credential they must be whole numbers of
             32 bits (names that end in `_dateint` always must).
+        ids: write its ids with or without the network; None: as preferred, else as the DID that signs.
     """
 
     schema_id: str
     tag: str = "default"
     predicates: tuple[str, ...] = ()
     submitter: Submitter = None
+    ids: Ids | None = None
+
+
+class SetPreferences(CommandBody):
+    """Set what the tenant prefers.
+
+    Attributes:
+        ids: how ids are written where both forms are right; None: each object has its own form.
+    """
+
+    ids: Ids | None
 
 
 class AcceptAgreement(CommandBody):
@@ -194,8 +223,11 @@ class RegistryCommands:
     async def create_schema(self, wanted: CreateSchema) -> Job:
         """Write a schema."""
         did = await self._author(wanted.submitter)
-        write = WriteSchema(did, wanted.name, wanted.version, wanted.attributes)
-        return await self._jobs.start(Job.new("schema", did, write))
+        named = _network(wanted.submitter or did) or _network(did)
+        network = named or self._ledgers.of(did)[0].namespace
+        issuer = spelled(did, await self._form(wanted.ids, did), network)
+        write = WriteSchema(issuer, wanted.name, wanted.version, wanted.attributes)
+        return await self._jobs.start(Job.new("schema", did, write, network))
 
     async def create_cred_def(self, wanted: CreateCredDef) -> Job:
         """Make and publish a credential definition."""
@@ -206,6 +238,7 @@ class RegistryCommands:
             schema_id=wanted.schema_id,
             tag=wanted.tag,
             predicates=list(wanted.predicates),
+            ids=await self._form(wanted.ids, did),
         )
         return await self._jobs.start(job)
 
@@ -224,6 +257,16 @@ class RegistryCommands:
             "namespace": namespace,
         }
         await self._write(Put(AGREEMENT, taa.digest, record))
+        return record
+
+    async def preferences(self) -> Json:
+        """Return what the tenant prefers."""
+        return {"ids": await preferred(self._profile)}
+
+    async def set_preferences(self, wanted: SetPreferences) -> Json:
+        """Set what the tenant prefers."""
+        record = wanted.model_dump()
+        await self._write(Put(PREFERENCES, ONLY, record))
         return record
 
     async def set_policy(self, policy: Policy) -> Policy:
@@ -246,24 +289,25 @@ class RegistryCommands:
     # -- before and after jobs -------------------------------------------------------------------
 
     async def _make_keys(self, job: Job) -> tuple[Job, tuple[Write, ...]]:
-        schema_id, tag = job.args["schema_id"], job.args["tag"]
-        public, secret = await self._make_cred_def(
-            schema_id, job.submitter, tag, job.args["predicates"]
+        args = job.args
+        ids: Ids = args.get("ids", "qualified")  # jobs of earlier versions wrote all ids so
+        public, secret, network = await self._make_cred_def(
+            args["schema_id"], job.submitter, args["tag"], args["predicates"], ids
         )
-        write = WriteCredDef.from_anoncreds(public)
-        made = Job.new("cred-def", job.submitter, write)
+        write = write_to_json(WriteCredDef.from_anoncreds(public))
         keys = Put(KEYS, job.id, {"public": public, "secret": secret})
-        return job.but(write=made.write), (keys,)
+        return job.but(write=write, network=network), (keys,)
 
     async def _keep_cred_def(self, job: Job) -> tuple[Job, tuple[Write, ...]]:
         keys = await self._profile.get(KEYS, job.id)
-        public, secret = keys["public"], keys["secret"]
-        records = self._store_cred_def(str(job.result), public, secret, job.args)
+        network, made = job.network or "", (keys["public"], keys["secret"])
+        records = self._store_cred_def(str(job.result), network, *made, job.args["predicates"])
         return job, (*records, Delete(KEYS, job.id))
 
     async def _keep_schema(self, job: Job) -> tuple[Job, tuple[Write, ...]]:
-        write = job.write or {}
-        return job, (Put(SCHEMA, str(job.result), {"id": job.result, **write}),)
+        name = qualified(str(job.result), job.network or "")
+        record = {"id": job.result, "network": job.network, **(job.write or {})}
+        return job, (Put(SCHEMA, name, record),)
 
     async def _use_new_key(self, job: Job) -> tuple[Job, tuple[Write, ...]]:
         record = await self._profile.get(DID, job.submitter)
@@ -283,7 +327,7 @@ class RegistryCommands:
         """
         networks = [each.namespace for each in self._ledgers.of(target)] if target else []
         if did is not None:
-            return str((await self._profile.get(DID, did))["did"])
+            return await self._our_did(did)
         ours = [str(record["did"]) for record in await self.dids()]
         fit = [each for each in ours if not networks or _network(each) in {None, *networks}]
         if not fit:
@@ -295,6 +339,23 @@ class RegistryCommands:
                 f"several DIDs of ours could sign this; name one: {', '.join(fit)}"
             )
         return fit[0]
+
+    async def _our_did(self, text: str) -> str:
+        """Return a DID of ours as it was made, whichever form names it; raises as `_author` does."""
+        if await self._profile.fetch(DID, text) is not None:
+            return text
+        try:
+            asked = Did.parse(text)
+        except BadIdError as error:
+            raise NotFoundError(f"no did {text!r}") from error
+        for record in await self.dids():
+            own = Did.parse(record["did"])
+            if own.id == asked.id and None in (own.namespace, asked.namespace):
+                return str(own)
+        raise NotFoundError(f"no did {text!r}")
+
+    async def _form(self, ids: Ids | None, did: str) -> Ids:
+        return ids or await preferred(self._profile) or form(did)
 
     async def _write(self, *writes: Write) -> None:
         await self._profile.commit(Commit(writes=writes))

@@ -29,6 +29,7 @@ from keep_ledger.interface import (
     Finished,
     NeedsSignatures,
     Prepared,
+    Registry,
     Result,
     TaaAcceptance,
     Why,
@@ -75,6 +76,7 @@ class Job(BaseModel):
         kind: what is written, for people: `schema`, `cred-def`, ...
         write: the ledger's own form of it (`keep_ledger.writes`); None until its keys are made.
         submitter: the DID of ours that is its author.
+        network: where it is written, whichever form the ids in `write` have; None: its DID says it.
         prepared: the exact request, once signed; sent again unchanged after a crash.
         signature: hex, by the submitter's key.
         args: what this kind needs for its follow-up.
@@ -87,6 +89,7 @@ class Job(BaseModel):
     id: str
     kind: str
     submitter: str
+    network: str | None = None
     args: dict[str, Any]
     write: dict[str, Any] | None = None
     state: State = State.STARTED
@@ -100,7 +103,12 @@ class Job(BaseModel):
 
     @classmethod
     def new(
-        cls, kind: str, submitter: str, write: LedgerWrite | None = None, **args: Any
+        cls,
+        kind: str,
+        submitter: str,
+        write: LedgerWrite | None = None,
+        network: str | None = None,
+        **args: Any,
     ) -> Self:
         """Return a new job."""
         now = time.time()
@@ -109,6 +117,7 @@ class Job(BaseModel):
             id=new_id(),
             kind=kind,
             submitter=submitter,
+            network=network,
             write=body,
             args=args,
             created=now,
@@ -253,7 +262,7 @@ class Jobs:
             made, writes = await self.before[job.kind](job)
             return await self._save(made, *writes)
         write = write_from_json(job.write)
-        found = await self._ledgers.find(write)
+        found = await self._ledger(job, write).find(write)
         if isinstance(found, Finished):
             return await self._finish(job, found)
         if isinstance(found, Failed):
@@ -264,8 +273,14 @@ class Jobs:
         signature = {job.submitter: bytes.fromhex(job.signature or "")}
         return await self._take(job, write, await self._ledgers.submit(signed, signature))
 
+    def _ledger(self, job: Job, write: LedgerWrite) -> Registry:
+        if job.network:
+            return self._ledgers.network(job.network)
+        return self._ledgers.of(target(write))[0]
+
     async def _sign(self, job: Job, write: LedgerWrite) -> Job:
-        taa = await self._ledgers.of(target(write))[0].get_taa()
+        ledger = self._ledger(job, write)
+        taa = await ledger.get_taa()
         accepted: TaaAcceptance | None = None
         if taa is not None:
             record = await self._profile.fetch(AGREEMENT, taa.digest)
@@ -273,7 +288,7 @@ class Jobs:
                 words = "the network's author agreement must be accepted first"
                 return await self._save(job.but(state=State.NEEDS_AGREEMENT, error=words))
             accepted = TaaAcceptance(taa.digest, record["mechanism"], record["day"])
-        prepared = await self._ledgers.prepare(write, job.submitter, taa=accepted)
+        prepared = await ledger.prepare(write, job.submitter, taa=accepted)
         did = await self._profile.get("did", job.submitter)
         key = await self._keys.load(did["verkey"])
         if key is None:
@@ -285,7 +300,7 @@ class Jobs:
     async def _take(self, job: Job, write: LedgerWrite, result: Result) -> Job:
         match result:
             case Finished():
-                confirmed = await self._ledgers.confirm(write)
+                confirmed = await self._ledger(job, write).confirm(write)
                 if isinstance(confirmed, Failed):
                     return await self._save(job.but(state=State.FAILED, error=confirmed.reason))
                 return await self._finish(job, confirmed)

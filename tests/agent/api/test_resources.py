@@ -41,7 +41,8 @@ async def test_a_schema_and_its_keys_are_written_and_read_back(office: Agent) ->
     found = await client.call("GET", f"/v1/ledgers/local/schemas/{done['result']}")
     assert found["attr_names"] == ["name"]
     listed = await client.call("GET", "/v1/schemas")
-    assert [each["id"] for each in listed["results"]] == [done["result"]]
+    shown = [(each["id"], each["network"]) for each in listed["results"]]
+    assert shown == [(done["result"], "local")]
     assert not {"prepared", "signature"} & done.keys()
 
 
@@ -111,6 +112,19 @@ async def test_a_policy_is_checked_kept_and_used(connected: Connected) -> None:
     found = await faber.connected(invitation["thid"], timeout=10)
     assert found["label"] == "Alice"
     await faber.set_policy("didexchange/1", {})
+
+
+async def test_a_tenant_says_how_it_prefers_ids_to_be_written(office: Agent) -> None:
+    client = office.client
+    assert await client.call("GET", "/v1/preferences") == {"ids": None}
+    with pytest.raises(BadCommandError, match="ids"):
+        await client.call("PUT", "/v1/preferences", {"ids": "short"})
+    for ids, did in (("qualified", "did:indy:local:V4SG"), (None, "V4SG")):
+        assert await client.call("PUT", "/v1/preferences", {"ids": ids}) == {"ids": ids}
+        assert await client.call("GET", "/v1/preferences") == {"ids": ids}
+        wish = {"name": f"card {ids}", "version": "1.0", "attributes": ["name"]}
+        done = await client.job_done((await client.write("schemas", **wish))["id"])
+        assert done["result"].startswith(did)
 
 
 async def test_an_empty_wallet_says_what_is_missing(alice: Agent) -> None:

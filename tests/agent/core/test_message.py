@@ -151,11 +151,12 @@ async def test_sec_r_01_what_a_peer_asks_and_shows_is_looked_at_outside_the_loop
         asked = await office.proofs.ask(
             {"requested_attributes": {"c": {"name": "category"}}},
             "anoncreds",
+            None,
             accept_any_issuer=True,
         )
-        question = await alice.proofs.read(asked)
+        question = await alice.proofs.read(asked.request)
         answer = await alice.proofs.present(question, "anoncreds", {}, {})
-        verdict = await office.proofs.verify(asked, answer, accept_any_issuer=True)
+        verdict = await office.proofs.verify(asked.request, answer, accept_any_issuer=True)
     assert verdict.ok
     for name in ("_read", "select", "named", "find_reasons"):
         assert seen[name], name

@@ -58,7 +58,7 @@ async def test_a_credential_goes_from_offer_to_record_in_either_form_of_its_id(
     pair: tuple[Tenant, ...], family: Family, wanted: str
 ) -> None:
     office, alice, _ = pair
-    offer = await office.credentials.offer({"cred_def_id": wanted}, ALICE, family)
+    offer = await office.credentials.offer({"cred_def_id": wanted}, ALICE, family, None)
     assert offer.attachment["cred_def_id"] == (LICENCE if family == "hlindy" else LICENCE_INDY)
     request = await alice.credentials.request(offer.attachment, ALICE)
     credential = await office.credentials.issue(offer.kept, request.attachment, ALICE)
@@ -93,7 +93,7 @@ async def test_an_offer_that_could_not_be_issued_is_not_made(
 ) -> None:
     office = pair[0]
     with pytest.raises(BadCommandError, match=words):
-        await office.credentials.offer(wanted, values, "anoncreds")
+        await office.credentials.offer(wanted, values, "anoncreds", None)
 
 
 @pytest.fixture(scope="module")
@@ -122,8 +122,8 @@ async def test_sec_i09_what_a_definition_promises_is_held_at_every_offer(
     ]
     for wanted in wishes:
         with pytest.raises(BadCommandError, match="SEC-P20"):
-            await promising[0].credentials.offer(wanted, values, "anoncreds")
-    await promising[0].credentials.offer({"cred_def_id": LICENCE}, ALICE, "anoncreds")
+            await promising[0].credentials.offer(wanted, values, "anoncreds", None)
+    await promising[0].credentials.offer({"cred_def_id": LICENCE}, ALICE, "anoncreds", None)
 
 
 async def test_sec_i09_what_a_definition_promises_is_held_when_it_is_issued(
@@ -131,7 +131,7 @@ async def test_sec_i09_what_a_definition_promises_is_held_when_it_is_issued(
 ) -> None:
     office, alice = promising
     values = {**ALICE, "category": "7"}
-    offer = await office.credentials.offer({"cred_def_id": LEARNER}, values, "anoncreds")
+    offer = await office.credentials.offer({"cred_def_id": LEARNER}, values, "anoncreds", None)
     request = await alice.credentials.request(offer.attachment, values)
     with pytest.raises(BadCommandError, match="SEC-P20"):
         await office.credentials.issue(offer.kept, request.attachment, ALICE)
@@ -144,7 +144,7 @@ async def test_a_filter_that_fits_one_definition_of_ours_finds_it(
     pair: tuple[Tenant, ...],
 ) -> None:
     wanted: Filter = {"schema_name": "licence", "cred_def_id": LICENCE}
-    offer = await pair[0].credentials.offer(wanted, ALICE, "anoncreds")
+    offer = await pair[0].credentials.offer(wanted, ALICE, "anoncreds", None)
     assert offer.attachment["cred_def_id"] == LICENCE_INDY
 
 
@@ -152,8 +152,8 @@ async def test_sec_i01_a_request_for_another_definition_than_offered_is_refused(
     pair: tuple[Tenant, ...],
 ) -> None:
     office, alice, _ = pair
-    offer = await office.credentials.offer({"cred_def_id": LICENCE}, ALICE, "anoncreds")
-    other = await office.credentials.offer({"cred_def_id": LEARNER}, ALICE, "anoncreds")
+    offer = await office.credentials.offer({"cred_def_id": LICENCE}, ALICE, "anoncreds", None)
+    other = await office.credentials.offer({"cred_def_id": LEARNER}, ALICE, "anoncreds", None)
     request = await alice.credentials.request(other.attachment, ALICE)
     with pytest.raises(RefusedError, match="SEC-I01"):
         await office.credentials.issue(offer.kept, request.attachment, ALICE)
@@ -164,7 +164,7 @@ async def test_sec_i01_a_request_that_answers_another_offer_is_refused(
 ) -> None:
     office, alice, _ = pair
     offers = [
-        await office.credentials.offer({"cred_def_id": LICENCE}, ALICE, "anoncreds")
+        await office.credentials.offer({"cred_def_id": LICENCE}, ALICE, "anoncreds", None)
         for _ in range(2)
     ]
     request = await alice.credentials.request(offers[0].attachment, ALICE)
@@ -178,7 +178,7 @@ async def test_sec_i07_a_private_key_is_in_no_record_that_is_shown_or_sent(
     office = pair[0]
     private = vectors()["cred_defs"]["licence"]["TEST_ONLY_private"]["value"]["p_key"]
     key = await office.profile.get(CRED_DEF_KEY, LICENCE_INDY)
-    offer = await office.credentials.offer({"cred_def_id": LICENCE}, ALICE, "anoncreds")
+    offer = await office.credentials.offer({"cred_def_id": LICENCE}, ALICE, "anoncreds", None)
     shown = json.dumps([offer.attachment, offer.kept, await office.profile.find(CRED_DEF)])
     for secret in private.values():
         assert secret in json.dumps(key)
@@ -217,7 +217,7 @@ async def _issued(
     pair: tuple[Tenant, ...], values: dict[str, str] = ALICE
 ) -> tuple[Json, Json]:
     office, alice, _ = pair
-    offer = await office.credentials.offer({"cred_def_id": LICENCE}, values, "anoncreds")
+    offer = await office.credentials.offer({"cred_def_id": LICENCE}, values, "anoncreds", None)
     request = await alice.credentials.request(offer.attachment, values)
     return (
         await office.credentials.issue(offer.kept, request.attachment, values),
@@ -255,7 +255,7 @@ async def test_sec_i05_an_offer_that_does_not_prove_its_key_is_refused(
     pair: tuple[Tenant, ...],
 ) -> None:
     office, alice, _ = pair
-    offer = await office.credentials.offer({"cred_def_id": LICENCE}, ALICE, "anoncreds")
+    offer = await office.credentials.offer({"cred_def_id": LICENCE}, ALICE, "anoncreds", None)
     other = vectors()["cred_defs"]["learner"]["key_proof"]
     with pytest.raises(RefusedError, match="SEC-I05"):
         await alice.credentials.request(
@@ -278,7 +278,7 @@ async def test_an_offer_of_what_the_ledger_does_not_have_is_refused(
 ) -> None:
     monkeypatch.setattr(ledger_objects, "RETRY_PAUSES_S", ())
     office, alice, _ = pair
-    offer = await office.credentials.offer({"cred_def_id": LICENCE}, ALICE, "anoncreds")
+    offer = await office.credentials.offer({"cred_def_id": LICENCE}, ALICE, "anoncreds", None)
     with pytest.raises(RefusedError):
         await alice.credentials.request({**offer.attachment, key: text}, ALICE)
 
@@ -287,7 +287,7 @@ async def test_sec_i04_a_preview_with_other_attributes_than_the_schema_is_refuse
     pair: tuple[Tenant, ...],
 ) -> None:
     office, alice, _ = pair
-    offer = await office.credentials.offer({"cred_def_id": LICENCE}, ALICE, "anoncreds")
+    offer = await office.credentials.offer({"cred_def_id": LICENCE}, ALICE, "anoncreds", None)
     with pytest.raises(RefusedError, match="SEC-I04"):
         await alice.credentials.request(offer.attachment, {**ALICE, "income": "1"})
 

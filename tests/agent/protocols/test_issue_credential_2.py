@@ -19,6 +19,7 @@ from keep_agent.credentials.formats import (
     REQUEST,
     Family,
     Filter,
+    Ids,
     Names,
 )
 from keep_agent.errors import (
@@ -59,10 +60,14 @@ class Paper:
 
     def __init__(self) -> None:
         self.issued = 0
+        self.ids: Ids | None = None
         self.refuse: Exception | None = None
 
-    async def offer(self, wanted: Filter, values: Values, family: Family) -> OfferOrRequest:
+    async def offer(
+        self, wanted: Filter, values: Values, family: Family, ids: Ids | None
+    ) -> OfferOrRequest:
         self._maybe()
+        self.ids = ids
         if wanted.get("cred_def_id") != DEFINITION:
             raise BadCommandError("no credential definition of ours fits")
         attached = {"cred_def_id": DEFINITION, "schema_id": SCHEMA, "family": family}
@@ -119,6 +124,13 @@ def recorded(kind: str, flow: str) -> Json:
 
 
 # -- the whole way -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ids", ["qualified", "unqualified", None])
+async def test_an_offer_says_how_ids_are_to_be_written(office: Party, ids: Ids | None) -> None:
+    await office.do(OFFERING.model_copy(update={"ids": ids}))
+    assert isinstance(office.port, Paper)
+    assert office.port.ids == ids
 
 
 @pytest.mark.parametrize("family", ["anoncreds", "hlindy"])

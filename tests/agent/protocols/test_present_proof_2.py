@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from keep_agent.core.machine import ABANDONED, START, Expired, ReportProblem
 from keep_agent.core.policy import Automatic, Policies, Policy
-from keep_agent.credentials.formats import PROOF, PROOF_REQUEST, Family
+from keep_agent.credentials.formats import PROOF, PROOF_REQUEST, Family, Ids
 from keep_agent.errors import (
     BadCommandError,
     BadMessageError,
@@ -25,6 +25,7 @@ from keep_agent.protocols.present_proof_2 import (
     NOT_PROVED,
     PROTOCOL,
     URI,
+    Asked,
     SendPresentation,
     SendProposal,
     SendRequest,
@@ -50,11 +51,15 @@ class Paper:
         self.nonces = 0
         self.holds = holds
         self.any_issuer: bool | None = None
+        self.judged: Json = {}
         self.busy = False
 
-    async def ask(self, request: Json, family: Family, *, accept_any_issuer: bool) -> Json:
+    async def ask(
+        self, request: Json, family: Family, ids: Ids | None, *, accept_any_issuer: bool
+    ) -> Asked:
         self.nonces += 1
-        return {**request, "nonce": str(self.nonces)}
+        asked = {**request, "nonce": str(self.nonces)}
+        return Asked(asked) if ids is None else Asked({**asked, "ids": ids}, asked)
 
     async def read(self, request: Json) -> Json:
         if "name" not in request:
@@ -67,6 +72,7 @@ class Paper:
         family: Family,
         credentials: dict[str, str],
         self_attested: dict[str, str],
+        hidden: Collection[str] = (),
     ) -> Json:
         if not self.holds:
             raise BadCommandError("no credential fits: birthdate 2014 is not <= 2008")
@@ -78,6 +84,7 @@ class Paper:
         if self.busy:
             raise UnavailableError("busy")
         self.any_issuer = accept_any_issuer
+        self.judged = request
         ok = presentation.get("answers") == request["nonce"]
         why = "" if ok else "'age' (asked as 'over_18') is not answered (SEC-P07)"
         return Verdict(ok, why, {"ok": ok, "answers": ["the answers"] if ok else []})
@@ -116,6 +123,21 @@ def recorded(kind: str, flow: str) -> Json:
 
 
 # -- the whole way -----------------------------------------------------------------------------
+
+
+async def test_what_is_judged_is_what_was_meant_and_not_how_it_was_written(
+    bar: Party, alice: Party
+) -> None:
+    await bar.do(SendRequest(request=QUESTION, ids="unqualified"))
+    request = await bar.do(SendRequest(ids="qualified"))  # again, what was meant at first
+    sent = {**QUESTION, "nonce": "2"}
+    assert content(request, "request_presentations") == {**sent, "ids": "qualified"}
+    await alice.hear(request)
+    await bar.hear(await alice.do(SendPresentation()))
+    await bar.do(Verify())
+    assert isinstance(bar.port, Paper)
+    assert bar.port.judged == sent
+    assert bar.data.verdict["ok"] is True
 
 
 @pytest.mark.parametrize("family", ["anoncreds", "hlindy"])

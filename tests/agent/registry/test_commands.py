@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,9 @@ from wallets import LICENCE, OFFICE, STORE_KEY, ledger, vectors
 from keep_agent.core.message import Json
 from keep_agent.core.policy import Policies
 from keep_agent.credentials.cred_def_keys import make_keys, store_keys
+from keep_agent.credentials.formats import Ids
 from keep_agent.credentials.ledger_objects import LedgerObjects
+from keep_agent.credentials.spelling import spelled
 from keep_agent.credentials.wallet import CRED_DEF
 from keep_agent.errors import BadCommandError, NotFoundError
 from keep_agent.identity.keys import Keys, NewKey
@@ -25,13 +27,14 @@ from keep_agent.registry.commands import (
     CreateSchema,
     RegisterNym,
     RegistryCommands,
+    SetPreferences,
     WriteEndpoint,
 )
-from keep_agent.registry.jobs import JOB, Job, Jobs, State
+from keep_agent.registry.jobs import JOB, OPEN, Job, Jobs, State
 from keep_agent.store.location import Sqlite
 from keep_agent.store.profile import Profile
 from keep_agent.store.store import Store
-from keep_ledger.memory import MemoryRegistry
+from keep_ledger.memory import TRUSTEE, MemoryRegistry
 from keep_ledger.plugins import Ledgers
 from keep_zkp.native import Native, Scope
 
@@ -46,7 +49,9 @@ class Made:
 
     def __init__(self, profile: Profile) -> None:
         self.profile = profile
-        self.ledgers = Ledgers([ledger(), MemoryRegistry("other")])
+        local = ledger()
+        local._state.nyms[OFFICE] = TRUSTEE
+        self.ledgers = Ledgers([local, MemoryRegistry("other")])
         self.jobs = Jobs(profile, Keys(profile.key), self.ledgers)
         self.asked: list[tuple[Any, ...]] = []
         self.commands = RegistryCommands(
@@ -54,14 +59,14 @@ class Made:
         )
 
     async def _make(
-        self, schema_id: str, issuer: str, tag: str, predicates: Sequence[str]
-    ) -> tuple[Json, Json]:
+        self, schema_id: str, issuer: str, tag: str, predicates: Sequence[str], ids: Ids
+    ) -> tuple[Json, Json, str]:
         self.asked.append((schema_id, issuer, tag, list(predicates)))
         entry = vectors()["cred_defs"]["licence"]
-        return entry["public"], {
-            "private": entry["TEST_ONLY_private"],
-            "key_proof": entry["key_proof"],
-        }
+        of = {"issuerId": issuer, "schemaId": schema_id}
+        public = {**entry["public"], **{key: spelled(of[key], ids, "local") for key in of}}
+        secret = {"private": entry["TEST_ONLY_private"], "key_proof": entry["key_proof"]}
+        return public, secret, "local"
 
     async def did(self, **wish: Any) -> str:
         return str((await self.commands.create_did(CreateDid(**wish)))["did"])
@@ -76,6 +81,26 @@ async def made(tmp_path: Path) -> AsyncIterator[Made]:
     with suppress(asyncio.CancelledError):
         await writer
     await store.close()
+
+
+@asynccontextmanager
+async def working(made: Made) -> AsyncGenerator[None]:
+    work = asyncio.create_task(made.jobs.run())
+    await asyncio.sleep(0)
+    try:
+        yield
+    finally:
+        work.cancel()
+        await asyncio.gather(work, return_exceptions=True)
+
+
+async def done(made: Made, job: Job) -> Job:
+    async with asyncio.timeout(20):
+        while job.state != State.DONE:
+            assert job.state in OPEN, job.error
+            await asyncio.sleep(0.01)
+            job = Job.model_validate(await made.profile.get(JOB, job.id))
+    return job
 
 
 # -- who signs -------------------------------------------------------------------------------------
@@ -124,20 +149,10 @@ async def test_a_did_of_another_network_signs_nothing_here(made: Made) -> None:
 
 
 async def test_sec_i09_predicates_are_kept_with_the_definition(made: Made) -> None:
-    work = asyncio.create_task(made.jobs.run())
-    await asyncio.sleep(0)
-    try:
+    async with working(made):
         await made.did(seed="000000000000000000000000Trustee1")
         wish = CreateCredDef(schema_id=SCHEMA, predicates=("category",))
-        job = await made.commands.create_cred_def(wish)
-        async with asyncio.timeout(20):
-            while job.state != State.DONE:
-                assert job.state != State.FAILED, job.error
-                await asyncio.sleep(0.01)
-                job = Job.model_validate(await made.profile.get(JOB, job.id))
-    finally:
-        work.cancel()
-        await asyncio.gather(work, return_exceptions=True)
+        await done(made, await made.commands.create_cred_def(wish))
     assert made.asked == [(SCHEMA, OFFICE, "default", ["category"])]
     ((_, record),) = await made.profile.find(CRED_DEF)
     assert record["predicates"] == ["category"]
@@ -148,7 +163,106 @@ async def test_sec_i09_a_promise_about_no_attribute_is_refused_before_keys_are_m
     native = Native(threads=1, room=1, deadline_s=1)
     make = partial(make_keys, Scope(native, keep=1), LedgerObjects(Ledgers([ledger()])))
     with pytest.raises(BadCommandError, match=r"SEC-I09: .*no attribute 'age'; it has: name"):
-        await make(SCHEMA, OFFICE, "default", ["category", "age"])
+        await make(SCHEMA, OFFICE, "default", ["category", "age"], "unqualified")
+    native.close()
+
+
+# -- how ids are written ---------------------------------------------------------------------------
+
+
+async def test_a_did_of_ours_is_found_in_any_form(made: Made) -> None:
+    bare = await made.did()
+    named = await made.did(namespace="local")
+    for did, ours in (
+        (bare, bare),
+        (f"did:sov:{bare}", bare),
+        (f"did:indy:local:{bare}", bare),
+        (named, named),
+        (named.rpartition(":")[2], named),
+        (f"did:sov:{named.rpartition(':')[2]}", named),
+    ):
+        job = await made.commands.register_nym(NYM.model_copy(update={"submitter": did}))
+        assert job.submitter == ours
+    other = named.replace(":local:", ":other:")
+    for did in (other, SOMEBODY, "no DID"):
+        with pytest.raises(NotFoundError, match="no did"):
+            await made.commands.register_nym(NYM.model_copy(update={"submitter": did}))
+
+
+@pytest.mark.parametrize(
+    ("namespace", "preferred", "ids", "named"),
+    [
+        (None, None, None, False),
+        (None, None, "qualified", True),
+        (None, "qualified", None, True),
+        (None, "qualified", "unqualified", False),
+        ("local", None, None, True),
+        ("local", None, "unqualified", False),
+        ("local", "unqualified", None, False),
+        ("local", "unqualified", "qualified", True),
+    ],
+)
+async def test_results_have_the_form_of_the_did_or_the_one_that_is_wished_for(
+    made: Made, namespace: str | None, preferred: Ids | None, ids: Ids | None, *, named: bool
+) -> None:
+    await made.did(seed="000000000000000000000000Trustee1", namespace=namespace)
+    await made.commands.set_preferences(SetPreferences(ids=preferred))
+    assert await made.commands.preferences() == {"ids": preferred}
+    wish = CreateSchema(name="a", version="1.0", attributes=("x",), ids=ids)
+    async with working(made):
+        schema = await done(made, await made.commands.create_schema(wish))
+        definition = CreateCredDef(schema_id=SCHEMA, ids=ids)
+        cred_def = await done(made, await made.commands.create_cred_def(definition))
+    number = LICENCE.split(":")[3]
+    office = f"did:indy:local:{OFFICE}/anoncreds/v0"
+    expected = (
+        [f"{office}/SCHEMA/a/1.0", f"{office}/CLAIM_DEF/{number}/default"]
+        if named
+        else [f"{OFFICE}:2:a:1.0", LICENCE]
+    )
+    assert [schema.result, cred_def.result] == expected
+    ((_, record),) = await made.profile.find(CRED_DEF)
+    assert [record["id"], record["public"]["issuerId"]] == [
+        expected[1],
+        f"did:indy:local:{OFFICE}" if named else OFFICE,
+    ]
+
+
+async def test_what_is_on_the_ledger_is_adopted_whatever_form_names_it(made: Made) -> None:
+    await made.did(seed="000000000000000000000000Trustee1")
+    results: dict[Ids, Job] = {}
+    forms: tuple[Ids, ...] = ("unqualified", "qualified")
+    async with working(made):
+        for ids in forms:
+            wish = CreateSchema(name="a", version="1.0", attributes=("x",), ids=ids)
+            results[ids] = await done(made, await made.commands.create_schema(wish))
+    assert results["qualified"].result == f"did:indy:local:{OFFICE}/anoncreds/v0/SCHEMA/a/1.0"
+    assert results["unqualified"].result == f"{OFFICE}:2:a:1.0"
+    assert results["qualified"].seq_no == results["unqualified"].seq_no
+    assert len(await made.profile.find("schema")) == 1
+    assert made.ledgers.network("other")._state.schemas == {}  # type: ignore[attr-defined]
+
+
+async def test_a_schema_goes_to_the_network_that_its_did_names_in_either_form(
+    made: Made,
+) -> None:
+    await made.did(seed="000000000000000000000000Trustee1", namespace="other")
+    wish = CreateSchema(name="a", version="1.0", attributes=("x",), ids="unqualified")
+    async with working(made):
+        job = await done(made, await made.commands.create_schema(wish))
+    assert (job.network, job.result) == ("other", f"{OFFICE}:2:a:1.0")
+    assert await made.ledgers.network("other").get_schema(str(job.result)) is not None
+    assert await made.ledgers.network("local").get_schema(str(job.result)) is None
+
+
+async def test_an_issuer_of_another_network_than_the_schema_is_refused() -> None:
+    native = Native(threads=1, room=1, deadline_s=1)
+    objects = LedgerObjects(Ledgers([ledger(), MemoryRegistry("other")]))
+    issuer = f"did:indy:other:{OFFICE}"
+    with pytest.raises(BadCommandError, match="is not of the network local"):
+        await make_keys(
+            Scope(native, keep=1), objects, SCHEMA, issuer, "default", [], "qualified"
+        )
     native.close()
 
 
@@ -164,7 +278,7 @@ async def test_a_job_that_another_process_has_taken_over_is_left_to_it(
         found.set()
         await go.wait()
 
-    monkeypatch.setattr(made.ledgers, "find", find)
+    monkeypatch.setattr(made.ledgers._registries[0], "find", find)
     await made.did()
     running = asyncio.create_task(made.jobs.run())
     await asyncio.sleep(0)
