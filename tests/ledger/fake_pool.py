@@ -192,6 +192,6 @@ async def opened(
 
     async with NetworkClient(str(genesis), nothing, cache) as client:
         place: Any = client.pool
-        place._pool, place._refreshed = paper, True
+        place._pool, place._refreshed, place._asks = paper, True, 3
         place._names, place._health.nodes = NODES, len(NODES)
         yield client

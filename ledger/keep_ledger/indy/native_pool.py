@@ -41,12 +41,16 @@ class NativePool:
         self._closing: Thread | None = None
 
     async def refresh(self) -> Json:
-        """Ask the nodes for newer pool transactions; returns the status, with the names of `nodes`.
+        """Ask the nodes for newer pool transactions; returns the status.
 
         Raises:
             VdrError: as everything here: the nodes refuse or do not answer, or the pool is closed.
         """
         await self._answer(bindings.pool_refresh(self._open()))
+        return await self.status()
+
+    async def status(self) -> Json:
+        """What is known without asking, with the names of the validators as `nodes`."""
         text = await self._answer(bindings.pool_get_status(self._open()))
         status: Json = json.loads(text)
         return status

@@ -58,7 +58,9 @@ class Validators:
         self.asked += 1
         return self.first(json.loads(request.body))
 
-    async def submit_action(self, request: Request) -> dict[str, str]:
+    async def submit_action(
+        self, request: Request, _nodes: list[str] | None, _seconds: int
+    ) -> dict[str, str]:
         question = json.loads(request.body)
         texts = [json.dumps({"op": "REPLY", "result": one(question)}) for one in self.each]
         return {f"Node{number}": text for number, text in enumerate(texts, 1)}
