@@ -32,6 +32,7 @@ from keep_ledger.writes import (
     WriteNym,
     WriteSchema,
     WriteVerkey,
+    check_name,
 )
 
 DID = "did"
@@ -58,7 +59,8 @@ class CommandBody(BaseModel):
 
 
 Submitter = str | None
-"""The DID of ours that signs; None: the only one that can sign for that network."""
+"""The DID of ours that signs, as it was made or without its network (`did:sov:` too); None: the only one
+that can sign for that network."""
 
 
 class CreateDid(CommandBody):
@@ -198,6 +200,7 @@ class RegistryCommands:
 
     async def create_cred_def(self, wanted: CreateCredDef) -> Job:
         """Make and publish a credential definition."""
+        check_name(wanted.tag, "tag")  # now: the keys take long
         did = await self._author(wanted.submitter, wanted.schema_id)
         job = Job.new(
             "cred-def",
@@ -271,13 +274,17 @@ class RegistryCommands:
             BadCommandError: several could; the text lists them.
         """
         networks = [each.namespace for each in self._ledgers.of(target)] if target else []
-        if did is not None:
-            return str((await self._profile.get(DID, did))["did"])
+        if did is not None and await self._profile.fetch(DID, did) is not None:
+            return did
         ours = [str(record["did"]) for record in await self.dids()]
+        if did is not None:
+            ours = [each for each in ours if _is_short_for(did, each)]
         fit = [each for each in ours if not networks or _network(each) in {None, *networks}]
         if not fit:
             raise NotFoundError(
                 "there is no DID of ours that could sign this; create one first"
+                if did is None
+                else f"{did} is not a DID of ours that could sign this; create it first, or name another"
             )
         if len(fit) > 1:
             raise BadCommandError(
@@ -287,6 +294,12 @@ class RegistryCommands:
 
     async def _write(self, *writes: Write) -> None:
         await self._profile.commit(Commit(writes=writes))
+
+
+def _is_short_for(given: str, ours: str) -> bool:
+    """Tell whether this is a DID of ours without its network, or with `did:sov:`."""
+    asked = Did.parse(given)
+    return asked.namespace is None and asked.id == Did.parse(ours).id
 
 
 def _network(did: str) -> str | None:
