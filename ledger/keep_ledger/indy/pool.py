@@ -105,7 +105,7 @@ class Pool:
         text = json.dumps(question)
         reply = await self._read(lambda pool: pool.submit_request(build_custom_request(text)))
         replies.check_answers(question, reply)
-        if replies.proved(reply, ledger_id, time.time()):
+        if replies.proved(reply, ledger_id, time.time()) and replies.covered(reply):
             return reply
         texts = await self._each(text)
         return replies.agreed(question, texts.values(), self._health.nodes)

@@ -119,6 +119,31 @@ async def test_sec_l_01_absence_without_a_proof_of_this_ledger_needs_agreement(
         await ask(alone)
 
 
+CONTENT = NYM[:-1] + ', "diddocContent": "{\\"service\\": [{\\"id\\": \\"#a\\"}]}"}'
+
+
+@pytest.mark.parametrize("spelt", [CONTENT, CONTENT.replace("diddocC", "diddoc\\u0043")])
+async def test_sec_l_13_one_node_cannot_add_an_endpoint_to_a_proved_nym(spelt: str) -> None:
+    """The proof of a NYM covers its key and role, not what its owner adds to the document."""
+
+    def adds(question: Json) -> Json:
+        return answer(question, spelt, state_proof=proof(1))
+
+    found = replies.nym(
+        DID, DID.id, await ask(Validators(adds, [adds, honest, honest, honest]))
+    )
+    assert found == Nym(DID.id, VERKEY, Role.ENDORSER, 6)
+    found = replies.nym(DID, DID.id, await ask(Validators(adds, [adds, adds, honest])))
+    assert found == Nym(DID.id, VERKEY, Role.ENDORSER, 6, {"service": [{"id": "#a"}]})
+
+
+@pytest.mark.parametrize("content", ["no JSON", "[]", "7", "[" * 100_000, 7, None, ["a"]])
+def test_content_that_is_no_object_counts_as_none(content: Any) -> None:
+    data = json.dumps(json.loads(NYM) | {"diddocContent": content})
+    found = replies.nym(DID, DID.id, {"data": data, "seqNo": 6})
+    assert found == Nym(DID.id, VERKEY, Role.ENDORSER, 6)
+
+
 async def test_sec_l_02_a_stale_proof_is_no_proof() -> None:
     old = Validators(
         lambda q: honest(q) | {"state_proof": proof(1, 3600), "ver": "1"}, [absent] * 3
