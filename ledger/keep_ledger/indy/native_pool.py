@@ -50,9 +50,12 @@ class NativePool:
         return await self.status()
 
     async def status(self) -> Json:
-        """What is known without asking, with the names of the validators as `nodes`."""
+        """What is known without asking: the names of the validators as `nodes`, how many sign as `signers`."""
         text = await self._answer(bindings.pool_get_status(self._open()))
         status: Json = json.loads(text)
+        text = await self._answer(bindings.pool_get_verifiers(self._open()))
+        verifiers: Json = json.loads(text)
+        status["signers"] = sum(bool(one.get("bls_key")) for one in verifiers.values())
         return status
 
     async def get_transactions(self) -> str:

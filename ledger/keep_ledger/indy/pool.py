@@ -86,6 +86,7 @@ class Pool:
         self._opening = asyncio.Lock()
         self._pool: NativePool | None = None
         self._asks = 0
+        self._proofs_count = True
         self._refreshed = False
         self._health = _Health()
         self._names: tuple[str, ...] = ()
@@ -105,7 +106,8 @@ class Pool:
         text = json.dumps(question)
         reply = await self._read(lambda pool: pool.submit_request(build_custom_request(text)))
         replies.check_answers(question, reply)
-        if replies.proved(reply, ledger_id, time.time()) and replies.covered(reply):
+        proved = self._proofs_count and replies.proved(reply, ledger_id, time.time())
+        if proved and replies.covered(reply):
             return reply
         texts = await self._each(text)
         return replies.agreed(question, texts.values(), self._health.nodes)
@@ -283,6 +285,7 @@ class Pool:
         self._refreshed = True
         self._names = tuple(sorted(status["nodes"]))
         self._health.nodes = len(self._names)
+        self._proofs_count = replies.enough_sign(len(self._names), status["signers"])
         self._health.now(answers=True)
         if self._asks != _at_once(len(self._names)):
             self._pool = self._native(transactions, len(self._names))

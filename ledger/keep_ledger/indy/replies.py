@@ -134,6 +134,15 @@ def faulty(nodes: int) -> int:
     return (nodes - 1) // 3
 
 
+def enough_sign(nodes: int, signers: int) -> bool:
+    """Whether proofs of a network can be believed, of whose n validators so many have a BLS key.
+
+    indy-vdr wants the signatures of all but f of these, where it should be of all but f of n: with
+    many keys missing, a single node could sign a state of its own. More than f must be needed.
+    """
+    return signers - faulty(nodes) > faulty(nodes)
+
+
 def agreed(question: Json, replies: Iterable[str], nodes: int) -> Json:
     """The answer that more than f of n nodes give; see `faulty`.
 

@@ -57,6 +57,14 @@ async def test_what_real_networks_publish_is_read_and_indy_vdr_opens_it(
     pool.close()
 
 
+async def test_it_is_known_how_many_validators_sign() -> None:
+    some = [*four()[:2], *four(key=False)[2:]]
+    for transactions, signers in ((four(), 4), (four(key=False), 0), (some, 2)):
+        pool = NativePool(Genesis.parse(compact(*transactions)).text)
+        assert (await pool.status())["signers"] == signers
+        pool.close()
+
+
 async def test_a_later_transaction_changes_what_it_names() -> None:
     moved = update(5, "Node4", client_ip="192.0.2.99", client_port="9799")
     keyed = update(6, "Node4", blskey=bls("another"))

@@ -144,6 +144,25 @@ def test_content_that_is_no_object_counts_as_none(content: Any) -> None:
     assert found == Nym(DID.id, VERKEY, Role.ENDORSER, 6)
 
 
+@pytest.mark.parametrize(("nodes", "signers"), [(1, 1), (4, 3), (7, 5), (25, 17)])
+def test_sec_l_01_proofs_count_only_where_more_than_f_nodes_must_sign(
+    nodes: int, signers: int
+) -> None:
+    assert replies.enough_sign(nodes, nodes)
+    assert replies.enough_sign(nodes, signers)
+    assert not replies.enough_sign(nodes, signers - 1)
+
+
+async def test_sec_l_01_where_few_nodes_sign_a_proof_needs_agreement() -> None:
+    def proves(question: Json) -> Json:
+        return absent(question) | {"state_proof": proof(1)}
+
+    pool = pool_of(Validators(proves, [proves, honest, honest, honest]))
+    pool._proofs_count = False
+    reply = await pool.ask(requests.get_nym(DID), codes.DOMAIN)
+    assert replies.nym(DID, DID.id, reply) is not None
+
+
 async def test_sec_l_02_a_stale_proof_is_no_proof() -> None:
     old = Validators(
         lambda q: honest(q) | {"state_proof": proof(1, 3600), "ver": "1"}, [absent] * 3
