@@ -4,8 +4,11 @@ did:indy method specification: `did:indy:<namespace>:<id>` and, below it,
 `/anoncreds/v0/SCHEMA/<name>/<version>` and `/anoncreds/v0/CLAIM_DEF/<schema seqNo>/<tag>`. The older,
 unqualified forms name no network: `<id>` (or `did:sov:<id>`), `<id>:2:<name>:<version>`,
 `<id>:3:CL:<schema seqNo>:<tag>`. Names, versions and tags are taken as they stand: nothing is
-percent-decoded, as in the field. Those that would read differently in the two forms (they hold
-`:` or `/`) or are cut off by a URL (`?`, `#`) are refused.
+percent-decoded or cut off, as in the field.
+
+Names and tags with `: / ? #` or blanks at their ends are on real ledgers. They can be read, in one way
+only: a version has none of these, so it begins after the last separator, and a tag is all that follows
+the number. We make no such names ourselves (`check_new_part`): others cut or split them elsewhere.
 """
 
 from __future__ import annotations
@@ -21,7 +24,8 @@ from keep_ledger.errors import BadIdError
 
 _NAMESPACE = re.compile(r"[a-z][a-z0-9_-]{0,62}(:[a-z0-9][a-z0-9_-]{0,62})?")
 _BASE58 = re.compile(r"[1-9A-HJ-NP-Za-km-z]{16,44}")
-_PART = re.compile(r"[^\x00-\x1f\x7f-\x9f:/?#]{1,256}")
+_PART = re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,256}")
+_SPLITS = re.compile(r"[:/?#]")
 _SEQ_NO = re.compile(r"[1-9][0-9]{0,9}")
 _OBJECTS = "/anoncreds/v0/"
 _DID_BYTES = 16
@@ -55,14 +59,33 @@ def check_namespace(text: str) -> str:
 
 
 def check_part(text: str, what: str) -> str:
-    """Check a schema name, a version or a tag, which must read alike in both forms of an id.
+    """Check the name of a schema or a tag that is read from a ledger, and return it.
 
     Raises:
-        BadIdError: empty, longer than 256, or with one of `: / ? #` or a control character.
+        BadIdError: empty, longer than 256, or with a control character.
     """
-    if not _PART.fullmatch(text) or text != text.strip():
+    if not _PART.fullmatch(text):
         raise BadIdError(
-            f"{text[:80]!r} cannot stand as {what} in an id (no ':', '/', '?', '#')"
+            f"{text[:80]!r} cannot be a {what}: it has 1 to 256 characters and no control character"
+        )
+    return text
+
+
+def check_new_part(text: str, what: str) -> str:
+    """Check a name, version or tag that we give ourselves: everybody must read it alike in an id.
+
+    Raises:
+        BadIdError: as `check_part`; or with one of `: / ? #`, or a blank at an end.
+    """
+    check_part(text, what)
+    if found := _SPLITS.search(text):
+        raise BadIdError(
+            f"{text[:80]!r} cannot be a new {what}: leave out {found.group()!r}, at which others"
+            " split or cut ids (':', '/', '?', '#')"
+        )
+    if text != text.strip():
+        raise BadIdError(
+            f"{text[:80]!r} cannot be a new {what}: leave out the blanks at its ends"
         )
     return text
 
@@ -138,10 +161,11 @@ class SchemaId:
         Raises:
             BadIdError: it is not a schema id.
         """
-        did, kind, parts = _split(text)
-        if kind != "SCHEMA" or len(parts) != 2:  # noqa: PLR2004  name and version
+        did, kind, separator, rest = _split(text)
+        name, _, version = rest.rpartition(separator)
+        if kind != "SCHEMA" or not name:
             raise BadIdError(f"{text[:300]!r} is not a schema id")
-        return cls(did, check_part(parts[0], "name"), check_part(parts[1], "version"))
+        return cls(did, check_part(name, "name"), check_new_part(version, "version"))
 
     def at(self, namespace: str | None) -> Self:
         """The same schema in that network; None gives the old form."""
@@ -173,12 +197,13 @@ class CredDefId:
             BadIdError: it is not a credential definition id, or one of the oldest form, which holds
                 a whole schema id in the place of its sequence number.
         """
-        did, kind, parts = _split(text)
-        if kind != "CLAIM_DEF" or len(parts) != 2 or not _SEQ_NO.fullmatch(parts[0]):  # noqa: PLR2004
+        did, kind, separator, rest = _split(text)
+        number, _, tag = rest.partition(separator)
+        if kind != "CLAIM_DEF" or not _SEQ_NO.fullmatch(number):
             raise BadIdError(f"{text[:300]!r} is not a credential definition id")
-        if int(parts[0]) > _MAX_SEQ_NO:
+        if int(number) > _MAX_SEQ_NO:
             raise BadIdError(f"{text[:300]!r} has an impossible sequence number")
-        return cls(did, int(parts[0]), check_part(parts[1], "tag"))
+        return cls(did, int(number), check_part(tag, "tag"))
 
     def at(self, namespace: str | None) -> Self:
         """The same definition in that network; None gives the old form."""
@@ -204,18 +229,20 @@ def local(did: Did, namespace: str) -> Did:
     return did.at(namespace)
 
 
-def _split(text: str) -> tuple[Did, str, list[str]]:
-    """The DID, the kind of object (SCHEMA, CLAIM_DEF or something else) and the rest of its id."""
+def _split(text: str) -> tuple[Did, str, str, str]:
+    """The DID, the kind of object, what separates its parts, and those parts.
+
+    The kind is SCHEMA, CLAIM_DEF or something else.
+    """
     if text.startswith("did:indy:"):
         did, _, path = text.partition(_OBJECTS)
-        kind, *parts = path.split("/")
-        return Did.parse(did), kind, parts
-    did, *parts = text.split(":")
-    if parts[:1] == ["2"]:
-        return Did.parse(did), "SCHEMA", parts[1:]
-    if parts[:2] == ["3", "CL"]:
-        return Did.parse(did), "CLAIM_DEF", parts[2:]
-    return Did.parse(did), ":".join(parts), []
+        kind, _, rest = path.partition("/")
+        return Did.parse(did), kind, "/", rest
+    did, _, path = text.partition(":")
+    for prefix, kind in (("2:", "SCHEMA"), ("3:CL:", "CLAIM_DEF")):
+        if path.startswith(prefix):
+            return Did.parse(did), kind, ":", path.removeprefix(prefix)
+    return Did.parse(did), path, ":", ""
 
 
 def parse(text: str) -> Identifier:

@@ -30,12 +30,14 @@ class Nym:
     Attributes:
         verkey: base58 of 32 bytes, never abbreviated; None when the ledger has none (retired).
         seq_no: of its last transaction. Its author need not be allowed to change anything.
+        diddoc_content: what its owner adds to its document (`diddocContent` of a NYM, did:indy method).
     """
 
     did: str
     verkey: str | None
     role: Role | None
     seq_no: int | None
+    diddoc_content: Json | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,16 +88,20 @@ class CredDef:
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """What a minimal DID document needs.
+    """A DID with its document.
 
     Attributes:
-        endpoint: the agent's URL, from the ATTRIB named `endpoint`.
+        endpoint: the agent's URL: of the first service for DIDComm v1 that has one, by priority.
+        routing_keys: of that service, as they are written: base58 or did:key.
+        document: the whole DID document; its services are those of `diddocContent`, else those that the
+            ATTRIB named `endpoint` stands for.
     """
 
     did: str
     verkey: str
     endpoint: str | None
     routing_keys: tuple[str, ...]
+    document: Json
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,7 +305,7 @@ class Registry(Protocol):
         ...
 
     async def resolve(self, did: str) -> Resolved | None:
-        """Read what a DID document of this DID needs; None without a NYM or a key."""
+        """Read the document of this DID; None without a NYM or a key."""
         ...
 
     async def get_taa(self) -> Taa | None:

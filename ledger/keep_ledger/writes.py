@@ -10,13 +10,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Self, cast
 from urllib.parse import urlsplit
 
 from keep_ledger.codes import Role
 from keep_ledger.errors import BadIdError, BadWriteError
-from keep_ledger.identifiers import Did, SchemaId, check_part, full_verkey
+from keep_ledger.identifiers import Did, SchemaId, check_new_part, full_verkey
 from keep_ledger.json_object import Json
 
 _VERSION = re.compile(r"[0-9]{1,10}(\.[0-9]{1,10}){1,2}")
@@ -41,15 +42,34 @@ def _check_key(verkey: str, did: str) -> None:
         raise BadWriteError("give the full verkey, not its abbreviation")
 
 
-def _check_part(text: str, what: str) -> None:
+def check_name(text: str, what: str) -> None:
+    """Check the name of a schema or a tag that is to be written.
+
+    Raises:
+        BadWriteError: the ledger or another agent would read it otherwise.
+    """
     try:
-        check_part(text, what)
+        check_new_part(text, what)
     except BadIdError as error:
         raise BadWriteError(str(error)) from error
     if "|" in text:
         raise BadWriteError(
             f"{what} {text!r} has '|', which Indy's signing input uses as a separator"
         )
+
+
+def _check_twins(names: Iterable[str]) -> None:
+    """Refuse what AnonCreds signs as one attribute: it drops spaces and case."""
+    seen: dict[str, str] = {}
+    for name in names:
+        common = name.replace(" ", "").lower()
+        first = seen.get(common)
+        if first is not None:
+            raise BadWriteError(
+                f"{first[:80]!r} and {name[:80]!r} are one attribute, named twice: spaces and case"
+                " do not count; give one another name"
+            )
+        seen[common] = name
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,13 +158,12 @@ class WriteSchema:
 
     def __post_init__(self) -> None:
         _check_did(self.issuer_id)
-        _check_part(self.name, "name")
+        check_name(self.name, "name")
         if not _VERSION.fullmatch(self.version):
             raise BadWriteError(f"{self.version!r} is not a version like 1.0 or 1.0.2")
         if not 0 < len(self.attr_names) <= _MAX_ATTRIBUTES:
             raise BadWriteError(f"a schema has 1 to {_MAX_ATTRIBUTES} attributes")
-        if len(set(self.attr_names)) != len(self.attr_names):
-            raise BadWriteError("an attribute is named twice")
+        _check_twins(self.attr_names)
         for name in self.attr_names:
             if not name.strip() or len(name) > _MAX_NAME or "," in name or "|" in name:
                 raise BadWriteError(f"{name[:80]!r} cannot be an attribute name (no ',', '|')")
@@ -170,7 +189,7 @@ class WriteCredDef:
 
     def __post_init__(self) -> None:
         _check_did(self.issuer_id)
-        _check_part(self.tag, "tag")
+        check_name(self.tag, "tag")
         try:
             SchemaId.parse(self.schema_id)
             body: Any = json.loads(self.value)

@@ -141,7 +141,7 @@ class PaperPool:
     async def refresh(self) -> Json:
         """All are validators."""
         await asyncio.sleep(0)
-        return {"nodes": list(NODES)}
+        return {"nodes": list(NODES), "signers": len(NODES)}
 
     async def get_transactions(self) -> str:
         """What the genesis says."""
@@ -192,6 +192,6 @@ async def opened(
 
     async with NetworkClient(str(genesis), nothing, cache) as client:
         place: Any = client.pool
-        place._pool, place._refreshed = paper, True
+        place._pool, place._refreshed, place._asks = paper, True, 3
         place._names, place._health.nodes = NODES, len(NODES)
         yield client

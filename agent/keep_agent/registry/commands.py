@@ -32,7 +32,6 @@ from keep_agent.registry.jobs import AGREEMENT, Job, Jobs
 from keep_agent.store.profile import Profile
 from keep_agent.store.rows import Commit
 from keep_ledger.codes import Role
-from keep_ledger.errors import BadIdError
 from keep_ledger.identifiers import Did
 from keep_ledger.interface import TaaAcceptance
 from keep_ledger.plugins import Ledgers
@@ -42,6 +41,7 @@ from keep_ledger.writes import (
     WriteNym,
     WriteSchema,
     WriteVerkey,
+    check_name,
     write_to_json,
 )
 
@@ -231,6 +231,7 @@ class RegistryCommands:
 
     async def create_cred_def(self, wanted: CreateCredDef) -> Job:
         """Make and publish a credential definition."""
+        check_name(wanted.tag, "tag")  # now: the keys take long
         did = await self._author(wanted.submitter, wanted.schema_id)
         job = Job.new(
             "cred-def",
@@ -326,13 +327,17 @@ class RegistryCommands:
             BadCommandError: several could; the text lists them.
         """
         networks = [each.namespace for each in self._ledgers.of(target)] if target else []
-        if did is not None:
-            return await self._our_did(did)
+        if did is not None and await self._profile.fetch(DID, did) is not None:
+            return did
         ours = [str(record["did"]) for record in await self.dids()]
+        if did is not None:
+            ours = [each for each in ours if _may_be(did, each)]
         fit = [each for each in ours if not networks or _network(each) in {None, *networks}]
         if not fit:
             raise NotFoundError(
                 "there is no DID of ours that could sign this; create one first"
+                if did is None
+                else f"{did} is not a DID of ours that could sign this; create it first, or name another"
             )
         if len(fit) > 1:
             raise BadCommandError(
@@ -340,25 +345,17 @@ class RegistryCommands:
             )
         return fit[0]
 
-    async def _our_did(self, text: str) -> str:
-        """Return a DID of ours as it was made, whichever form names it; raises as `_author` does."""
-        if await self._profile.fetch(DID, text) is not None:
-            return text
-        try:
-            asked = Did.parse(text)
-        except BadIdError as error:
-            raise NotFoundError(f"no did {text!r}") from error
-        for record in await self.dids():
-            own = Did.parse(record["did"])
-            if own.id == asked.id and None in (own.namespace, asked.namespace):
-                return str(own)
-        raise NotFoundError(f"no did {text!r}")
-
     async def _form(self, ids: Ids | None, did: str) -> Ids:
         return ids or await preferred(self._profile) or form(did)
 
     async def _write(self, *writes: Write) -> None:
         await self._profile.commit(Commit(writes=writes))
+
+
+def _may_be(given: str, ours: str) -> bool:
+    """Tell whether this names a DID of ours, where one of them names no network, or has `did:sov:`."""
+    asked, own = Did.parse(given), Did.parse(ours)
+    return asked.id == own.id and None in (asked.namespace, own.namespace)
 
 
 def _network(did: str) -> str | None:

@@ -30,7 +30,7 @@ from keep_agent.errors import BadMessageError, LocalError, UnavailableError
 from keep_agent.identity.connections import CONNECTION, identify
 from keep_agent.identity.dids import Did, DidDocument, Resolver, read_document
 from keep_agent.identity.introductions import Introductions, bind
-from keep_agent.identity.keys import Keys, did_key
+from keep_agent.identity.keys import Keys
 from keep_agent.identity.return_address import return_address
 from keep_agent.registry.commands import RegistryCommands
 from keep_agent.registry.jobs import Jobs
@@ -253,13 +253,4 @@ class Tenant:
             return None
         if found is None:
             return None
-        service: Json = {
-            "id": "#didcomm",
-            "type": "did-communication",
-            "serviceEndpoint": found.endpoint,
-            "recipientKeys": [did_key(found.verkey)],
-            "routingKeys": [did_key(key) for key in found.routing_keys],
-        }
-        return read_document(
-            {"id": did, "service": [service] if found.endpoint else []}, Did(did)
-        )
+        return read_document(found.document, Did(did))

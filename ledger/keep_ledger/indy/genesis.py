@@ -1,4 +1,4 @@
-"""Genesis transactions of an Indy pool: read strictly, pinned after first use.
+"""Genesis transactions of an Indy pool: read, merged by node, checked, and pinned after first use.
 
 All trust in a ledger starts with them: whoever can change them can pretend to be the ledger.
 """
@@ -7,131 +7,55 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
-
-import base58
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    ValidationError,
-)
+from typing import Self
 
 from keep_ledger.errors import GenesisError
 from keep_ledger.indy.cache_files import read_text, write_text
+from keep_ledger.indy.pool_transactions import merged, objects
 from keep_ledger.plugins import Fetch
 
 _MAX_BYTES = 1024 * 1024
-_MAX_NODES = 200
 _FETCH_TIMEOUT_S = 15.0
 _PINNED = "genesis.jsonl"
-_KEY_BYTES = 32
-
-
-def _address(text: str) -> str:
-    """An IP address, as indy-node demands; indy-vdr 0.4 hangs for ever on anything else."""
-    return str(ip_address(text))
-
-
-def _key(text: str) -> str:
-    """32 bytes in base58; another length makes indy-vdr 0.4 unusable for the whole process."""
-    if len(base58.b58decode(text)) != _KEY_BYTES:
-        raise ValueError("is not a key of 32 bytes")
-    return text
-
-
-Text = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
-Address = Annotated[Text, AfterValidator(_address)]
-Key = Annotated[Text, AfterValidator(_key)]
-Port = Annotated[int, Field(ge=1, le=65535)]
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(strict=True, frozen=True)
-
-
-class _Node(_Model):
-    alias: Text
-    client_ip: Address
-    client_port: Port
-    node_ip: Address
-    node_port: Port
-    blskey: Text
-    services: list[Text]
-
-
-class _NodeData(_Model):
-    data: _Node
-    dest: Key
-
-
-class _Txn(_Model):
-    type: Literal["0"]
-    data: _NodeData
-
-
-class _Position(_Model):
-    seq_no: int = Field(alias="seqNo")
-
-
-class _Line(_Model):
-    txn: _Txn
-    metadata: _Position = Field(alias="txnMetadata")
-    ver: Literal["1"]
 
 
 @dataclass(frozen=True, slots=True)
 class Genesis:
-    """The first pool transactions.
+    """The first pool transactions, or a whole exported pool ledger.
 
     Attributes:
-        lines: one JSON object each, as they came.
-        digest: hex SHA-256 of the lines in canonical JSON: white space does not count.
+        lines: one transaction each, in canonical JSON; their content is as it came, since the nodes hash it.
+        digest: hex SHA-256 of the lines: white space does not count.
+        validators: the names of the nodes that are validators after the last transaction.
     """
 
     lines: tuple[str, ...]
     digest: str
+    validators: tuple[str, ...]
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read one NODE transaction per line.
+        """Read NODE transactions, usually one per line; later ones of a node change what they name.
 
         Raises:
-            GenesisError: it is something else, or a validator has no BLS key, so that no proof could be checked.
+            GenesisError: it is something else, or a validator has no usable address or key.
         """
-        lines = tuple(line.strip() for line in text.splitlines() if line.strip())
-        if not 0 < len(lines) <= _MAX_NODES:
-            raise GenesisError(f"a genesis has 1 to {_MAX_NODES} lines, this one {len(lines)}")
-        nodes = [_parse_line(line, number) for number, line in enumerate(lines, 1)]
-        if len({node.alias for node in nodes}) != len(nodes):
-            raise GenesisError("the genesis names a node twice")
-        canonical = (json.dumps(json.loads(line), sort_keys=True) for line in lines)
-        return cls(lines, hashlib.sha256("\n".join(canonical).encode()).hexdigest())
+        found = list(objects(text.removeprefix("\ufeff")))
+        validators = merged(found)
+        lines = tuple(line for _, line in found)
+        digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()
+        return cls(lines, digest, validators)
 
     @property
     def text(self) -> str:
-        """The lines as one text."""
+        """The lines as one text, as indy-vdr reads it."""
         return "\n".join(self.lines) + "\n"
 
-
-def _parse_line(text: str, number: int) -> _Node:
-    try:
-        line = _Line.model_validate_json(text)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the line"
-        raise GenesisError(f"genesis line {number}: {where}: {first['msg']}") from error
-    if line.metadata.seq_no != number:
-        raise GenesisError(
-            f"genesis line {number} has the sequence number {line.metadata.seq_no}"
-        )
-    return line.txn.data.data
+    def begins(self, other: Genesis) -> bool:
+        """Whether the other one has these transactions, and perhaps more after them."""
+        return other.lines[: len(self.lines)] == self.lines
 
 
 def check_file(source: str | None) -> None:
@@ -215,17 +139,3 @@ def _text(raw: bytes, source: str) -> str:
         return raw.decode()
     except UnicodeDecodeError as error:
         raise GenesisError(f"the genesis at {source} is not text") from error
-
-
-def starts_with(transactions: str, genesis: Genesis) -> bool:
-    """Whether cached pool transactions begin with this genesis."""
-    lines = [line for line in transactions.splitlines() if line.strip()]
-    head = lines[: len(genesis.lines)]
-    try:
-        return [_content(line) for line in head] == [_content(line) for line in genesis.lines]
-    except ValueError:
-        return False
-
-
-def _content(line: str) -> Any:
-    return json.loads(line)

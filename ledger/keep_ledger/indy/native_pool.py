@@ -41,14 +41,21 @@ class NativePool:
         self._closing: Thread | None = None
 
     async def refresh(self) -> Json:
-        """Ask the nodes for newer pool transactions; returns the status, with the names of `nodes`.
+        """Ask the nodes for newer pool transactions; returns the status.
 
         Raises:
             VdrError: as everything here: the nodes refuse or do not answer, or the pool is closed.
         """
         await self._answer(bindings.pool_refresh(self._open()))
+        return await self.status()
+
+    async def status(self) -> Json:
+        """What is known without asking: the names of the validators as `nodes`, how many sign as `signers`."""
         text = await self._answer(bindings.pool_get_status(self._open()))
         status: Json = json.loads(text)
+        text = await self._answer(bindings.pool_get_verifiers(self._open()))
+        verifiers: Json = json.loads(text)
+        status["signers"] = sum(bool(one.get("bls_key")) for one in verifiers.values())
         return status
 
     async def get_transactions(self) -> str:

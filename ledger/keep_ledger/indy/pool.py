@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,10 +18,10 @@ import indy_vdr
 from indy_vdr import VdrError, VdrErrorCode
 from indy_vdr.ledger import build_custom_request
 
-from keep_ledger.errors import LedgerError, LedgerUnavailableError
+from keep_ledger.errors import GenesisError, LedgerError, LedgerUnavailableError
 from keep_ledger.indy import replies, requests
 from keep_ledger.indy.cache_files import read_text, write_text
-from keep_ledger.indy.genesis import Genesis, starts_with
+from keep_ledger.indy.genesis import Genesis
 from keep_ledger.indy.native_pool import NativePool
 from keep_ledger.interface import LedgerStatus
 from keep_ledger.json_object import Json
@@ -32,17 +33,22 @@ Answer = TypeVar("Answer")
 _READ_S = 15.0
 _WRITE_S = 45.0
 _SILENT_S = 2
+_EACH_S = (2, 10)
 _SPREAD_S = 5.0
 _SPREAD_PAUSE_S = 0.05
 _CLOSE_S = 1.0
 _CLOSE_LOOKS = 20
 _REFRESH_S = 10.0
+_OPEN_S = 5.0
 _SETTINGS = {
     "freshness_threshold": replies.FRESH_S,
     "ack_timeout": 5,
     "reply_timeout": 30,
 }
 _TRANSACTIONS = "pool.jsonl"
+
+
+_SILENT = "timeout"
 
 
 class RequestRefusedError(LedgerError):
@@ -79,6 +85,8 @@ class Pool:
         self._folder = folder
         self._opening = asyncio.Lock()
         self._pool: NativePool | None = None
+        self._asks = 0
+        self._proofs_count = True
         self._refreshed = False
         self._health = _Health()
         self._names: tuple[str, ...] = ()
@@ -98,9 +106,10 @@ class Pool:
         text = json.dumps(question)
         reply = await self._read(lambda pool: pool.submit_request(build_custom_request(text)))
         replies.check_answers(question, reply)
-        if replies.proved(reply, ledger_id, time.time()):
+        proved = self._proofs_count and replies.proved(reply, ledger_id, time.time())
+        if proved and replies.covered(reply):
             return reply
-        texts = await self._read(lambda pool: pool.submit_action(build_custom_request(text)))
+        texts = await self._each(text)
         return replies.agreed(question, texts.values(), self._health.nodes)
 
     async def hint(self, operation: Json) -> Json:
@@ -122,10 +131,18 @@ class Pool:
             LedgerUnavailableError: there was no answer in time.
         """
         question = requests.request(operation)
-        text = json.dumps(question)
-        return question, await self._read(
-            lambda pool: pool.submit_action(build_custom_request(text))
-        )
+        return question, await self._each(json.dumps(question))
+
+    async def _each(self, text: str) -> dict[str, str]:
+        """Ask all nodes; silent ones are waited for only while too few others have answered."""
+        texts: dict[str, str] = {}
+        for seconds in _EACH_S:
+            texts = await self._read(
+                partial(_submit_to_all, request=build_custom_request(text), seconds=seconds)
+            )
+            if sum(one != _SILENT for one in texts.values()) > replies.faulty(len(texts)):
+                break
+        return texts
 
     async def one(self, operation: Json, node: str, seconds: int) -> Json:
         """Ask one node; the answer is not proved, and decides nothing by itself.
@@ -225,17 +242,34 @@ class Pool:
     async def _open(self) -> NativePool:
         try:
             genesis = await self._genesis()
-            indy_vdr.set_config(_SETTINGS)  # of the process; read when a pool is made
             kept = await asyncio.to_thread(self._kept, genesis)
-            return NativePool(kept or genesis.text)
+            newest = kept or genesis
+            pool = self._native(newest.text, len(newest.validators))
+            if kept is None:
+                await _check_complete(pool, genesis)
         except LedgerUnavailableError as error:
             raise self._down(str(error)) from error
         except VdrError as error:
             raise self._down(f"the genesis is not usable: {error}") from error
+        return pool
 
-    def _kept(self, genesis: Genesis) -> str | None:
+    def _native(self, transactions: str, nodes: int) -> NativePool:
+        """Make a native pool that asks so many nodes at once that one of them lives if f + 1 do.
+
+        indy-vdr gives a read up when none of those that it asked first answers.
+        """
+        self._asks = _at_once(nodes)
+        # of the process; read when a pool is made
+        indy_vdr.set_config(_SETTINGS | {"request_read_nodes": self._asks})
+        return NativePool(transactions)
+
+    def _kept(self, genesis: Genesis) -> Genesis | None:
         text = self._folder and read_text(self._folder / _TRANSACTIONS)
-        return text if text and starts_with(text, genesis) else None
+        try:
+            kept = Genesis.parse(text) if text else None
+        except GenesisError:
+            return None
+        return kept if kept and genesis.begins(kept) else None
 
     async def _refresh(self, pool: NativePool) -> None:
         try:
@@ -251,7 +285,11 @@ class Pool:
         self._refreshed = True
         self._names = tuple(sorted(status["nodes"]))
         self._health.nodes = len(self._names)
+        self._proofs_count = replies.enough_sign(len(self._names), status["signers"])
         self._health.now(answers=True)
+        if self._asks != _at_once(len(self._names)):
+            self._pool = self._native(transactions, len(self._names))
+            pool.close()
         if self._folder:
             await asyncio.to_thread(self._keep, self._folder, transactions)
 
@@ -295,3 +333,32 @@ class Pool:
         """Close the connections; another request would open them again."""
         async with self._opening:
             await self._close()
+
+
+async def _submit_to_all(
+    pool: NativePool, request: indy_vdr.Request, seconds: int
+) -> dict[str, str]:
+    return await pool.submit_action(request, None, seconds)
+
+
+def _at_once(nodes: int) -> int:
+    return 2 * replies.faulty(nodes) + 1
+
+
+async def _check_complete(pool: NativePool, genesis: Genesis) -> None:
+    """Check that indy-vdr leaves no validator out, as it does with unusable keys: that lowers f.
+
+    Raises:
+        GenesisError: names those that are left out.
+    """
+    try:
+        async with asyncio.timeout(_OPEN_S):
+            left_out = set(genesis.validators) - set((await pool.status())["nodes"])
+    except TimeoutError as error:
+        raise GenesisError("the genesis is not usable: indy-vdr cannot open it") from error
+    if left_out:
+        pool.close()
+        raise GenesisError(
+            f"the genesis has validators whose keys are no keys: {', '.join(sorted(left_out))};"
+            " ask those who run the network for its pool transactions"
+        )

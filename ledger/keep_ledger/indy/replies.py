@@ -18,9 +18,16 @@ from typing import Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from keep_ledger.codes import SCHEMA, Role
+from keep_ledger.codes import GET_NYM, SCHEMA, Role
 from keep_ledger.errors import BadIdError, LedgerUnavailableError
-from keep_ledger.identifiers import CredDefId, Did, SchemaId, check_part, full_verkey
+from keep_ledger.identifiers import (
+    CredDefId,
+    Did,
+    SchemaId,
+    check_new_part,
+    check_part,
+    full_verkey,
+)
 from keep_ledger.interface import CredDef, Nym, Schema
 from keep_ledger.json_object import Json
 
@@ -56,6 +63,7 @@ class _Nym(BaseModel):
     dest: str
     verkey: str | None
     role: str | None
+    content: Any = Field(default=None, alias="diddocContent")
 
 
 class _SchemaData(BaseModel):
@@ -107,9 +115,32 @@ def proved(reply: Json, ledger_id: int, now: float) -> bool:
     return value.ledger_id == ledger_id and -_AHEAD_S <= age <= FRESH_S
 
 
+def covered(reply: Json) -> bool:
+    """Whether indy-vdr compares all that we use of a reply with its proof.
+
+    Of a NYM it does not compare `diddocContent`: one node could add an endpoint of its own.
+    """
+    if reply.get("type") != GET_NYM:
+        return True
+    try:
+        data: Any = json.loads(reply["data"])
+    except (ValueError, TypeError, RecursionError):
+        return True
+    return not isinstance(data, dict) or "diddocContent" not in data
+
+
 def faulty(nodes: int) -> int:
     """f: how many faulty nodes a network of n nodes can bear."""
     return (nodes - 1) // 3
+
+
+def enough_sign(nodes: int, signers: int) -> bool:
+    """Whether proofs of a network can be believed, of whose n validators so many have a BLS key.
+
+    indy-vdr wants the signatures of all but f of these, where it should be of all but f of n: with
+    many keys missing, a single node could sign a state of its own. More than f must be needed.
+    """
+    return signers - faulty(nodes) > faulty(nodes)
 
 
 def agreed(question: Json, replies: Iterable[str], nodes: int) -> Json:
@@ -176,9 +207,18 @@ def nym(did: Did, asked: str, reply: Json) -> Nym | None:
             raise UntrustedReplyError("a node answered for another DID")
         key = None if data.verkey is None else full_verkey(data.verkey, did.id)
         role = None if data.role is None else Role(data.role)
-        return Nym(asked, key, role, _seq_no(reply))
+        return Nym(asked, key, role, _seq_no(reply), _content(data.content))
     except (ValidationError, BadIdError, ValueError) as error:
         raise UntrustedReplyError(f"not a NYM: {error}") from error
+
+
+def _content(given: Any) -> Json | None:
+    """What `diddocContent` says, JSON in a text; the ledger does not check that it is an object."""
+    try:
+        found: Any = json.loads(given) if isinstance(given, str) else given
+    except (ValueError, RecursionError):
+        return None
+    return cast("Json", found) if isinstance(found, dict) else None
 
 
 def attrib(name: str, reply: Json) -> Json | None:
@@ -246,7 +286,8 @@ def schema_hint(namespace: str, reply: Json) -> SchemaId | None:
             return None
         did = Did.parse(txn["metadata"]["from"]).at(namespace)
         data = txn["data"]["data"]
-        name, version = check_part(data["name"], "name"), check_part(data["version"], "version")
+        name = check_part(data["name"], "name")
+        version = check_new_part(data["version"], "version")
         return SchemaId(did, name, version)
     except (KeyError, TypeError, BadIdError, AttributeError):
         return None

@@ -7,7 +7,7 @@ import json
 import time
 from typing import assert_never
 
-from keep_ledger.codes import DOMAIN
+from keep_ledger.codes import DOMAIN, GET_NYM
 from keep_ledger.identifiers import CredDefId, Did, SchemaId
 from keep_ledger.interface import TaaAcceptance
 from keep_ledger.json_object import Json
@@ -28,7 +28,7 @@ _numbers = itertools.count(time.time_ns())
 
 def get_nym(did: Did) -> Json:
     """GET_NYM."""
-    return {"type": "105", "dest": did.id}
+    return {"type": GET_NYM, "dest": did.id}
 
 
 def get_attrib(did: Did, name: str) -> Json:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 from wallets import LICENCE, OFFICE, STORE_KEY, ledger, vectors
 
 from keep_agent.core.message import Json
@@ -34,6 +35,7 @@ from keep_agent.registry.jobs import JOB, OPEN, Job, Jobs, State
 from keep_agent.store.location import Sqlite
 from keep_agent.store.profile import Profile
 from keep_agent.store.store import Store
+from keep_ledger.errors import BadIdError, BadWriteError
 from keep_ledger.memory import TRUSTEE, MemoryRegistry
 from keep_ledger.plugins import Ledgers
 from keep_zkp.native import Native, Scope
@@ -145,6 +147,86 @@ async def test_a_did_of_another_network_signs_nothing_here(made: Made) -> None:
         await made.commands.register_nym(NYM)  # its DID may be of either network
 
 
+async def test_a_did_of_ours_may_be_named_by_its_older_forms(made: Made) -> None:
+    ours, elsewhere = await made.did(namespace="local"), await made.did(namespace="other")
+    bare = ours.rpartition(":")[2]
+    here = RegisterNym(did=f"did:indy:local:{SOMEBODY}", verkey=VERKEY)
+    for name in (ours, bare, f"did:sov:{bare}"):
+        named = here.model_copy(update={"submitter": name})
+        assert (await made.commands.register_nym(named)).submitter == ours
+        written = WriteEndpoint(did=name, endpoint="http://office.example")
+        job = await made.commands.write_endpoint(written)
+        assert (job.write or {})["did"] == ours
+    for name in (SOMEBODY, f"did:sov:{SOMEBODY}", elsewhere.replace("other", "local")):
+        named = here.model_copy(update={"submitter": name})
+        with pytest.raises(NotFoundError, match=f"{name} is not a DID of ours"):
+            await made.commands.register_nym(named)
+    with pytest.raises(BadIdError, match="is not a DID of an Indy ledger"):
+        await made.commands.register_nym(here.model_copy(update={"submitter": "did:web:a.b"}))
+
+
+# -- names -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "attributes", "says"),
+    [
+        pytest.param("Degree/2026", "1.0", ["a"], "leave out '/'", id="schema-01-slash"),
+        pytest.param("Degree:2026", "1.0", ["a"], "leave out ':'", id="a colon"),
+        pytest.param("C# developer", "1.0", ["a"], "leave out '#'", id="a hash"),
+        pytest.param("Card ", "1.0", ["a"], "leave out the blanks", id="a blank at the end"),
+        pytest.param("v", "1", ["a"], "not a version like 1.0", id="schema-02-version-1"),
+        pytest.param("v", "1.0", ["Name", "name"], "one attribute", id="schema-04-case-twins"),
+        pytest.param("v", "1.0", ["last, first"], "no ','", id="schema-05-comma"),
+    ],
+)
+async def test_a_schema_that_others_would_read_otherwise_is_refused(
+    made: Made, name: str, version: str, attributes: list[str], says: str
+) -> None:
+    await made.did()
+    wish = CreateSchema(name=name, version=version, attributes=tuple(attributes))
+    with pytest.raises(BadWriteError, match=says):
+        await made.commands.create_schema(wish)
+    assert await made.profile.find(JOB) == []
+
+
+async def test_schema_07_blanks_in_attribute_names_are_taken(made: Made) -> None:
+    await made.did()
+    wish = CreateSchema(name="v7", version="1.0", attributes=("name ", " id"))
+    assert (await made.commands.create_schema(wish)).kind == "schema"
+
+
+def test_schema_09_a_version_is_text() -> None:
+    with pytest.raises(ValidationError, match="version"):
+        CreateSchema.model_validate({"name": "v9", "version": 1.0, "attributes": ["a"]})
+
+
+async def test_schema_10_the_submitter_may_be_named_with_did_sov(made: Made) -> None:
+    ours = await made.did()
+    wish = CreateSchema(
+        name="v10", version="1.0", attributes=("a",), submitter=f"did:sov:{ours}"
+    )
+    assert (await made.commands.create_schema(wish)).submitter == ours
+
+
+@pytest.mark.parametrize("tag", ["test:test", "2026/1", "https://x.example#y", "", "a ", "a|b"])
+async def test_tag_02_a_tag_that_cannot_be_is_refused_before_keys_are_made(
+    made: Made, tag: str
+) -> None:
+    await made.did()
+    with pytest.raises(BadWriteError, match="tag"):
+        await made.commands.create_cred_def(CreateCredDef(schema_id=SCHEMA, tag=tag))
+    assert await made.profile.find(JOB) == []
+    assert made.asked == []
+
+
+@pytest.mark.parametrize("tag", ["TD 1", "Ausweis — ß", "🏛"])
+async def test_tag_01_a_tag_in_any_script_is_taken(made: Made, tag: str) -> None:
+    await made.did()
+    wish = CreateCredDef(schema_id=SCHEMA, tag=tag)
+    assert (await made.commands.create_cred_def(wish)).args["tag"] == tag
+
+
 # -- what a definition promises --------------------------------------------------------------------
 
 
@@ -184,9 +266,11 @@ async def test_a_did_of_ours_is_found_in_any_form(made: Made) -> None:
         job = await made.commands.register_nym(NYM.model_copy(update={"submitter": did}))
         assert job.submitter == ours
     other = named.replace(":local:", ":other:")
-    for did in (other, SOMEBODY, "no DID"):
-        with pytest.raises(NotFoundError, match="no did"):
+    for did in (other, SOMEBODY):
+        with pytest.raises(NotFoundError, match="is not a DID of ours that could sign this"):
             await made.commands.register_nym(NYM.model_copy(update={"submitter": did}))
+    with pytest.raises(BadIdError):
+        await made.commands.register_nym(NYM.model_copy(update={"submitter": "no DID"}))
 
 
 @pytest.mark.parametrize(

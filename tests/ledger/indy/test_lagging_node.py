@@ -40,7 +40,7 @@ async def test_a_role_is_given_right_after_the_registration(
         Person.new(),
     )
     place: Any = ledger._pool
-    place._pool, place._refreshed, place._names = paper, True, NODES
+    place._pool, place._refreshed, place._names, place._asks = paper, True, NODES, 3
     request = build_custom_request((await ledger.prepare(person.nym(), TRUSTEE.did)).request)
     request.set_signature(TRUSTEE.sign(request.signature_input))
     question: Json = json.loads(request.body)

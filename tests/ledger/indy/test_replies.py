@@ -58,7 +58,9 @@ class Validators:
         self.asked += 1
         return self.first(json.loads(request.body))
 
-    async def submit_action(self, request: Request) -> dict[str, str]:
+    async def submit_action(
+        self, request: Request, _nodes: list[str] | None, _seconds: int
+    ) -> dict[str, str]:
         question = json.loads(request.body)
         texts = [json.dumps({"op": "REPLY", "result": one(question)}) for one in self.each]
         return {f"Node{number}": text for number, text in enumerate(texts, 1)}
@@ -115,6 +117,50 @@ async def test_sec_l_01_absence_without_a_proof_of_this_ledger_needs_agreement(
     alone = Validators(lambda q: absent(q) | {"state_proof": lie}, [absent])
     with pytest.raises(UntrustedReplyError, match="do not agree"):
         await ask(alone)
+
+
+CONTENT = NYM[:-1] + ', "diddocContent": "{\\"service\\": [{\\"id\\": \\"#a\\"}]}"}'
+
+
+@pytest.mark.parametrize("spelt", [CONTENT, CONTENT.replace("diddocC", "diddoc\\u0043")])
+async def test_sec_l_13_one_node_cannot_add_an_endpoint_to_a_proved_nym(spelt: str) -> None:
+    """The proof of a NYM covers its key and role, not what its owner adds to the document."""
+
+    def adds(question: Json) -> Json:
+        return answer(question, spelt, state_proof=proof(1))
+
+    found = replies.nym(
+        DID, DID.id, await ask(Validators(adds, [adds, honest, honest, honest]))
+    )
+    assert found == Nym(DID.id, VERKEY, Role.ENDORSER, 6)
+    found = replies.nym(DID, DID.id, await ask(Validators(adds, [adds, adds, honest])))
+    assert found == Nym(DID.id, VERKEY, Role.ENDORSER, 6, {"service": [{"id": "#a"}]})
+
+
+@pytest.mark.parametrize("content", ["no JSON", "[]", "7", "[" * 100_000, 7, None, ["a"]])
+def test_content_that_is_no_object_counts_as_none(content: Any) -> None:
+    data = json.dumps(json.loads(NYM) | {"diddocContent": content})
+    found = replies.nym(DID, DID.id, {"data": data, "seqNo": 6})
+    assert found == Nym(DID.id, VERKEY, Role.ENDORSER, 6)
+
+
+@pytest.mark.parametrize(("nodes", "signers"), [(1, 1), (4, 3), (7, 5), (25, 17)])
+def test_sec_l_01_proofs_count_only_where_more_than_f_nodes_must_sign(
+    nodes: int, signers: int
+) -> None:
+    assert replies.enough_sign(nodes, nodes)
+    assert replies.enough_sign(nodes, signers)
+    assert not replies.enough_sign(nodes, signers - 1)
+
+
+async def test_sec_l_01_where_few_nodes_sign_a_proof_needs_agreement() -> None:
+    def proves(question: Json) -> Json:
+        return absent(question) | {"state_proof": proof(1)}
+
+    pool = pool_of(Validators(proves, [proves, honest, honest, honest]))
+    pool._proofs_count = False
+    reply = await pool.ask(requests.get_nym(DID), codes.DOMAIN)
+    assert replies.nym(DID, DID.id, reply) is not None
 
 
 async def test_sec_l_02_a_stale_proof_is_no_proof() -> None:

@@ -69,6 +69,72 @@ async def test_roles_are_those_of_the_ledger(site: Site, role: Any, number: Any)
     assert site.nodes.written[0].get("role") == number
 
 
+@pytest.mark.parametrize(
+    ("body", "role", "alias"),
+    [
+        pytest.param(
+            {
+                "role": "TRUST_ANCHOR",
+                "alias": "Faber",
+                "did": FABER.did,
+                "verkey": FABER.verkey,
+            },
+            "101",
+            "Faber",
+            id="reg-01-classic-trust-anchor",
+        ),
+        pytest.param(
+            {"did": FABER.did, "verkey": FABER.verkey, "role": None},
+            None,
+            None,
+            id="reg-04-role-null",
+        ),
+        pytest.param({"seed": "faber"}, "101", None, id="reg-06-short-seed"),
+        pytest.param(
+            {"did": FABER.did, "verkey": FABER.verkey, "role": 101},
+            "101",
+            None,
+            id="reg-07-role-number",
+        ),
+        pytest.param(
+            {"seed": "faber", "did": "", "verkey": "", "alias": "", "paymentaddr": None}
+            | {"role": "ENDORSER"},
+            "101",
+            None,
+            id="reg-10-paymentaddr-null-and-empty-did",
+        ),
+        pytest.param(
+            {"seed": "faber", "alias": "Bürgeramt 窓口"},
+            "101",
+            "Bürgeramt 窓口",
+            id="reg-12-alias-unicode",
+        ),
+    ],
+)
+async def test_what_forms_and_scripts_of_the_field_send_is_registered(
+    site: Site, body: Any, role: str | None, alias: str | None
+) -> None:
+    status, told = await post(site, body)
+    assert (status, told["did"]) == (200, FABER.did)
+    (written,) = site.nodes.written
+    assert (written["dest"], written["verkey"]) == (FABER.did, FABER.verkey)
+    assert (written.get("role"), written.get("alias")) == (role, alias)
+
+
+@pytest.mark.parametrize(
+    "did",
+    [
+        pytest.param(f"did:sov:{FABER.did}", id="reg-03-did-sov-prefix"),
+        pytest.param(FABER.verkey, id="reg-09-did-is-whole-verkey"),
+    ],
+)
+async def test_a_did_in_another_form_is_refused_in_words(site: Site, did: str) -> None:
+    status, told = await post(site, {"did": did, "verkey": FABER.verkey, "role": "ENDORSER"})
+    assert status == 400
+    assert "16 bytes in base58, without a prefix" in told
+    assert site.nodes.written == []
+
+
 async def test_a_script_may_send_its_json_as_anything(site: Site) -> None:
     form = {"Content-Type": "application/x-www-form-urlencoded"}  # as `curl -d` does
     answer = await site.client.post("/register", data='{"seed":"faber"}', headers=form)

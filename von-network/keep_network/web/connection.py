@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
-import json
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
 
 import aiohttp
 
 from keep_network.web.errors import UnavailableError
-from keep_network.web.keys import VERKEY_BYTES, decode
+from keep_network.web.genesis_check import check_genesis
 from keep_network.web.nodes import Nodes
 from keep_network.web.settings import Settings
 
@@ -22,8 +19,6 @@ log = logging.getLogger(__name__)
 GENESIS_BYTES = 1 << 20
 _FETCH_S = 15
 _FIRST_PAUSE_S = 0.25
-_PORTS = 1 << 16
-_BLS_BYTES = 128
 
 Open = Callable[[str], Awaitable[Nodes]]
 
@@ -86,6 +81,7 @@ class Connection:
             text = await _fetch(self.settings.genesis_url)
         else:
             text = await asyncio.to_thread(self._read_file)
+        text = text.removeprefix("\ufeff")  # which indy-vdr does not read
         check_genesis(text)
         return text
 
@@ -95,43 +91,6 @@ class Connection:
             return path.read_text() if path else ""
         except (OSError, UnicodeDecodeError) as error:
             raise UnavailableError(f"the genesis cannot be read: {path}: {error}") from error
-
-
-def check_genesis(text: str) -> None:
-    """Refuse what is not a genesis before it is used, with a reason that names the line.
-
-    Keys and identifiers of the nodes have the length that they must have, so that a pool can be opened.
-
-    Raises:
-        UnavailableError: it says which line is wrong.
-    """
-    lines = [line for line in text.splitlines() if line.strip()]
-    for number, line in enumerate(lines, 1):
-        if not _is_node(line):
-            raise UnavailableError(
-                f"this is not a genesis: line {number} is not a NODE transaction"
-            )
-    if not lines:
-        raise UnavailableError("this is not a genesis: it is empty")
-
-
-def _is_node(line: str) -> bool:
-    try:
-        told: Any = json.loads(line)
-        data = told["txn"]["data"]["data"]
-        for side in ("client", "node"):
-            ipaddress.ip_address(data[f"{side}_ip"])
-            if not 0 < data[f"{side}_port"] < _PORTS:
-                return False
-        keyed = _bytes(told["txn"]["data"]["dest"]) == VERKEY_BYTES
-        signs = "blskey" not in data or _bytes(data["blskey"]) == _BLS_BYTES
-        return keyed and signs and isinstance(data["alias"], str)
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return False
-
-
-def _bytes(text: Any) -> int:
-    return len(decode(text)) if isinstance(text, str) else 0
 
 
 async def _fetch(url: str) -> str:
