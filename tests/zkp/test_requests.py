@@ -87,11 +87,13 @@ def test_sec_p08_unknown_restrictions_are_refused_at_any_depth(restrictions: Any
         read_request(body(requested_attributes=asked))
 
 
+NONE: list[Any] = [None, {}, [{}]]
+"""What peers write where they restrict nothing; of ours, somebody meant to restrict it."""
 LOST: list[Any] = [
-    None,
-    {},
-    [{}],
     [None],
+    [{}, None],
+    {"$and": [{}]},
+    {"$or": [{"schema_name": "x"}, {}]},
     "",
     0,
     False,
@@ -117,12 +119,27 @@ LOST: list[Any] = [
 
 
 @pytest.mark.parametrize("section", ["requested_attributes", "requested_predicates"])
+@pytest.mark.parametrize("restrictions", NONE)
+def test_sec_p32_a_question_of_ours_does_not_say_nothing(
+    restrictions: Any, section: str
+) -> None:
+    comparison = {"p_type": "<", "p_value": 1} if section == "requested_predicates" else {}
+    asked = {"d": {"name": "number", "restrictions": restrictions, **comparison}}
+    with pytest.raises(InvalidError, match="SEC-P32"):
+        our_request(body(**{section: asked}), accept_any_issuer=True)
+    read = read_request(body(**{section: asked}))
+    assert read.asked["d"].restrictions in (None, AllOf(()))
+    again = read.wire()[section]["d"].get("restrictions")
+    assert again == (None if restrictions is None else [{}])
+
+
+@pytest.mark.parametrize("section", ["requested_attributes", "requested_predicates"])
 @pytest.mark.parametrize("restrictions", LOST)
 def test_sec_p32_a_restriction_that_says_nothing_is_refused_and_not_dropped(
     restrictions: Any, section: str
 ) -> None:
     comparison = {"p_type": "<", "p_value": 1} if section == "requested_predicates" else {}
-    asked = {"c": {"name": "category", "restrictions": restrictions, **comparison}}
+    asked = {"d": {"name": "number", "restrictions": restrictions, **comparison}}
     with pytest.raises(InvalidError, match="SEC-P"):
         our_request(body(**{section: asked}), accept_any_issuer=True)
     with pytest.raises(RefusedError, match="SEC-P"):

@@ -26,6 +26,7 @@ from keep_zkp.errors import InvalidError, RefusedError
 from keep_zkp.json_object import Json
 from keep_zkp.restrictions import (
     ISSUER_TAGS,
+    AllOf,
     Is,
     Query,
     Restrictions,
@@ -191,8 +192,8 @@ def read_request(body: Json) -> PresentationRequest:
     """Read a request of a peer.
 
     Taken: unknown members outside restrictions, null for absent, a number as nonce, one restriction
-    object instead of a list, no name or version. Not taken: unknown restrictions (SEC-P08), null or
-    empty ones (SEC-P32), a threshold outside 32 bits or that no such number passes (SEC-P21), over
+    object instead of a list, restrictions that are null or `[{}]` for none, no name or version. Not
+    taken: unknown restrictions (SEC-P08), null or empty values in them (SEC-P32), a threshold outside 32 bits or that no such number passes (SEC-P21), over
     a hundred referents.
 
     Raises:
@@ -220,6 +221,9 @@ def our_request(body: Json, *, accept_any_issuer: bool) -> PresentationRequest:
     except ValidationError as error:
         words = f"SEC-P08: not a presentation request: {_first_words(error)}"
         raise InvalidError(words) from None
+    for referent, asked in request.asked.items():
+        if asked.restrictions == AllOf(()):
+            raise InvalidError(f"SEC-P32: the restrictions of {referent!r} are empty")
     check_binding(request, accept_any_issuer=accept_any_issuer)
     return request
 
@@ -383,8 +387,6 @@ def _null_restrictions(body: Json) -> list[str]:
 
 
 def _tolerated(body: Json) -> Json:
-    if nulls := _null_restrictions(body):
-        raise RefusedError("SEC-P32", f"the restrictions of {nulls[0][:64]!r} are null")
     kept: Json = {"name": "", "version": "1.0", **_known(PresentationRequest, body)}
     if type(kept.get("nonce")) is int:
         kept["nonce"] = str(kept["nonce"])

@@ -2,8 +2,8 @@
 
 Known tags and operators only: `{...}` (all of), `[{...}, ...]` (any of), `$and`, `$or`, `$not`,
 `$in`, `$neq`. A misspelt tag would be ignored by one party and never match at another, so it is
-refused, at any depth (SEC-P08); so is a restriction that is null, empty or of another type, which
-would be gone if it were dropped (SEC-P32). Evaluation is three-valued: about a value that was not
+refused, at any depth (SEC-P08); so is a restriction whose value is null, empty or of another type,
+which would be gone if it were dropped (SEC-P32). Evaluation is three-valued: about a value that was not
 shown nothing is known, and neither a claim nor its negation holds (SEC-P04). Values are compared as
 they are signed: `007` and `7` are one value (SEC-P03).
 
@@ -85,7 +85,9 @@ class Facts:
 
 
 def read(value: object) -> Query | None:
-    """Read restrictions from JSON; None, and the empty list, restrict nothing.
+    """Read restrictions from JSON; None, `[]`, `{}` and `[{}]` restrict nothing.
+
+    The last two are kept: `AllOf(())`, which every credential satisfies.
 
     Raises:
         ValueError: an unknown tag or operator, a restriction that is null, empty or of another
@@ -93,6 +95,8 @@ def read(value: object) -> Query | None:
     """
     if isinstance(value, Is | AllOf | AnyOf | Not) or value is None or value == []:
         return cast("Query | None", value or None)
+    if value in ({}, [{}]):
+        return AllOf(())
     parts = cast("list[object]", value) if isinstance(value, list) else [value]
     room = iter(range(MAX_PARTS))
     return _joined(AnyOf, [_read_object(part, 0, room) for part in parts])

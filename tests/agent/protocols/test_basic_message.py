@@ -54,6 +54,13 @@ async def test_a_recorded_message_is_kept(alice: Paper) -> None:
     assert not step.send
 
 
+async def test_a_text_in_any_script_is_kept_as_it_is_written(alice: Paper) -> None:
+    text = "می\u200cخواهم 👨\u200d👩\u200d👧 שלום"  # noqa: RUF001 - Persian
+    x = alice.new(PROTOCOL, Side.RECEIVER, "c")
+    after, _ = await alice.run(PROTOCOL, x, BasicMessage(content=text))
+    assert after.data.lines[0].content == text
+
+
 async def test_a_thread_of_messages_is_kept_in_order(alice: Paper) -> None:
     x: Any = alice.new(PROTOCOL, Side.RECEIVER, "c")
     for text in ("one", "two", "three"):

@@ -512,3 +512,13 @@ async def test_an_offer_without_its_parts_does_not_parse(
     del offer[missing]
     with pytest.raises(ValidationError):
         await alice.hear(offer)
+
+
+@pytest.mark.parametrize("value", [25, True, ["a"]])
+async def test_a_value_that_is_no_text_is_refused_with_its_place(
+    office: Party, alice: Party, value: object
+) -> None:
+    offer = await office.do(OFFERING)
+    offer["credential_preview"]["attributes"][0]["value"] = value
+    with pytest.raises(ValidationError, match=r"credential_preview\.attributes\.0\.value"):
+        await alice.hear(offer)

@@ -1,0 +1,148 @@
+"""Requests as verifiers in the field write them: taken as they are meant, or refused in clear words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from zkp.kit import Desk
+
+from keep_zkp.errors import RefusedError
+from keep_zkp.json_object import Json
+from keep_zkp.requests import read_request
+from keep_zkp.restrictions import Facts, exactly, holds
+
+ISSUER = "WgWxqztrNooG92RXvxSTWv"
+CRED_DEF = f"{ISSUER}:3:CL:12:default"
+NONCE = "1006490795335943171980546"
+PINNED = [{"cred_def_id": CRED_DEF}]
+
+
+def asking(attributes: Json, **more: Any) -> Json:
+    return {
+        "name": "q",
+        "version": "1.0",
+        "nonce": NONCE,
+        "requested_attributes": attributes,
+        **more,
+    }
+
+
+def one(**more: Any) -> Json:
+    return {"0_a": {"name": "a", "restrictions": PINNED, **more}}
+
+
+MEMBER = ["PPID", "Given Name", "Member Status", "Member Status Code"]
+CARD = {"schema_name": "Member Card", "schema_version": "1.5.1", "issuer_did": ISSUER}
+TAKEN: dict[str, Json] = {
+    "names-null-from-zero": asking(
+        {"b26": {"names": MEMBER, "restrictions": [CARD]}},
+        names=None,
+        requested_predicates={},
+        non_revoked={"from": 0, "to": 1668017566},
+    ),
+    "version-is-title": asking(
+        {
+            "Member Card": {
+                "names": MEMBER[2:3],
+                "restrictions": [{"schema_name": "Member Card"}],
+            }
+        },
+        version="Court Services Request",
+    ),
+    "value-restriction-with-spaces": asking(
+        {
+            "a": {
+                "name": MEMBER[2],
+                "restrictions": [{f"attr::{MEMBER[2]}::value": "Practising"}],
+            }
+        }
+    ),
+    "marker": asking(
+        {"a": {"name": "a", "restrictions": [{"attr::a::marker": "1", **PINNED[0]}]}}
+    ),
+    "non-revoked-empty": asking(one(), non_revoked={}),
+    "null-everywhere": asking(
+        {"a": {"name": "a", "names": None, "non_revoked": None, "restrictions": None}},
+        non_revoked=None,
+    ),
+    "nonce-of-128-bits": asking(one(), nonce="263281711491937360654048008263917044256"),
+    "empty-restriction": asking({"a": {"name": "a", "restrictions": [{}]}}),
+    "no-name-no-version": {"nonce": NONCE, "requested_attributes": one()},
+    "unicode-referent": asking({"名前 1 «Σ»": {"name": "名前", "restrictions": PINNED}}),
+    "predicates-missing": asking(one()),
+    "spaces-around": asking({"a": {"names": ["first name"]}, "b": {"name": " last name "}}),
+}
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_a_request_of_the_field_is_taken(name: str) -> None:
+    asked = TAKEN[name]
+    read = read_request(asked)
+    assert read.asked.keys() == asked["requested_attributes"].keys()
+    assert read.nonce == asked["nonce"]
+    assert read_request(read.wire()) == read
+
+
+def test_thresholds_may_be_negative_and_zero() -> None:
+    predicates = {
+        "p": {"name": "temp", "p_type": ">", "p_value": -1},
+        "q": {"name": "temp", "p_type": ">=", "p_value": 0},
+    }
+    read = read_request(asking({}, requested_predicates=predicates))
+    assert [str(each) for each in read.requested_predicates.values()] == [
+        "temp > -1",
+        "temp >= 0",
+    ]
+
+
+def test_operators_mean_what_they_say() -> None:
+    parts = [{"schema_version": "1.0"}, {"issuer_did": ISSUER}]
+    wanted = {"$or": [{"schema_name": "x"}, {"$and": parts}]}
+    query = (
+        read_request(asking({"a": {"name": "a", "restrictions": wanted}}))
+        .asked["a"]
+        .restrictions
+    )
+    for name, version, fits in (("x", "2.0", True), ("y", "1.0", True), ("y", "2.0", False)):
+        facts = Facts(
+            CRED_DEF, ISSUER, "s", frozenset("a"), {}, schema_name=name, schema_version=version
+        )
+        assert holds(query, facts, exactly) is fits
+
+
+def test_an_empty_restriction_is_satisfied_by_every_credential() -> None:
+    query = read_request(TAKEN["empty-restriction"]).asked["a"].restrictions
+    assert query is not None
+    assert holds(query, Facts(CRED_DEF, ISSUER, "s", frozenset("a"), {}), exactly) is True
+
+
+@pytest.mark.parametrize("restrictions", [None, [], {}, [{}]])
+async def test_a_question_without_restrictions_is_answered(
+    desk: Desk, restrictions: Any
+) -> None:
+    attribute = {"name": "category", "restrictions": restrictions}
+    request = read_request(asking({"c": attribute}))
+    presentation = await desk.present(request, {"alice": (("c",), ())})
+    verdict = await desk.verify(request, presentation, accept_any_issuer=True)
+    assert verdict.ok
+    assert "issuer not pinned" in verdict.notices[0].words
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            {"requested_predicates": {"p": {"name": "age", "p_type": "GE", "p_value": 18}}},
+            r"requested_predicates.p.p_type: Input should be .*>=",
+        ),
+        ({"non_revoked": {"to": "1700000000"}}, "non_revoked.to: .* integer"),
+        (
+            {"requested_attributes": {"a": {"names": ["a", "A"], "restrictions": PINNED}}},
+            "requested_attributes.a: .*a name occurs twice",
+        ),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_with_its_place(change: Json, words: str) -> None:
+    with pytest.raises(RefusedError, match=words):
+        read_request({**asking(one()), **change})
