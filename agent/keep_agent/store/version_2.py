@@ -136,7 +136,7 @@ def _times(x: Json) -> Json:
 def _exchange(name: str, x: Json) -> Row:
     lists = {
         "~protocol": x["protocol"],
-        "~state": f"{x['protocol']} {x['state']}",
+        "~state": f"{x['protocol']} {x['role']} {x['state']}",  # as in version 3
         "~peer": x["connection"] or x["peer"],
     }
     tags: dict[str, Any] = {tag: bucket(value, x["number"]) for tag, value in lists.items()}

@@ -137,7 +137,7 @@ async def test_deadlines_and_ends_are_those_of_the_protocols_then(path: Path) ->
         "issue-credential/2 done": (0, 30),
         "issue-credential/2 offer-received": (7 * DAY_S, 0),
         "issue-credential/2 offer-sent": (7 * DAY_S, 0),
-        "out-of-band/1 sender await-response": (0, 30),
+        "out-of-band/1 await-response": (0, 30),
         "out-of-band/1 done": (0, 30),
         "out-of-band/1 prepare-response": (0, 0),
         "present-proof/2 done": (0, 30),
@@ -332,7 +332,9 @@ async def test_an_invitation_that_was_only_looked_at_can_be_accepted(pair: Pair)
 
 
 async def test_an_invitation_that_nobody_has_answered_can_be_answered_once(pair: Pair) -> None:
-    made = await listed(pair.alice.profile, "~state", "out-of-band/1 await-response", 100)
+    made = await listed(
+        pair.alice.profile, "~state", "out-of-band/1 sender await-response", 100
+    )
     (unused,) = [x for x in made if x.data.goal == "Nobody has used this yet"]
     name = unused.data.invitation
     await pair.faber.accept(unused.data.message)
