@@ -24,7 +24,8 @@ from keep_agent.core.machine import (
 from keep_agent.core.message import Json, Message, new_id
 from keep_agent.errors import UnavailableError
 from keep_agent.identity.connections import CONNECTION, INVITATION, Connection, InvitationRecord
-from keep_agent.identity.dids import DidDocument, Resolver
+from keep_agent.identity.did_documents import DidDocument
+from keep_agent.identity.did_resolver import Resolver
 from keep_agent.identity.introductions import Introductions
 from keep_agent.identity.keys import Keys
 from keep_agent.protocols import did_exchange, discover_features_2, out_of_band, trust_ping

@@ -30,17 +30,15 @@ from keep_agent.identity.connections import (
     InvitationRecord,
     NewDid,
 )
-from keep_agent.identity.dids import (
-    Did,
-    Resolver,
+from keep_agent.identity.did_documents import (
+    NO_ENDPOINT,
     Service,
-    create_peer4,
     inline_service,
-    is_hash_of,
-    is_made_of,
-    read_did,
+    priority,
     read_document,
 )
+from keep_agent.identity.did_resolver import Resolver
+from keep_agent.identity.dids import Did, is_made_of, read_did
 from keep_agent.identity.keys import (
     KEY_BYTES,
     Keys,
@@ -51,11 +49,11 @@ from keep_agent.identity.keys import (
     to_verkey,
     verify,
 )
+from keep_agent.identity.peer_dids import create_peer4, is_hash_of
 
-NO_ENDPOINT = "didcomm:transport/queue"
 SERVICE_TYPE = "did-communication"
-MOST_SERVICES = 4
-"""How many services of an invitation are tried: each may need reads of a ledger."""
+MOST_DIDS = 4
+"""How many DIDs among the services of an invitation are tried: each may need reads of a ledger."""
 
 
 class Records(Port):
@@ -194,20 +192,22 @@ class Introductions:
         }
 
     async def address(self, services: Sequence[str | Json]) -> Address:
-        """Return how to reach the first service that we can use: inline ones, and DIDs.
+        """Return how to reach the first service that we can use: inline ones by priority, and DIDs.
 
         Raises:
-            PeerError: none of the first few can be used.
+            PeerError: none can be used, of the DIDs none of the first few; says what the first lacks.
         """
-        why: PeerError = RefusedError("there is no service")
-        for service in services[:MOST_SERVICES]:
+        why: PeerError | None = None
+        dids = [service for service in services if isinstance(service, str)][:MOST_DIDS]
+        for service in sorted(services, key=_rank):
             try:
-                if isinstance(service, str):
+                if not isinstance(service, str):
+                    return _address(inline_service(_typed(service)), None)
+                if service in dids:
                     return await self.reach(service, None)
-                return _address(inline_service({"type": SERVICE_TYPE, **service}), None)
             except PeerError as error:
-                why = error
-        raise why
+                why = why or error
+        raise why or RefusedError("there is no service")
 
     async def reach(self, did: str, document: Json | None) -> Address:
         """Return how to reach a DID, as its own method proves it (SEC-D01).
@@ -339,6 +339,15 @@ def _address(service: Service, did: str | None) -> Address:
     return Address(endpoint, service.recipient_keys, service.routing_keys, did)
 
 
+def _typed(service: Json) -> Json:
+    """Return an inline service with a type: one that names none is for DIDComm."""
+    return {**service, "type": service.get("type") or SERVICE_TYPE}
+
+
+def _rank(service: str | Json) -> float:
+    return 0 if isinstance(service, str) else priority(service)
+
+
 def _pairwise(did: Did) -> bool:
     """Tell whether older agents make such DIDs for one connection, without a ledger."""
     return did.startswith("did:sov:") or ":" not in did
@@ -381,7 +390,7 @@ def connectionless(x: Exchange[Any], peer: Peer, message: Message) -> Connection
     """
     if x.state == START or x.connection or peer.connection or message.service is None:
         return None
-    address = _address(inline_service({"type": SERVICE_TYPE, **message.service}), None)
+    address = _address(inline_service(_typed(message.service)), None)
     if peer.via.sender not in address.recipients:
         raise RefusedError("a ~service with the key of another agent")
     assert peer.via.recipient is not None

@@ -28,7 +28,9 @@ from keep_agent.didcomm.outbox import Outbox
 from keep_agent.didcomm.slots import Slots
 from keep_agent.errors import BadMessageError, LocalError, UnavailableError
 from keep_agent.identity.connections import CONNECTION, identify
-from keep_agent.identity.dids import Did, DidDocument, Resolver, read_document
+from keep_agent.identity.did_documents import DidDocument, read_document
+from keep_agent.identity.did_resolver import Resolver
+from keep_agent.identity.dids import Did
 from keep_agent.identity.introductions import Introductions, bind
 from keep_agent.identity.keys import Keys, did_key
 from keep_agent.registry.commands import RegistryCommands

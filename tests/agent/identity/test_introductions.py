@@ -14,14 +14,10 @@ from keep_agent.core.machine import Exchange, PutKey, Step, Via
 from keep_agent.core.message import Attachment, Json
 from keep_agent.errors import PeerError, RefusedError, UnavailableError
 from keep_agent.identity.connections import CONNECTION
-from keep_agent.identity.dids import (
-    Did,
-    create_peer2,
-    create_peer4,
-    read_document,
-    short_form,
-)
+from keep_agent.identity.did_documents import read_document
+from keep_agent.identity.dids import Did, short_form
 from keep_agent.identity.keys import NewKey, did_key, raw_key, to_verkey
+from keep_agent.identity.peer_dids import create_peer2, create_peer4
 from keep_agent.protocols import out_of_band
 from keep_agent.protocols.did_exchange import (
     PROTOCOL,

@@ -14,9 +14,10 @@ from keep_agent.core.machine import Exchange, Expired, PutKey, ReportProblem, Vi
 from keep_agent.core.message import Attachment, Json, ProblemReport, Thread
 from keep_agent.errors import NotFoundError, NotNowError, RefusedError
 from keep_agent.identity.connections import CONNECTION, InvitationRecord
-from keep_agent.identity.dids import create_peer4, read_document
+from keep_agent.identity.did_documents import read_document
 from keep_agent.identity.introductions import signer
 from keep_agent.identity.keys import NewKey, did_key, to_verkey
+from keep_agent.identity.peer_dids import create_peer4
 from keep_agent.protocols.did_exchange import (
     PROTOCOL,
     Complete,
@@ -388,6 +389,22 @@ async def test_sec_e_13_a_key_id_beside_the_signature_must_be_the_signers(
 async def test_sec_e_13_other_content_is_not_signed(vouched: Attachment) -> None:
     data = vouched.data.model_copy(update={"base64": "ZGlkOnBlZXI6eA"})
     with pytest.raises(RefusedError, match="signature of an attachment is wrong"):
+        signer(vouched.model_copy(update={"data": data}))
+
+
+async def test_an_unprotected_header_may_be_missing(vouched: Attachment) -> None:
+    jws = {k: v for k, v in (vouched.data.jws or {}).items() if k != "header"}
+    data = vouched.data.model_copy(update={"jws": jws})
+    assert signer(vouched.model_copy(update={"data": data})) == signer(vouched)
+
+
+async def test_a_signature_without_its_key_is_refused_in_words(vouched: Attachment) -> None:
+    """RFC 0017 asks for `jwk`: a key id beside it does not take its place."""
+    protected = base64.urlsafe_b64encode(b'{"alg": "EdDSA"}').decode()
+    data = vouched.data.model_copy(
+        update={"jws": {**(vouched.data.jws or {}), "protected": protected}}
+    )
+    with pytest.raises(RefusedError, match="signature of an attachment is malformed"):
         signer(vouched.model_copy(update={"data": data}))
 
 

@@ -292,6 +292,59 @@ async def test_the_first_service_that_we_can_use_counts(alice: Paper, faber: Pap
     assert address.endpoint == faber.port.endpoint
 
 
+@pytest.mark.parametrize(
+    ("services", "endpoint"),
+    [
+        ([{"priority": None}], "http://faber.example/d/main"),
+        ([{"routingKeys": None}], "http://faber.example/d/main"),
+        ([{"type": None}], "http://faber.example/d/main"),
+        ([{"type": "IndyAgent"}], "http://faber.example/d/main"),
+        (
+            [{"serviceEndpoint": "http://a.example"}, {"serviceEndpoint": "ws://b.example"}],
+            None,
+        ),
+        (
+            [{"serviceEndpoint": "ws://b.example"}, {"serviceEndpoint": "http://a.example"}],
+            None,
+        ),
+        ([{"priority": 1}, {"serviceEndpoint": "http://a.example"}], None),
+        (
+            [
+                {
+                    "serviceEndpoint": {
+                        "uri": "http://a.example",
+                        "accept": ["didcomm/aip2;env=rfc19"],
+                        "routingKeys": [],
+                    }
+                }
+            ],
+            None,
+        ),
+        ([{"serviceEndpoint": "ws://b.example"}] * 9 + [{}], "http://faber.example/d/main"),
+    ],
+)
+async def test_the_service_that_we_can_send_to_is_taken_by_priority(
+    alice: Paper, faber: Paper, services: list[Json], endpoint: str | None
+) -> None:
+    """As reported of several stacks: oob-25, oob-33, oob-34 and their like."""
+    invitation = await faber.invite()
+    (own,) = invitation["services"]
+    sent = {**invitation, "services": [{**own, **change} for change in services]}
+    x = await look(alice, invitation=sent)
+    address = alice.invitation(x.id).address
+    assert address is not None
+    assert address.endpoint == (endpoint or "http://a.example")
+
+
+async def test_an_invitation_that_is_only_for_websocket_is_refused_in_words(
+    alice: Paper, faber: Paper
+) -> None:
+    invitation = await faber.invite()
+    invitation["services"][0]["serviceEndpoint"] = "wss://faber.example"
+    with pytest.raises(BadCommandError, match="not an http or https URL"):
+        await look(alice, invitation=invitation)
+
+
 async def test_a_service_without_type_speaks_didcomm(alice: Paper, faber: Paper) -> None:
     invitation = await faber.invite()
     (service,) = invitation["services"]
