@@ -14,6 +14,7 @@ from keep_agent.core.machine import Protocol
 from keep_agent.core.message import Json
 from keep_agent.core.policy import Policy
 from keep_agent.errors import BadCommandError
+from keep_agent.identity.did_choice import DidChoice
 from keep_agent.registry.commands import (
     SCHEMA,
     CreateCredDef,
@@ -59,6 +60,7 @@ class Resources:
             "/v1/credentials": self.credentials,
             "/v1/credentials/{id}": self.credential,
             "/v1/policies": self.policies,
+            "/v1/did-choice": self.did_choice,
             "/v1/dids": self.dids,
             "/v1/schemas": self.schemas,
             "/v1/cred-defs": self.cred_defs,
@@ -80,6 +82,7 @@ class Resources:
             *(web.get(path, do, allow_head=False) for path, do in read.items()),
             *(web.post(path, do) for path, do in write.items()),
             web.put("/v1/policies", self.set_policy),
+            web.put("/v1/did-choice", self.choose_dids),
         ]
 
     # -- records ---------------------------------------------------------------------------------
@@ -143,6 +146,17 @@ class Resources:
         policy = await read_as(request, Policy)
         policy = await request[TENANT].commands.set_policy(policy)
         return answer(policy.model_dump(mode="json"))
+
+    async def did_choice(self, request: web.Request) -> web.Response:
+        """Return which DIDs we show in invitations and on connections."""
+        choice = await request[TENANT].commands.did_choice()
+        return answer(choice.model_dump(mode="json"))
+
+    async def choose_dids(self, request: web.Request) -> web.Response:
+        """Choose which DIDs we show where a command does not say it."""
+        choice = await read_as(request, DidChoice)
+        choice = await request[TENANT].commands.choose_dids(choice)
+        return answer(choice.model_dump(mode="json"))
 
     # -- registry commands -----------------------------------------------------------------------
 

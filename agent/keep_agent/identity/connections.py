@@ -11,9 +11,10 @@ from typing import Protocol as Port
 
 from pydantic import BaseModel, ConfigDict
 
-from keep_agent.core.machine import ABANDONED, Peer, Put, PutKey, Target, Via
+from keep_agent.core.machine import ABANDONED, Peer, Put, Target, Via
 from keep_agent.core.message import Json, Received
 from keep_agent.errors import BadEnvelopeError
+from keep_agent.identity.did_choice import ShownDids
 
 CONNECTION = "connection"
 INVITATION = "invitation"
@@ -202,20 +203,17 @@ class Connection(BaseModel):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class NewDid:
-    """A new DID of ours, with its key to store."""
-
-    did: str
-    key: PutKey
-
-
 class ConnectionRecords(Port):
     """Reads of connections and invitations, for the protocols that make them."""
 
     @property
     def label(self) -> str:
         """Our label."""
+        ...
+
+    @property
+    def own(self) -> ShownDids:
+        """The DIDs and keys of ours that peers see."""
         ...
 
     async def invitation(self, name: str) -> InvitationRecord:

@@ -1,25 +1,14 @@
-"""Keys, DIDs and records for out-of-band and DID exchange; signed attachments (RFC 0017)."""
+"""Records, addresses and DIDs for out-of-band and DID exchange."""
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 from typing import Protocol as Port
 
-from keep_agent.core.machine import START, Consume, Exchange, Peer, Protocol, PutKey, Write
-from keep_agent.core.message import (
-    Attachment,
-    AttachmentData,
-    Json,
-    Message,
-    TypeUri,
-    new_id,
-    read_base64,
-    read_json,
-)
+from keep_agent.core.machine import START, Consume, Exchange, Peer, Protocol, Write
+from keep_agent.core.message import Attachment, Json, Message, TypeUri
 from keep_agent.errors import BadMessageError, NotFoundError, PeerError, RefusedError
 from keep_agent.identity.connections import (
     CONNECTION,
@@ -28,7 +17,6 @@ from keep_agent.identity.connections import (
     Address,
     Connection,
     InvitationRecord,
-    NewDid,
 )
 from keep_agent.identity.did_documents import (
     NO_ENDPOINT,
@@ -39,19 +27,11 @@ from keep_agent.identity.did_documents import (
 )
 from keep_agent.identity.did_resolver import Resolver
 from keep_agent.identity.dids import Did, is_made_of, read_did
-from keep_agent.identity.keys import (
-    KEY_BYTES,
-    Keys,
-    NewKey,
-    base58_key,
-    did_key,
-    raw_key,
-    to_verkey,
-    verify,
-)
-from keep_agent.identity.peer_dids import create_peer4, is_hash_of
+from keep_agent.identity.keys import Keys
+from keep_agent.identity.own_dids import SERVICE_TYPE, OwnDids
+from keep_agent.identity.peer_dids import is_hash_of
+from keep_agent.identity.signed_attachments import signer
 
-SERVICE_TYPE = "did-communication"
 MOST_DIDS = 4
 """How many DIDs among the services of an invitation are tried: each may need reads of a ledger."""
 
@@ -94,9 +74,8 @@ class Introductions:
         protocols: Mapping[str, Protocol[Any]],
     ) -> None:
         self.label = label
-        self.endpoint = endpoint
+        self.own = OwnDids(records, keys, endpoint)
         self._records = records
-        self._keys = keys
         self._resolver = resolver
         self._protocols = protocols
 
@@ -162,33 +141,14 @@ class Introductions:
             raise NotFoundError(f"exchange {exchange!r} has no message to attach")
         return {"message": held["body"], "peer": x.peer}
 
-    # -- keys and DIDs ---------------------------------------------------------------------------
-
-    def new_key(self, purpose: Json) -> PutKey:
-        """Make a key for a purpose, kept as its metadata; nothing is stored."""
-        made = NewKey.generate(purpose)
-        return PutKey(made.verkey, made.key, made.metadata)
-
-    def new_did(self, connection: str) -> NewDid:
-        """Make a did:peer:4 for a connection; nothing is stored."""
-        key = self.new_key({"connection": connection})
-        return NewDid(create_peer4(key.verkey, self.endpoint), key)
-
-    def inline(self, verkey: str) -> Json:
-        """Return the service of an invitation for one of our keys."""
-        return {
-            "id": "#inline",
-            "type": SERVICE_TYPE,
-            "recipientKeys": [did_key(verkey)],
-            "serviceEndpoint": self.endpoint,
-        }
+    # -- addresses -------------------------------------------------------------------------------
 
     def decorator(self, verkey: str) -> Json:
         """Return the `~service` by which one of our keys is reached (RFC 0056)."""
         return {
             "recipientKeys": [verkey],
             "routingKeys": list[str](),
-            "serviceEndpoint": self.endpoint,
+            "serviceEndpoint": self.own.endpoint,
         }
 
     async def address(self, services: Sequence[str | Json]) -> Address:
@@ -250,88 +210,9 @@ class Introductions:
             return False
         return protocol.starts(model) is not None
 
-    # -- signed attachments ----------------------------------------------------------------------
-
-    async def sign(self, verkey: str, content: bytes) -> Attachment:
-        """Attach something as base64, signed with a key of ours.
-
-        Raises:
-            NotFoundError: the key is gone.
-        """
-        key = await self._keys.load(verkey)
-        if key is None:
-            raise NotFoundError("the key that must sign is gone")
-        kid = did_key(verkey)
-        jwk = {"kty": "OKP", "crv": "Ed25519", "x": _url(raw_key(verkey)), "kid": kid}
-        header = json.dumps({"alg": "EdDSA", "jwk": jwk}, separators=(",", ":"))
-        protected = _url(header.encode())
-        signature = key.sign(_signed(protected, content))
-        jws: Json = {
-            "header": {"kid": kid},
-            "protected": protected,
-            "signature": _url(signature),
-        }
-        data = AttachmentData(base64=base64.urlsafe_b64encode(content).decode(), jws=jws)
-        return Attachment(id=new_id(), mime_type="text/string", data=data)
-
     def signer(self, attachment: Attachment) -> str:
-        """Return the base58 key that signed an attachment.
-
-        Raises:
-            RefusedError: it is not signed, or the signature is wrong (SEC-E13).
-        """
+        """Return the base58 key that signed an attachment (see `signed_attachments`)."""
         return signer(attachment)
-
-
-def signer(attachment: Attachment) -> str:
-    """Return the base58 key that signed an attachment (RFC 0017, JWS with one signature).
-
-    Raises:
-        RefusedError: it is not signed, or not with EdDSA, or the ids of the key contradict it, or the
-            signature is wrong.
-    """
-    jws = attachment.data.jws
-    if jws is None or attachment.data.base64 is None:
-        raise RefusedError("an attachment is not signed")
-    try:
-        protected, signature, header = _one_signature(jws)
-        key = _signing_key(read_json(read_base64(protected)), header)
-        good = verify(key, _signed(protected, attachment.raw), read_base64(signature))
-    except (BadMessageError, KeyError, TypeError, AttributeError) as error:
-        raise RefusedError("the signature of an attachment is malformed") from error
-    if not good:
-        raise RefusedError("the signature of an attachment is wrong")
-    return key
-
-
-def _one_signature(jws: Json) -> tuple[str, str, Json]:
-    several = jws.get("signatures")
-    if several is not None:
-        (jws,) = cast("list[Json]", several) if len(several) == 1 else ({},)
-    return str(jws["protected"]), str(jws["signature"]), jws.get("header") or {}
-
-
-def _signing_key(protected: Json, header: Json) -> str:
-    """Return the key of a JWS; every id of a key in it must be the same."""
-    if protected.get("alg") != "EdDSA" or "crit" in protected:
-        raise RefusedError("an attachment is not signed with EdDSA")
-    jwk = cast("Json", protected["jwk"])
-    raw = read_base64(jwk["x"])
-    if jwk.get("kty") != "OKP" or jwk.get("crv") != "Ed25519" or len(raw) != KEY_BYTES:
-        raise RefusedError("an attachment is not signed with an Ed25519 key")
-    key = base58_key(raw)
-    for kid in (header.get("kid"), protected.get("kid"), jwk.get("kid")):
-        if isinstance(kid, str) and kid.startswith("did:key:") and to_verkey(kid) != key:
-            raise RefusedError("an attachment names two signing keys")
-    return key
-
-
-def _signed(protected: str, content: bytes) -> bytes:
-    return f"{protected}.{_url(content)}".encode()
-
-
-def _url(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
 
 
 def _address(service: Service, did: str | None) -> Address:

@@ -34,9 +34,9 @@ from keep_agent.identity.connections import (
     Connection,
     ConnectionRecords,
     InvitationRecord,
-    NewDid,
     sanitize_text,
 )
+from keep_agent.identity.did_choice import ForConnection, NewDid
 
 URI = "https://didcomm.org/didexchange/1.1"
 DAY_S = 24 * 3600
@@ -78,10 +78,13 @@ class SendRequest(Command):
         invitation: id of the out-of-band exchange that received it, or a public DID: an implicit
             invitation.
         alias: what our side calls the peer.
+        did: our own DID in the connection: `did:peer:2`, `did:peer:4`, `public`, or a public DID of ours;
+            what the tenant has chosen, if not given.
     """
 
     invitation: Id
     alias: str | None = None
+    did: ForConnection | None = None
 
     def peer(self) -> str:
         """Return the invitation, as there is no connection yet."""
@@ -89,9 +92,14 @@ class SendRequest(Command):
 
 
 class SendResponse(Command):
-    """Accept the requester as a peer."""
+    """Accept the requester as a peer.
+
+    Attributes:
+        did: our own DID in the connection, as in `SendRequest`.
+    """
 
     alias: str | None = None
+    did: ForConnection | None = None
 
 
 class DidExchange(Data):
@@ -112,10 +120,6 @@ class DidExchange(Data):
 class Handshake(ConnectionRecords, Port):
     """Keys, DIDs and records for DID exchange."""
 
-    def new_did(self, connection: str) -> NewDid:
-        """Make a DID for a connection; nothing is stored."""
-        ...
-
     async def reach(self, did: str, document: Json | None) -> Address:
         """Return how to reach a DID, as its own method proves it (SEC-D01).
 
@@ -125,10 +129,6 @@ class Handshake(ConnectionRecords, Port):
         Raises:
             PeerError: it cannot be resolved, is not proved, or does not say how to reach it.
         """
-        ...
-
-    async def sign(self, verkey: str, content: bytes) -> Attachment:
-        """Attach something, signed with a key of ours (RFC 0017)."""
         ...
 
     def signer(self, attachment: Attachment) -> str:
@@ -168,12 +168,12 @@ async def send_request(x: X, cmd: SendRequest, port: Handshake) -> Out:
         raise NotNowError("we made this invitation ourselves")
     if invitation.expired or not invitation.minors:
         raise NotNowError("this invitation has expired, or offers no DID exchange")
-    ours = port.new_did(x.id)
+    ours = await port.own.for_connection(x.id, cmd.did)
     connection = Connection(
         id=x.id,
         state=State.REQUEST_SENT,
         role=x.role,
-        my_key=ours.key.verkey,
+        my_key=ours.verkey,
         my_did=ours.did,
         invitation=invitation.id,
         answered=cmd.invitation,
@@ -187,28 +187,27 @@ async def send_request(x: X, cmd: SendRequest, port: Handshake) -> Out:
         State.REQUEST_SENT,
         data=x.data.but(inviter_keys=invitation.address.recipients, label=invitation.label),
         send=(request,),
-        writes=(ours.key, connection.put(new=True)),
+        writes=(*ours.writes, connection.put(new=True)),
         connection=x.id,
         minor=min(x.minor, invitation.minors[0]),
     )
 
 
 async def keep_request(x: X, request: Request, port: Handshake) -> Out:
-    """Check the requester, use up the invitation, and prepare our side of the connection."""
+    """Check the requester, and use up the invitation; until we respond, its key is our key."""
     invitation = await _answered(x, request, port)
     signers = {x.via.sender}
     document, _ = _document(request.did_doc__attach, signers, port, "request_not_accepted")
     address = await port.reach(request.did, document)
     if x.via.sender not in address.recipients:
         raise RefusedError("this DID is not the sender's", "request_not_accepted")
-    ours = port.new_did(x.id)
+    assert invitation.key is not None
     label = sanitize_text(request.label)
     connection = Connection(
         id=x.id,
         state=State.REQUEST_RECEIVED,
         role=x.role,
-        my_key=ours.key.verkey,
-        my_did=ours.did,
+        my_key=invitation.key,
         their_key=x.via.sender,
         invitation=invitation.id,
         label=label,
@@ -226,7 +225,7 @@ async def keep_request(x: X, request: Request, port: Handshake) -> Out:
     return Step(
         State.REQUEST_RECEIVED,
         data=data,
-        writes=(ours.key, connection.put(new=True), *used),
+        writes=(connection.put(new=True), *used),
         connection=x.id,
     )
 
@@ -234,16 +233,21 @@ async def keep_request(x: X, request: Request, port: Handshake) -> Out:
 async def send_response(x: X, cmd: SendResponse, port: Handshake) -> Out:
     """Send our DID to the requester, signed with the key of the invitation."""
     connection = await port.connection(x.id)
-    assert connection.my_did is not None
     assert x.data.invitation_key is not None
-    signature = await port.sign(x.data.invitation_key, connection.my_did.encode())
+    if connection.my_did is None or cmd.did is not None:
+        ours = await port.own.for_connection(x.id, cmd.did)
+    else:  # made when the request came, as earlier versions did
+        ours = NewDid(connection.my_did, connection.my_key)
     response = Response(
-        did=connection.my_did,
-        did_rotate__attach=signature,
+        did=ours.did,
+        did_rotate__attach=await port.own.vouch(x.data.invitation_key, ours),
         thread=Thread(thid=x.thid, pthid=x.peer),
     )
-    connection = connection.but(state=State.RESPONSE_SENT, alias=cmd.alias)
-    return Step(State.RESPONSE_SENT, send=(response,), writes=(connection.put(),))
+    connection = connection.but(
+        state=State.RESPONSE_SENT, alias=cmd.alias, my_key=ours.verkey, my_did=ours.did
+    )
+    writes = (*ours.writes, connection.put())
+    return Step(State.RESPONSE_SENT, send=(response,), writes=writes)
 
 
 async def keep_response(x: X, response: Response, port: Handshake) -> Out:

@@ -18,6 +18,7 @@ from keep_agent.core.machine import Delete, Put, PutKey, Write
 from keep_agent.core.message import Json
 from keep_agent.core.policy import Policies, Policy
 from keep_agent.errors import BadCommandError, NotFoundError, NotNowError
+from keep_agent.identity.did_choice import DID_CHOICE, NAME, DidChoice
 from keep_agent.identity.keys import NewKey, raw_key
 from keep_agent.registry.jobs import AGREEMENT, Job, Jobs
 from keep_agent.store.profile import Profile
@@ -224,6 +225,15 @@ class RegistryCommands:
         }
         await self._write(Put(AGREEMENT, taa.digest, record))
         return record
+
+    async def choose_dids(self, choice: DidChoice) -> DidChoice:
+        """Set which DIDs we show where a command does not say it."""
+        await self._write(choice.put())
+        return choice
+
+    async def did_choice(self) -> DidChoice:
+        """Return which DIDs we show where a command does not say it."""
+        return DidChoice.model_validate(await self._profile.fetch(DID_CHOICE, NAME) or {})
 
     async def set_policy(self, policy: Policy) -> Policy:
         """Set a policy; an empty `auto` turns it off."""

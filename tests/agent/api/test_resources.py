@@ -90,6 +90,22 @@ async def test_a_policy_is_checked_kept_and_used(connected: Connected) -> None:
     await faber.set_policy("didexchange/1", {})
 
 
+async def test_which_did_is_shown_is_chosen_for_a_tenant_and_for_an_invitation(
+    alice: Agent,
+) -> None:
+    api = alice.client
+    first = await api.call("GET", "/v1/did-choice")
+    assert first == {"invitation": "key", "connection": "did:peer:4"}
+    with pytest.raises(BadCommandError, match="did:peer:2, did:peer:4"):
+        await api.call("PUT", "/v1/did-choice", {"connection": "key"})
+    await api.call("PUT", "/v1/did-choice", {"invitation": "did:peer:2"})
+    x = await api.start("out-of-band", "create-invitation")
+    assert x["data"]["message"]["services"][0].startswith("did:peer:2.")
+    x = await api.start("out-of-band", "create-invitation", did="did:peer:4")
+    assert x["data"]["message"]["services"][0].startswith("did:peer:4z")
+    await api.call("PUT", "/v1/did-choice", first)
+
+
 async def test_an_empty_wallet_says_what_is_missing(alice: Agent) -> None:
     assert await alice.client.credentials() == []
     request = {

@@ -345,7 +345,7 @@ async def test_a_document_of_the_field_says_how_to_reach_its_sender(case: str) -
 async def test_a_request_of_the_field_is_taken_and_answered(case: str) -> None:
     faber = Paper("faber")
     invitation = await faber.invite()
-    body = {"@id": "theirs", "did": CASES[case]["did"], "~thread": {}}
+    body: Json = {"@id": "theirs", "did": CASES[case]["did"], "~thread": {}}
     request = did_exchange.Request.model_validate({"@type": did_exchange.Request.TYPE} | body)
     x = faber.new(
         did_exchange.PROTOCOL, did_exchange.Side.RESPONDER, invitation["@id"], "theirs"

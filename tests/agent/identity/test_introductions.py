@@ -72,7 +72,7 @@ class Somebody:
 
     async def signed(self, content: Json | str) -> Attachment:
         raw = content if isinstance(content, str) else json.dumps(content)
-        return await self.hand.port.sign(self.verkey, raw.encode())
+        return await self.hand.sign(self.verkey, raw.encode())
 
     async def asks(
         self, agent: Paper, did: str, document: Json | None
@@ -227,7 +227,7 @@ async def test_sec_d_01_a_response_claims_no_public_did_with_a_document_of_its_o
     publish(alice, PUBLIC, bank.verkey)
     ours, key = await invited(alice, faber)
     document = json.dumps(mallory.document(PUBLIC)).encode()
-    attached = await faber.port.sign(key, document)
+    attached = await faber.sign(key, document)
     response = Response(did=PUBLIC, did_doc__attach=attached)
     after = await hears(alice, ours, response, mallory.verkey)
     assert after.state == State.ABANDONED
@@ -242,7 +242,7 @@ async def test_sec_d_02_a_signed_document_of_another_did_vouches_for_nothing(
     mallory = Somebody()
     ours, key = await invited(alice, faber)
     theirs = create_peer4(key, "http://faber.example")
-    attached = await faber.port.sign(key, json.dumps({"id": theirs, "service": []}).encode())
+    attached = await faber.sign(key, json.dumps({"id": theirs, "service": []}).encode())
     did = create_peer4(mallory.verkey, THERE)
     response = Response(did=did, did_doc__attach=attached)
     after = await hears(alice, ours, response, mallory.verkey)

@@ -15,9 +15,9 @@ from keep_agent.core.message import Attachment, Json, ProblemReport, Thread
 from keep_agent.errors import NotFoundError, NotNowError, RefusedError
 from keep_agent.identity.connections import CONNECTION, InvitationRecord
 from keep_agent.identity.did_documents import read_document
-from keep_agent.identity.introductions import signer
 from keep_agent.identity.keys import NewKey, did_key, to_verkey
 from keep_agent.identity.peer_dids import create_peer4
+from keep_agent.identity.signed_attachments import signer
 from keep_agent.protocols.did_exchange import (
     PROTOCOL,
     Complete,
@@ -263,7 +263,7 @@ async def test_sec_e_13_a_did_that_another_key_vouches_for_is_refused(
 ) -> None:
     ours, theirs, response = await both(alice, faber)
     connection = faber.connection(theirs.id)
-    forged = await faber.port.sign(connection.my_key, response.did.encode())
+    forged = await faber.sign(connection.my_key, response.did.encode())
     bad = response.model_copy(update={"did_rotate__attach": forged})
     assert "another key" in await refused(alice, ours, bad, connection.my_key)
 
@@ -324,13 +324,13 @@ def resigned(attachment: Attachment, change: Json, jwk: Json) -> Attachment:
 async def vouched(faber: Paper) -> Attachment:
     key = NewKey.generate({})
     faber.write(PutKey(key.verkey, key.key, {}))
-    return await faber.port.sign(key.verkey, b"did:peer:4abc")
+    return await faber.sign(key.verkey, b"did:peer:4abc")
 
 
 async def test_what_we_sign_is_good(faber: Paper) -> None:
     key = NewKey.generate({})
     faber.write(PutKey(key.verkey, key.key, {}))
-    assert signer(await faber.port.sign(key.verkey, b"text")) == key.verkey
+    assert signer(await faber.sign(key.verkey, b"text")) == key.verkey
 
 
 @pytest.mark.parametrize(

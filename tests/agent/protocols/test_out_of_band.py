@@ -114,7 +114,7 @@ async def test_an_invitation_says_how_to_answer(faber: Paper) -> None:
         "https://didcomm.org/didexchange/1.0",
     ]
     (service,) = message["services"]
-    assert service["serviceEndpoint"] == faber.port.endpoint
+    assert service["serviceEndpoint"] == faber.port.own.endpoint
     assert "~timing" not in message
     assert not step.send
     key = to_verkey(service["recipientKeys"][0])
@@ -126,7 +126,7 @@ async def test_an_invitation_says_how_to_answer(faber: Paper) -> None:
 async def test_the_link_holds_the_invitation(faber: Paper, alice: Paper) -> None:
     x = faber.new(PROTOCOL, Side.SENDER, "nobody")
     after, _ = await faber.run(PROTOCOL, x, CreateInvitation())
-    assert after.data.url.startswith(f"{faber.port.endpoint}?oob=")
+    assert after.data.url.startswith(f"{faber.port.own.endpoint}?oob=")
     seen = await look(alice, url=after.data.url)
     assert seen.data.invitation == x.thid
 
@@ -289,7 +289,7 @@ async def test_the_first_service_that_we_can_use_counts(alice: Paper, faber: Pap
     x = await look(alice, invitation={**invitation, "services": services})
     address = alice.invitation(x.id).address
     assert address is not None
-    assert address.endpoint == faber.port.endpoint
+    assert address.endpoint == faber.port.own.endpoint
 
 
 @pytest.mark.parametrize(
@@ -570,7 +570,7 @@ async def test_without_a_handshake_the_attached_message_is_answered(
     connection = alice.connection(after.id)
     assert connection.state == CONNECTIONLESS
     assert connection.their_key == to_verkey(invitation["services"][0]["recipientKeys"][0])
-    assert connection.endpoint == faber.port.endpoint
+    assert connection.endpoint == faber.port.own.endpoint
     assert alice.stored[connection.my_key].metadata == {"connection": after.id}
     assert step.deliver is not None
     assert step.deliver["recipient"] == connection.my_key
@@ -579,7 +579,7 @@ async def test_without_a_handshake_the_attached_message_is_answered(
         "~service": {
             "recipientKeys": [connection.my_key],
             "routingKeys": [],
-            "serviceEndpoint": alice.port.endpoint,
+            "serviceEndpoint": alice.port.own.endpoint,
         },
     }
 
