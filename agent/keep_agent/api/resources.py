@@ -9,12 +9,11 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict
 
 from keep_agent.api.auth import TENANT, answer
-from keep_agent.api.requests import Query, Waits, read_as, read_body
+from keep_agent.api.requests import Query, Waits, read_as, read_nothing
 from keep_agent.core.machine import Protocol
 from keep_agent.core.message import Json
 from keep_agent.core.policy import Policy
 from keep_agent.errors import BadCommandError
-from keep_agent.identity.did_choice import DidChoice
 from keep_agent.registry.commands import (
     SCHEMA,
     CreateCredDef,
@@ -60,7 +59,6 @@ class Resources:
             "/v1/credentials": self.credentials,
             "/v1/credentials/{id}": self.credential,
             "/v1/policies": self.policies,
-            "/v1/did-choice": self.did_choice,
             "/v1/dids": self.dids,
             "/v1/schemas": self.schemas,
             "/v1/cred-defs": self.cred_defs,
@@ -82,7 +80,6 @@ class Resources:
             *(web.get(path, do, allow_head=False) for path, do in read.items()),
             *(web.post(path, do) for path, do in write.items()),
             web.put("/v1/policies", self.set_policy),
-            web.put("/v1/did-choice", self.choose_dids),
         ]
 
     # -- records ---------------------------------------------------------------------------------
@@ -147,17 +144,6 @@ class Resources:
         policy = await request[TENANT].commands.set_policy(policy)
         return answer(policy.model_dump(mode="json"))
 
-    async def did_choice(self, request: web.Request) -> web.Response:
-        """Return which DIDs we show in invitations and on connections."""
-        choice = await request[TENANT].commands.did_choice()
-        return answer(choice.model_dump(mode="json"))
-
-    async def choose_dids(self, request: web.Request) -> web.Response:
-        """Choose which DIDs we show where a command does not say it."""
-        choice = await read_as(request, DidChoice)
-        choice = await request[TENANT].commands.choose_dids(choice)
-        return answer(choice.model_dump(mode="json"))
-
     # -- registry commands -----------------------------------------------------------------------
 
     async def create_did(self, request: web.Request) -> web.Response:
@@ -172,7 +158,7 @@ class Resources:
 
     async def rotate_key(self, request: web.Request) -> web.Response:
         """Give a DID of ours a new key, on the ledger too."""
-        await _nothing(request)
+        await read_nothing(request)
         wanted = RotateKey(did=request.match_info["did"])
         return _accepted(await request[TENANT].commands.rotate_key(wanted))
 
@@ -234,7 +220,7 @@ class Resources:
 
     async def resume(self, request: web.Request) -> web.Response:
         """Resume a job that waited for an agreement, a role or a signature."""
-        await _nothing(request)
+        await read_nothing(request)
         return _accepted(await request[TENANT].jobs.resume(request.match_info["id"]))
 
     # -- delivery --------------------------------------------------------------------------------
@@ -249,12 +235,6 @@ class Resources:
 
 _PAGING = ("limit", "offset")
 _SETTLED = frozenset(str(state) for state in State if state not in OPEN)
-
-
-async def _nothing(request: web.Request) -> None:
-    """Refuse a body."""
-    if await read_body(request):
-        raise BadCommandError("this path takes no body")
 
 
 async def _page(

@@ -73,12 +73,14 @@ class Inviter:
     Attributes:
         service: the item of its `services`.
         verkey: base58 key that answers are encrypted to.
-        writes: what stores the key.
+        writes: what stores the key; nothing where we have it already.
+        did: our public DID, as its record spells it, if that is shown.
     """
 
     service: str | Json
     verkey: str
-    writes: tuple[Write, ...]
+    writes: tuple[Write, ...] = ()
+    did: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

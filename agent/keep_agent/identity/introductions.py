@@ -25,11 +25,12 @@ from keep_agent.identity.did_documents import (
     priority,
     read_document,
 )
-from keep_agent.identity.did_resolver import Resolver
+from keep_agent.identity.did_resolver import Found, Resolver
 from keep_agent.identity.dids import Did, is_made_of, read_did
 from keep_agent.identity.keys import Keys
 from keep_agent.identity.own_dids import SERVICE_TYPE, OwnDids
 from keep_agent.identity.peer_dids import is_hash_of
+from keep_agent.identity.public_dids import MOST_UNANSWERED
 from keep_agent.identity.signed_attachments import signer
 
 MOST_DIDS = 4
@@ -74,7 +75,7 @@ class Introductions:
         protocols: Mapping[str, Protocol[Any]],
     ) -> None:
         self.label = label
-        self.own = OwnDids(records, keys, endpoint)
+        self.own = OwnDids(records, keys, resolver, endpoint)
         self._records = records
         self._resolver = resolver
         self._protocols = protocols
@@ -92,19 +93,42 @@ class Introductions:
         Raises:
             NotFoundError: there is none, or the DID cannot be resolved.
         """
-        if not name.startswith("did:"):
-            found = await self._found(name)
-            if found is None:
-                raise NotFoundError(
-                    f"no invitation {name!r}: name the out-of-band exchange that received it, or a "
-                    "public DID"
-                )
+        found = None if name.startswith("did:") else await self._found(name)
+        if found is not None:
             return found
         try:
-            address = await self.reach(name, None)
+            did = read_did(name)
+        except BadMessageError as error:
+            raise NotFoundError(
+                f"no invitation {name!r}: name the out-of-band exchange that received it, or a public DID"
+            ) from error
+        shown = did if did.startswith("did:") else f"did:sov:{did}"
+        try:
+            address = await self.reach(shown, None)
         except PeerError as error:
             raise NotFoundError(f"{name!r} cannot be reached: {error}") from error
-        return InvitationRecord(id=name, direction="received", minors=(1,), address=address)
+        return InvitationRecord(id=shown, direction="received", minors=(1,), address=address)
+
+    async def check_implicit(self, did: str, pthid: str | None) -> None:
+        """Check that a request to a public DID of ours is taken without an invitation.
+
+        Raises:
+            RefusedError: it is not, it names something else, or too many wait for an answer.
+        """
+        code = "request_not_accepted"
+        ours = next((each for each in await self.own.public() if each.did == did), None)
+        if ours is None or not ours.implicit_requests:
+            raise RefusedError("a request must answer an invitation", code)
+        if pthid is not None and not ours.is_named(pthid):
+            raise RefusedError("a request for an invitation that we do not know", code)
+        waiting = {"unanswered": "implicit"}
+        if (
+            len(await self._records.find(CONNECTION, waiting, MOST_UNANSWERED))
+            >= MOST_UNANSWERED
+        ):
+            raise RefusedError(
+                "SEC-D06: too many requests wait for an answer; ask again later", code
+            )
 
     async def _found(self, name: str) -> InvitationRecord | None:
         record = await self._records.fetch(INVITATION, name)
@@ -122,8 +146,8 @@ class Introductions:
         return Connection.model_validate(record)
 
     async def known(self, inviter: str) -> Connection | None:
-        """Return our newest connection with an inviter, by its DID or key, or None."""
-        for tag in ("inviter", "their_did"):
+        """Return our newest connection with an inviter, by `InvitationRecord.inviter`, or None."""
+        for tag in ("inviter", "known_as"):
             found = await self._records.find(CONNECTION, {tag: inviter, "state": "completed"})
             if found:
                 return Connection.model_validate(found[-1][1])
@@ -184,15 +208,15 @@ class Introductions:
         """
         name = read_did(did)
         if document is None:
-            return _address((await self._resolver.resolve(name)).didcomm, did)
+            return _found_address(await self._resolver.resolve(name), did)
         given = read_document(document, name)
         if name.startswith("did:peer:1"):
             if not is_hash_of(name, document):
                 raise RefusedError("SEC-D01: a did:peer:1 is not the hash of its document")
-            return _address(given.didcomm, did)
+            return _address(given.didcomm, did, did)
         found = await self._resolver.find(name)
         if found is not None:
-            return _address(found.didcomm, did)
+            return _found_address(found, did)
         service = given.didcomm
         if not _pairwise(name) or not all(is_made_of(name, k) for k in service.recipient_keys):
             raise RefusedError("SEC-D01: a DID is not proved by a document that came with it")
@@ -215,9 +239,13 @@ class Introductions:
         return signer(attachment)
 
 
-def _address(service: Service, did: str | None) -> Address:
+def _found_address(found: Found, did: str) -> Address:
+    return _address(found.document.didcomm, did, found.known_as)
+
+
+def _address(service: Service, did: str | None, known_as: str | None = None) -> Address:
     endpoint = None if service.endpoint in {"", NO_ENDPOINT} else service.endpoint
-    return Address(endpoint, service.recipient_keys, service.routing_keys, did)
+    return Address(endpoint, service.recipient_keys, service.routing_keys, did, known_as)
 
 
 def _typed(service: Json) -> Json:
@@ -280,6 +308,7 @@ def connectionless(x: Exchange[Any], peer: Peer, message: Message) -> Connection
         state=CONNECTIONLESS,
         role=x.role,
         my_key=peer.via.recipient,
+        my_did=peer.via.did,
         their_key=peer.via.sender,
         invitation=peer.via.invitation,
         created=x.created,

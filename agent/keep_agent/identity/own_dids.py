@@ -6,20 +6,23 @@ from typing import Protocol as Port
 
 from keep_agent.core.machine import PutKey
 from keep_agent.core.message import Attachment, Json
-from keep_agent.errors import BadCommandError, NotFoundError
+from keep_agent.errors import BadCommandError, NotFoundError, PeerError
 from keep_agent.identity.did_choice import (
     DID_CHOICE,
     KEY,
     NAME,
     PEER_2,
     PEER_4,
+    PUBLIC,
     DidChoice,
     Inviter,
     NewDid,
 )
+from keep_agent.identity.did_resolver import Resolver
 from keep_agent.identity.dids import Did
 from keep_agent.identity.keys import Keys, NewKey, did_key
 from keep_agent.identity.peer_dids import create_peer2, create_peer4, read_within
+from keep_agent.identity.public_dids import ANOTHER_KEY, OWN_DID, PUBLIC_DID, PublicDid
 from keep_agent.identity.signed_attachments import sign
 
 SERVICE_TYPE = "did-communication"
@@ -34,6 +37,12 @@ class Records(Port):
         """Return a record, or None."""
         ...
 
+    async def find(
+        self, category: str, tags: dict[str, str] | None = None, limit: int | None = None
+    ) -> list[tuple[str, Json]]:
+        """Return (name, record) of all that carry these tags, oldest first."""
+        ...
+
 
 class OwnDids:
     """Makes and vouches for the DIDs of one tenant; stores nothing.
@@ -42,10 +51,11 @@ class OwnDids:
         endpoint: URL that peers reach this tenant on.
     """
 
-    def __init__(self, records: Records, keys: Keys, endpoint: str) -> None:
+    def __init__(self, records: Records, keys: Keys, resolver: Resolver, endpoint: str) -> None:
         self.endpoint = endpoint
         self._records = records
         self._keys = keys
+        self._resolver = resolver
 
     async def choice(self) -> DidChoice:
         """Return what this tenant shows where a command does not say it."""
@@ -55,6 +65,9 @@ class OwnDids:
     async def for_invitation(self, invitation: str, choice: str | None) -> Inviter:
         """Return how we stand in an invitation of this id."""
         choice = choice or (await self.choice()).invitation
+        if choice not in {KEY, *_MAKE}:
+            ours, verkey = await self._usable(choice)
+            return Inviter(ours.shown, verkey, did=ours.did)
         key = self.new_key({"invitation": invitation})
         if choice == KEY:
             return Inviter(self._inline(key.verkey), key.verkey, (key,))
@@ -63,6 +76,9 @@ class OwnDids:
     async def for_connection(self, connection: str, choice: str | None) -> NewDid:
         """Return our DID for a connection."""
         choice = choice or (await self.choice()).connection
+        if choice not in _MAKE:
+            ours, verkey = await self._usable(choice)
+            return NewDid(ours.shown, verkey)
         key = self.new_key({"connection": connection})
         return NewDid(self._peer_did(choice, key.verkey), key.verkey, (key,))
 
@@ -87,15 +103,51 @@ class OwnDids:
         return sign(key, ours.did.encode())
 
     async def _is_ours(self, shown: NewDid) -> bool:
+        if any(each.shown == shown.did for each in await self.public()):
+            return True
         within = read_within(Did(shown.did))
         if within is None or within.didcomm.recipient_keys != (shown.verkey,):
             return False
         made = any(isinstance(w, PutKey) and w.verkey == shown.verkey for w in shown.writes)
         return made or await self._keys.load(shown.verkey) is not None
 
+    async def public(self) -> list[PublicDid]:
+        """Return the public DIDs of this tenant: one for each ledger, at most."""
+        found = await self._records.find(PUBLIC_DID)
+        return [PublicDid.model_validate(record) for _, record in found]
+
+    async def _usable(self, choice: str) -> tuple[PublicDid, str]:
+        """Return the public DID that a choice means, and its key, when peers can reach us by it.
+
+        Raises:
+            BadCommandError: none or several are meant, or the ledger does not lead to us.
+        """
+        ours = await self.public()
+        fit = [each for each in ours if choice == PUBLIC or each.is_named(choice)]
+        if not fit:
+            who = (
+                "this tenant has no public DID"
+                if choice == PUBLIC
+                else f"{choice} is not public"
+            )
+            raise BadCommandError(f"{who}: make a DID of ours public first")
+        if len(fit) > 1:
+            raise BadCommandError(
+                f"there are several public DIDs; name one: {', '.join(each.did for each in fit)}"
+            )
+        verkey = str((await self._records.fetch(OWN_DID, fit[0].did) or {}).get("verkey"))
+        try:
+            service = (await self._resolver.resolve(fit[0].did)).document.didcomm
+        except PeerError as error:
+            raise BadCommandError(
+                f"{fit[0].did} does not lead peers to us: {error}; it must be on the ledger, with an "
+                "endpoint that we wrote"
+            ) from error
+        if verkey not in service.recipient_keys:
+            raise BadCommandError(f"{fit[0].did}: {ANOTHER_KEY}")
+        return fit[0], verkey
+
     def _peer_did(self, choice: str, verkey: str) -> Did:
-        if choice not in _MAKE:
-            raise BadCommandError("this tenant has no public DID")
         return _MAKE[choice](verkey, self.endpoint)
 
     def _inline(self, verkey: str) -> Json:

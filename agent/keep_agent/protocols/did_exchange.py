@@ -33,7 +33,6 @@ from keep_agent.identity.connections import (
     Address,
     Connection,
     ConnectionRecords,
-    InvitationRecord,
     sanitize_text,
 )
 from keep_agent.identity.did_choice import ForConnection, NewDid
@@ -108,10 +107,12 @@ class DidExchange(Data):
     Attributes:
         inviter_keys: requester only: one of these must sign for the DID in the response.
         invitation_key: responder only: signs for the DID in our response.
+        implicit: requester only: we asked a public DID, without an invitation.
     """
 
     inviter_keys: tuple[str, ...] = ()
     invitation_key: str | None = None
+    implicit: bool = False
     label: str | None = None
     goal: str | None = None
     goal_code: str | None = None
@@ -119,6 +120,14 @@ class DidExchange(Data):
 
 class Handshake(ConnectionRecords, Port):
     """Keys, DIDs and records for DID exchange."""
+
+    async def check_implicit(self, did: str, pthid: str | None) -> None:
+        """Check that a request to a public DID of ours is taken without an invitation.
+
+        Raises:
+            RefusedError: it is not, it names something else, or too many wait for an answer.
+        """
+        ...
 
     async def reach(self, did: str, document: Json | None) -> Address:
         """Return how to reach a DID, as its own method proves it (SEC-D01).
@@ -185,7 +194,11 @@ async def send_request(x: X, cmd: SendRequest, port: Handshake) -> Out:
     request = Request(label=port.label, did=ours.did, thread=Thread(pthid=invitation.id))
     return Step(
         State.REQUEST_SENT,
-        data=x.data.but(inviter_keys=invitation.address.recipients, label=invitation.label),
+        data=x.data.but(
+            inviter_keys=invitation.address.recipients,
+            label=invitation.label,
+            implicit=invitation.id.startswith("did:"),
+        ),
         send=(request,),
         writes=(*ours.writes, connection.put(new=True)),
         connection=x.id,
@@ -195,29 +208,27 @@ async def send_request(x: X, cmd: SendRequest, port: Handshake) -> Out:
 
 async def keep_request(x: X, request: Request, port: Handshake) -> Out:
     """Check the requester, and use up the invitation; until we respond, its key is our key."""
-    invitation = await _answered(x, request, port)
+    invitation, used = await _answered(x, request, port)
     signers = {x.via.sender}
     document, _ = _document(request.did_doc__attach, signers, port, "request_not_accepted")
     address = await port.reach(request.did, document)
     if x.via.sender not in address.recipients:
         raise RefusedError("this DID is not the sender's", "request_not_accepted")
-    assert invitation.key is not None
+    assert x.via.recipient is not None
     label = sanitize_text(request.label)
     connection = Connection(
         id=x.id,
         state=State.REQUEST_RECEIVED,
         role=x.role,
-        my_key=invitation.key,
+        my_key=x.via.recipient,
         their_key=x.via.sender,
-        invitation=invitation.id,
+        invitation=invitation,
+        implicit=x.via.invitation is None,
         label=label,
         created=x.created,
     ).at(address)
-    used: tuple[Write, ...] = (
-        () if invitation.multi_use else (Consume(INVITATION, invitation.id),)
-    )
     data = x.data.but(
-        invitation_key=invitation.key,
+        invitation_key=x.via.recipient,
         label=label,
         goal=sanitize_text(request.goal),
         goal_code=sanitize_text(request.goal_code),
@@ -241,7 +252,7 @@ async def send_response(x: X, cmd: SendResponse, port: Handshake) -> Out:
     response = Response(
         did=ours.did,
         did_rotate__attach=await port.own.vouch(x.data.invitation_key, ours),
-        thread=Thread(thid=x.thid, pthid=x.peer),
+        thread=Thread(thid=x.thid, pthid=x.pthid or connection.invitation),
     )
     connection = connection.but(
         state=State.RESPONSE_SENT, alias=cmd.alias, my_key=ours.verkey, my_did=ours.did
@@ -270,7 +281,7 @@ async def keep_response(x: X, response: Response, port: Handshake) -> Out:
         State.COMPLETED,
         send=(complete,),
         writes=(connection.put(),),
-        deliver=connection.as_received((await port.invitation(x.peer)).request),
+        deliver=connection.as_received(await _attached(x, port)),
     )
 
 
@@ -319,9 +330,20 @@ def _abandoned(connection: Connection, words: str, send: tuple[ProblemReport, ..
     return Step(State.ABANDONED, send=send, writes=writes, error=words)
 
 
-async def _answered(x: X, request: Request, port: Handshake) -> InvitationRecord:
-    """Return the invitation of ours that a request answers (SEC-O02, SEC-O03)."""
+async def _attached(x: X, port: Handshake) -> Json | None:
+    """Return the message that was attached to the invitation that we answered."""
+    return None if x.data.implicit else (await port.invitation(x.peer)).request
+
+
+async def _answered(x: X, request: Request, port: Handshake) -> tuple[str, tuple[Write, ...]]:
+    """Return the id of the invitation that a request answers, and what uses it up (SEC-O02, SEC-O03).
+
+    Of an implicit invitation the id is our public DID.
+    """
     code = "request_not_accepted"
+    if x.via.invitation is None and x.via.did is not None:
+        await port.check_implicit(x.via.did, request.thread.pthid)
+        return x.via.did, ()
     if x.via.invitation is None or x.via.sender is None:
         raise RefusedError("a request must answer an invitation", code)
     if request.thread.pthid not in {None, x.via.invitation}:
@@ -331,7 +353,7 @@ async def _answered(x: X, request: Request, port: Handshake) -> InvitationRecord
         raise RefusedError("this invitation offers no DID exchange", code)
     if invitation.closed is not None:
         raise RefusedError(invitation.closed, code)
-    return invitation
+    return invitation.id, () if invitation.multi_use else (Consume(INVITATION, invitation.id),)
 
 
 async def _verified_address(x: X, response: Response, port: Handshake) -> tuple[Address, str]:

@@ -281,6 +281,7 @@ async def create(x: X, cmd: CreateInvitation, port: Invitations) -> Out:
         id=x.thid,
         direction="ours",
         key=ours.verkey,
+        did=ours.did,
         multi_use=cmd.multi_use,
         expires=expires,
         minors=minors_of(message.handshake_protocols or ()),

@@ -20,6 +20,7 @@ from keep_agent.core.policy import Policies, Policy
 from keep_agent.errors import BadCommandError, NotFoundError, NotNowError
 from keep_agent.identity.did_choice import DID_CHOICE, NAME, DidChoice
 from keep_agent.identity.keys import NewKey, raw_key
+from keep_agent.identity.public_dids import OWN_DID as DID
 from keep_agent.registry.jobs import AGREEMENT, Job, Jobs
 from keep_agent.store.profile import Profile
 from keep_agent.store.rows import Commit
@@ -35,7 +36,6 @@ from keep_ledger.writes import (
     WriteVerkey,
 )
 
-DID = "did"
 SCHEMA = "schema"
 KEYS = "cred_def_keys"
 

@@ -27,18 +27,21 @@ from keep_agent.didcomm.envelope import ForwardedElsewhereError, unpack
 from keep_agent.didcomm.outbox import Outbox
 from keep_agent.didcomm.slots import Slots
 from keep_agent.errors import BadMessageError, LocalError, UnavailableError
-from keep_agent.identity.connections import CONNECTION, identify
-from keep_agent.identity.did_documents import DidDocument, read_document
-from keep_agent.identity.did_resolver import Resolver
+from keep_agent.identity.connections import CONNECTION
+from keep_agent.identity.did_documents import read_document
+from keep_agent.identity.did_resolver import Found, Resolver
 from keep_agent.identity.dids import Did
+from keep_agent.identity.identify import identify
 from keep_agent.identity.introductions import Introductions, bind
 from keep_agent.identity.keys import Keys, did_key
 from keep_agent.registry.commands import RegistryCommands
 from keep_agent.registry.jobs import Jobs
+from keep_agent.registry.public_dids import PublicDids
 from keep_agent.store.cache import Row
 from keep_agent.store.profile import Profile, TakenOver
 from keep_agent.store.rows import Commit
 from keep_ledger.errors import LedgerError, LedgerUnavailableError
+from keep_ledger.identifiers import Did as LedgerDid
 from keep_ledger.plugins import Ledgers
 from keep_zkp.native import Native, Scope
 
@@ -94,6 +97,7 @@ class Tenant:
         self.commands = RegistryCommands(
             profile, around.ledgers, self.jobs, self.policies, make, store_keys
         )
+        self.public_dids = PublicDids(profile, around.ledgers, self.endpoint)
         self.dropped = 0
         context = Context(
             profile=profile,
@@ -225,16 +229,17 @@ class Tenant:
         except LocalError as error:
             log.info("not ended", extra={"id": exchange, "reason": str(error)})
 
-    async def _ask_ledger(self, did: str) -> DidDocument | None:
+    async def _ask_ledger(self, did: str) -> Found | None:
         """Make the document of a DID on a ledger out of what its ledger proves."""
         try:
-            found = await self.around.ledgers.resolve(did)
+            located = await self.around.ledgers.locate(did)
         except LedgerUnavailableError as error:
             raise UnavailableError(str(error)) from error
         except LedgerError:
             return None
-        if found is None:
+        if located is None:
             return None
+        namespace, found = located
         service: Json = {
             "id": "#didcomm",
             "type": "did-communication",
@@ -242,6 +247,7 @@ class Tenant:
             "recipientKeys": [did_key(found.verkey)],
             "routingKeys": [did_key(key) for key in found.routing_keys],
         }
-        return read_document(
+        document = read_document(
             {"id": did, "service": [service] if found.endpoint else []}, Did(did)
         )
+        return Found(document, str(LedgerDid.parse(did).at(namespace)))

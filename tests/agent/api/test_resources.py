@@ -33,6 +33,27 @@ async def test_a_did_of_a_seed_is_always_the_same(office: Agent) -> None:
         await office.client.create_did(seed="short")
 
 
+async def test_a_public_did_is_set_shown_and_withdrawn(office: Agent) -> None:
+    client = office.client
+    trustee = "V4SGRU86Z58d6TV7PBUe6f"
+    with pytest.raises(NotFoundError, match="several people hold together"):
+        await client.make_public("WgWxqztrNooG92RXvxSTWv")
+    made = await client.make_public(trustee)
+    assert (made["namespace"], made["role"], made["endpoint"]) == ("local", "TRUSTEE", None)
+    job = await client.write("endpoints", endpoint=office.running.endpoint)
+    await client.job_done(job["id"], timeout=30)
+    [shown] = await client.public_dids()
+    assert (shown["on_ledger"], shown["problem"]) == (True, None)
+    x = await client.start("out-of-band", "create-invitation", did="public")
+    assert x["data"]["message"]["services"] == [f"did:sov:{trustee}"]
+    await client.withdraw_public_did("local")
+    assert await client.public_dids() == []
+    with pytest.raises(NotFoundError):
+        await client.withdraw_public_did("local")
+    with pytest.raises(BadCommandError, match="no public DID"):
+        await client.start("out-of-band", "create-invitation", did="public")
+
+
 async def test_a_schema_and_its_keys_are_written_and_read_back(office: Agent) -> None:
     client = office.client
     job = await client.write("schemas", name="licence", version="1.0", attributes=["name"])

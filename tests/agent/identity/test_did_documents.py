@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from agent.paper import Paper
 
-from keep_agent.core.machine import Via
 from keep_agent.core.message import Json
 from keep_agent.errors import BadMessageError, PeerError
 from keep_agent.identity.did_documents import (
@@ -350,7 +349,7 @@ async def test_a_request_of_the_field_is_taken_and_answered(case: str) -> None:
     x = faber.new(
         did_exchange.PROTOCOL, did_exchange.Side.RESPONDER, invitation["@id"], "theirs"
     )
-    via = Via(sender=TAKEN[case], invitation=invitation["@id"])
+    via = faber.via(TAKEN[case], invitation["@id"])
     x, _ = await faber.run(did_exchange.PROTOCOL, x, request, via)
     x, step = await faber.run(did_exchange.PROTOCOL, x, did_exchange.SendResponse())
     assert [type(sent) for sent in step.send] == [did_exchange.Response]

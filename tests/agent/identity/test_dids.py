@@ -17,7 +17,7 @@ from keep_agent.identity.did_documents import (
     Service,
     read_document,
 )
-from keep_agent.identity.did_resolver import Resolver
+from keep_agent.identity.did_resolver import Found, Resolver
 from keep_agent.identity.dids import MAX_DID, Did, read_did, short_form
 from keep_agent.identity.keys import (
     Codec,
@@ -122,15 +122,19 @@ OLD_DOCUMENT: Json = {
 }
 
 
-async def nobody(did: Did) -> DidDocument | None:
+async def nobody(did: Did) -> Found | None:
     return None
 
 
 LOCAL = Resolver(nobody)
 
 
+async def resolve(did: str) -> DidDocument:
+    return (await LOCAL.resolve(did)).document
+
+
 async def reach(did: str) -> Service:
-    return (await LOCAL.resolve(did)).didcomm
+    return (await resolve(did)).didcomm
 
 
 def b64(value: object) -> str:
@@ -198,7 +202,7 @@ def test_what_is_no_did_is_refused(text: object) -> None:
 @given(st.text() | st.text().map("did:peer:2.".__add__) | st.text().map("did:peer:4z".__add__))
 async def test_any_text_resolves_or_is_refused(text: str) -> None:
     try:
-        found = await LOCAL.resolve(text)
+        found = await resolve(text)
     except (BadMessageError, RefusedError):
         return
     assert found.id == text
@@ -208,7 +212,7 @@ async def test_any_text_resolves_or_is_refused(text: str) -> None:
 
 
 async def test_a_did_peer_4_of_credo_resolves() -> None:
-    found = await LOCAL.resolve(CREDO_PEER_4)
+    found = await resolve(CREDO_PEER_4)
     assert found.id == CREDO_PEER_4
     assert found.also_known_as == (short_form(Did(CREDO_PEER_4)),)
     assert found.didcomm == Service(
@@ -246,13 +250,13 @@ def test_a_document_about_somebody_else_is_refused() -> None:
 
 
 async def test_the_examples_of_did_peer_resolve() -> None:
-    hello = await LOCAL.resolve(PEER_4_HELLO)
+    hello = await resolve(PEER_4_HELLO)
     assert hello.id == PEER_4_HELLO
-    two = await LOCAL.resolve(PEER_2_V2)
+    two = await resolve(PEER_2_V2)
     assert two.verkey("#key-2") == "ByHnpUCFb1vAfh9CFZ8ZkmUZguURW8nSw889hy6rD8L7"
     assert two.verkey(f"{PEER_3}#key-3") == "3M5RCDjPTWPkKSN3sxUmmMqHbmRPegYP1tjcKyrDbt9J"
     assert two.service[0]["serviceEndpoint"] == "https://example.com/endpoint"
-    zero = await LOCAL.resolve(PEER_0)
+    zero = await resolve(PEER_0)
     assert zero.methods[0].verkey == "ByHnpUCFb1vAfh9CFZ8ZkmUZguURW8nSw889hy6rD8L7"
 
 
@@ -274,7 +278,7 @@ async def test_a_service_for_didcomm_v2_only_is_no_way_to_reach_anybody() -> Non
 async def test_what_we_make_says_how_to_reach_us(create: Any) -> None:
     did = create(KEY, URL, [OTHER])
     assert read_did(did) == did
-    found = await LOCAL.resolve(did)
+    found = await resolve(did)
     assert found.didcomm == Service(URL, (KEY,), (OTHER,))
     with pytest.raises(BadMessageError):
         found.verkey("#key-2")
@@ -298,12 +302,12 @@ async def test_sec_e14_a_did_peer_4_that_is_not_its_hash_is_refused() -> None:
     forged = create_peer4(OTHER, URL).rpartition(":")[2]
     name = short_form(create_peer4(KEY, URL))
     with pytest.raises(BadMessageError):
-        await LOCAL.resolve(f"{name}:{forged}")
+        await resolve(f"{name}:{forged}")
     whole = create_peer4(KEY, URL)
     for place in (12, 30, len(whole) - 1):
         letter = "2" if whole[place] != "2" else "3"
         with pytest.raises(BadMessageError):
-            await LOCAL.resolve(whole[:place] + letter + whole[place + 1 :])
+            await resolve(whole[:place] + letter + whole[place + 1 :])
 
 
 def peer4(raw: bytes) -> str:
@@ -326,11 +330,11 @@ def peer4(raw: bytes) -> str:
 )
 async def test_sec_e14_a_did_peer_4_that_holds_no_document_is_refused(held: bytes) -> None:
     with pytest.raises(BadMessageError):
-        await LOCAL.resolve(peer4(held))
+        await resolve(peer4(held))
 
 
 async def test_what_is_refused_above_is_not_refused_for_its_hash() -> None:
-    assert (await LOCAL.resolve(peer4(b"\x80\x04{}"))).service == ()
+    assert (await resolve(peer4(b"\x80\x04{}"))).service == ()
 
 
 @pytest.mark.parametrize(
@@ -354,9 +358,9 @@ async def test_sec_e14_a_did_peer_2_with_bad_services_is_refused(services: objec
 async def test_sec_e14_a_did_peer_2_swollen_with_services_is_refused() -> None:
     key = f"did:peer:2.V{multikey(Codec.ED25519, raw_key(KEY))}"
     one = f".S{b64({'t': 'dm', 's': URL})}"
-    await LOCAL.resolve(key + one * MAX_ITEMS)
+    await resolve(key + one * MAX_ITEMS)
     with pytest.raises(BadMessageError):
-        await LOCAL.resolve(key + one * (MAX_ITEMS + 1))
+        await resolve(key + one * (MAX_ITEMS + 1))
     with pytest.raises(BadMessageError):
         read_did(f"{key}.S{'A' * MAX_DID}")
 
@@ -376,9 +380,9 @@ async def test_ledger_dids_are_asked_of_the_ledger_and_short_peer_dids_of_what_i
 ):
     asked: list[str] = []
 
-    async def ledger(did: Did) -> DidDocument | None:
+    async def ledger(did: Did) -> Found | None:
         asked.append(f"ledger {did}")
-        return read_document({"id": did})
+        return Found(read_document({"id": did}), "did:indy:x:WgWxqztrNooG92RXvxSTWv")
 
     resolver = Resolver(ledger)
     ours = [
@@ -387,7 +391,7 @@ async def test_ledger_dids_are_asked_of_the_ledger_and_short_peer_dids_of_what_i
         "WgWxqztrNooG92RXvxSTWv",
     ]
     for did in [*ours, CREDO_PEER_4, CREDO_PEER_2, did_key(KEY)]:
-        assert (await resolver.resolve(did)).id == did
+        assert (await resolver.resolve(did)).document.id == did
     for did in [PEER_3, PEER_1_DOCUMENT["id"], short_form(Did(CREDO_PEER_4))]:
         with pytest.raises(RefusedError):
             await resolver.resolve(did)
@@ -399,12 +403,18 @@ async def test_ledger_dids_are_asked_of_the_ledger_and_short_peer_dids_of_what_i
 )
 async def test_a_did_that_nobody_can_resolve_is_refused_with_a_reason(did: str) -> None:
     with pytest.raises(RefusedError) as caught:
-        await LOCAL.resolve(did)
+        await resolve(did)
     assert caught.value.code.startswith("e.p.did.un")
 
 
+async def test_a_did_is_compared_in_one_spelling() -> None:
+    for did in (CREDO_PEER_4, CREDO_PEER_2):
+        assert (await LOCAL.resolve(did)).known_as == short_form(Did(did))
+    assert (await LOCAL.resolve(did_key(KEY))).known_as == did_key(KEY)
+
+
 async def test_a_did_key_resolves_to_its_key() -> None:
-    found = await LOCAL.resolve(did_key(KEY))
+    found = await resolve(did_key(KEY))
     assert found.verkey(did_key_url(KEY)) == KEY
     with pytest.raises(BadMessageError):
-        await LOCAL.resolve("did:key:z" + base58_key(b"\xe7\x01" + bytes(33)))
+        await resolve("did:key:z" + base58_key(b"\xe7\x01" + bytes(33)))

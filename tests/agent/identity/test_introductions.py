@@ -82,7 +82,7 @@ class Somebody:
         attached = await self.signed(document) if document else None
         request = Request(did=did, did_doc__attach=attached)
         x = agent.new(PROTOCOL, Side.RESPONDER, invitation["@id"], request.id)
-        via = Via(sender=self.verkey, invitation=invitation["@id"])
+        via = agent.via(self.verkey, invitation["@id"])
         return await agent.run(PROTOCOL, x, request, via)
 
 
@@ -272,7 +272,7 @@ async def test_sec_d_02_a_document_in_a_request_is_signed_by_its_sender(faber: P
     invitation = await faber.invite()
     request = Request(did=did, did_doc__attach=await mallory.signed(document))
     x = faber.new(PROTOCOL, Side.RESPONDER, invitation["@id"], request.id)
-    via = Via(sender=somebody.verkey, invitation=invitation["@id"])
+    via = faber.via(somebody.verkey, invitation["@id"])
     with pytest.raises(RefusedError, match="signed with another key"):
         await faber.run(PROTOCOL, x, request, via)
 
@@ -284,7 +284,7 @@ async def test_sec_d_02_a_document_is_an_object(faber: Paper) -> None:
         invitation = await faber.invite()
         request = Request(did=did, did_doc__attach=await somebody.signed(text))
         x = faber.new(PROTOCOL, Side.RESPONDER, invitation["@id"], request.id)
-        via = Via(sender=somebody.verkey, invitation=invitation["@id"])
+        via = faber.via(somebody.verkey, invitation["@id"])
         with pytest.raises(RefusedError, match="JSON object"):
             await faber.run(PROTOCOL, x, request, via)
 

@@ -453,7 +453,7 @@ async def test_a_recorded_request_is_taken(faber: Paper, flow: str) -> None:
     document = request.did_doc__attach.content if request.did_doc__attach else None
     sender = (await faber.port.reach(request.did, document)).recipients[0]
     x = faber.new(PROTOCOL, Side.RESPONDER, pthid, request.thid)
-    after, _ = await faber.run(PROTOCOL, x, request, Via(sender=sender, invitation=pthid))
+    after, _ = await faber.run(PROTOCOL, x, request, faber.via(sender, pthid))
     assert after.state == State.REQUEST_RECEIVED
     connection = faber.connection(after.id)
     assert connection.endpoint == "http://127.0.0.1:8360"

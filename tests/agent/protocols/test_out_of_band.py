@@ -27,6 +27,7 @@ from keep_agent.identity.connections import (
     Connection,
     sanitize_text,
 )
+from keep_agent.identity.dids import Did, short_form
 from keep_agent.identity.keys import NewKey, did_key, to_verkey
 from keep_agent.protocols import did_exchange, trust_ping
 from keep_agent.protocols.out_of_band import (
@@ -514,7 +515,7 @@ async def test_an_inviter_is_known_again_by_its_did(alice: Paper, faber: Paper) 
         if i.get("services") and isinstance(i["services"][0], str)
     ]
     did = invitation["services"][0]
-    connection = meet(alice, await faber.invite(), their_did=did)
+    connection = meet(alice, await faber.invite(), known_as=short_form(Did(did)))
     x = await look(alice, invitation=invitation)
     after, _ = await alice.run(PROTOCOL, x, Accept())
     assert after.connection == connection.id
