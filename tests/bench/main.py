@@ -334,9 +334,7 @@ def _say(words: str) -> None:
 
 async def bench(args: argparse.Namespace) -> int:
     """Measure, print, write; 1 if something got lost, whatever the times."""
-    os.environ.pop(
-        "PYTHONDONTWRITEBYTECODE", None
-    )  # an agent that is installed has its bytecode
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # an agent that is installed has its bytecode
     size = QUICK if args.quick else FULL
     with tempfile.TemporaryDirectory(prefix="indykeep-bench-") as folder:
         if args.against:

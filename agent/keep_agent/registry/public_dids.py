@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from keep_agent.core.machine import Delete
 from keep_agent.core.message import Json
 from keep_agent.errors import BadCommandError, NotFoundError, NotNowError
-from keep_agent.identity.public_dids import ANOTHER_KEY, OWN_DID, PUBLIC_DID, PublicDid
+from keep_agent.identity.public_dids import ANOTHER_KEY, OWN_DID, PUBLIC_DID, PublicDid, split
 from keep_agent.store.profile import Profile
 from keep_agent.store.rows import Commit
 from keep_ledger.errors import LedgerUnavailableError
@@ -52,16 +52,15 @@ class PublicDids:
             BadCommandError: its network is not clear, or not configured.
             NotNowError: its key on the ledger is not ours.
         """
-        record = await self._profile.fetch(OWN_DID, wanted.did)
+        record = await self._own(wanted.did)
         if record is None:
             raise NotFoundError(
                 f"{wanted.did} is not a DID whose key is in this store, so this agent cannot respond for it; "
                 "nor can it for a DID that several people hold together"
             )
-        namespace = self._namespace(wanted)
         public = PublicDid(
-            namespace=namespace,
-            did=wanted.did,
+            namespace=self._namespace(wanted),
+            did=record["did"],
             implicit_requests=wanted.implicit_requests,
             created=time.time(),
         )
@@ -88,6 +87,15 @@ class PublicDids:
             record = await self._profile.get(OWN_DID, public.did)
             found.append(await self._status(public, record))
         return found
+
+    async def _own(self, text: str) -> Json | None:
+        """Return the record of a DID of ours, in whatever spelling it is given."""
+        network, bare = split(text)
+        for _, record in await self._profile.find(OWN_DID):
+            own_network, own = split(str(record["did"]))
+            if own == bare and (own_network == network or None in (own_network, network)):
+                return record
+        return None
 
     def _namespace(self, wanted: MakePublic) -> str:
         fitting = [each.namespace for each in self._ledgers.of(wanted.did)]
