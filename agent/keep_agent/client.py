@@ -250,6 +250,21 @@ class Client:
         """Create a DID."""
         return await self.call("POST", "/v1/dids", {"seed": seed, "namespace": namespace})
 
+    async def make_public(
+        self, did: str, namespace: str | None = None, *, implicit_requests: bool = False
+    ) -> Json:
+        """Make a DID of ours the public one of its ledger; return what the ledger says of it."""
+        body = {"did": did, "namespace": namespace, "implicit_requests": implicit_requests}
+        return await self.call("POST", "/v1/public-dids", body)
+
+    async def withdraw_public_did(self, namespace: str) -> None:
+        """Have no public DID on a ledger any more."""
+        await self.call("POST", f"/v1/public-dids/{_part(namespace)}/withdraw")
+
+    async def public_dids(self) -> Rows:
+        """Return the public DIDs, with the role and the endpoint that their ledgers show."""
+        return await self._results("/v1/public-dids")
+
     async def write(self, what: str, **args: Any) -> Json:
         """Start a write to a ledger and return its job.
 

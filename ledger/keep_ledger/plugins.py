@@ -138,6 +138,14 @@ class Ledgers:
         """See `Registry`."""
         return await self._first(did, lambda registry: registry.resolve(did))
 
+    async def locate(self, did: str) -> tuple[str, Resolved] | None:
+        """As `resolve`, with the namespace of the network that has the DID."""
+        for registry in self.of(did):
+            found = await registry.resolve(did)
+            if found is not None:
+                return registry.namespace, found
+        return None
+
     async def prepare(
         self,
         write: Write,

@@ -21,12 +21,14 @@ from keep_agent.core.machine import (
     Via,
     exchange_id,
 )
-from keep_agent.core.message import Json, Message, new_id
+from keep_agent.core.message import Attachment, Json, Message, new_id
 from keep_agent.errors import UnavailableError
 from keep_agent.identity.connections import CONNECTION, INVITATION, Connection, InvitationRecord
-from keep_agent.identity.dids import DidDocument, Resolver
+from keep_agent.identity.did_documents import DidDocument
+from keep_agent.identity.did_resolver import Found, Resolver
 from keep_agent.identity.introductions import Introductions
 from keep_agent.identity.keys import Keys
+from keep_agent.identity.signed_attachments import sign
 from keep_agent.protocols import did_exchange, discover_features_2, out_of_band, trust_ping
 
 RECORDED = Path(__file__).with_name("recorded.jsonl")
@@ -59,10 +61,12 @@ class Paper:
         found = self.stored.get(verkey)
         return (found.key, found.metadata) if found else None
 
-    async def _document(self, did: str) -> DidDocument | None:
+    async def _document(self, did: str) -> Found | None:
         if self.silent:
             raise UnavailableError("no node answers")
-        return self.documents.get(did)
+        document = self.documents.get(did)
+        bare = did.rpartition(":")[2]
+        return Found(document, f"did:indy:paper:{bare}") if document else None
 
     async def fetch(self, category: str, name: str) -> Json | None:
         found = self.records.get((category, name))
@@ -130,6 +134,17 @@ class Paper:
 
     def invitation(self, name: str) -> InvitationRecord:
         return InvitationRecord.model_validate(self.records[INVITATION, name][0])
+
+    def via(self, sender: str, invitation: str) -> Via:
+        """Return how an answer to an invitation of ours comes in."""
+        key = self.invitation(invitation).key
+        return Via(sender=sender, recipient=key, invitation=invitation)
+
+    async def sign(self, verkey: str, content: bytes) -> Attachment:
+        """Sign anything: what peers may do, and our own code never does."""
+        key = await self.keys.load(verkey)
+        assert key is not None
+        return sign(key, content)
 
     async def invite(self, **wish: Any) -> Json:
         """Return a new invitation."""

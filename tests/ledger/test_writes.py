@@ -29,6 +29,7 @@ WRITES: list[Write] = [
     WriteNym(f"did:indy:local:{ME.did}", ME.verkey),
     WriteVerkey(ME.did, ME.verkey),
     WriteAttrib.endpoint(ME.did, "https://a.example/x", (ME.verkey,)),
+    WriteAttrib.endpoint(ME.did, "https://bücher.example/grüße"),
     WriteSchema(ME.did, "licence", "1.0.2", ("name", "größe")),
     WriteCredDef.from_anoncreds(CRED_DEF),
 ]
@@ -57,6 +58,7 @@ BAD: list[Callable[[], Any]] = [
     lambda: WriteAttrib(ME.did, '{"a": 1, "b": 2}'),
     lambda: WriteAttrib(ME.did, json.dumps({"a": "x" * 6000})),
     lambda: WriteAttrib.endpoint(ME.did, "example.org"),
+    lambda: WriteAttrib.endpoint(ME.did, "didcomm:transport/queue"),
     lambda: WriteSchema(ME.did, "a:b", "1.0", ("a",)),
     lambda: WriteSchema(ME.did, "a|b", "1.0", ("a",)),
     lambda: WriteSchema(ME.did, "a", "1", ("a",)),

@@ -10,7 +10,7 @@ from zkp.kit import Desk
 from keep_zkp.errors import RefusedError
 from keep_zkp.json_object import Json
 from keep_zkp.requests import read_request
-from keep_zkp.restrictions import Facts, exactly, holds
+from keep_zkp.restrictions import Facts, holds
 
 ISSUER = "WgWxqztrNooG92RXvxSTWv"
 CRED_DEF = f"{ISSUER}:3:CL:12:default"
@@ -108,13 +108,13 @@ def test_operators_mean_what_they_say() -> None:
         facts = Facts(
             CRED_DEF, ISSUER, "s", frozenset("a"), {}, schema_name=name, schema_version=version
         )
-        assert holds(query, facts, exactly) is fits
+        assert holds(query, facts) is fits
 
 
 def test_an_empty_restriction_is_satisfied_by_every_credential() -> None:
     query = read_request(TAKEN["empty-restriction"]).asked["a"].restrictions
     assert query is not None
-    assert holds(query, Facts(CRED_DEF, ISSUER, "s", frozenset("a"), {}), exactly) is True
+    assert holds(query, Facts(CRED_DEF, ISSUER, "s", frozenset("a"), {})) is True
 
 
 @pytest.mark.parametrize("restrictions", [None, [], {}, [{}]])

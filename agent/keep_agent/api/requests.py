@@ -156,3 +156,9 @@ class Waits:
         now = asyncio.get_running_loop().time()
         for limit in self._open:
             limit.reschedule(now)
+
+
+async def read_nothing(request: web.Request) -> None:
+    """Refuse a body."""
+    if await read_body(request):
+        raise BadCommandError("this path takes no body")

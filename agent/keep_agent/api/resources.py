@@ -10,7 +10,7 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict
 
 from keep_agent.api.auth import TENANT, answer, problem
-from keep_agent.api.requests import Query, Waits, read_as, read_body
+from keep_agent.api.requests import Query, Waits, read_as, read_nothing
 from keep_agent.core.machine import Protocol
 from keep_agent.core.message import Json
 from keep_agent.core.policy import Policy
@@ -119,7 +119,7 @@ class Resources:
     async def delete_credential(self, request: web.Request) -> web.Response:
         """Delete a held credential; it cannot be shown any more, and its issuer is not told."""
         Query(request)
-        await _nothing(request)
+        await read_nothing(request)
         name = request.match_info["id"]
         await request[TENANT].commands.delete_credential(name)
         return answer({"id": name, "deleted": True})
@@ -181,7 +181,7 @@ class Resources:
 
     async def rotate_key(self, request: web.Request) -> web.Response:
         """Give a DID of ours a new key, on the ledger too."""
-        await _nothing(request)
+        await read_nothing(request)
         wanted = RotateKey(did=request.match_info["did"])
         return _accepted(await request[TENANT].commands.rotate_key(wanted))
 
@@ -250,7 +250,7 @@ class Resources:
 
     async def resume(self, request: web.Request) -> web.Response:
         """Resume a job that waited for an agreement, a role or a signature."""
-        await _nothing(request)
+        await read_nothing(request)
         return _accepted(await request[TENANT].jobs.resume(request.match_info["id"]))
 
     # -- delivery --------------------------------------------------------------------------------
@@ -265,12 +265,6 @@ class Resources:
 
 _PAGING = ("limit", "offset")
 _SETTLED = frozenset(str(state) for state in State if state not in OPEN)
-
-
-async def _nothing(request: web.Request) -> None:
-    """Refuse a body."""
-    if await read_body(request):
-        raise BadCommandError("this path takes no body")
 
 
 async def _page(

@@ -13,14 +13,17 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from keep_agent.cli import public_did
+
 if TYPE_CHECKING:
     from keep_agent.app import Running
+    from keep_agent.client import Client
     from keep_agent.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -125,15 +128,27 @@ def _parser() -> argparse.ArgumentParser:
     settings.set_defaults(do=_settings)
 
     status = commands.add_parser("status", help="show the status of a running agent")
-    status.add_argument("--url", default="http://127.0.0.1:8021", help="of its admin API")
-    status.add_argument(
-        "--key-file", type=Path, default=Path("indykeep-data/admin.key"), metavar="FILE"
-    )
+    _add_agent(status)
     status.set_defaults(do=_status)
+
+    public = commands.add_parser(
+        "public-did", help="show, set or withdraw the public DID of a running agent on a ledger"
+    )
+    _add_agent(public)
+    public_did.add(public)
+    public.set_defaults(do=_public_did)
 
     for name, what in MULTISIG.items():
         commands.add_parser(name, help=what)
     return parser
+
+
+def _add_agent(parser: argparse.ArgumentParser) -> None:
+    """Add what names a running agent."""
+    parser.add_argument("--url", default="http://127.0.0.1:8021", help="of its admin API")
+    parser.add_argument(
+        "--key-file", type=Path, default=Path("indykeep-data/admin.key"), metavar="FILE"
+    )
 
 
 class _Version(argparse.Action):
@@ -241,12 +256,21 @@ def _settings(_args: argparse.Namespace) -> int:
 
 
 def _status(args: argparse.Namespace) -> int:
+    return _ask(args, lambda client: client.status())
+
+
+def _public_did(args: argparse.Namespace) -> int:
+    return _ask(args, lambda client: public_did.run(client, args))
+
+
+def _ask(args: argparse.Namespace, question: Callable[[Client], Awaitable[object]]) -> int:
+    """Ask a running agent, and print its answer."""
     from keep_agent.client import Client  # noqa: PLC0415
     from keep_agent.errors import BadCommandError  # noqa: PLC0415
 
     async def ask() -> object:
         async with Client(args.url, key) as client:
-            return await client.status()
+            return await question(client)
 
     try:
         key = args.key_file.read_text("utf-8").strip()

@@ -116,11 +116,13 @@ class Via:
             for a message that was attached to an invitation.
         recipient: base58 key of ours that it was encrypted to.
         invitation: id of our invitation, when `recipient` is the key of one.
+        did: public DID of ours, when `recipient` is its key.
     """
 
     sender: str | None = None
     recipient: str | None = None
     invitation: str | None = None
+    did: str | None = None
 
 
 D = TypeVar("D", bound=Data)
@@ -187,6 +189,7 @@ class Peer:
     Attributes:
         ids: ids by which exchanges with this peer may be named, the preferred one first.
         connection: id of the connection, if there is one.
+        others: ids of further connections between the same two keys.
         known: the sender's key is the one that the connection is bound to.
         answers: id of an invitation of ours that the message answers without a handshake.
         closed: why that invitation cannot be answered any more; None: it can.
@@ -200,6 +203,7 @@ class Peer:
     answers: str | None = None
     closed: str | None = None
     connectionless: bool = False
+    others: tuple[str, ...] = ()
 
     def owns(self, x: Exchange[Any]) -> bool:
         """Tell whether this peer is the one that the exchange is bound to, or may become it.
@@ -210,7 +214,7 @@ class Peer:
         if x.their_key is not None:
             return x.their_key == self.via.sender
         if x.connection is not None:
-            return x.connection == self.connection
+            return x.connection == self.connection or x.connection in self.others
         if self.takes(x) and self.closed is not None:
             raise RefusedError(f"SEC-O11: {self.closed}", "e.p.msg.invitation")
         return x.peer in self.ids

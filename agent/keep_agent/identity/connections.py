@@ -1,18 +1,18 @@
-"""Connections and invitations, and the peer of a message, found by the keys of its envelope."""
+"""Connections and invitations: their records."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, Self
 from typing import Protocol as Port
 
 from pydantic import BaseModel, ConfigDict
 
-from keep_agent.core.machine import ABANDONED, Peer, Put, PutKey, Target, Via
-from keep_agent.core.message import Json, Received, thread_decorator
-from keep_agent.errors import BadEnvelopeError
+from keep_agent.core.machine import ABANDONED, Put, Target
+from keep_agent.core.message import Json
+from keep_agent.identity.did_choice import ShownDids
+from keep_agent.identity.public_dids import pair
 
 CONNECTION = "connection"
 INVITATION = "invitation"
@@ -28,12 +28,15 @@ class Address:
         recipients: base58 keys, at least one.
         routing: base58 keys of their mediators, outermost last.
         did: the DID that this was read from; None: it is the service of an invitation.
+        known_as: the DID in the one spelling by which it is compared: with the network where it was found,
+            a did:peer:2 or 4 in its short form.
     """
 
     endpoint: str | None
     recipients: tuple[str, ...]
     routing: tuple[str, ...] = ()
     did: str | None = None
+    known_as: str | None = None
 
 
 class InvitationRecord(BaseModel):
@@ -44,6 +47,7 @@ class InvitationRecord(BaseModel):
         name: received only: the out-of-band exchange that received it. The inviter chose `id`, so
             no record of ours is named by it (SEC-O09).
         key: ours only: base58 key that answers are encrypted to.
+        did: ours only: our public DID, if that stands in it; its key serves other invitations, too.
         used: a single-use invitation that was answered.
         expires: POSIX time; None: never.
         minors: minor versions of DID exchange 1 that are offered; empty: no handshake.
@@ -56,6 +60,7 @@ class InvitationRecord(BaseModel):
     direction: Literal["ours", "received"]
     name: str = ""
     key: str | None = None
+    did: str | None = None
     multi_use: bool = False
     used: bool = False
     expires: float | None = None
@@ -92,7 +97,7 @@ class InvitationRecord(BaseModel):
         """The DID or first key of the inviter, by which it is recognised later."""
         if self.address is None:
             return ""
-        return self.address.did or self.address.recipients[0]
+        return self.address.known_as or self.address.did or self.address.recipients[0]
 
 
 class Connection(BaseModel):
@@ -104,7 +109,9 @@ class Connection(BaseModel):
         role: ours in the DID exchange.
         their_key: base58 key that authenticates the peer's messages; None until its response.
         endpoint: the peer's URL; None: the peer fetches its messages.
-        invitation: id of the invitation that it came from.
+        known_as: their DID in the one spelling by which it is compared (SEC-D03).
+        invitation: id of the invitation that it came from; of an implicit one, our public DID.
+        implicit: the peer asked without an invitation.
         answered: our own name of that invitation, if we answered it.
         reused: ids of later invitations of ours that the peer answered with this connection.
         inviter: DID or key of the invitation that we answered; empty if we invited.
@@ -120,11 +127,13 @@ class Connection(BaseModel):
     my_key: str
     my_did: str | None = None
     their_did: str | None = None
+    known_as: str | None = None
     their_key: str | None = None
     endpoint: str | None = None
     recipients: tuple[str, ...] = ()
     routing: tuple[str, ...] = ()
     invitation: str | None = None
+    implicit: bool = False
     answered: str | None = None
     reused: tuple[str, ...] = ()
     inviter: str = ""
@@ -134,7 +143,7 @@ class Connection(BaseModel):
     created: float
 
     def put(self, *, new: bool = False) -> Put:
-        """Return the write that stores it; its tags are state, their DID, invitation and inviter.
+        """Return the write that stores it; by its tags it is looked for.
 
         Args:
             new: it does not exist yet, which saves a read.
@@ -145,6 +154,12 @@ class Connection(BaseModel):
             "peer": self.invitation or "",
             "inviter": self.inviter,
         }
+        if self.known_as:
+            tags["known_as"] = self.known_as
+        if both := pair(self.my_did, self.their_key):
+            tags["pair"] = both
+        if self.implicit and self.my_did is None and self.state != ABANDONED:
+            tags["unanswered"] = "implicit"
         return Put(CONNECTION, self.id, self.model_dump(mode="json"), tags, new, self.id)
 
     def but(self, **changes: object) -> Self:
@@ -158,6 +173,7 @@ class Connection(BaseModel):
             recipients=address.recipients,
             routing=address.routing,
             their_did=address.did,
+            known_as=address.known_as,
             **changes,
         )
 
@@ -184,20 +200,17 @@ class Connection(BaseModel):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class NewDid:
-    """A new DID of ours, with its key to store."""
-
-    did: str
-    key: PutKey
-
-
 class ConnectionRecords(Port):
     """Reads of connections and invitations, for the protocols that make them."""
 
     @property
     def label(self) -> str:
         """Our label."""
+        ...
+
+    @property
+    def own(self) -> ShownDids:
+        """The DIDs and keys of ours that peers see."""
         ...
 
     async def invitation(self, name: str) -> InvitationRecord:
@@ -223,77 +236,3 @@ class Records(Port):
     async def fetch(self, category: str, name: str) -> Json | None:
         """Return a record, or None."""
         ...
-
-
-async def identify(
-    received: Received, metadata: Callable[[str], Awaitable[Json | None]], records: Records
-) -> Peer:
-    """Find out who sent a message.
-
-    Raises:
-        BadEnvelopeError: it has no sender, or its sender is not the peer of the connection
-            (SEC-E01, SEC-E02), or it came to a key of ours that is not for messages.
-    """
-    if received.sender is None:
-        raise BadEnvelopeError("a message without an authenticated sender")
-    purpose = await metadata(received.recipient) or {}
-    if "connection" in purpose:
-        return await _connected(received, purpose["connection"], records)
-    if "invitation" not in purpose:
-        raise BadEnvelopeError("a message to a key that is not for messages")
-    invitation = str(purpose["invitation"])
-    via = Via(sender=received.sender, recipient=received.recipient, invitation=invitation)
-    answers = await _ours(invitation, records)
-    peer = _answering(answers, ids=(invitation,), connection=None, known=False, via=via)
-    return replace(peer, connectionless=True)
-
-
-async def _connected(received: Received, name: str, records: Records) -> Peer:
-    record = await records.fetch(CONNECTION, name)
-    if record is None or record["state"] == ABANDONED:
-        raise BadEnvelopeError("a message for a connection that does not exist any more")
-    if record["their_key"] not in {None, received.sender}:
-        raise BadEnvelopeError("the sender is not the peer of this connection")
-    known = record["their_key"] is not None
-    began = record.get("answered") or record["invitation"]
-    ids = [name, *filter(None, [began]), *record.get("reused", ())]
-    pthid = _parent(received.body)
-    answers = None
-    if known and pthid is not None and pthid not in ids:
-        answers = await _ours(pthid, records)
-        if answers is not None:
-            ids.append(pthid)  # answered on this connection, without a handshake (RFC 0434)
-    via = Via(sender=received.sender, recipient=received.recipient)
-    peer = _answering(answers, ids=tuple(ids), connection=name, known=known, via=via)
-    return replace(peer, connectionless=record["state"] == CONNECTIONLESS)
-
-
-def _answering(
-    invitation: InvitationRecord | None,
-    *,
-    ids: tuple[str, ...],
-    connection: str | None,
-    known: bool,
-    via: Via,
-) -> Peer:
-    return Peer(
-        ids=ids,
-        connection=connection,
-        known=known,
-        via=via,
-        answers=invitation.id if invitation else None,
-        closed=invitation.closed if invitation else None,
-    )
-
-
-async def _ours(name: str, records: Records) -> InvitationRecord | None:
-    """Return an invitation that we made, or None."""
-    record = await records.fetch(INVITATION, name)
-    if record is None or record["direction"] != "ours":
-        return None
-    return InvitationRecord.model_validate(record)
-
-
-def _parent(body: Json) -> str | None:
-    pthid = thread_decorator(body).get("pthid")
-    return pthid if isinstance(pthid, str) else None

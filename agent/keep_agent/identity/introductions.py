@@ -1,25 +1,14 @@
-"""Keys, DIDs and records for out-of-band and DID exchange; signed attachments (RFC 0017)."""
+"""Records, addresses and DIDs for out-of-band and DID exchange."""
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 from typing import Protocol as Port
 
-from keep_agent.core.machine import START, Consume, Exchange, Peer, Protocol, PutKey, Write
-from keep_agent.core.message import (
-    Attachment,
-    AttachmentData,
-    Json,
-    Message,
-    TypeUri,
-    new_id,
-    read_base64,
-    read_json,
-)
+from keep_agent.core.machine import START, Consume, Exchange, Peer, Protocol, Write
+from keep_agent.core.message import Attachment, Json, Message, TypeUri
 from keep_agent.errors import BadMessageError, NotFoundError, PeerError, RefusedError
 from keep_agent.identity.connections import (
     CONNECTION,
@@ -28,34 +17,24 @@ from keep_agent.identity.connections import (
     Address,
     Connection,
     InvitationRecord,
-    NewDid,
 )
-from keep_agent.identity.dids import (
-    Did,
-    Resolver,
+from keep_agent.identity.did_documents import (
+    NO_ENDPOINT,
     Service,
-    create_peer4,
     inline_service,
-    is_hash_of,
-    is_made_of,
-    read_did,
+    priority,
     read_document,
 )
-from keep_agent.identity.keys import (
-    KEY_BYTES,
-    Keys,
-    NewKey,
-    base58_key,
-    did_key,
-    raw_key,
-    to_verkey,
-    verify,
-)
+from keep_agent.identity.did_resolver import Found, Resolver
+from keep_agent.identity.dids import Did, is_made_of, read_did
+from keep_agent.identity.keys import Keys
+from keep_agent.identity.own_dids import SERVICE_TYPE, OwnDids
+from keep_agent.identity.peer_dids import is_hash_of
+from keep_agent.identity.public_dids import MOST_UNANSWERED
+from keep_agent.identity.signed_attachments import signer
 
-NO_ENDPOINT = "didcomm:transport/queue"
-SERVICE_TYPE = "did-communication"
-MOST_SERVICES = 4
-"""How many services of an invitation are tried: each may need reads of a ledger."""
+MOST_DIDS = 4
+"""How many DIDs among the services of an invitation are tried: each may need reads of a ledger."""
 
 
 class Records(Port):
@@ -96,9 +75,8 @@ class Introductions:
         protocols: Mapping[str, Protocol[Any]],
     ) -> None:
         self.label = label
-        self.endpoint = endpoint
+        self.own = OwnDids(records, keys, resolver, endpoint)
         self._records = records
-        self._keys = keys
         self._resolver = resolver
         self._protocols = protocols
 
@@ -115,19 +93,42 @@ class Introductions:
         Raises:
             NotFoundError: there is none, or the DID cannot be resolved.
         """
-        if not name.startswith("did:"):
-            found = await self._found(name)
-            if found is None:
-                raise NotFoundError(
-                    f"no invitation {name!r}: name the out-of-band exchange that received it, or a "
-                    "public DID"
-                )
+        found = None if name.startswith("did:") else await self._found(name)
+        if found is not None:
             return found
         try:
-            address = await self.reach(name, None)
+            did = read_did(name)
+        except BadMessageError as error:
+            raise NotFoundError(
+                f"no invitation {name!r}: name the out-of-band exchange that received it, or a public DID"
+            ) from error
+        shown = did if did.startswith("did:") else f"did:sov:{did}"
+        try:
+            address = await self.reach(shown, None)
         except PeerError as error:
             raise NotFoundError(f"{name!r} cannot be reached: {error}") from error
-        return InvitationRecord(id=name, direction="received", minors=(1,), address=address)
+        return InvitationRecord(id=shown, direction="received", minors=(1,), address=address)
+
+    async def check_implicit(self, did: str, pthid: str | None) -> None:
+        """Check that a request to a public DID of ours is taken without an invitation.
+
+        Raises:
+            RefusedError: it is not, it names something else, or too many wait for an answer.
+        """
+        code = "request_not_accepted"
+        ours = next((each for each in await self.own.public() if each.did == did), None)
+        if ours is None or not ours.implicit_requests:
+            raise RefusedError("a request must answer an invitation", code)
+        if pthid is not None and not ours.is_named(pthid):
+            raise RefusedError("a request for an invitation that we do not know", code)
+        waiting = {"unanswered": "implicit"}
+        if (
+            len(await self._records.find(CONNECTION, waiting, MOST_UNANSWERED))
+            >= MOST_UNANSWERED
+        ):
+            raise RefusedError(
+                "SEC-D06: too many requests wait for an answer; ask again later", code
+            )
 
     async def _found(self, name: str) -> InvitationRecord | None:
         record = await self._records.fetch(INVITATION, name)
@@ -145,8 +146,8 @@ class Introductions:
         return Connection.model_validate(record)
 
     async def known(self, inviter: str) -> Connection | None:
-        """Return our newest connection with an inviter, by its DID or key, or None."""
-        for tag in ("inviter", "their_did"):
+        """Return our newest connection with an inviter, by `InvitationRecord.inviter`, or None."""
+        for tag in ("inviter", "known_as"):
             found = await self._records.find(CONNECTION, {tag: inviter, "state": "completed"})
             if found:
                 return Connection.model_validate(found[-1][1])
@@ -164,50 +165,33 @@ class Introductions:
             raise NotFoundError(f"exchange {exchange!r} has no message to attach")
         return {"message": held["body"], "peer": x.peer}
 
-    # -- keys and DIDs ---------------------------------------------------------------------------
-
-    def new_key(self, purpose: Json) -> PutKey:
-        """Make a key for a purpose, kept as its metadata; nothing is stored."""
-        made = NewKey.generate(purpose)
-        return PutKey(made.verkey, made.key, made.metadata)
-
-    def new_did(self, connection: str) -> NewDid:
-        """Make a did:peer:4 for a connection; nothing is stored."""
-        key = self.new_key({"connection": connection})
-        return NewDid(create_peer4(key.verkey, self.endpoint), key)
-
-    def inline(self, verkey: str) -> Json:
-        """Return the service of an invitation for one of our keys."""
-        return {
-            "id": "#inline",
-            "type": SERVICE_TYPE,
-            "recipientKeys": [did_key(verkey)],
-            "serviceEndpoint": self.endpoint,
-        }
+    # -- addresses -------------------------------------------------------------------------------
 
     def decorator(self, verkey: str) -> Json:
         """Return the `~service` by which one of our keys is reached (RFC 0056)."""
         return {
             "recipientKeys": [verkey],
             "routingKeys": list[str](),
-            "serviceEndpoint": self.endpoint,
+            "serviceEndpoint": self.own.endpoint,
         }
 
     async def address(self, services: Sequence[str | Json]) -> Address:
-        """Return how to reach the first service that we can use: inline ones, and DIDs.
+        """Return how to reach the first service that we can use: inline ones by priority, and DIDs.
 
         Raises:
-            PeerError: none of the first few can be used.
+            PeerError: none can be used, of the DIDs none of the first few; says what the first lacks.
         """
-        why: PeerError = RefusedError("there is no service")
-        for service in services[:MOST_SERVICES]:
+        why: PeerError | None = None
+        dids = [service for service in services if isinstance(service, str)][:MOST_DIDS]
+        for service in sorted(services, key=_rank):
             try:
-                if isinstance(service, str):
+                if not isinstance(service, str):
+                    return _address(inline_service(_typed(service)), None)
+                if service in dids:
                     return await self.reach(service, None)
-                return _address(inline_service({"type": SERVICE_TYPE, **service}), None)
             except PeerError as error:
-                why = error
-        raise why
+                why = why or error
+        raise why or RefusedError("there is no service")
 
     async def reach(self, did: str, document: Json | None) -> Address:
         """Return how to reach a DID, as its own method proves it (SEC-D01).
@@ -224,15 +208,15 @@ class Introductions:
         """
         name = read_did(did)
         if document is None:
-            return _address((await self._resolver.resolve(name)).didcomm, did)
+            return _found_address(await self._resolver.resolve(name), did)
         given = read_document(document, name)
         if name.startswith("did:peer:1"):
             if not is_hash_of(name, document):
                 raise RefusedError("SEC-D01: a did:peer:1 is not the hash of its document")
-            return _address(given.didcomm, did)
+            return _address(given.didcomm, did, did)
         found = await self._resolver.find(name)
         if found is not None:
-            return _address(found.didcomm, did)
+            return _found_address(found, did)
         service = given.didcomm
         if not _pairwise(name) or not all(is_made_of(name, k) for k in service.recipient_keys):
             raise RefusedError("SEC-D01: a DID is not proved by a document that came with it")
@@ -250,93 +234,27 @@ class Introductions:
             return False
         return protocol.starts(model) is not None
 
-    # -- signed attachments ----------------------------------------------------------------------
-
-    async def sign(self, verkey: str, content: bytes) -> Attachment:
-        """Attach something as base64, signed with a key of ours.
-
-        Raises:
-            NotFoundError: the key is gone.
-        """
-        key = await self._keys.load(verkey)
-        if key is None:
-            raise NotFoundError("the key that must sign is gone")
-        kid = did_key(verkey)
-        jwk = {"kty": "OKP", "crv": "Ed25519", "x": _url(raw_key(verkey)), "kid": kid}
-        header = json.dumps({"alg": "EdDSA", "jwk": jwk}, separators=(",", ":"))
-        protected = _url(header.encode())
-        signature = key.sign(_signed(protected, content))
-        jws: Json = {
-            "header": {"kid": kid},
-            "protected": protected,
-            "signature": _url(signature),
-        }
-        data = AttachmentData(base64=base64.urlsafe_b64encode(content).decode(), jws=jws)
-        return Attachment(id=new_id(), mime_type="text/string", data=data)
-
     def signer(self, attachment: Attachment) -> str:
-        """Return the base58 key that signed an attachment.
-
-        Raises:
-            RefusedError: it is not signed, or the signature is wrong (SEC-E13).
-        """
+        """Return the base58 key that signed an attachment (see `signed_attachments`)."""
         return signer(attachment)
 
 
-def signer(attachment: Attachment) -> str:
-    """Return the base58 key that signed an attachment (RFC 0017, JWS with one signature).
-
-    Raises:
-        RefusedError: it is not signed, or not with EdDSA, or the ids of the key contradict it, or the
-            signature is wrong.
-    """
-    jws = attachment.data.jws
-    if jws is None or attachment.data.base64 is None:
-        raise RefusedError("an attachment is not signed")
-    try:
-        protected, signature, header = _one_signature(jws)
-        key = _signing_key(read_json(read_base64(protected)), header)
-        good = verify(key, _signed(protected, attachment.raw), read_base64(signature))
-    except (BadMessageError, KeyError, TypeError, AttributeError) as error:
-        raise RefusedError("the signature of an attachment is malformed") from error
-    if not good:
-        raise RefusedError("the signature of an attachment is wrong")
-    return key
+def _found_address(found: Found, did: str) -> Address:
+    return _address(found.document.didcomm, did, found.known_as)
 
 
-def _one_signature(jws: Json) -> tuple[str, str, Json]:
-    several = jws.get("signatures")
-    if several is not None:
-        (jws,) = cast("list[Json]", several) if len(several) == 1 else ({},)
-    return str(jws["protected"]), str(jws["signature"]), jws.get("header") or {}
-
-
-def _signing_key(protected: Json, header: Json) -> str:
-    """Return the key of a JWS; every id of a key in it must be the same."""
-    if protected.get("alg") != "EdDSA" or "crit" in protected:
-        raise RefusedError("an attachment is not signed with EdDSA")
-    jwk = cast("Json", protected["jwk"])
-    raw = read_base64(jwk["x"])
-    if jwk.get("kty") != "OKP" or jwk.get("crv") != "Ed25519" or len(raw) != KEY_BYTES:
-        raise RefusedError("an attachment is not signed with an Ed25519 key")
-    key = base58_key(raw)
-    for kid in (header.get("kid"), protected.get("kid"), jwk.get("kid")):
-        if isinstance(kid, str) and kid.startswith("did:key:") and to_verkey(kid) != key:
-            raise RefusedError("an attachment names two signing keys")
-    return key
-
-
-def _signed(protected: str, content: bytes) -> bytes:
-    return f"{protected}.{_url(content)}".encode()
-
-
-def _url(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
-
-
-def _address(service: Service, did: str | None) -> Address:
+def _address(service: Service, did: str | None, known_as: str | None = None) -> Address:
     endpoint = None if service.endpoint in {"", NO_ENDPOINT} else service.endpoint
-    return Address(endpoint, service.recipient_keys, service.routing_keys, did)
+    return Address(endpoint, service.recipient_keys, service.routing_keys, did, known_as)
+
+
+def _typed(service: Json) -> Json:
+    """Return an inline service with a type: one that names none is for DIDComm."""
+    return {**service, "type": service.get("type") or SERVICE_TYPE}
+
+
+def _rank(service: str | Json) -> float:
+    return 0 if isinstance(service, str) else priority(service)
 
 
 def _pairwise(did: Did) -> bool:
@@ -392,7 +310,7 @@ def connectionless(x: Exchange[Any], peer: Peer, message: Message) -> Connection
     """
     if x.state == START or x.connection or peer.connection or message.service is None:
         return None
-    address = _address(inline_service({"type": SERVICE_TYPE, **message.service}), None)
+    address = _address(inline_service(_typed(message.service)), None)
     if peer.via.sender not in address.recipients:
         raise RefusedError("a ~service with the key of another agent")
     assert peer.via.recipient is not None
@@ -401,6 +319,7 @@ def connectionless(x: Exchange[Any], peer: Peer, message: Message) -> Connection
         state=CONNECTIONLESS,
         role=x.role,
         my_key=peer.via.recipient,
+        my_did=peer.via.did,
         their_key=peer.via.sender,
         invitation=peer.via.invitation,
         created=x.created,

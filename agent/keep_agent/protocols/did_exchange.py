@@ -34,9 +34,8 @@ from keep_agent.identity.connections import (
     Address,
     Connection,
     ConnectionRecords,
-    InvitationRecord,
-    NewDid,
 )
+from keep_agent.identity.did_choice import ForConnection, NewDid
 
 URI = "https://didcomm.org/didexchange/1.1"
 DAY_S = 24 * 3600
@@ -78,10 +77,13 @@ class SendRequest(Command):
         invitation: id of the out-of-band exchange that received it, or a public DID: an implicit
             invitation.
         alias: what our side calls the peer.
+        did: our own DID in the connection: `did:peer:2`, `did:peer:4`, `public`, or a public DID of ours;
+            what the tenant has chosen, if not given.
     """
 
     invitation: Id
     alias: str | None = None
+    did: ForConnection | None = None
 
     def peer(self) -> str:
         """Return the invitation, as there is no connection yet."""
@@ -89,9 +91,14 @@ class SendRequest(Command):
 
 
 class SendResponse(Command):
-    """Accept the requester as a peer."""
+    """Accept the requester as a peer.
+
+    Attributes:
+        did: our own DID in the connection, as in `SendRequest`.
+    """
 
     alias: str | None = None
+    did: ForConnection | None = None
 
 
 class DidExchange(Data):
@@ -100,10 +107,12 @@ class DidExchange(Data):
     Attributes:
         inviter_keys: requester only: one of these must sign for the DID in the response.
         invitation_key: responder only: signs for the DID in our response.
+        implicit: requester only: we asked a public DID, without an invitation.
     """
 
     inviter_keys: tuple[str, ...] = ()
     invitation_key: str | None = None
+    implicit: bool = False
     label: str | None = None
     goal: str | None = None
     goal_code: str | None = None
@@ -112,8 +121,12 @@ class DidExchange(Data):
 class Handshake(ConnectionRecords, Port):
     """Keys, DIDs and records for DID exchange."""
 
-    def new_did(self, connection: str) -> NewDid:
-        """Make a DID for a connection; nothing is stored."""
+    async def check_implicit(self, did: str, pthid: str | None) -> None:
+        """Check that a request to a public DID of ours is taken without an invitation.
+
+        Raises:
+            RefusedError: it is not, it names something else, or too many wait for an answer.
+        """
         ...
 
     async def reach(self, did: str, document: Json | None) -> Address:
@@ -125,10 +138,6 @@ class Handshake(ConnectionRecords, Port):
         Raises:
             PeerError: it cannot be resolved, is not proved, or does not say how to reach it.
         """
-        ...
-
-    async def sign(self, verkey: str, content: bytes) -> Attachment:
-        """Attach something, signed with a key of ours (RFC 0017)."""
         ...
 
     def signer(self, attachment: Attachment) -> str:
@@ -168,12 +177,12 @@ async def send_request(x: X, cmd: SendRequest, port: Handshake) -> Out:
         raise NotNowError("we made this invitation ourselves")
     if invitation.expired or not invitation.minors:
         raise NotNowError("this invitation has expired, or offers no DID exchange")
-    ours = port.new_did(x.id)
+    ours = await port.own.for_connection(x.id, cmd.did)
     connection = Connection(
         id=x.id,
         state=State.REQUEST_SENT,
         role=x.role,
-        my_key=ours.key.verkey,
+        my_key=ours.verkey,
         my_did=ours.did,
         invitation=invitation.id,
         answered=cmd.invitation,
@@ -185,40 +194,41 @@ async def send_request(x: X, cmd: SendRequest, port: Handshake) -> Out:
     request = Request(label=port.label, did=ours.did, thread=Thread(pthid=invitation.id))
     return Step(
         State.REQUEST_SENT,
-        data=x.data.but(inviter_keys=invitation.address.recipients, label=invitation.label),
+        data=x.data.but(
+            inviter_keys=invitation.address.recipients,
+            label=invitation.label,
+            implicit=invitation.id.startswith("did:"),
+        ),
         send=(request,),
-        writes=(ours.key, connection.put(new=True)),
+        writes=(*ours.writes, connection.put(new=True)),
         connection=x.id,
         minor=min(x.minor, invitation.minors[0]),
     )
 
 
 async def keep_request(x: X, request: Request, port: Handshake) -> Out:
-    """Check the requester, use up the invitation, and prepare our side of the connection."""
-    invitation = await _answered(x, request, port)
+    """Check the requester, and use up the invitation; until we respond, its key is our key."""
+    invitation, used = await _answered(x, request, port)
     signers = {x.via.sender}
     document, _ = _document(request.did_doc__attach, signers, port, "request_not_accepted")
     address = await port.reach(request.did, document)
     if x.via.sender not in address.recipients:
         raise RefusedError("this DID is not the sender's", "request_not_accepted")
-    ours = port.new_did(x.id)
+    assert x.via.recipient is not None
     label = sanitize_text(request.label)
     connection = Connection(
         id=x.id,
         state=State.REQUEST_RECEIVED,
         role=x.role,
-        my_key=ours.key.verkey,
-        my_did=ours.did,
+        my_key=x.via.recipient,
         their_key=x.via.sender,
-        invitation=invitation.id,
+        invitation=invitation,
+        implicit=x.via.invitation is None,
         label=label,
         created=x.created,
     ).at(address)
-    used: tuple[Write, ...] = (
-        () if invitation.multi_use else (Consume(INVITATION, invitation.id),)
-    )
     data = x.data.but(
-        invitation_key=invitation.key,
+        invitation_key=x.via.recipient,
         label=label,
         goal=sanitize_text(request.goal),
         goal_code=sanitize_text(request.goal_code),
@@ -226,7 +236,7 @@ async def keep_request(x: X, request: Request, port: Handshake) -> Out:
     return Step(
         State.REQUEST_RECEIVED,
         data=data,
-        writes=(ours.key, connection.put(new=True), *used),
+        writes=(connection.put(new=True), *used),
         connection=x.id,
     )
 
@@ -234,16 +244,21 @@ async def keep_request(x: X, request: Request, port: Handshake) -> Out:
 async def send_response(x: X, cmd: SendResponse, port: Handshake) -> Out:
     """Send our DID to the requester, signed with the key of the invitation."""
     connection = await port.connection(x.id)
-    assert connection.my_did is not None
     assert x.data.invitation_key is not None
-    signature = await port.sign(x.data.invitation_key, connection.my_did.encode())
+    if connection.my_did is None or cmd.did is not None:
+        ours = await port.own.for_connection(x.id, cmd.did)
+    else:  # made when the request came, as earlier versions did
+        ours = NewDid(connection.my_did, connection.my_key)
     response = Response(
-        did=connection.my_did,
-        did_rotate__attach=signature,
-        thread=Thread(thid=x.thid, pthid=x.peer),
+        did=ours.did,
+        did_rotate__attach=await port.own.vouch(x.data.invitation_key, ours),
+        thread=Thread(thid=x.thid, pthid=x.pthid or connection.invitation),
     )
-    connection = connection.but(state=State.RESPONSE_SENT, alias=cmd.alias)
-    return Step(State.RESPONSE_SENT, send=(response,), writes=(connection.put(),))
+    connection = connection.but(
+        state=State.RESPONSE_SENT, alias=cmd.alias, my_key=ours.verkey, my_did=ours.did
+    )
+    writes = (*ours.writes, connection.put())
+    return Step(State.RESPONSE_SENT, send=(response,), writes=writes)
 
 
 async def keep_response(x: X, response: Response, port: Handshake) -> Out:
@@ -266,7 +281,7 @@ async def keep_response(x: X, response: Response, port: Handshake) -> Out:
         State.COMPLETED,
         send=(complete,),
         writes=(connection.put(),),
-        deliver=connection.as_received((await port.invitation(x.peer)).request),
+        deliver=connection.as_received(await _attached(x, port)),
     )
 
 
@@ -313,9 +328,20 @@ def _abandoned(connection: Connection, words: str, send: tuple[ProblemReport, ..
     return Step(State.ABANDONED, send=send, writes=writes, error=words)
 
 
-async def _answered(x: X, request: Request, port: Handshake) -> InvitationRecord:
-    """Return the invitation of ours that a request answers (SEC-O02, SEC-O03)."""
+async def _attached(x: X, port: Handshake) -> Json | None:
+    """Return the message that was attached to the invitation that we answered."""
+    return None if x.data.implicit else (await port.invitation(x.peer)).request
+
+
+async def _answered(x: X, request: Request, port: Handshake) -> tuple[str, tuple[Write, ...]]:
+    """Return the id of the invitation that a request answers, and what uses it up (SEC-O02, SEC-O03).
+
+    Of an implicit invitation the id is our public DID.
+    """
     code = "request_not_accepted"
+    if x.via.invitation is None and x.via.did is not None:
+        await port.check_implicit(x.via.did, request.thread.pthid)
+        return x.via.did, ()
     if x.via.invitation is None or x.via.sender is None:
         raise RefusedError("a request must answer an invitation", code)
     if request.thread.pthid not in {None, x.via.invitation}:
@@ -325,7 +351,7 @@ async def _answered(x: X, request: Request, port: Handshake) -> InvitationRecord
         raise RefusedError("this invitation offers no DID exchange", code)
     if invitation.closed is not None:
         raise RefusedError(invitation.closed, code)
-    return invitation
+    return invitation.id, () if invitation.multi_use else (Consume(INVITATION, invitation.id),)
 
 
 async def _verified_address(x: X, response: Response, port: Handshake) -> tuple[Address, str]:

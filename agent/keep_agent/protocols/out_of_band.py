@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from enum import StrEnum
 from typing import Annotated, ClassVar, Literal, Self, cast
 from typing import Protocol as Port
@@ -18,7 +19,6 @@ from keep_agent.core.machine import (
     Exchange,
     Expired,
     Protocol,
-    PutKey,
     Role,
     Step,
     Then,
@@ -61,6 +61,7 @@ from keep_agent.identity.connections import (
     ConnectionRecords,
     InvitationRecord,
 )
+from keep_agent.identity.did_choice import ForConnection, ForInvitation
 
 URI = "https://didcomm.org/out-of-band/1.1"
 DID_EXCHANGE = "didexchange/1"
@@ -110,6 +111,8 @@ class CreateInvitation(Command):
 
     Attributes:
         multi_use: any number of peers may use it; else one peer, once.
+        did: how we stand in it: `key` (the key itself), `did:peer:2`, `did:peer:4`, `public`, or a public
+            DID of ours; what the tenant has chosen, if not given.
         handshake_protocols: versions of DID exchange, preferred first; none: connectionless.
         attach: exchanges of ours whose first message is attached. They must have been started without a
             connection, and this exchange must be on the thread that is their `peer`.
@@ -117,6 +120,7 @@ class CreateInvitation(Command):
     """
 
     multi_use: bool = False
+    did: ForInvitation | None = None
     handshake_protocols: tuple[Version, ...] = ("didexchange/1.1", "didexchange/1.0")
     attach: Annotated[tuple[str, ...], Field(max_length=MOST_ATTACHED)] = ()
     goal: Word | None = None
@@ -157,9 +161,11 @@ class Accept(Command):
 
     Attributes:
         reuse: use an existing connection with the inviter.
+        did: our DID in a new connection, see DID exchange.
     """
 
     reuse: bool = True
+    did: ForConnection | None = None
 
 
 class SendRequest(Command):
@@ -167,6 +173,7 @@ class SendRequest(Command):
 
     invitation: str
     alias: str | None = None
+    did: str | None = None
 
 
 class OutOfBand(Data):
@@ -178,6 +185,7 @@ class OutOfBand(Data):
         url: sender only: the same as a link.
         request: receiver only: type of the attached message that would be answered.
         handshake: whether a connection is offered.
+        did: receiver only: our choice of a DID, if a new connection must be made.
     """
 
     invitation: str = ""
@@ -189,23 +197,11 @@ class OutOfBand(Data):
     request: str | None = None
     handshake: bool = False
     alias: str | None = None
+    did: str | None = None
 
 
 class Invitations(ConnectionRecords, Port):
     """Keys, DIDs and records for out-of-band."""
-
-    @property
-    def endpoint(self) -> str:
-        """URL at which peers reach us."""
-        ...
-
-    def new_key(self, purpose: Json) -> PutKey:
-        """Make a key for a purpose, kept as its metadata; nothing is stored."""
-        ...
-
-    def inline(self, verkey: str) -> Json:
-        """Return the service of an invitation for one of our keys."""
-        ...
 
     def decorator(self, verkey: str) -> Json:
         """Return the `~service` by which one of our keys is reached (RFC 0056)."""
@@ -268,7 +264,7 @@ async def create(x: X, cmd: CreateInvitation, port: Invitations) -> Out:
     requests = tuple(
         [_attach(await port.attached(name), x.thid, i) for i, name in enumerate(cmd.attach)]
     )
-    key = port.new_key({"invitation": x.thid})
+    ours = await port.own.for_invitation(x.thid, cmd.did)
     expires = time.time() + cmd.expires_in_s if cmd.expires_in_s else None
     message = Invitation(
         id=x.thid,
@@ -278,13 +274,14 @@ async def create(x: X, cmd: CreateInvitation, port: Invitations) -> Out:
         accept=ACCEPT,
         handshake_protocols=tuple(PREFIX + name for name in cmd.handshake_protocols) or None,
         requests__attach=requests or None,
-        services=(port.inline(key.verkey),),
+        services=(ours.service,),
         timing=Timing(expires_time=write_time(expires)) if expires else None,
     )
     record = InvitationRecord(
         id=x.thid,
         direction="ours",
-        key=key.verkey,
+        key=ours.verkey,
+        did=ours.did,
         multi_use=cmd.multi_use,
         expires=expires,
         minors=minors_of(message.handshake_protocols or ()),
@@ -292,12 +289,12 @@ async def create(x: X, cmd: CreateInvitation, port: Invitations) -> Out:
     data = x.data.but(
         invitation=x.thid,
         message=message.wire(),
-        url=link(port.endpoint, message.wire()),
+        url=link(port.own.endpoint, message.wire()),
         goal=cmd.goal,
         goal_code=cmd.goal_code,
         handshake=bool(cmd.handshake_protocols),
     )
-    return Step(State.AWAIT_RESPONSE, data=data, writes=(key, record.put(x.id)))
+    return Step(State.AWAIT_RESPONSE, data=data, writes=(*ours.writes, record.put(x.id)))
 
 
 async def take_reuse(x: X, reuse: HandshakeReuse, port: Invitations) -> Out:
@@ -369,11 +366,12 @@ async def accept(x: X, cmd: Accept, port: Invitations) -> Out:
     if not invitation.minors:
         return _connectionless(x, invitation, port)
     known = await port.known(invitation.inviter) if cmd.reuse else None
+    chosen = x.data.but(did=cmd.did)
     if known is None:
-        return _handshake(x)
+        return _handshake(replace(x, data=chosen))
     name = new_id()
     reuse = HandshakeReuse(id=name, thread=Thread(thid=name, pthid=invitation.id))
-    return Step(State.AWAIT_RESPONSE, send=(reuse,), connection=known.id)
+    return Step(State.AWAIT_RESPONSE, data=chosen, send=(reuse,), connection=known.id)
 
 
 async def go_on(x: X, _msg: HandshakeReuseAccepted, port: Invitations) -> Out:
@@ -391,14 +389,16 @@ async def make_new(x: X, why: ProblemReport | Expired, _port: Invitations) -> Ou
 
 
 def _handshake(x: X, words: str | None = None) -> Out:
-    request = SendRequest(invitation=x.id, alias=x.data.alias)
-    return Step(State.DONE, then=(Then(request, protocol=DID_EXCHANGE),), error=words)
+    request = SendRequest(invitation=x.id, alias=x.data.alias, did=x.data.did)
+    return Step(
+        State.DONE, data=x.data, then=(Then(request, protocol=DID_EXCHANGE),), error=words
+    )
 
 
 def _connectionless(x: X, invitation: InvitationRecord, port: Invitations) -> Out:
     """Answer the attached message with a new key, and only to the inviter's service."""
     assert invitation.address is not None
-    key = port.new_key({"connection": x.id})
+    key = port.own.new_key({"connection": x.id})
     connection = Connection(
         id=x.id,
         state=CONNECTIONLESS,

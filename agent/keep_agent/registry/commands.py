@@ -27,7 +27,9 @@ from keep_agent.credentials.spelling import (
     spelled,
 )
 from keep_agent.errors import BadCommandError, NotFoundError, NotNowError
+from keep_agent.identity.did_choice import DID_CHOICE, NAME, DidChoice
 from keep_agent.identity.keys import NewKey, raw_key
+from keep_agent.identity.public_dids import OWN_DID as DID
 from keep_agent.registry.jobs import AGREEMENT, Job, Jobs
 from keep_agent.store.profile import Profile
 from keep_agent.store.rows import Commit
@@ -45,7 +47,6 @@ from keep_ledger.writes import (
     write_to_json,
 )
 
-DID = "did"
 SCHEMA = "schema"
 CREDENTIAL = "credential"
 KEYS = "cred_def_keys"
@@ -269,6 +270,15 @@ class RegistryCommands:
         record = wanted.model_dump()
         await self._write(Put(PREFERENCES, ONLY, record))
         return record
+
+    async def choose_dids(self, choice: DidChoice) -> DidChoice:
+        """Set which DIDs we show where a command does not say it."""
+        await self._write(choice.put())
+        return choice
+
+    async def did_choice(self) -> DidChoice:
+        """Return which DIDs we show where a command does not say it."""
+        return DidChoice.model_validate(await self._profile.fetch(DID_CHOICE, NAME) or {})
 
     async def set_policy(self, policy: Policy) -> Policy:
         """Set a policy; an empty `auto` turns it off."""

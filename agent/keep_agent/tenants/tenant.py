@@ -27,17 +27,22 @@ from keep_agent.didcomm.envelope import ForwardedElsewhereError, unpack
 from keep_agent.didcomm.outbox import Outbox
 from keep_agent.didcomm.slots import Slots
 from keep_agent.errors import BadMessageError, LocalError, UnavailableError
-from keep_agent.identity.connections import CONNECTION, identify
-from keep_agent.identity.dids import Did, DidDocument, Resolver, read_document
+from keep_agent.identity.connections import CONNECTION
+from keep_agent.identity.did_documents import read_document
+from keep_agent.identity.did_resolver import Found, Resolver
+from keep_agent.identity.dids import Did
+from keep_agent.identity.identify import identify
 from keep_agent.identity.introductions import Introductions, bind
 from keep_agent.identity.keys import Keys
 from keep_agent.identity.return_address import return_address
 from keep_agent.registry.commands import RegistryCommands
 from keep_agent.registry.jobs import Jobs
+from keep_agent.registry.public_dids import PublicDids
 from keep_agent.store.cache import Row
 from keep_agent.store.profile import Profile
 from keep_agent.store.rows import Commit, TakenOver
 from keep_ledger.errors import LedgerError, LedgerUnavailableError
+from keep_ledger.identifiers import Did as LedgerDid
 from keep_ledger.plugins import Ledgers
 from keep_zkp.native import Native, Scope
 
@@ -96,6 +101,7 @@ class Tenant:
         self.commands = RegistryCommands(
             profile, around.ledgers, self.jobs, self.policies, make, store_keys
         )
+        self.public_dids = PublicDids(profile, around.ledgers, self.endpoint)
         self.dropped = 0
         self.introductions = Introductions(
             profile,
@@ -243,14 +249,16 @@ class Tenant:
         except LocalError as error:
             log.info("exchange not ended", extra={"id": exchange, "reason": str(error)})
 
-    async def _ask_ledger(self, did: str) -> DidDocument | None:
+    async def _ask_ledger(self, did: str) -> Found | None:
         """Return the document of a DID on a ledger, made from what the ledger proves; None: the ledger has no such DID."""
         try:
-            found = await self.around.ledgers.resolve(did)
+            located = await self.around.ledgers.locate(did)
         except LedgerUnavailableError as error:
             raise UnavailableError(str(error)) from error
         except LedgerError:
             return None
-        if found is None:
+        if located is None:
             return None
-        return read_document(found.document, Did(did))
+        namespace, found = located
+        document = read_document(found.document, Did(did))
+        return Found(document, str(LedgerDid.parse(did).at(namespace)))

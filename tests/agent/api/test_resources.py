@@ -33,6 +33,27 @@ async def test_a_did_of_a_seed_is_always_the_same(office: Agent) -> None:
         await office.client.create_did(seed="short")
 
 
+async def test_a_public_did_is_set_shown_and_withdrawn(office: Agent) -> None:
+    client = office.client
+    trustee = "V4SGRU86Z58d6TV7PBUe6f"
+    with pytest.raises(NotFoundError, match="several people hold together"):
+        await client.make_public("WgWxqztrNooG92RXvxSTWv")
+    made = await client.make_public(trustee)
+    assert (made["namespace"], made["role"], made["endpoint"]) == ("local", "TRUSTEE", None)
+    job = await client.write("endpoints", endpoint=office.running.endpoint)
+    await client.job_done(job["id"], timeout=30)
+    [shown] = await client.public_dids()
+    assert (shown["on_ledger"], shown["problem"]) == (True, None)
+    x = await client.start("out-of-band", "create-invitation", did="public")
+    assert x["data"]["message"]["services"] == [f"did:sov:{trustee}"]
+    await client.withdraw_public_did("local")
+    assert await client.public_dids() == []
+    with pytest.raises(NotFoundError):
+        await client.withdraw_public_did("local")
+    with pytest.raises(BadCommandError, match="no public DID"):
+        await client.start("out-of-band", "create-invitation", did="public")
+
+
 async def test_a_schema_and_its_keys_are_written_and_read_back(office: Agent) -> None:
     client = office.client
     job = await client.write("schemas", name="licence", version="1.0", attributes=["name"])
@@ -125,6 +146,22 @@ async def test_a_tenant_says_how_it_prefers_ids_to_be_written(office: Agent) -> 
         wish = {"name": f"card {ids}", "version": "1.0", "attributes": ["name"]}
         done = await client.job_done((await client.write("schemas", **wish))["id"])
         assert done["result"].startswith(did)
+
+
+async def test_which_did_is_shown_is_chosen_for_a_tenant_and_for_an_invitation(
+    alice: Agent,
+) -> None:
+    api = alice.client
+    first = await api.call("GET", "/v1/did-choice")
+    assert first == {"invitation": "key", "connection": "did:peer:4"}
+    with pytest.raises(BadCommandError, match="did:peer:2, did:peer:4"):
+        await api.call("PUT", "/v1/did-choice", {"connection": "key"})
+    await api.call("PUT", "/v1/did-choice", {"invitation": "did:peer:2"})
+    x = await api.start("out-of-band", "create-invitation")
+    assert x["data"]["message"]["services"][0].startswith("did:peer:2.")
+    x = await api.start("out-of-band", "create-invitation", did="did:peer:4")
+    assert x["data"]["message"]["services"][0].startswith("did:peer:4z")
+    await api.call("PUT", "/v1/did-choice", first)
 
 
 async def test_an_empty_wallet_says_what_is_missing(alice: Agent) -> None:

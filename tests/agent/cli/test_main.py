@@ -207,6 +207,34 @@ async def test_status_asks_a_running_agent(
     assert "does not answer" in capsys.readouterr().err
 
 
+async def test_the_public_did_of_a_running_agent_is_set_shown_and_withdrawn(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = tmp_path / "key"
+    key.write_text(KEY)
+    async with agent(tmp_path, "Asked") as asked:
+        did = (await asked.client.create_did())["did"]
+
+        async def say(*words: str) -> tuple[int, str]:
+            args = ["public-did", "--url", asked.url, "--key-file", str(key), *words]
+            code = await asyncio.to_thread(main.main, args)
+            said = capsys.readouterr()
+            return code, said.out or said.err
+
+        assert json.loads((await say())[1]) == {"results": []}
+        code, said = await say("--implicit-requests")
+        assert (code, "goes with --set" in said) == (main.REFUSED, True)
+        code, said = await say("--set", "WgWxqztrNooG92RXvxSTWv")
+        assert (code, "several people hold" in said) == (main.REFUSED, True)
+        code, said = await say("--set", did, "--implicit-requests")
+        [shown] = json.loads(said)["results"]
+        assert (code, shown["did"], shown["namespace"]) == (0, did, "local")
+        assert (shown["on_ledger"], shown["implicit_requests"]) == (False, True)
+        assert "register it" in shown["problem"]
+        code, said = await say("--withdraw", "local")
+        assert (code, json.loads(said)) == (0, {"results": []})
+
+
 def test_settings_explains_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
     assert main.main(["settings"]) == 0
     said = capsys.readouterr().out

@@ -40,7 +40,8 @@ from keep_agent.errors import (
     PeerError,
     UnavailableError,
 )
-from keep_agent.identity.connections import Connection, identify
+from keep_agent.identity.connections import Connection
+from keep_agent.identity.identify import identify
 from keep_agent.identity.introductions import bind
 from keep_agent.store.lists import listed
 from keep_agent.store.profile import Profile

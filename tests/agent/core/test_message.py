@@ -25,7 +25,7 @@ from keep_agent.core.message import (
 from keep_agent.core.untrusted_text import MOST_READ, sanitize_text
 from keep_agent.credentials import presentations
 from keep_agent.errors import BadMessageError
-from keep_agent.identity.dids import read_document
+from keep_agent.identity.did_documents import read_document
 from keep_agent.identity.keys import MAX_MULTIKEY
 from keep_agent.protocols.discover_features_1 import Disclose
 from keep_agent.protocols.discover_features_2 import Disclosures, Queries

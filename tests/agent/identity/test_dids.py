@@ -11,20 +11,14 @@ from hypothesis import strategies as st
 
 from keep_agent.core.message import Json
 from keep_agent.errors import BadMessageError, RefusedError
-from keep_agent.identity.dids import (
-    MAX_DID,
+from keep_agent.identity.did_documents import (
     MAX_ITEMS,
-    Did,
     DidDocument,
-    Resolver,
     Service,
-    create_peer2,
-    create_peer4,
-    inline_service,
-    read_did,
     read_document,
-    short_form,
 )
+from keep_agent.identity.did_resolver import Found, Resolver
+from keep_agent.identity.dids import MAX_DID, Did, read_did, short_form
 from keep_agent.identity.keys import (
     Codec,
     base58_key,
@@ -35,6 +29,7 @@ from keep_agent.identity.keys import (
     multikey,
     raw_key,
 )
+from keep_agent.identity.peer_dids import create_peer2, create_peer4
 
 KEY = "GJ1SzoWzavQYfNL9XkaJdrQejfztN4XqdsiV4ct3LXKL"
 OTHER = "8HH5gYEeNc3z7PYXmd54d4x6qAfCNrqQqEB3nS7Zfu7K"
@@ -127,28 +122,19 @@ OLD_DOCUMENT: Json = {
 }
 
 
-async def nobody(did: Did) -> DidDocument | None:
+async def nobody(did: Did) -> Found | None:
     return None
 
 
 LOCAL = Resolver(nobody)
 
 
+async def resolve(did: str) -> DidDocument:
+    return (await LOCAL.resolve(did)).document
+
+
 async def reach(did: str) -> Service:
-    return (await LOCAL.resolve(did)).didcomm
-
-
-def document(**members: Any) -> DidDocument:
-    return read_document({"id": "did:sov:WgWxqztrNooG92RXvxSTWv"} | members)
-
-
-def method(**members: Any) -> Json:
-    return {"id": "#key-1", "type": "Multikey", "controller": "#id"} | members
-
-
-def service(**members: Any) -> Json:
-    entry = {"id": "#s", "type": "did-communication", "serviceEndpoint": URL}
-    return entry | {"recipientKeys": [KEY]} | members
+    return (await resolve(did)).didcomm
 
 
 def b64(value: object) -> str:
@@ -216,7 +202,7 @@ def test_what_is_no_did_is_refused(text: object) -> None:
 @given(st.text() | st.text().map("did:peer:2.".__add__) | st.text().map("did:peer:4z".__add__))
 async def test_any_text_resolves_or_is_refused(text: str) -> None:
     try:
-        found = await LOCAL.resolve(text)
+        found = await resolve(text)
     except (BadMessageError, RefusedError):
         return
     assert found.id == text
@@ -226,7 +212,7 @@ async def test_any_text_resolves_or_is_refused(text: str) -> None:
 
 
 async def test_a_did_peer_4_of_credo_resolves() -> None:
-    found = await LOCAL.resolve(CREDO_PEER_4)
+    found = await resolve(CREDO_PEER_4)
     assert found.id == CREDO_PEER_4
     assert found.also_known_as == (short_form(Did(CREDO_PEER_4)),)
     assert found.didcomm == Service(
@@ -255,29 +241,22 @@ def test_a_document_of_connections_1_0_is_read() -> None:
     assert found.verkey(f"{found.id}#1") == key
 
 
-def test_the_form_that_aca_py_writes_is_read() -> None:
-    found = document(
-        verificationMethod=[
-            method(id="#key-0", publicKeyMultibase=multikey(Codec.ED25519, raw_key(KEY)))
-        ],
-        authentication=["#key-0"],
-        keyAgreement=["#key-0"],
-        service=[service(recipientKeys=["#key-0"], routingKeys=[did_key(OTHER)], priority=0)],
-    )
-    assert found.didcomm == Service(URL, (KEY,), (OTHER,))
+def test_a_document_about_somebody_else_is_refused() -> None:
+    with pytest.raises(BadMessageError):
+        read_document(OLD_DOCUMENT, read_did("WgWxqztrNooG92RXvxSTWv"))
 
 
 # did:peer, made and read
 
 
 async def test_the_examples_of_did_peer_resolve() -> None:
-    hello = await LOCAL.resolve(PEER_4_HELLO)
+    hello = await resolve(PEER_4_HELLO)
     assert hello.id == PEER_4_HELLO
-    two = await LOCAL.resolve(PEER_2_V2)
+    two = await resolve(PEER_2_V2)
     assert two.verkey("#key-2") == "ByHnpUCFb1vAfh9CFZ8ZkmUZguURW8nSw889hy6rD8L7"
     assert two.verkey(f"{PEER_3}#key-3") == "3M5RCDjPTWPkKSN3sxUmmMqHbmRPegYP1tjcKyrDbt9J"
-    assert two.service[0].service_endpoint.uri == "https://example.com/endpoint"
-    zero = await LOCAL.resolve(PEER_0)
+    assert two.service[0]["serviceEndpoint"] == "https://example.com/endpoint"
+    zero = await resolve(PEER_0)
     assert zero.methods[0].verkey == "ByHnpUCFb1vAfh9CFZ8ZkmUZguURW8nSw889hy6rD8L7"
 
 
@@ -299,7 +278,7 @@ async def test_a_service_for_didcomm_v2_only_is_no_way_to_reach_anybody() -> Non
 async def test_what_we_make_says_how_to_reach_us(create: Any) -> None:
     did = create(KEY, URL, [OTHER])
     assert read_did(did) == did
-    found = await LOCAL.resolve(did)
+    found = await resolve(did)
     assert found.didcomm == Service(URL, (KEY,), (OTHER,))
     with pytest.raises(BadMessageError):
         found.verkey("#key-2")
@@ -323,12 +302,12 @@ async def test_sec_e14_a_did_peer_4_that_is_not_its_hash_is_refused() -> None:
     forged = create_peer4(OTHER, URL).rpartition(":")[2]
     name = short_form(create_peer4(KEY, URL))
     with pytest.raises(BadMessageError):
-        await LOCAL.resolve(f"{name}:{forged}")
+        await resolve(f"{name}:{forged}")
     whole = create_peer4(KEY, URL)
     for place in (12, 30, len(whole) - 1):
         letter = "2" if whole[place] != "2" else "3"
         with pytest.raises(BadMessageError):
-            await LOCAL.resolve(whole[:place] + letter + whole[place + 1 :])
+            await resolve(whole[:place] + letter + whole[place + 1 :])
 
 
 def peer4(raw: bytes) -> str:
@@ -346,17 +325,16 @@ def peer4(raw: bytes) -> str:
         b"\x80\x04{",
         b'\x80\x04{"id":"did:sov:WgWxqztrNooG92RXvxSTWv"}',
         b'\x80\x04{"service":1,"service":2}',
-        b'\x80\x04{"verificationMethod":[{"id":1}]}',
-        b'\x80\x04{"service":[{"type":"IndyAgent"}]}',
+        b'\x80\x04{"verificationMethod":[{"id":"#a","publicKeyHex":7}]}',
     ],
 )
 async def test_sec_e14_a_did_peer_4_that_holds_no_document_is_refused(held: bytes) -> None:
     with pytest.raises(BadMessageError):
-        await LOCAL.resolve(peer4(held))
+        await resolve(peer4(held))
 
 
 async def test_what_is_refused_above_is_not_refused_for_its_hash() -> None:
-    assert (await LOCAL.resolve(peer4(b"\x80\x04{}"))).service == ()
+    assert (await resolve(peer4(b"\x80\x04{}"))).service == ()
 
 
 @pytest.mark.parametrize(
@@ -374,15 +352,15 @@ async def test_what_is_refused_above_is_not_refused_for_its_hash() -> None:
 async def test_sec_e14_a_did_peer_2_with_bad_services_is_refused(services: object) -> None:
     did = f"did:peer:2.V{multikey(Codec.ED25519, raw_key(KEY))}.S{b64(services)}"
     with pytest.raises(BadMessageError):
-        await LOCAL.resolve(did)
+        await reach(did)
 
 
 async def test_sec_e14_a_did_peer_2_swollen_with_services_is_refused() -> None:
     key = f"did:peer:2.V{multikey(Codec.ED25519, raw_key(KEY))}"
     one = f".S{b64({'t': 'dm', 's': URL})}"
-    await LOCAL.resolve(key + one * MAX_ITEMS)
+    await resolve(key + one * MAX_ITEMS)
     with pytest.raises(BadMessageError):
-        await LOCAL.resolve(key + one * (MAX_ITEMS + 1))
+        await resolve(key + one * (MAX_ITEMS + 1))
     with pytest.raises(BadMessageError):
         read_did(f"{key}.S{'A' * MAX_DID}")
 
@@ -394,149 +372,6 @@ async def test_sec_e14_a_did_peer_2_key_of_another_codec_is_no_recipient() -> No
         await reach(f"did:peer:2.V{exchange}.S{entry}")
 
 
-# what a document says
-
-
-@pytest.mark.parametrize(
-    "key",
-    [
-        {"type": "Ed25519VerificationKey2018", "publicKeyBase58": KEY},
-        {
-            "type": "Ed25519VerificationKey2020",
-            "publicKeyMultibase": multikey(Codec.ED25519, raw_key(KEY)),
-        },
-        {"type": "Multikey", "publicKeyMultibase": multikey(Codec.ED25519, raw_key(KEY))},
-        {
-            "type": "JsonWebKey2020",
-            "publicKeyJwk": {
-                "kty": "OKP",
-                "crv": "Ed25519",
-                "x": base64.urlsafe_b64encode(raw_key(KEY)).decode().rstrip("="),
-            },
-        },
-    ],
-)
-@pytest.mark.parametrize(
-    "place", ["verificationMethod", "publicKey", "authentication", "keyAgreement"]
-)
-def test_a_key_is_found_however_and_wherever_it_is_written(key: Json, place: str) -> None:
-    found = document(**{place: [method(**key)]}, service=[service(recipientKeys=["#key-1"])])
-    assert found.didcomm.recipient_keys == (KEY,)
-    assert found.verkey("did:sov:WgWxqztrNooG92RXvxSTWv#key-1") == KEY
-
-
-@pytest.mark.parametrize(
-    "key",
-    [
-        {},
-        {"type": "Ed25519VerificationKey2018"},
-        {"type": "Ed25519VerificationKey2018", "publicKeyBase58": "x"},
-        {"type": "X25519KeyAgreementKey2019", "publicKeyBase58": KEY},
-        {
-            "type": "X25519KeyAgreementKey2020",
-            "publicKeyMultibase": multikey(Codec.ED25519, raw_key(KEY)),
-        },
-        {
-            "type": "Ed25519VerificationKey2020",
-            "publicKeyMultibase": multikey(Codec.X25519, raw_key(KEY)),
-        },
-        {"type": "Ed25519VerificationKey2020", "publicKeyMultibase": "z" + KEY},
-        {"type": "EcdsaSecp256k1VerificationKey2019", "publicKeyBase58": KEY},
-        {
-            "type": "JsonWebKey2020",
-            "publicKeyJwk": {"kty": "OKP", "crv": "X25519", "x": "AAAA"},
-        },
-        {
-            "type": "JsonWebKey2020",
-            "publicKeyJwk": {"kty": "OKP", "crv": "Ed25519", "x": "AAAA"},
-        },
-        {"type": "JsonWebKey2020", "publicKeyJwk": {"kty": "OKP", "crv": "Ed25519", "x": 7}},
-    ],
-)
-def test_sec_e14_a_key_that_is_not_what_it_says_is_no_recipient(key: Json) -> None:
-    found = document(
-        verificationMethod=[method(**key)], service=[service(recipientKeys=["#key-1"])]
-    )
-    with pytest.raises(BadMessageError):
-        _ = found.didcomm
-
-
-@pytest.mark.parametrize(
-    "reference", ["#key-2", "did:sov:AXPiMgtYofy6KpuQLiMd42#key-1", "", "#", "key-1"]
-)
-def test_a_reference_out_of_the_document_is_refused(reference: str) -> None:
-    key = method(type="Ed25519VerificationKey2018", publicKeyBase58=KEY)
-    found = document(verificationMethod=[key], service=[service(routingKeys=[reference])])
-    with pytest.raises(BadMessageError):
-        _ = found.didcomm
-
-
-def test_what_was_made_for_v1_comes_first_then_the_lowest_priority() -> None:
-    found = document(
-        service=[
-            service(type="DIDCommMessaging", serviceEndpoint="https://a", priority=-1),
-            service(type="LinkedDomains", serviceEndpoint=["https://b"]),
-            service(serviceEndpoint="https://c", priority=2),
-            service(type="IndyAgent", serviceEndpoint="https://d", priority=1),
-        ]
-    )
-    assert found.didcomm.endpoint == "https://d"
-
-
-@pytest.mark.parametrize(
-    ("accept", "speaks"),
-    [
-        (None, True),
-        ([], True),
-        (["didcomm/v2"], False),
-        (["didcomm/v2", "didcomm/aip1"], True),
-        (["didcomm/aip2;env=rfc19"], True),
-        (["didcomm/aip2;env=rfc587"], False),
-    ],
-)
-def test_a_service_says_by_accept_whether_it_speaks_v1(accept: object, speaks: bool) -> None:  # noqa: FBT001
-    for entry in (
-        service(accept=accept),
-        service(serviceEndpoint=[{"uri": URL, "accept": accept}]),
-    ):
-        if speaks:
-            assert inline_service(entry) == Service(URL, (KEY,))
-        else:
-            with pytest.raises(BadMessageError):
-                inline_service(entry)
-
-
-@pytest.mark.parametrize(
-    "value",
-    [
-        None,
-        7,
-        "x",
-        [],
-        {},
-        {"type": "x"},
-        {"type": "did-communication"},
-        service(recipientKeys=[]),
-    ],
-)
-def test_what_is_no_service_is_refused(value: object) -> None:
-    with pytest.raises(BadMessageError):
-        inline_service(value)
-
-
-def test_a_document_about_somebody_else_is_refused() -> None:
-    with pytest.raises(BadMessageError):
-        read_document(OLD_DOCUMENT, read_did("WgWxqztrNooG92RXvxSTWv"))
-
-
-@pytest.mark.parametrize(
-    "value", [None, 7, "x", [], {}, {"id": 7}, {"id": "x", "service": [service()] * 33}]
-)
-def test_what_is_no_document_is_refused(value: object) -> None:
-    with pytest.raises(BadMessageError):
-        read_document(value)
-
-
 # resolving
 
 
@@ -545,9 +380,9 @@ async def test_ledger_dids_are_asked_of_the_ledger_and_short_peer_dids_of_what_i
 ):
     asked: list[str] = []
 
-    async def ledger(did: Did) -> DidDocument | None:
+    async def ledger(did: Did) -> Found | None:
         asked.append(f"ledger {did}")
-        return read_document({"id": did})
+        return Found(read_document({"id": did}), "did:indy:x:WgWxqztrNooG92RXvxSTWv")
 
     resolver = Resolver(ledger)
     ours = [
@@ -556,7 +391,7 @@ async def test_ledger_dids_are_asked_of_the_ledger_and_short_peer_dids_of_what_i
         "WgWxqztrNooG92RXvxSTWv",
     ]
     for did in [*ours, CREDO_PEER_4, CREDO_PEER_2, did_key(KEY)]:
-        assert (await resolver.resolve(did)).id == did
+        assert (await resolver.resolve(did)).document.id == did
     for did in [PEER_3, PEER_1_DOCUMENT["id"], short_form(Did(CREDO_PEER_4))]:
         with pytest.raises(RefusedError):
             await resolver.resolve(did)
@@ -568,12 +403,18 @@ async def test_ledger_dids_are_asked_of_the_ledger_and_short_peer_dids_of_what_i
 )
 async def test_a_did_that_nobody_can_resolve_is_refused_with_a_reason(did: str) -> None:
     with pytest.raises(RefusedError) as caught:
-        await LOCAL.resolve(did)
+        await resolve(did)
     assert caught.value.code.startswith("e.p.did.un")
 
 
+async def test_a_did_is_compared_in_one_spelling() -> None:
+    for did in (CREDO_PEER_4, CREDO_PEER_2):
+        assert (await LOCAL.resolve(did)).known_as == short_form(Did(did))
+    assert (await LOCAL.resolve(did_key(KEY))).known_as == did_key(KEY)
+
+
 async def test_a_did_key_resolves_to_its_key() -> None:
-    found = await LOCAL.resolve(did_key(KEY))
+    found = await resolve(did_key(KEY))
     assert found.verkey(did_key_url(KEY)) == KEY
     with pytest.raises(BadMessageError):
-        await LOCAL.resolve("did:key:z" + base58_key(b"\xe7\x01" + bytes(33)))
+        await resolve("did:key:z" + base58_key(b"\xe7\x01" + bytes(33)))

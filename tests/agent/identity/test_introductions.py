@@ -14,14 +14,10 @@ from keep_agent.core.machine import Exchange, PutKey, Step, Via
 from keep_agent.core.message import Attachment, Json
 from keep_agent.errors import PeerError, RefusedError, UnavailableError
 from keep_agent.identity.connections import CONNECTION
-from keep_agent.identity.dids import (
-    Did,
-    create_peer2,
-    create_peer4,
-    read_document,
-    short_form,
-)
+from keep_agent.identity.did_documents import read_document
+from keep_agent.identity.dids import Did, short_form
 from keep_agent.identity.keys import NewKey, did_key, raw_key, to_verkey
+from keep_agent.identity.peer_dids import create_peer2, create_peer4
 from keep_agent.protocols import out_of_band
 from keep_agent.protocols.did_exchange import (
     PROTOCOL,
@@ -76,7 +72,7 @@ class Somebody:
 
     async def signed(self, content: Json | str) -> Attachment:
         raw = content if isinstance(content, str) else json.dumps(content)
-        return await self.hand.port.sign(self.verkey, raw.encode())
+        return await self.hand.sign(self.verkey, raw.encode())
 
     async def asks(
         self, agent: Paper, did: str, document: Json | None
@@ -86,7 +82,7 @@ class Somebody:
         attached = await self.signed(document) if document else None
         request = Request(did=did, did_doc__attach=attached)
         x = agent.new(PROTOCOL, Side.RESPONDER, invitation["@id"], request.id)
-        via = Via(sender=self.verkey, invitation=invitation["@id"])
+        via = agent.via(self.verkey, invitation["@id"])
         return await agent.run(PROTOCOL, x, request, via)
 
 
@@ -231,7 +227,7 @@ async def test_sec_d_01_a_response_claims_no_public_did_with_a_document_of_its_o
     publish(alice, PUBLIC, bank.verkey)
     ours, key = await invited(alice, faber)
     document = json.dumps(mallory.document(PUBLIC)).encode()
-    attached = await faber.port.sign(key, document)
+    attached = await faber.sign(key, document)
     response = Response(did=PUBLIC, did_doc__attach=attached)
     after = await hears(alice, ours, response, mallory.verkey)
     assert after.state == State.ABANDONED
@@ -246,7 +242,7 @@ async def test_sec_d_02_a_signed_document_of_another_did_vouches_for_nothing(
     mallory = Somebody()
     ours, key = await invited(alice, faber)
     theirs = create_peer4(key, "http://faber.example")
-    attached = await faber.port.sign(key, json.dumps({"id": theirs, "service": []}).encode())
+    attached = await faber.sign(key, json.dumps({"id": theirs, "service": []}).encode())
     did = create_peer4(mallory.verkey, THERE)
     response = Response(did=did, did_doc__attach=attached)
     after = await hears(alice, ours, response, mallory.verkey)
@@ -276,7 +272,7 @@ async def test_sec_d_02_a_document_in_a_request_is_signed_by_its_sender(faber: P
     invitation = await faber.invite()
     request = Request(did=did, did_doc__attach=await mallory.signed(document))
     x = faber.new(PROTOCOL, Side.RESPONDER, invitation["@id"], request.id)
-    via = Via(sender=somebody.verkey, invitation=invitation["@id"])
+    via = faber.via(somebody.verkey, invitation["@id"])
     with pytest.raises(RefusedError, match="signed with another key"):
         await faber.run(PROTOCOL, x, request, via)
 
@@ -288,7 +284,7 @@ async def test_sec_d_02_a_document_is_an_object(faber: Paper) -> None:
         invitation = await faber.invite()
         request = Request(did=did, did_doc__attach=await somebody.signed(text))
         x = faber.new(PROTOCOL, Side.RESPONDER, invitation["@id"], request.id)
-        via = Via(sender=somebody.verkey, invitation=invitation["@id"])
+        via = faber.via(somebody.verkey, invitation["@id"])
         with pytest.raises(RefusedError, match="JSON object"):
             await faber.run(PROTOCOL, x, request, via)
 

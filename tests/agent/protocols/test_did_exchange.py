@@ -14,9 +14,10 @@ from keep_agent.core.machine import Exchange, Expired, PutKey, ReportProblem, Vi
 from keep_agent.core.message import Attachment, Json, ProblemReport, Thread
 from keep_agent.errors import NotFoundError, NotNowError, RefusedError
 from keep_agent.identity.connections import CONNECTION, InvitationRecord
-from keep_agent.identity.dids import create_peer4, read_document
-from keep_agent.identity.introductions import signer
+from keep_agent.identity.did_documents import read_document
 from keep_agent.identity.keys import NewKey, did_key, to_verkey
+from keep_agent.identity.peer_dids import create_peer4
+from keep_agent.identity.signed_attachments import signer
 from keep_agent.protocols.did_exchange import (
     PROTOCOL,
     Complete,
@@ -262,7 +263,7 @@ async def test_sec_e_13_a_did_that_another_key_vouches_for_is_refused(
 ) -> None:
     ours, theirs, response = await both(alice, faber)
     connection = faber.connection(theirs.id)
-    forged = await faber.port.sign(connection.my_key, response.did.encode())
+    forged = await faber.sign(connection.my_key, response.did.encode())
     bad = response.model_copy(update={"did_rotate__attach": forged})
     assert "another key" in await refused(alice, ours, bad, connection.my_key)
 
@@ -323,13 +324,13 @@ def resigned(attachment: Attachment, change: Json, jwk: Json) -> Attachment:
 async def vouched(faber: Paper) -> Attachment:
     key = NewKey.generate({})
     faber.write(PutKey(key.verkey, key.key, {}))
-    return await faber.port.sign(key.verkey, b"did:peer:4abc")
+    return await faber.sign(key.verkey, b"did:peer:4abc")
 
 
 async def test_what_we_sign_is_good(faber: Paper) -> None:
     key = NewKey.generate({})
     faber.write(PutKey(key.verkey, key.key, {}))
-    assert signer(await faber.port.sign(key.verkey, b"text")) == key.verkey
+    assert signer(await faber.sign(key.verkey, b"text")) == key.verkey
 
 
 @pytest.mark.parametrize(
@@ -391,6 +392,22 @@ async def test_sec_e_13_other_content_is_not_signed(vouched: Attachment) -> None
         signer(vouched.model_copy(update={"data": data}))
 
 
+async def test_an_unprotected_header_may_be_missing(vouched: Attachment) -> None:
+    jws = {k: v for k, v in (vouched.data.jws or {}).items() if k != "header"}
+    data = vouched.data.model_copy(update={"jws": jws})
+    assert signer(vouched.model_copy(update={"data": data})) == signer(vouched)
+
+
+async def test_a_signature_without_its_key_is_refused_in_words(vouched: Attachment) -> None:
+    """RFC 0017 asks for `jwk`: a key id beside it does not take its place."""
+    protected = base64.urlsafe_b64encode(b'{"alg": "EdDSA"}').decode()
+    data = vouched.data.model_copy(
+        update={"jws": {**(vouched.data.jws or {}), "protected": protected}}
+    )
+    with pytest.raises(RefusedError, match="signature of an attachment is malformed"):
+        signer(vouched.model_copy(update={"data": data}))
+
+
 async def test_a_list_of_one_signature_is_read(vouched: Attachment) -> None:
     data = vouched.data.model_copy(update={"jws": {"signatures": [vouched.data.jws]}})
     assert signer(vouched.model_copy(update={"data": data})) == signer(vouched)
@@ -436,7 +453,7 @@ async def test_a_recorded_request_is_taken(faber: Paper, flow: str) -> None:
     document = request.did_doc__attach.content if request.did_doc__attach else None
     sender = (await faber.port.reach(request.did, document)).recipients[0]
     x = faber.new(PROTOCOL, Side.RESPONDER, pthid, request.thid)
-    after, _ = await faber.run(PROTOCOL, x, request, Via(sender=sender, invitation=pthid))
+    after, _ = await faber.run(PROTOCOL, x, request, faber.via(sender, pthid))
     assert after.state == State.REQUEST_RECEIVED
     connection = faber.connection(after.id)
     assert connection.endpoint == "http://127.0.0.1:8360"

@@ -29,6 +29,7 @@ from keep_agent.identity.connections import (
     INVITATION,
     Connection,
 )
+from keep_agent.identity.dids import Did, short_form
 from keep_agent.identity.keys import NewKey, did_key, to_verkey
 from keep_agent.protocols import did_exchange, trust_ping
 from keep_agent.protocols.out_of_band import (
@@ -116,7 +117,7 @@ async def test_an_invitation_says_how_to_answer(faber: Paper) -> None:
         "https://didcomm.org/didexchange/1.0",
     ]
     (service,) = message["services"]
-    assert service["serviceEndpoint"] == faber.port.endpoint
+    assert service["serviceEndpoint"] == faber.port.own.endpoint
     assert "~timing" not in message
     assert not step.send
     key = to_verkey(service["recipientKeys"][0])
@@ -128,7 +129,7 @@ async def test_an_invitation_says_how_to_answer(faber: Paper) -> None:
 async def test_the_link_holds_the_invitation(faber: Paper, alice: Paper) -> None:
     x = faber.new(PROTOCOL, Side.SENDER, "nobody")
     after, _ = await faber.run(PROTOCOL, x, CreateInvitation())
-    assert after.data.url.startswith(f"{faber.port.endpoint}?oob=")
+    assert after.data.url.startswith(f"{faber.port.own.endpoint}?oob=")
     seen = await look(alice, url=after.data.url)
     assert seen.data.invitation == x.thid
 
@@ -391,7 +392,60 @@ async def test_the_first_service_that_we_can_use_counts(alice: Paper, faber: Pap
     x = await look(alice, invitation={**invitation, "services": services})
     address = alice.invitation(x.id).address
     assert address is not None
-    assert address.endpoint == faber.port.endpoint
+    assert address.endpoint == faber.port.own.endpoint
+
+
+@pytest.mark.parametrize(
+    ("services", "endpoint"),
+    [
+        ([{"priority": None}], "http://faber.example/d/main"),
+        ([{"routingKeys": None}], "http://faber.example/d/main"),
+        ([{"type": None}], "http://faber.example/d/main"),
+        ([{"type": "IndyAgent"}], "http://faber.example/d/main"),
+        (
+            [{"serviceEndpoint": "http://a.example"}, {"serviceEndpoint": "ws://b.example"}],
+            None,
+        ),
+        (
+            [{"serviceEndpoint": "ws://b.example"}, {"serviceEndpoint": "http://a.example"}],
+            None,
+        ),
+        ([{"priority": 1}, {"serviceEndpoint": "http://a.example"}], None),
+        (
+            [
+                {
+                    "serviceEndpoint": {
+                        "uri": "http://a.example",
+                        "accept": ["didcomm/aip2;env=rfc19"],
+                        "routingKeys": [],
+                    }
+                }
+            ],
+            None,
+        ),
+        ([{"serviceEndpoint": "ws://b.example"}] * 9 + [{}], "http://faber.example/d/main"),
+    ],
+)
+async def test_the_service_that_we_can_send_to_is_taken_by_priority(
+    alice: Paper, faber: Paper, services: list[Json], endpoint: str | None
+) -> None:
+    """As reported of several stacks: oob-25, oob-33, oob-34 and their like."""
+    invitation = await faber.invite()
+    (own,) = invitation["services"]
+    sent = {**invitation, "services": [{**own, **change} for change in services]}
+    x = await look(alice, invitation=sent)
+    address = alice.invitation(x.id).address
+    assert address is not None
+    assert address.endpoint == (endpoint or "http://a.example")
+
+
+async def test_an_invitation_that_is_only_for_websocket_is_refused_in_words(
+    alice: Paper, faber: Paper
+) -> None:
+    invitation = await faber.invite()
+    invitation["services"][0]["serviceEndpoint"] = "wss://faber.example"
+    with pytest.raises(BadCommandError, match="not an http or https URL"):
+        await look(alice, invitation=invitation)
 
 
 async def test_a_service_without_type_speaks_didcomm(alice: Paper, faber: Paper) -> None:
@@ -585,7 +639,7 @@ async def test_an_inviter_is_known_again_by_its_did(alice: Paper, faber: Paper) 
         if i.get("services") and isinstance(i["services"][0], str)
     ]
     did = invitation["services"][0]
-    connection = meet(alice, await faber.invite(), their_did=did)
+    connection = meet(alice, await faber.invite(), known_as=short_form(Did(did)))
     x = await look(alice, invitation=invitation)
     after, _ = await alice.run(PROTOCOL, x, Accept())
     assert after.connection == connection.id
@@ -645,7 +699,7 @@ async def test_without_a_handshake_the_attached_message_is_answered(
     connection = alice.connection(after.id)
     assert connection.state == CONNECTIONLESS
     assert connection.their_key == to_verkey(invitation["services"][0]["recipientKeys"][0])
-    assert connection.endpoint == faber.port.endpoint
+    assert connection.endpoint == faber.port.own.endpoint
     assert alice.stored[connection.my_key].metadata == {"connection": after.id}
     assert step.deliver is not None
     assert step.deliver["recipient"] == connection.my_key
@@ -654,7 +708,7 @@ async def test_without_a_handshake_the_attached_message_is_answered(
         "~service": {
             "recipientKeys": [connection.my_key],
             "routingKeys": [],
-            "serviceEndpoint": alice.port.endpoint,
+            "serviceEndpoint": alice.port.own.endpoint,
         },
     }
 

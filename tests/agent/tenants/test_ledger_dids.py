@@ -27,8 +27,10 @@ async def test_the_document_of_a_did_is_that_of_its_ledger(tmp_path: Path) -> No
         async with house.tenants.use(name) as tenant:
             tenant.around = replace(tenant.around, ledgers=Ledgers([ledger]))
             for did in (person.did, f"did:sov:{person.did}", f"did:indy:local:{person.did}"):
-                document = await tenant._ask_ledger(did)
-                assert document is not None
+                found = await tenant._ask_ledger(did)
+                assert found is not None
+                assert found.known_as == f"did:indy:local:{person.did}"
+                document = found.document
                 assert document.didcomm.endpoint == URL
                 assert document.didcomm.recipient_keys == (person.verkey,)
                 assert document.didcomm.routing_keys == (mediator.verkey, SAME_KEY)
