@@ -325,7 +325,7 @@ async def test_the_first_deadline_is_found_however_far_it_is(tmp_path: Path) -> 
 # -- failing -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("where", ["settle", "next_due"])
+@pytest.mark.parametrize("where", ["Profile.write_delivered", "next_due"])
 async def test_a_tenant_that_is_closed_while_the_store_does_not_answer_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
@@ -340,7 +340,7 @@ async def test_a_tenant_that_is_closed_while_the_store_does_not_answer_loses_not
             raise UnavailableError("no answer")
 
         with monkeypatch.context() as patch:
-            patch.setattr(Profile, where, mute)
+            patch.setattr(f"keep_agent.tenants.open_tenants.{where}", mute)
             await house.tenants.suspend(name)
         house.wire.down = False
         await house.tenants.resume(name)
