@@ -1,7 +1,8 @@
 """Which attachment of a message is in which format (Aries RFC 0453, 0454; names of RFC 0592, 0771).
 
 Two families of formats carry the same AnonCreds objects: `anoncreds/*@v1.0`, and `hlindy/*@v2.0` of
-older agents. An exchange stays in the family in which it was offered.
+older agents. We stay in the family in which an exchange began; a peer may change it: ACA-Py with its newer
+wallet answers an offer of the older family in the newer one, and goes on in that.
 """
 
 from __future__ import annotations
@@ -85,20 +86,23 @@ def attached(
     formats: Iterable[Format],
     attachments: Iterable[Attachment],
     names: Names,
-    only: Family | None = None,
+    preferred: Family | None = None,
 ) -> tuple[Family, Json]:
     """Return the attached object in the preferred one of the formats that we support.
 
     Args:
-        only: the family of the exchange, once it has one.
+        preferred: the family of the exchange, once it has one.
 
     Raises:
         BadMessageError: none of the formats is supported, or the attachment is not a JSON object.
     """
     by_id = {each.id: each for each in attachments}
     named = {each.format: each.attach_id for each in formats}
-    for family, name in names.items():
-        if name not in named or only not in {None, family}:
+    for family in sorted(
+        names, key=lambda each: each != preferred
+    ):  # else in the order of `names`
+        name = names[family]
+        if name not in named:
             continue
         attachment = by_id.get(named[name])
         if attachment is None:
@@ -107,7 +111,7 @@ def attached(
         if not isinstance(content, dict):
             raise BadMessageError(f"the attachment in the format {name} is not a JSON object")
         return family, cast("Json", content)
-    spoken = names[only] if only else " or ".join(names.values())
+    spoken = " or ".join(names.values())
     raise BadMessageError(f"there is no attachment in a supported format: {spoken}")
 
 
