@@ -58,6 +58,9 @@ PROOF: Names = {
     "anoncreds": "anoncreds/proof@v1.0",
     "hlindy": "hlindy/proof@v2.0",
 }
+_OTHER_NAMES = {"anoncreds/proof-proposal@v1.0": PROOF_REQUEST["anoncreds"]}
+"""What ACA-Py calls the format of a proposal; RFC 0771 has one name for proposal and request."""
+
 _FILTER_KEYS: tuple[FilterKey, ...] = get_args(FilterKey)
 _OLD_KEYS: dict[str, str] = {
     "issuer_id": "issuer_did",
@@ -97,7 +100,7 @@ def attached(
         BadMessageError: none of the formats is supported, or the attachment is not a JSON object.
     """
     by_id = {each.id: each for each in attachments}
-    named = {each.format: each.attach_id for each in formats}
+    named = {_OTHER_NAMES.get(each.format, each.format): each.attach_id for each in formats}
     for family in sorted(
         names, key=lambda each: each != preferred
     ):  # else in the order of `names`
