@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import peers
 import usage
 from venvs import (
     HOME,
@@ -109,13 +110,19 @@ def campaign(args: list[str]) -> int:
     """Kill agents at every point and check whether anything is lost or done twice.
 
     With `network` first: break a network in all ways, for minutes. With `node-suites`: run the
-    node packages' own unit tests on our stand-ins.
+    node packages' own unit tests on our stand-ins. With `peers`: talk with ACA-Py.
     """
     if args[:1] == ["node-suites"]:
         ensure_venvs(SUITES)
         os.environ["PYTHONPATH"] = str(ROOT / "von-network")
         return become(SUITES.python, str(ROOT / "von-network" / "suites.py"), *args[1:])
+    if args == ["peers", "--set-up"]:
+        peers.set_up()
+        return 0
     ensure_venvs(TEST, NODE)
+    if args[:1] == ["peers"]:
+        peers.set_up()
+        return become(TEST.python, "-P", "-m", "pytest", "tests/interop", *args[1:])
     if args[:1] == ["network"]:
         os.environ["INDYKEEP_CAMPAIGN"] = "1"
         words = ("tests/von_network", "-o", "faulthandler_timeout=900")
@@ -193,7 +200,7 @@ COMMANDS = {
     "bench-network": Command("[--json FILE]", "what the local network can do", bench_network),
     "campaign": Command(
         "[...]",
-        "[--kills N] [--pool] [--postgres]: kill agents; network, node-suites",
+        "[--kills N] [--pool] [--postgres]: kill agents; network, node-suites, peers",
         campaign,
     ),
     "network": Command("[verb ...]", "a local Indy network: von-network/manage", network),

@@ -45,10 +45,15 @@ Kills an issuer and a holder again and again while they work, each at points tha
 looks whether anything is lost or done twice. docs/campaigns.md tells what is checked and found.
 
 `./manage campaign network` breaks a network instead, `./manage campaign node-suites` runs the node
-packages' own tests.""",
+packages' own tests, `./manage campaign peers` talks with an agent that is not ours.""",
     "campaign network": """\
 Breaks a local network in all ways, for minutes: the long form of tests/von_network. Arguments are
 pytest's.""",
+    "campaign peers": """\
+Sets ACA-Py up in an environment of its own (55 MB to download, 300 MB of disk, Python 3.13 or later: in
+PATH, in ~/.pyenv/versions, or named by INDYKEEP_PYTHON), and runs tests/interop: connections, credentials
+and proofs in both directions, on a real local network. Arguments are pytest's. With --set-up alone it
+only sets ACA-Py up: from then on `./manage test` runs these tests too. docs/interop.md tells what is found.""",
     "campaign node-suites": """\
 Runs the unit tests that the node packages bring, on our stand-ins for some of their libraries.""",
     "network": """\
@@ -107,7 +112,7 @@ def reader(command: str) -> argparse.ArgumentParser:
             made.add_argument("--pool", action="store_true", help=about)
             about = "with two processes on each side, which share a store in PostgreSQL"
             made.add_argument("--postgres", action="store_true", help=about)
-        case "test" | "campaign network":
+        case "test" | "campaign network" | "campaign peers":
             made.add_argument(
                 "arguments", nargs="*", metavar="ARGUMENT", help="as pytest has it"
             )

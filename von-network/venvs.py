@@ -256,8 +256,8 @@ class _Workshop:
 
     @property
     def tool(self) -> Venv:
-        """Our own pip, which fills the venvs from outside."""
-        return Venv("pip", self.home / "pip", (), 0, PIP_MB)
+        """Our own pip, which fills the venvs of this Python from outside."""
+        return Venv("pip", self.home / f"pip-{_version()}", (), 0, PIP_MB)
 
     def pip_command(self) -> list[str]:
         """Return the command of our own pip, made on first use."""

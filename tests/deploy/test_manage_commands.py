@@ -79,6 +79,7 @@ HELP = [[verb, "--help"] for verb in manage_commands.COMMANDS] + [
     ["demo", "multisig", "-h"],
     ["campaign", "network", "--help"],
     ["campaign", "node-suites", "--help"],
+    ["campaign", "peers", "--help"],
     ["network", "start", "--help"],
 ]
 

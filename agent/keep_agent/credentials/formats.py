@@ -1,7 +1,8 @@
 """Which attachment of a message is in which format (Aries RFC 0453, 0454; names of RFC 0592, 0771).
 
 Two families of formats carry the same AnonCreds objects: `anoncreds/*@v1.0`, and `hlindy/*@v2.0` of
-older agents. An exchange stays in the family in which it was offered.
+older agents. We stay in the family in which an exchange began; a peer may change it: ACA-Py with its newer
+wallet answers an offer of the older family in the newer one, and goes on in that.
 """
 
 from __future__ import annotations
@@ -75,6 +76,9 @@ _MOST_OFFERED = MOST_OF_AN_ATTACHMENT - (128 << 10)
 _SIGNATURE_BYTES = 8 << 10
 _ENCODED = "9" * 78
 """As long as the longest number that stands for a text."""
+_OTHER_NAMES = {"anoncreds/proof-proposal@v1.0": PROOF_REQUEST["anoncreds"]}
+"""What ACA-Py calls the format of a proposal; RFC 0771 has one name for proposal and request."""
+
 _FILTER_KEYS: tuple[FilterKey, ...] = get_args(FilterKey)
 _OLD_KEYS: dict[str, str] = {
     "issuer_id": "issuer_did",
@@ -123,20 +127,23 @@ def attached(
     formats: Iterable[Format],
     attachments: Iterable[Attachment],
     names: Names,
-    only: Family | None = None,
+    preferred: Family | None = None,
 ) -> tuple[Family, Json]:
     """Return the attached object in the preferred one of the formats that we support.
 
     Args:
-        only: the family of the exchange, once it has one.
+        preferred: the family of the exchange, once it has one.
 
     Raises:
         BadMessageError: none of the formats is supported, or the attachment is not a JSON object.
     """
     by_id = {each.id: each for each in attachments}
-    named = {each.format: each.attach_id for each in formats}
-    for family, name in names.items():
-        if name not in named or only not in {None, family}:
+    named = {_OTHER_NAMES.get(each.format, each.format): each.attach_id for each in formats}
+    for family in sorted(
+        names, key=lambda each: each != preferred
+    ):  # else in the order of `names`
+        name = names[family]
+        if name not in named:
             continue
         attachment = by_id.get(named[name])
         if attachment is None:
@@ -145,7 +152,7 @@ def attached(
         if not isinstance(content, dict):
             raise BadMessageError(f"the attachment in the format {name} is not a JSON object")
         return family, cast("Json", content)
-    spoken = names[only] if only else " or ".join(names.values())
+    spoken = " or ".join(names.values())
     raise BadMessageError(f"there is no attachment in a supported format: {spoken}")
 
 

@@ -304,7 +304,7 @@ class Issuance(Data):
     """What both sides keep; what is not needed any more is removed.
 
     Attributes:
-        format: the family of the exchange, from the first attachment on.
+        format: the family of the exchange, from the first attachment on; that of the request, once there is one.
         wanted: what was proposed, by the keys of `formats.Filter`.
         values: the last that were proposed or offered; from the request on, those accepted.
         cred_def_id: as offered.
@@ -387,8 +387,8 @@ async def send_offer(x: X, cmd: SendOffer, zkp: Credentials) -> Step[Issuance]:
 
 async def keep_request(x: X, msg: RequestCredential, _: Credentials) -> Step[Issuance]:
     """Keep the request until our side issues (SEC-I01 is checked then, by the port)."""
-    _family, request = attached(msg.formats, msg.requests__attach, REQUEST, x.data.format)
-    data = x.data.but(request=request, comment=msg.comment)
+    family, request = attached(msg.formats, msg.requests__attach, REQUEST, x.data.format)
+    data = x.data.but(format=family, request=request, comment=msg.comment)
     return Step(State.REQUEST_RECEIVED, data)
 
 

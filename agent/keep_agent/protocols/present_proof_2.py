@@ -45,6 +45,8 @@ URI = "https://didcomm.org/present-proof/2.0"
 DAY_S = 24 * 3600.0
 NOT_PROVED = "e.p.presentation.refused"
 """Problem-report code for a presentation that does not prove what was requested."""
+UNUSED_NONCE = "0"
+"""Of a proposal as it is kept: what is asked later has one of our own (SEC-P14)."""
 
 
 # -- messages ----------------------------------------------------------------------------------
@@ -287,9 +289,10 @@ X = Exchange[Proving]
 
 
 async def keep_proposal(x: X, msg: ProposePresentation, zkp: Proofs) -> Step[Proving]:
-    """Keep the proposal."""
-    family, proposal = attached(msg.formats, msg.proposals__attach, PROOF_REQUEST)
-    data = x.data.but(format=family, proposal=await zkp.read(proposal), comment=msg.comment)
+    """Keep the proposal; peers leave its nonce out, which would mean nothing."""
+    family, content = attached(msg.formats, msg.proposals__attach, PROOF_REQUEST)
+    proposal = await zkp.read({**content, "nonce": UNUSED_NONCE})
+    data = x.data.but(format=family, proposal=proposal, comment=msg.comment)
     return Step(State.PROPOSAL_RECEIVED, data)
 
 

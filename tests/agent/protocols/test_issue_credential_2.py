@@ -485,14 +485,22 @@ async def test_a_format_without_its_attachment_is_refused(office: Party, alice: 
         await alice.hear(offer)
 
 
-async def test_an_answer_in_another_format_than_offered_is_refused(
-    office: Party, alice: Party
+@pytest.mark.parametrize(
+    ("offered", "answered"), [("anoncreds", "hlindy"), ("hlindy", "anoncreds")]
+)
+async def test_an_exchange_goes_on_in_the_format_of_the_request(
+    office: Party, alice: Party, offered: Family, answered: Family
 ) -> None:
-    await alice.hear(await office.do(OFFERING))
+    """ACA-Py 1.7 with its newer wallet answers the older format in the newer one."""
+    await alice.hear(await office.do(OFFERING.model_copy(update={"format": offered})))
     request = await alice.do(SendRequest())
-    request["formats"][0]["format"] = REQUEST["hlindy"]
-    with pytest.raises(BadMessageError):
-        await office.hear(request)
+    request["formats"][0]["format"] = REQUEST[answered]
+    await office.hear(request)
+    credential = await office.do(Issue())
+    assert credential["formats"][0]["format"] == CREDENTIAL[answered]
+    await alice.hear(credential)
+    await office.hear(await alice.do(StoreCredential()))
+    assert (office.state, alice.state) == (State.DONE, State.DONE)
 
 
 async def test_a_preview_that_names_an_attribute_twice_is_refused(
