@@ -402,7 +402,12 @@ async def test_twenty_thousand_rows_take_few_bounded_transactions(
     progress = [text for text in told if "rows" in text]
     assert progress
     assert all(text.startswith("migrating the store: ") for text in progress)
-    assert all(text.endswith(" of 20,000 rows") for text in progress)
+    first, *_ = totals = [text.rpartition(" of ")[2] for text in progress]
+    assert first == "20,000 rows"
+    assert set(totals) <= {
+        "20,000 rows",
+        "19,000 rows",
+    }  # the next step looks at the exchanges alone
 
 
 async def test_long_rows_make_short_transactions(
