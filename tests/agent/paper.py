@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ class Paper:
     """One agent; `documents` is what its ledger knows, unless it is `silent`."""
 
     def __init__(self, name: str) -> None:
-        self.records: dict[tuple[str, str], tuple[Json, dict[str, str]]] = {}
+        self.records: dict[tuple[str, str], tuple[Json, Mapping[str, str | list[str]]]] = {}
         self.exchanges: dict[str, Exchange[Any]] = {}
         self.stored: dict[str, PutKey] = {}
         self.documents: dict[str, DidDocument] = {}

@@ -25,7 +25,7 @@ from keep_agent.errors import (
     NotFoundError,
     PeerError,
 )
-from keep_agent.identity.connections import INVITATION, Connection
+from keep_agent.identity.connections import CONNECTION, INVITATION, Connection
 from keep_agent.identity.did_choice import NewDid
 from keep_agent.identity.introductions import Introductions
 from keep_agent.identity.keys import NewKey
@@ -174,10 +174,24 @@ async def test_whoever_invites_by_the_same_did_is_known(
     hers, his = await connect(pair.alice, pair.faber, first)
     for spelling in (f"did:sov:{bare}", f"did:indy:local:{bare}", bare):
         again = {**await pair.faber.invite(did="public"), "services": [spelling]}
-        x = await pair.alice.accept(again)
+        seen = await pair.alice.look(again)
+        assert seen.data.reusable == hers.id
+        x = await pair.alice.command(seen, out_of_band.Accept())
         assert x.connection == hers.id
         await pair.alice.until(out_of_band.PROTOCOL, _is_done(x))
+        for agent, name in ((pair.alice, hers.id), (pair.faber, his.id)):
+            by_invitation = await agent.profile.records(
+                CONNECTION, {"peer": again["@id"]}, 0, 9
+            )
+            assert [found for found, _ in by_invitation] == [name]
     assert len((await pair.faber.connection(his.id)).reused) == 3
+    by_did = await pair.faber.profile.records(CONNECTION, {"my_did": his.my_did or "-"}, 0, 9)
+    assert [name for name, _ in by_did] == [his.id]
+
+
+async def test_an_invitation_of_somebody_new_is_not_said_to_be_reusable(pair: Pair) -> None:
+    await connect(pair.alice, pair.faber, await pair.faber.invite())
+    assert (await pair.alice.look(await pair.mallory.invite())).data.reusable is None
 
 
 async def test_whoever_came_to_us_with_a_did_is_known_when_it_invites_us(

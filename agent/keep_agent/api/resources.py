@@ -92,7 +92,10 @@ class Resources:
 
     async def connections(self, request: web.Request) -> web.Response:
         """Return connections, newest first; with `wait`, as soon as there are any."""
-        tags = {"state": "state", "invitation": "peer", "their_did": "their_did"}
+        tags = {
+            "invitation": "peer",
+            **{name: name for name in ("state", "their_did", "my_did")},
+        }
         profile = request[TENANT].profile
         query = Query(request, "wait", *_PAGING, *tags)
 

@@ -11,7 +11,7 @@ import hashlib
 import re
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, ClassVar, Generic, Self, TypeVar
@@ -239,6 +239,7 @@ class Put:
     """Write a record; with `new`, refuse to overwrite one.
 
     Attributes:
+        tags: by which it is found; one with several values is found by each of them.
         within: id of the exchange whose row keeps it, at most one record of a category: what is written
             and read together with the exchange does not need a row of its own.
     """
@@ -246,7 +247,7 @@ class Put:
     category: str
     name: str
     value: Json
-    tags: dict[str, str] = field(default_factory=dict[str, str])
+    tags: Mapping[str, str | list[str]] = field(default_factory=dict[str, str | list[str]])
     new: bool = False
     within: str | None = None
 

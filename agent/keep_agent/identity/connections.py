@@ -114,6 +114,8 @@ class Connection(BaseModel):
         implicit: the peer asked without an invitation.
         answered: our own name of that invitation, if we answered it.
         reused: ids of later invitations of ours that the peer answered with this connection.
+        reused_for: ids of later invitations of the peer that we answered with it, as the peer chose them:
+            for lists alone.
         inviter: DID or key of the invitation that we answered; empty if we invited.
         service: the `~service` in our messages, if the peer has no DID of ours (RFC 0056).
         label: what the peer calls itself: untrusted text.
@@ -136,6 +138,7 @@ class Connection(BaseModel):
     implicit: bool = False
     answered: str | None = None
     reused: tuple[str, ...] = ()
+    reused_for: tuple[str, ...] = ()
     inviter: str = ""
     service: Json | None = None
     label: str | None = None
@@ -148,10 +151,12 @@ class Connection(BaseModel):
         Args:
             new: it does not exist yet, which saves a read.
         """
-        tags = {
+        came_from = [self.invitation or "", *self.reused, *self.reused_for]
+        tags: dict[str, str | list[str]] = {
             "state": self.state,
             "their_did": self.their_did or "",
-            "peer": self.invitation or "",
+            "my_did": self.my_did or "",
+            "peer": came_from if len(came_from) > 1 else came_from[0],
             "inviter": self.inviter,
         }
         if self.known_as:

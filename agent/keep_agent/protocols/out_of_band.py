@@ -183,19 +183,25 @@ class OutOfBand(Data):
         invitation: id of the invitation.
         message: sender only: the invitation to show.
         url: sender only: the same as a link.
+        first_message: sender only, where no connection is offered and one message is attached: that message
+            by itself, which says where it is answered (RFC 0056), for peers without out-of-band.
         request: receiver only: type of the attached message that would be answered.
         handshake: whether a connection is offered.
+        reusable: receiver only: the connection with the inviter that there was when the invitation was read;
+            `accept` uses the newest there is, unless its `reuse` is false.
         did: receiver only: our choice of a DID, if a new connection must be made.
     """
 
     invitation: str = ""
     message: Json | None = None
     url: str | None = None
+    first_message: Json | None = None
     label: str | None = None
     goal: str | None = None
     goal_code: str | None = None
     request: str | None = None
     handshake: bool = False
+    reusable: str | None = None
     alias: str | None = None
     did: str | None = None
 
@@ -261,9 +267,8 @@ Out = Step[OutOfBand]
 
 async def create(x: X, cmd: CreateInvitation, port: Invitations) -> Out:
     """Create the invitation, its key and its record; its id is the thread id."""
-    requests = tuple(
-        [_attach(await port.attached(name), x.thid, i) for i, name in enumerate(cmd.attach)]
-    )
+    attached = [await port.attached(name) for name in cmd.attach]
+    requests = tuple(_attach(each, x.thid, i) for i, each in enumerate(attached))
     ours = await port.own.for_invitation(x.thid, cmd.did)
     expires = time.time() + cmd.expires_in_s if cmd.expires_in_s else None
     message = Invitation(
@@ -294,6 +299,9 @@ async def create(x: X, cmd: CreateInvitation, port: Invitations) -> Out:
         goal_code=cmd.goal_code,
         handshake=bool(cmd.handshake_protocols),
     )
+    if not cmd.handshake_protocols and len(attached) == 1:
+        service = port.decorator(ours.verkey)
+        data = data.but(first_message={**attached[0]["message"], "~service": service})
     return Step(State.AWAIT_RESPONSE, data=data, writes=(*ours.writes, record.put(x.id)))
 
 
@@ -345,6 +353,7 @@ async def receive(x: X, cmd: ReceiveInvitation, port: Invitations) -> Out:
     if await port.ours(message.id) is not None:
         raise BadCommandError("this invitation is one of ours")
     _check_usable(record, message.handshake_protocols or ())
+    known = await port.known(record.inviter) if record.minors else None
     data = x.data.but(
         invitation=message.id,
         label=record.label,
@@ -352,6 +361,7 @@ async def receive(x: X, cmd: ReceiveInvitation, port: Invitations) -> Out:
         goal_code=sanitize_text(message.goal_code),
         request=str(record.request["@type"]) if record.request else None,
         handshake=bool(record.minors),
+        reusable=known.id if known else None,
         alias=cmd.alias,
     )
     minor = min(x.minor, TypeUri.parse(body["@type"]).minor)
@@ -379,7 +389,12 @@ async def go_on(x: X, _msg: HandshakeReuseAccepted, port: Invitations) -> Out:
     invitation = await port.invitation(x.id)
     assert x.connection is not None
     connection = await port.connection(x.connection)
-    return Step(State.DONE, deliver=connection.as_received(invitation.request))
+    answered = (*connection.reused_for, invitation.id)[-MOST:]
+    return Step(
+        State.DONE,
+        writes=(connection.but(reused_for=answered).put(),),
+        deliver=connection.as_received(invitation.request),
+    )
 
 
 async def make_new(x: X, why: ProblemReport | Expired, _port: Invitations) -> Out:

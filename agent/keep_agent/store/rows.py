@@ -219,12 +219,22 @@ async def _write(tx: Session, write: Write, sizes: dict[tuple[str, str], int]) -
 
 
 async def _put(
-    tx: Session, category: str, name: str, value: bytes, tags: dict[str, str], *, new: bool
+    tx: Session,
+    category: str,
+    name: str,
+    value: bytes,
+    tags: Mapping[str, str | list[str]],
+    *,
+    new: bool,
 ) -> None:
     if new or await tx.fetch(category, name) is None:
-        await tx.insert(category, name, value, tags)
+        await tx.insert(category, name, value, _in_askar(tags))
     else:
-        await tx.replace(category, name, value, tags)
+        await tx.replace(category, name, value, _in_askar(tags))
+
+
+def _in_askar(tags: Mapping[str, str | list[str]]) -> dict[str, Any]:
+    return {name: set(v) if isinstance(v, list) else v for name, v in tags.items()}
 
 
 async def remove(tx: Session, category: str, name: str) -> None:
@@ -315,7 +325,7 @@ def _exchange_tags(x: Exchange[Any]) -> dict[str, Any]:
         tags["~due"] = hour(x.due)
     for category, record in x.records.items():
         tags[category] = record["name"]
-        tags |= {f"{category}.{name}": value for name, value in record["tags"].items()}
+        tags |= {f"{category}.{name}": v for name, v in _in_askar(record["tags"]).items()}
     if x.records:
         tags["keeps"] = set(x.records)
     if x.until is not None and not x.then and not x.records:

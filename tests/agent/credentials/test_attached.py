@@ -16,7 +16,7 @@ from keep_agent.core.message import PREFIX, Json, Received, TypeUri
 from keep_agent.core.problem_reports import REPORTS_IN_A_ROW
 from keep_agent.errors import PeerError
 from keep_agent.identity.keys import to_verkey
-from keep_agent.protocols import did_exchange
+from keep_agent.protocols import did_exchange, out_of_band
 from keep_agent.protocols import issue_credential_2 as ic
 from keep_agent.protocols import present_proof_2 as pp
 from keep_agent.store.lists import listed
@@ -197,6 +197,36 @@ async def test_a_reused_connection_answers_on_the_parent_thread(town: Town) -> N
     assert town.parents(town.office, "issue-credential") == {
         "request-credential": invitation["@id"]
     }
+
+
+async def test_the_attached_message_by_itself_is_answered_without_the_invitation(
+    town: Town,
+) -> None:
+    """As peers without out-of-band answer it: by its `~service`, on its thread, without a parent."""
+    x = await town.office.start(ic.PROTOCOL, OFFER)
+    made = await town.office.start(
+        out_of_band.PROTOCOL,
+        out_of_band.CreateInvitation(attach=(x.id,), handshake_protocols=()),
+        thid=x.peer,
+    )
+    first: Json = made.data.first_message
+    assert (first["@type"], first["@id"]) == (
+        f"{PREFIX}issue-credential/2.0/offer-credential",
+        x.thid,
+    )
+    assert first["~service"]["serviceEndpoint"] == town.office.tenant.endpoint
+    assert "pthid" not in first.get("~thread", {})
+    (key,) = first["~service"]["recipientKeys"]
+    report = {
+        "@type": f"{PREFIX}issue-credential/2.0/problem-report",
+        "@id": "no",
+        "~thread": {"thid": x.thid},
+        "description": {"code": "rejected", "en": "not today"},
+    }
+    await town.office.tenant.receive(packed(report, key, stranger()))
+    told = await town.office.reached(ic.PROTOCOL, ABANDONED)
+    assert told.id == x.id
+    assert str(told.error).startswith("peer reports: not today")
 
 
 async def test_who_answers_too_late_is_told_so(town: Town) -> None:
