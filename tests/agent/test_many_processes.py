@@ -256,4 +256,4 @@ async def test_a_process_that_was_away_goes_on_under_a_new_name(
             if e["type"] == "exchange"
         ]
         assert len(entered) == len(set(entered))
-    assert "under a new name" in (tmp_path / "a" / "log").read_text("utf-8")
+    assert "this process has a new name" in (tmp_path / "a" / "log").read_text("utf-8")

@@ -173,7 +173,7 @@ async def test_whoever_invites_by_the_same_did_is_known(
     first = await pair.faber.invite(did="public")
     hers, his = await connect(pair.alice, pair.faber, first)
     for spelling in (f"did:sov:{bare}", f"did:indy:local:{bare}", bare):
-        again = {**await pair.faber.invite(did="public"), "services": [spelling]}
+        again: Json = {**await pair.faber.invite(did="public"), "services": [spelling]}
         seen = await pair.alice.look(again)
         assert seen.data.reusable == hers.id
         x = await pair.alice.command(seen, out_of_band.Accept())

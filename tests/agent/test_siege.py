@@ -695,10 +695,11 @@ async def test_sec_s_a_guarded_agent_calls_no_inner_endpoint(tmp_path: Path) -> 
             us = canary.new()
             did = (peer2, peer4)[i % 2](us, endpoint)
             asked = request(invitation, {"did": did})
-            assert await canary.send(to, asked, us) == 202
+            taken = endpoint.startswith("http")  # another one is no endpoint at all
+            assert await canary.send(to, asked, us) == (202 if taken else 400), endpoint
         dead = 0
         async for event in agent.client.events():
             dead += event["type"] == "dead-letter"
-            if dead == len(inner):
+            if dead == len(inner) - 1:
                 break
         assert canary.calls == 0
