@@ -18,8 +18,9 @@ ROOT = Path(__file__).resolve().parents[2]
 FAMILY = ("/bin/sh", "-c", "sleep 300 & echo started; wait")
 STUBBORN = ("/bin/sh", "-c", "trap '' TERM; echo started; while :; do sleep 1; done")
 PARENT = """
-import asyncio, sys
+import asyncio, signal, sys
 from pathlib import Path
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it would be ignored, on purpose
 sys.path.append(sys.argv[1])
 from processes import run, running
 async def main():
@@ -148,9 +149,12 @@ def test_children_end_with_their_parent_however_it_ends(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as parent:
         assert parent.stdout
-        family = group(int(parent.stdout.readline()))
-        parent.send_signal(number)
-        assert parent.communicate(timeout=30)[1] == ""
+        try:
+            family = group(int(parent.stdout.readline()))
+            parent.send_signal(number)
+            assert parent.communicate(timeout=30)[1] == ""
+        finally:
+            parent.kill()
     assert parent.returncode == code
     assert left(family) == []
 
