@@ -259,7 +259,7 @@ class Client:
 
     async def withdraw_public_did(self, namespace: str) -> None:
         """Have no public DID on a ledger any more."""
-        await self.call("POST", f"/v1/public-dids/{_part(namespace)}/withdraw")
+        await self.call("DELETE", f"/v1/public-dids/{_part(namespace)}")
 
     async def public_dids(self) -> Rows:
         """Return the public DIDs, with the role and the endpoint that their ledgers show."""

@@ -179,7 +179,8 @@ class Ledgers:
         for registry in self._registries:
             if registry.namespace == namespace:
                 return registry
-        raise BadIdError(f"the network {namespace} is not configured")
+        known = ", ".join(each.namespace for each in self._registries) or "none"
+        raise BadIdError(f"the network {namespace!r} is not configured; there are: {known}")
 
     def status(self) -> tuple[LedgerStatus, ...]:
         """The status of each network, in the configured order."""

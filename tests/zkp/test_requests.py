@@ -177,6 +177,12 @@ def test_sec_p08_our_own_requests_have_no_unknown_or_ambiguous_parts(
         our_request(body(**change), accept_any_issuer=True)
 
 
+def test_a_request_that_asks_for_nothing_is_told_so() -> None:
+    words = "^SEC-P08: not a presentation request: it asks for 0 items; 1 to 100 are allowed$"
+    with pytest.raises(InvalidError, match=words):
+        our_request(body(requested_attributes={}), accept_any_issuer=True)
+
+
 @pytest.mark.parametrize(
     "restrictions",
     [

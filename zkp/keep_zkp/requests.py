@@ -82,7 +82,7 @@ class Attribute(Asked):
     @model_validator(mode="after")
     def _one_of_both(self) -> Attribute:
         if (self.name is None) == (self.names is None):
-            raise ValueError("exactly one of name and names")
+            raise ValueError("it needs exactly one of name and names")
         common = [common_name(name) for name in self.all_names]
         if len(set(common)) != len(common) or "" in common:
             raise ValueError("a name occurs twice or is empty")
@@ -136,12 +136,9 @@ class PresentationRequest(_Frozen):
 
     @model_validator(mode="after")
     def _bounded(self) -> PresentationRequest:
-        if (
-            not 1
-            <= len(self.requested_attributes) + len(self.requested_predicates)
-            <= MAX_REFERENTS
-        ):
-            raise ValueError(f"between 1 and {MAX_REFERENTS} referents")
+        items = len(self.requested_attributes) + len(self.requested_predicates)
+        if not 1 <= items <= MAX_REFERENTS:
+            raise ValueError(f"it asks for {items} items; 1 to {MAX_REFERENTS} are allowed")
         if self.requested_attributes.keys() & self.requested_predicates.keys():
             raise ValueError("a referent names both an attribute and a predicate")
         return self
@@ -418,4 +415,6 @@ def _first_words(error: Exception) -> str:
     if not isinstance(error, ValidationError):
         return "wrong shape"
     first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-    return f"{'.'.join(str(part)[:64] for part in first['loc'])}: {first['msg']}"
+    where = ".".join(str(part)[:64] for part in first["loc"])
+    words = first["msg"].removeprefix("Value error, ")
+    return f"{where}: {words}" if where else words

@@ -99,7 +99,9 @@ class Authentication:
             return
         name = self._api_keys.tenant(request.headers)
         if name is None:
-            raise _refusal(401, "send the admin key in the header X-API-Key")
+            raise _refusal(
+                401, "the admin key is missing or wrong: send it in the header X-API-Key"
+            )
         if name not in self._tenants:
             raise UnavailableError("the agent is still starting")
         request[TENANT] = self._tenants[name]

@@ -13,7 +13,8 @@ from keep_agent.api.auth import TENANT, answer
 from keep_agent.api.requests import Query, Waits, read_body
 from keep_agent.core.machine import ABANDONED, Command, Exchange, Protocol
 from keep_agent.core.message import Id, Json
-from keep_agent.core.policy import in_words, parse_command
+from keep_agent.core.model_errors import explained
+from keep_agent.core.policy import parse_command
 from keep_agent.errors import BadCommandError, NotFoundError, SeveralError
 from keep_agent.store.lists import Cursor, listed, of_thread
 from keep_agent.tenants.tenant import Tenant
@@ -201,7 +202,11 @@ class Exchanges:
 
         found = await self._waits.found(tenant.profile, look, wait_s)
         if found is None:
-            raise NotFoundError(f"no exchange of {self._protocol.name} on this thread")
+            with_whom = f" with {connection!r}" if connection else ""
+            raise NotFoundError(
+                f"no exchange of {self._protocol.name} on this thread{with_whom} where we are "
+                + " or ".join(roles)
+            )
         if len(found) > 1:
             words = (
                 "several exchanges are on this thread: name one by its id, or the connection"
@@ -278,7 +283,7 @@ def _thread_id(body: Json) -> str | None:
     try:
         return None if thid is None else _THID.validate_python(thid)
     except ValidationError as error:
-        raise BadCommandError(f"thid: {in_words(error)}") from None
+        raise BadCommandError(f"thid {explained(error)}") from None
 
 
 async def _thread_of_attached(tenant: Tenant, args: Json) -> str | None:

@@ -20,7 +20,7 @@ class ShownDids:
             web.put("/v1/did-choice", self.choose_dids),
             web.get("/v1/public-dids", self.public_dids, allow_head=False),
             web.post("/v1/public-dids", self.make_public),
-            web.post("/v1/public-dids/{namespace}/withdraw", self.withdraw),
+            web.delete("/v1/public-dids/{namespace}", self.withdraw),
         ]
 
     async def did_choice(self, request: web.Request) -> web.Response:

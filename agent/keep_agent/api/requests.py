@@ -12,7 +12,7 @@ from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
 from keep_agent.core.message import Json, read_json
-from keep_agent.core.policy import in_words
+from keep_agent.core.model_errors import explained
 from keep_agent.errors import BadCommandError, BadMessageError, LocalError
 from keep_agent.store.profile import Profile
 
@@ -58,7 +58,7 @@ async def read_as(request: web.Request, model: type[M]) -> M:
     try:
         return model.model_validate(body)
     except ValidationError as error:
-        raise BadCommandError(in_words(error)) from None
+        raise BadCommandError(explained(error)) from None
 
 
 class Query:

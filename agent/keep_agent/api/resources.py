@@ -225,11 +225,11 @@ class Resources:
     # -- jobs ------------------------------------------------------------------------------------
 
     async def jobs(self, request: web.Request) -> web.Response:
-        """Return ledger writes, newest first."""
+        """Return the jobs that write to ledgers, newest first."""
         return await _page(request, JOB, lambda _, row: Job.model_validate(row).shown())
 
     async def job(self, request: web.Request) -> web.Response:
-        """Return one, at once or when it has reached a state (without `state`: when it is not at work).
+        """Return one job; with `wait`, when it is over, or is in one of the states of `state`.
 
         One that failed is answered with its failure, 409, except where its state is asked for.
         """
@@ -252,7 +252,7 @@ class Resources:
         return answer(job.shown())
 
     async def resume(self, request: web.Request) -> web.Response:
-        """Resume a job that waited for an agreement, a role or a signature."""
+        """Resume a job that failed, or waits for an agreement or a signature."""
         await read_nothing(request)
         return _accepted(await request[TENANT].jobs.resume(request.match_info["id"]))
 

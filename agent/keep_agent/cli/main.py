@@ -145,9 +145,15 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_agent(parser: argparse.ArgumentParser) -> None:
     """Add what names a running agent."""
-    parser.add_argument("--url", default="http://127.0.0.1:8021", help="of its admin API")
     parser.add_argument(
-        "--key-file", type=Path, default=Path("indykeep-data/admin.key"), metavar="FILE"
+        "--url", default="http://127.0.0.1:8021", help="of its admin API (%(default)s)"
+    )
+    parser.add_argument(
+        "--key-file",
+        type=Path,
+        default=Path("indykeep-data/admin.key"),
+        metavar="FILE",
+        help="of its admin key (indykeep-data/admin.key)",
     )
 
 

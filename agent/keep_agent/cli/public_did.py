@@ -14,10 +14,11 @@ if TYPE_CHECKING:
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Add its words to a parser."""
-    parser.add_argument(
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument(
         "--set", metavar="DID", help="make this DID of the agent the public one of its ledger"
     )
-    parser.add_argument(
+    what.add_argument(
         "--withdraw", metavar="NAMESPACE", help="have none on that ledger any more"
     )
     parser.add_argument(
@@ -26,7 +27,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--implicit-requests",
         action="store_true",
-        help="with --set: take connection requests that answer no invitation",
+        help="with --set: take connection requests that answer no invitation (not without this)",
     )
 
 

@@ -1,4 +1,4 @@
-"""What does not fit a model, in words for people; used for what peers send (see `message`)."""
+"""What does not fit a model, in words for people: what peers send, and what callers ask for."""
 
 from __future__ import annotations
 
@@ -6,17 +6,20 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 MOST_SAID = 3
+WRONG = "is wrong: "
 
 
 def explained(error: ValidationError) -> str:
     """Say in words what does not fit a model: where, what is wrong, and the limit; no value."""
     found = error.errors(include_url=False)
-    said = [
-        f"{'.'.join(map(str, each['loc']))} {_wrong(each)}".strip()
-        for each in found[:MOST_SAID]
-    ]
+    said = [_said(each) for each in found[:MOST_SAID]]
     more = len(found) - MOST_SAID
     return "; ".join(said) + (f"; and {more} more" if more > 0 else "")
+
+
+def _said(error: ErrorDetails) -> str:
+    where, wrong = ".".join(map(str, error["loc"])), _wrong(error)
+    return f"{where} {wrong}" if where else wrong.removeprefix(WRONG)
 
 
 def _wrong(error: ErrorDetails) -> str:
@@ -27,9 +30,13 @@ def _wrong(error: ErrorDetails) -> str:
         case "too_long":
             return f"has too many items; {context['max_length']} is the most"
         case "value_error":
-            return f"is wrong: {context['error']}"
+            return f"{WRONG}{context['error']}"
+        case "literal_error":
+            return f"must be {context['expected']}"
+        case "string_pattern_mismatch":
+            return f"must have the form {context['pattern']}"
         case kind:
-            return _WRONG.get(kind) or f"is wrong: {error['msg']}"
+            return _WRONG.get(kind) or f"{WRONG}{error['msg']}"
 
 
 _WRONG = {
@@ -37,7 +44,6 @@ _WRONG = {
     "extra_forbidden": "is not known here",
     "string_type": "must be text",
     "string_too_short": "must not be empty",
-    "string_pattern_mismatch": "has characters that are not allowed there",
     "bool_type": "must be true or false",
     "bool_parsing": "must be true or false",
     "int_type": "must be a whole number",

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from keep_agent.core.catalog import find_protocol
 from keep_agent.core.machine import NOT_FOR_CALLERS, Command, Exchange, Protocol, Put, Then
+from keep_agent.core.model_errors import explained
 from keep_agent.errors import BadCommandError, UnavailableError
 from keep_agent.store.profile import Profile
 
@@ -139,28 +140,8 @@ def parse_command(protocol: Protocol[Any], name: str, args: Mapping[str, Any]) -
     try:
         return model.model_validate(args)
     except ValidationError as error:
-        raise BadCommandError(f"{name}: {in_words(error)}") from None
+        raise BadCommandError(f"{name}: {explained(error)}") from None
 
 
 def _states_of(protocol: Protocol[Any], on: type[Command]) -> list[str]:
     return sorted({at for _, at, event in protocol.cells if event is on})
-
-
-_WORDS = {
-    "extra_forbidden": "is not known here",
-    "missing": "is missing",
-    "model_type": "must be an object",
-    "dict_type": "must be an object",
-    "tuple_type": "must be a list",
-    "string_type": "must be a text",
-}
-"""The most common findings of pydantic, in the words of JSON."""
-
-
-def in_words(error: ValidationError) -> str:
-    """Describe which fields are wrong, without their values."""
-    return "; ".join(
-        f"{'.'.join(str(part) for part in e['loc']) or 'body'}: "
-        + _WORDS.get(e["type"], e["msg"].lower())
-        for e in error.errors(include_input=False, include_url=False)[:5]
-    )

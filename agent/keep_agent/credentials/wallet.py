@@ -202,8 +202,9 @@ class Wallet:
             tagged = await self._profile.find(CRED_DEF, tags, MOST_TAGGED)
             found = [each for each in tagged if _fits(wanted, *each)]
         if len(found) != 1:
-            words = "several credential definitions" if found else "no credential definition"
-            raise BadCommandError(f"{words} of ours fit: {', '.join(wanted.values())}")
+            fit = "several credential definitions of ours fit"
+            words = fit if found else "no credential definition of ours fits"
+            raise BadCommandError(f"{words}: {', '.join(wanted.values())}")
         return found[0]
 
     # -- holder ----------------------------------------------------------------------------------

@@ -26,18 +26,16 @@ _ON_LEDGER = re.compile(r"(did:sov:|did:indy:[a-z0-9_:-]+:)?[1-9A-HJ-NP-Za-km-z]
 
 
 def _for_connection(text: str) -> str:
-    if text == KEY:
-        raise ValueError(
-            f"a request and a response show a DID: {PEER_2}, {PEER_4}, {PUBLIC} or a public DID"
-        )
-    return _for_invitation(text)
+    return _checked(text, "a request and a response show a DID", PEER_2, PEER_4, PUBLIC)
 
 
 def _for_invitation(text: str) -> str:
-    if text in {KEY, PEER_2, PEER_4, PUBLIC}:
-        return text
-    if not _ON_LEDGER.fullmatch(text):
-        raise ValueError(f"{KEY}, {PEER_2}, {PEER_4}, {PUBLIC}, or a public DID of ours")
+    return _checked(text, "an invitation shows one of", KEY, PEER_2, PEER_4, PUBLIC)
+
+
+def _checked(text: str, rule: str, *words: str) -> str:
+    if text not in words and not _ON_LEDGER.fullmatch(text):
+        raise ValueError(f"{rule}: {', '.join(words)}, or a public DID of ours")
     return text
 
 

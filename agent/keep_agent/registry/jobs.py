@@ -215,7 +215,7 @@ class Jobs:
         return job
 
     async def resume(self, name: str) -> Job:
-        """Resume a job that waited for an agreement, a role or a signature.
+        """Resume a job that failed, or waits for an agreement or a signature.
 
         Raises:
             NotFoundError: no such job.

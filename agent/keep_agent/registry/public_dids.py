@@ -76,7 +76,8 @@ class PublicDids:
         Raises:
             NotFoundError: there is none.
         """
-        await self._profile.get(PUBLIC_DID, namespace)
+        if await self._profile.fetch(PUBLIC_DID, namespace) is None:
+            raise NotFoundError(f"there is no public DID on {namespace!r}")
         await self._profile.commit(Commit(writes=(Delete(PUBLIC_DID, namespace),)))
 
     async def status(self) -> list[Json]:
@@ -139,7 +140,9 @@ class PublicDids:
         if not ours:
             return ANOTHER_KEY
         if endpoint is None:
-            return f"it has no endpoint on the ledger: write {self._endpoint}"
+            return (
+                f"it has no endpoint on the ledger: write {self._endpoint} (POST /v1/endpoints)"
+            )
         if endpoint.rstrip("/") != self._endpoint:
             return f"its endpoint on the ledger is another than {self._endpoint}, where we are reached"
         return None

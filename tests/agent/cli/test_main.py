@@ -198,7 +198,7 @@ async def test_status_asks_a_running_agent(
         assert json.loads(capsys.readouterr().out)["label"] == "Asked"
         key.write_text("another one")
         assert await asyncio.to_thread(main.main, args) == main.REFUSED
-        assert "send the admin key" in capsys.readouterr().err
+        assert "the admin key is missing or wrong" in capsys.readouterr().err
         args[-1] = str(tmp_path / "none")
         assert await asyncio.to_thread(main.main, args) == main.REFUSED
         assert "No such file" in capsys.readouterr().err
@@ -224,6 +224,9 @@ async def test_the_public_did_of_a_running_agent_is_set_shown_and_withdrawn(
         assert json.loads((await say())[1]) == {"results": []}
         code, said = await say("--implicit-requests")
         assert (code, "goes with --set" in said) == (main.REFUSED, True)
+        with pytest.raises(SystemExit):
+            await say("--set", did, "--withdraw", "local")
+        assert "not allowed with" in capsys.readouterr().err
         code, said = await say("--set", "WgWxqztrNooG92RXvxSTWv")
         assert (code, "several people hold" in said) == (main.REFUSED, True)
         code, said = await say("--set", did, "--implicit-requests")

@@ -142,7 +142,7 @@ async def test_the_old_family_has_no_ids_with_a_network(town: tuple[Tenant, ...]
 async def test_no_definition_of_ours_is_one_of_another_network(
     town: tuple[Tenant, ...], wanted: Any
 ) -> None:
-    with pytest.raises(BadCommandError, match="no credential definition of ours fit"):
+    with pytest.raises(BadCommandError, match="no credential definition of ours fits"):
         await town[0].credentials.offer(wanted, ALICE, "anoncreds", None)
 
 
