@@ -90,7 +90,7 @@ class Exchanges:
         return answer(self._shown(await tenant.dispatcher.command(name, command, left)))
 
     async def get(self, request: web.Request) -> web.Response:
-        """Return an exchange, at once or when it has reached one of the states."""
+        """Return an exchange; with `wait`, when it is in a state of `state` (without `state`: when it changes)."""
         tenant = request[TENANT]
         query = Query(request, "wait", "state", *_NAMED)
         wanted, wait_s = query.words("state"), query.seconds("wait", 0)

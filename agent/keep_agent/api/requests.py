@@ -58,7 +58,7 @@ async def read_as(request: web.Request, model: type[M]) -> M:
     try:
         return model.model_validate(body)
     except ValidationError as error:
-        raise BadCommandError(explained(error)) from None
+        raise BadCommandError(explained(error, model)) from None
 
 
 class Query:

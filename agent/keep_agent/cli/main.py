@@ -144,7 +144,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_agent(parser: argparse.ArgumentParser) -> None:
-    """Add what names a running agent."""
+    """Add the options that name a running agent."""
     parser.add_argument(
         "--url", default="http://127.0.0.1:8021", help="of its admin API (%(default)s)"
     )

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Add its words to a parser."""
+    """Add its options to a parser."""
     what = parser.add_mutually_exclusive_group()
     what.add_argument(
         "--set", metavar="DID", help="make this DID of the agent the public one of its ledger"

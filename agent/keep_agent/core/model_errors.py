@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 MOST_SAID = 3
 WRONG = "is wrong: "
 
 
-def explained(error: ValidationError) -> str:
-    """Say in words what does not fit a model: where, what is wrong, and the limit; no value."""
+def explained(error: ValidationError, model: type[BaseModel] | None = None) -> str:
+    """Say in words what does not fit a model: where, what is wrong, and the limit; no value.
+
+    Args:
+        model: if given, its names are listed where one was given that it does not have.
+    """
     found = error.errors(include_url=False)
     said = [_said(each) for each in found[:MOST_SAID]]
     more = len(found) - MOST_SAID
-    return "; ".join(said) + (f"; and {more} more" if more > 0 else "")
+    words = "; ".join(said) + (f"; and {more} more" if more > 0 else "")
+    extra = any(each["type"] == "extra_forbidden" and len(each["loc"]) == 1 for each in found)
+    if model is None or not extra:
+        return words
+    return f"{words}; there are: {', '.join(model.model_fields) or 'none'}"
 
 
 def _said(error: ErrorDetails) -> str:

@@ -140,7 +140,7 @@ def parse_command(protocol: Protocol[Any], name: str, args: Mapping[str, Any]) -
     try:
         return model.model_validate(args)
     except ValidationError as error:
-        raise BadCommandError(f"{name}: {explained(error)}") from None
+        raise BadCommandError(f"{name}: {explained(error, model)}") from None
 
 
 def _states_of(protocol: Protocol[Any], on: type[Command]) -> list[str]:

@@ -49,3 +49,11 @@ def test_a_mistake_is_said_with_its_place_and_without_its_value(
     said = explained(error.value)
     assert said.startswith(words)
     assert "secret" not in said
+
+
+def test_who_gives_an_unknown_name_is_told_the_known_ones() -> None:
+    with pytest.raises(ValidationError) as error:
+        DidChoice.model_validate({"invitations": "key"})
+    assert explained(error.value, DidChoice) == (
+        "invitations is not known here; there are: invitation, connection"
+    )
