@@ -258,7 +258,7 @@ class Client:
         return await self.call("POST", "/v1/public-dids", body)
 
     async def withdraw_public_did(self, namespace: str) -> None:
-        """Have no public DID on a ledger any more."""
+        """Withdraw the public DID of a ledger; its connections stay."""
         await self.call("DELETE", f"/v1/public-dids/{_part(namespace)}")
 
     async def public_dids(self) -> Rows:

@@ -5,8 +5,6 @@ All JSON objects are those of the specification; ids are used exactly as they ar
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -175,15 +173,6 @@ def check_values(
 def _comparable(raw: str) -> bool:
     """Whether predicates are proved over what people read: a 32-bit integer in its one spelling."""
     return signed_number(raw) is not None and canonical(raw) == raw
-
-
-def values_digest(values: Mapping[str, str]) -> str:
-    """Return a digest of what was offered, to compare with what is issued (SEC-I03).
-
-    SHA-256 over the sorted pairs, in hex. Values are guessable: keep it as secret as they are.
-    """
-    pairs = json.dumps(sorted(values.items()), ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(pairs.encode()).hexdigest()
 
 
 def schema_names(schema: Json) -> list[str]:

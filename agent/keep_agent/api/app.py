@@ -12,7 +12,7 @@ from keep_agent.api.auth import ApiKeys, Authentication, hosts_of
 from keep_agent.api.events import Events
 from keep_agent.api.exchanges import Exchanges
 from keep_agent.api.ledgers import LedgerReads
-from keep_agent.api.public_dids import ShownDids
+from keep_agent.api.public_dids import PublicDidRoutes
 from keep_agent.api.requests import Waits
 from keep_agent.api.resources import Resources
 from keep_agent.core.machine import Protocol
@@ -49,7 +49,7 @@ def admin_app(
         *Events(waits).routes(),
         *Resources(waits, routes).routes(),
         *LedgerReads().routes(),
-        *ShownDids().routes(),
+        *PublicDidRoutes().routes(),
     ]
     taken = {route.path.split("/")[2] for route in own if route.path.startswith("/v1/")}
     names = {*routes, *(protocol.name.partition("/")[0] for protocol in routes.values())}

@@ -72,7 +72,8 @@ class LedgerReads:
         """Read a DID: its key and its role."""
         name = request.match_info["id"]
         found = await _network(request).get_nym(name)
-        return answer(_there(found, name))
+        role = found.role.name if found and found.role else None
+        return answer({**_there(found, name), "role": role})
 
 
 def _network(request: web.Request) -> Registry:

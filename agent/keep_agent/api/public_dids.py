@@ -10,7 +10,7 @@ from keep_agent.identity.did_choice import DidChoice
 from keep_agent.registry.public_dids import MakePublic
 
 
-class ShownDids:
+class PublicDidRoutes:
     """The routes of what peers see of a tenant."""
 
     def routes(self) -> list[web.RouteDef]:
@@ -44,7 +44,7 @@ class ShownDids:
         return answer(await request[TENANT].public_dids.make_public(wanted))
 
     async def withdraw(self, request: web.Request) -> web.Response:
-        """Have no public DID on a ledger any more."""
+        """Withdraw the public DID of a ledger; its connections stay."""
         await read_nothing(request)
         await request[TENANT].public_dids.withdraw(request.match_info["namespace"])
         return answer({})

@@ -19,7 +19,9 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--set", metavar="DID", help="make this DID of the agent the public one of its ledger"
     )
     what.add_argument(
-        "--withdraw", metavar="NAMESPACE", help="have none on that ledger any more"
+        "--withdraw",
+        metavar="NAMESPACE",
+        help="withdraw the public DID of this network; its connections stay",
     )
     parser.add_argument(
         "--namespace", help="the network of --set, where the DID does not name it"

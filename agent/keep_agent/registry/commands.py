@@ -33,7 +33,7 @@ from keep_agent.identity.public_dids import OWN_DID as DID
 from keep_agent.registry.jobs import AGREEMENT, Job, Jobs
 from keep_agent.store.profile import Profile
 from keep_agent.store.rows import Commit
-from keep_ledger.codes import Role
+from keep_ledger.codes import ROLE_NAMES, Role
 from keep_ledger.identifiers import Did
 from keep_ledger.interface import TaaAcceptance
 from keep_ledger.plugins import Ledgers
@@ -62,7 +62,11 @@ attributes for predicates)."""
 
 def _role(given: object) -> object:
     """Read a role by its name or by the ledger's code."""
-    return Role.__members__.get(given.upper(), given) if isinstance(given, str) else given
+    if not isinstance(given, str) or given in ROLE_NAMES:
+        return given
+    if given.upper() not in Role.__members__:
+        raise ValueError(f"there are: {', '.join(Role.__members__)}")
+    return Role[given.upper()]
 
 
 class CommandBody(BaseModel):

@@ -71,7 +71,7 @@ class PublicDids:
         return status
 
     async def withdraw(self, namespace: str) -> None:
-        """Have no public DID on a ledger any more; its connections stay.
+        """Withdraw the public DID of a ledger; its connections stay.
 
         Raises:
             NotFoundError: there is none.

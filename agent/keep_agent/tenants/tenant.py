@@ -52,7 +52,6 @@ MAIN = "main"
 """The tenant that every agent has."""
 
 PARSED_OBJECTS = 128
-AIP = ("AIP2.0/INDYCRED",)
 
 
 @dataclass(frozen=True, slots=True)

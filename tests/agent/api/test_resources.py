@@ -36,12 +36,16 @@ async def test_a_did_of_a_seed_is_always_the_same(office: Agent) -> None:
 async def test_a_public_did_is_set_shown_and_withdrawn(office: Agent) -> None:
     client = office.client
     trustee = "V4SGRU86Z58d6TV7PBUe6f"
-    with pytest.raises(BadCommandError, match="'mars' is not configured; there are: local"):
-        await client.call("GET", "/v1/ledgers/mars/agreement")
     with pytest.raises(NotFoundError, match="several people hold together"):
         await client.make_public("WgWxqztrNooG92RXvxSTWv")
     made = await client.make_public(trustee)
     assert "(POST /v1/endpoints)" in made["problem"]
+    nym = await client.call("GET", f"/v1/ledgers/local/nyms/{trustee}")
+    assert nym["role"] == "TRUSTEE"
+    with pytest.raises(
+        BadCommandError, match="role is wrong: there are: TRUSTEE, STEWARD, END"
+    ):
+        await client.write("nyms", did=trustee, verkey=made["verkey"], role="KING")
     assert (made["namespace"], made["role"], made["endpoint"]) == ("local", "TRUSTEE", None)
     job = await client.write("endpoints", endpoint=office.running.endpoint)
     await client.job_done(job["id"], timeout=30)
@@ -107,7 +111,7 @@ async def test_jobs_say_what_they_write(office: Agent) -> None:
 async def test_a_network_without_agreement_says_so(office: Agent) -> None:
     with pytest.raises(NotFoundError, match="nothing to accept"):
         await office.client.call("GET", "/v1/ledgers/local/agreement")
-    with pytest.raises(BadCommandError, match="not configured"):
+    with pytest.raises(BadCommandError, match="'nowhere' is not configured; there are: local"):
         await office.client.call("GET", "/v1/ledgers/nowhere/agreement")
     with pytest.raises(BadCommandError):
         await office.client.call("GET", "/v1/ledgers/local/nyms/not-a-did")
