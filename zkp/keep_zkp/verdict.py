@@ -452,8 +452,8 @@ def _notices(question: Question, answers: tuple[Answer, ...]) -> Iterator[Reason
             issuer = answer.source.issuer_id
             yield Reason("SEC-P10", f"issuer not pinned: {item} comes from {issuer}")
         for name in answer.unsigned_spellings:
-            words = f"of {name[:LONGEST]!r} only the number is signed; the holder spells it otherwise"
-            yield Reason("SEC-P02", f"{item}: {words}, and that spelling is not signed")
+            words = f"of {name[:LONGEST]!r} only the number is signed, not the holder's spelling of it"
+            yield Reason("SEC-P02", f"{item}: {words}")
     for index in range(len(question.shown.identifiers)):
         if _revocable(question, index):  # asked about, it was refused above: not built yet
             which = _credential(question, index)

@@ -81,7 +81,7 @@ def load_catalog() -> Catalog:
 
 
 def find_protocol(protocols: Iterable[Protocol[Any]], text: str) -> Protocol[Any] | None:
-    """Return a protocol by any spelling of its name: that of events, paths or files.
+    """Return a protocol by any form of its name: that of events, paths or files.
 
     `trust_ping/1`, `trust-ping`, `trust_ping` and `trust-ping-1` are the same; without a major version the newest
     one is meant.

@@ -28,7 +28,7 @@ class Address:
         recipients: base58 keys, at least one.
         routing: base58 keys of their mediators, outermost last.
         did: the DID that this was read from; None: it is the service of an invitation.
-        known_as: the DID in the one spelling by which it is compared: with the network where it was found,
+        known_as: the DID in the one form by which it is compared: with the network where it was found,
             a did:peer:2 or 4 in its short form.
     """
 
@@ -109,7 +109,7 @@ class Connection(BaseModel):
         role: ours in the DID exchange.
         their_key: base58 key that authenticates the peer's messages; None until its response.
         endpoint: the peer's URL; None: the peer fetches its messages.
-        known_as: their DID in the one spelling by which it is compared (SEC-D03).
+        known_as: their DID in the one form by which it is compared (SEC-D03).
         invitation: id of the invitation that it came from; of an implicit one, our public DID.
         implicit: the peer asked without an invitation.
         answered: our own name of that invitation, if we answered it.

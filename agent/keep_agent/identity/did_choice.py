@@ -72,7 +72,7 @@ class Inviter:
         service: the item of its `services`.
         verkey: base58 key that answers are encrypted to.
         writes: what stores the key; nothing where we have it already.
-        did: our public DID, as its record spells it, if that is shown.
+        did: our public DID, as its record has it, if that is shown.
     """
 
     service: str | Json

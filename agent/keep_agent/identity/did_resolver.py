@@ -16,7 +16,7 @@ class Found:
     """The document of a DID.
 
     Attributes:
-        known_as: the DID in the one spelling by which it is compared, as its method proves it: of a ledger
+        known_as: the DID in the one form by which it is compared, as its method proves it: of a ledger
             `did:indy:` with the network where it was found; of did:peer the short form.
     """
 

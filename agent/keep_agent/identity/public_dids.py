@@ -26,7 +26,7 @@ class PublicDid(BaseModel):
 
     Attributes:
         namespace: the network; also the name of the record.
-        did: as its record spells it.
+        did: as its record has it.
         implicit_requests: whether a request to it is taken that answers no invitation.
     """
 
@@ -47,7 +47,7 @@ class PublicDid(BaseModel):
         return self.did if self.did.startswith("did:") else f"did:sov:{self.did}"
 
     def is_named(self, text: str) -> bool:
-        """Whether a text means this DID, in any spelling that names no other network."""
+        """Whether a text means this DID, in any form that names no other network."""
         network, bare = split(text)
         return bare == split(self.did)[1] and network in {None, self.namespace}
 

@@ -90,7 +90,7 @@ class PublicDids:
         return found
 
     async def _own(self, text: str) -> Json | None:
-        """Return the record of a DID of ours, in whatever spelling it is given."""
+        """Return the record of a DID of ours, in whatever form it is given."""
         network, bare = split(text)
         for _, record in await self._profile.find(OWN_DID):
             own_network, own = split(str(record["did"]))
