@@ -52,7 +52,8 @@ _EXAMPLES = """examples:
   indykeep run --config agent.toml          the same settings in a file
   INDYKEEP_PORT=0 indykeep run --json       a free port; prints a line of JSON when ready
   indykeep settings                         every setting, its default and its meaning
-  indykeep status --key-file indykeep-data/admin.key
+  indykeep status                           of the agent that runs here (--url, --key-file: another)
+  indykeep public-did --set DID             peers that know this DID of the agent find it by the ledger
 
   a second agent on the same machine, which can connect to the first:
   INDYKEEP_DATA_DIR=other INDYKEEP_PORT=8030 INDYKEEP_ADMIN_PORT=8031 \\
