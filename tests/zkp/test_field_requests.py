@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from zkp.kit import Desk
+from zkp.kit import Desk, cred_def_id, rules
 
-from keep_zkp.errors import RefusedError
+from keep_zkp.errors import InvalidError, RefusedError
 from keep_zkp.json_object import Json
-from keep_zkp.requests import read_request
+from keep_zkp.requests import our_request, read_request
 from keep_zkp.restrictions import Facts, holds
 
 ISSUER = "WgWxqztrNooG92RXvxSTWv"
@@ -134,15 +134,96 @@ async def test_a_question_without_restrictions_is_answered(
     [
         (
             {"requested_predicates": {"p": {"name": "age", "p_type": "GE", "p_value": 18}}},
-            r"requested_predicates.p.p_type: Input should be .*>=",
+            r"requested_predicates.p.p_type must be '>=', '>', '<=' or '<'",
         ),
-        ({"non_revoked": {"to": "1700000000"}}, "non_revoked.to: .* integer"),
+        ({"non_revoked": {"to": "1700000000"}}, "non_revoked.to must be a whole number"),
         (
             {"requested_attributes": {"a": {"names": ["a", "A"], "restrictions": PINNED}}},
-            "requested_attributes.a: .*a name occurs twice",
+            "requested_attributes.a: a name occurs twice or is empty",
         ),
+        ({"requested_attributes": {"a": "name"}}, "requested_attributes.a must be an object"),
+        ({"requested_attributes": ["name"]}, "requested_attributes must be an object"),
+        (
+            {"requested_attributes": {"a": {"name": 5}}},
+            "requested_attributes.a.name must be text",
+        ),
+        (
+            {"requested_attributes": {"a": {"names": []}}},
+            "requested_attributes.a.names must not be",
+        ),
+        (
+            {"requested_attributes": {"a": {}}},
+            "requested_attributes.a: it needs exactly one",
+        ),
+        (
+            {"requested_attributes": {"a": {"names": [f"a{n}" for n in range(126)]}}},
+            "requested_attributes.a.names has 126 items; 125 is the most",
+        ),
+        (
+            {"requested_attributes": {f"a{n}": {"name": "a"} for n in range(126)}},
+            "requested_attributes has 126 items; 125 is the most",
+        ),
+        (
+            {"requested_attributes": one(restrictions=[{"attr::a::value": "x" * 4097}])},
+            "0_a.restrictions: the value of a restriction has 4097 characters; 4096 is the most",
+        ),
+        (
+            {"requested_predicates": {"p": {"name": "age", "p_type": ">=", "p_value": 2**31}}},
+            "requested_predicates.p.p_value must be 2147483647 or less",
+        ),
+        ({"non_revoked": {"from": -1}}, "non_revoked.from must be 0 or more"),
+        ({"nonce": "x"}, "nonce has characters that are not allowed there"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_with_its_place(change: Json, words: str) -> None:
     with pytest.raises(RefusedError, match=words):
         read_request({**asking(one()), **change})
+
+
+def test_our_user_reads_what_to_leave_out_of_a_copied_request() -> None:
+    with pytest.raises(InvalidError, match="request: names is not known here: leave it out"):
+        our_request(TAKEN["names-null-from-zero"], accept_any_issuer=False)
+
+
+MARKER = {"attr::category::marker": "1"}
+MARKED: dict[str, Any] = {
+    "of what is shown": [{**MARKER, "cred_def_id": cred_def_id("licence")}],
+    "of anything": [MARKER],
+    "one of two": [{"schema_name": "x"}, MARKER],
+    "none that it lacks": {"$not": {"attr::more::marker": "1"}},
+    "not both": {"$not": {"$and": [{"schema_name": "x"}, MARKER]}},
+    "one or not": {"$or": [{"$not": MARKER}, {"schema_name": "licence"}]},
+}
+
+
+@pytest.mark.parametrize("case", MARKED)
+async def test_a_marker_asks_for_an_attribute_whatever_its_value(desk: Desk, case: str) -> None:
+    attribute = {"name": "category", "restrictions": MARKED[case]}
+    request = read_request(asking({"c": attribute}))
+    presentation = await desk.present(request, {"alice": (("c",), ())})
+    assert (await desk.verify(request, presentation, accept_any_issuer=True)).ok
+
+
+@pytest.mark.parametrize(
+    "restrictions",
+    [
+        {"$not": MARKER},
+        {"attr::more::marker": "1"},
+        {"$and": [MARKER, {"schema_name": "x"}]},
+        {"$not": {"$or": [MARKER, {"schema_name": "x"}]}},
+    ],
+)
+async def test_sec_p03_a_marker_that_does_not_hold_is_refused(
+    desk: Desk, restrictions: Any
+) -> None:
+    request = read_request(asking({"c": {"name": "category", "restrictions": restrictions}}))
+    presentation = await desk.present(request, {"alice": (("c",), ())})
+    verdict = await desk.verify(request, presentation, accept_any_issuer=True)
+    assert rules(verdict) == {"SEC-P03"}
+
+
+def test_all_attributes_of_the_widest_schema_can_be_asked_for() -> None:
+    names = [f"a{n}" for n in range(125)]
+    assert len(read_request(asking({"all": {"names": names}})).asked) == 1
+    each = {name: {"name": name, "restrictions": PINNED} for name in names}
+    assert len(our_request(asking(each), accept_any_issuer=False).asked) == 125

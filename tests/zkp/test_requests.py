@@ -164,7 +164,7 @@ def test_sec_p08_nesting_without_end_is_refused() -> None:
         {"requested_attributes": {"c": {}}},
         {"requested_attributes": {"c": {"names": []}}},
         {"requested_attributes": {"c": {"names": ["First Name", "firstname"]}}},
-        {"requested_attributes": {f"r{i}": {"name": "a"} for i in range(101)}},
+        {"requested_attributes": {f"r{i}": {"name": "a"} for i in range(126)}},
         {"requested_predicates": {"c": {"name": "a", "p_type": "<", "p_value": 1}}},
         {"requested_predicates": {"p": {"name": "a", "p_type": "==", "p_value": 1}}},
         {"ver": "3.0"},
@@ -178,7 +178,7 @@ def test_sec_p08_our_own_requests_have_no_unknown_or_ambiguous_parts(
 
 
 def test_a_request_that_asks_for_nothing_is_told_so() -> None:
-    words = "^SEC-P08: not a presentation request: it asks for 0 items; 1 to 100 are allowed$"
+    words = "^SEC-P08: not a presentation request: it asks for 0 items; 1 to 125 are allowed$"
     with pytest.raises(InvalidError, match=words):
         our_request(body(requested_attributes={}), accept_any_issuer=True)
 

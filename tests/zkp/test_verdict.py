@@ -461,7 +461,7 @@ SAID: list[tuple[Spoil, str]] = [
     ),
     (
         lambda p: p["proof"].update(proofs="none"),
-        "the presentation is not formed as one, at proof.proofs: Input should be a valid array",
+        "the presentation is not formed as one: proof.proofs must be a list",
     ),
     (
         lambda p: p.pop("identifiers"),

@@ -19,6 +19,7 @@ from keep_zkp.native import Scope, fresh, text
 
 MAX_ATTRIBUTES = 125
 """The ledger's bound on the attributes of a schema."""
+MOST_SAID = 3
 _DIGITS = re.compile(r"[1-9][0-9]{0,1299}")
 
 
@@ -156,8 +157,12 @@ def check_values(
             (SEC-P20).
     """
     names = {common_name(text(name, "attribute name")): name for name in values}
-    if len(names) != len(values) or names.keys() != signed_names(cred_def):
-        raise InvalidError("the values are not exactly the attributes of the schema")
+    if len(names) != len(values):
+        raise InvalidError(
+            "the values are not exactly the attributes of the schema: one has two values; "
+            "spaces and case do not count in names"
+        )
+    _check_names(names, signed_names(cred_def))
     compared = for_predicates(values, predicates)
     if not compared <= names.keys():
         raise InvalidError("SEC-P20: an attribute meant for predicates is not in the schema")
@@ -168,6 +173,18 @@ def check_values(
                 f"SEC-P20: the value of {name!r} is not a 32-bit integer, written without leading "
                 "zeros and plus sign: it is meant for predicates"
             )
+
+
+def _check_names(given: Mapping[str, str], wanted: frozenset[str]) -> None:
+    """Refuse values that are not exactly those of the schema; names are common names."""
+    missing = sorted(wanted - given.keys())[:MOST_SAID]
+    unknown = sorted(given[each] for each in given.keys() - wanted)[:MOST_SAID]
+    said = [f"{each[:64]!r} is missing" for each in missing]
+    said += [f"{each[:64]!r} is none of them" for each in unknown]
+    if said:
+        raise InvalidError(
+            f"the values are not exactly the attributes of the schema: {', '.join(said)}"
+        )
 
 
 def _comparable(raw: str) -> bool:

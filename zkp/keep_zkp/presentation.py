@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from keep_zkp.encode import canonical
 from keep_zkp.errors import InvalidError, RefusedError
 from keep_zkp.json_object import Json
+from keep_zkp.model_errors import first_wrong
 from keep_zkp.native import MAX_TEXT, json_text
 from keep_zkp.requests import Int32, Name, PresentationRequest, Referent
 
@@ -188,9 +189,7 @@ def read_presentation(body: Json, request: PresentationRequest) -> Presentation:
     except InvalidError as error:
         raise RefusedError("SEC-P30", f"the presentation cannot be read: {error}") from None
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-        where = ".".join(str(part)[:40] for part in first["loc"])
-        words = f"the presentation is not formed as one, at {where}: {first['msg']}"
+        words = f"the presentation is not formed as one: {first_wrong(error)}"
         raise RefusedError("SEC-P30", words) from None
 
 

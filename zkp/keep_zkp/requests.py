@@ -24,6 +24,7 @@ from pydantic import (
 from keep_zkp.encode import INT32_MAX, INT32_MIN, common_name
 from keep_zkp.errors import InvalidError, RefusedError
 from keep_zkp.json_object import Json
+from keep_zkp.model_errors import first_wrong
 from keep_zkp.restrictions import (
     ISSUER_TAGS,
     AllOf,
@@ -34,13 +35,15 @@ from keep_zkp.restrictions import (
     leaves,
     respell,
     value_name,
+    without_markers,
 )
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=r"^[^\x00]*$")]
 Referent = Name
 Int32 = Annotated[int, Field(strict=True, ge=INT32_MIN, le=INT32_MAX)]
 Seconds = Annotated[int, Field(strict=True, ge=0, le=2**53)]
-MAX_REFERENTS = 100
+MAX_REFERENTS = 125
+"""As many as a schema has attributes at most, in the limit of Indy's ledgers."""
 NONCE_BITS = 80
 
 
@@ -166,23 +169,25 @@ class PresentationRequest(_Frozen):
             spelling: of an identifier.
             old_tags: name issuers by `issuer_did`, as peers do that know ids without network only.
         """
+        made = self._restricted(lambda each: respell(each, spelling, old_tags=old_tags))
+        # version 1 refuses qualified ids in restrictions
+        return made if old_tags else made.model_copy(update={"ver": "2.0"})
 
-        def change(asked: Any) -> Any:
-            restrictions = respell(asked.restrictions, spelling, old_tags=old_tags)
-            return asked.model_copy(update={"restrictions": restrictions})
+    def for_library(self) -> PresentationRequest:
+        """Return the question as the library compares it: values as they are signed, no markers."""
+        return self._restricted(without_markers).respelled(str)
 
-        return self.model_copy(
-            update={
-                "requested_attributes": {
-                    key: change(asked) for key, asked in self.requested_attributes.items()
-                },
-                "requested_predicates": {
-                    key: change(asked) for key, asked in self.requested_predicates.items()
-                },
-                # version 1 refuses qualified ids in restrictions
-                "ver": self.ver if old_tags else "2.0",
+    def _restricted(
+        self, change: Callable[[Query | None], Query | None]
+    ) -> PresentationRequest:
+        def changed(asked: Mapping[str, Any]) -> dict[str, Any]:
+            return {
+                key: each.model_copy(update={"restrictions": change(each.restrictions)})
+                for key, each in asked.items()
             }
-        )
+
+        sections = ("requested_attributes", "requested_predicates")
+        return self.model_copy(update={each: changed(getattr(self, each)) for each in sections})
 
 
 def read_request(body: Json) -> PresentationRequest:
@@ -191,16 +196,16 @@ def read_request(body: Json) -> PresentationRequest:
     Taken: unknown members outside restrictions, null for absent, a number as nonce, one restriction
     object instead of a list, restrictions that are null or `[{}]` for none, no name or version. Not
     taken: unknown restrictions (SEC-P08), null or empty values in them (SEC-P32), a threshold outside 32 bits or that no such number passes (SEC-P21), over
-    a hundred referents.
+    MAX_REFERENTS items.
 
     Raises:
         RefusedError: it is not a presentation request.
     """
     try:
         return PresentationRequest.model_validate(_tolerated(body))
-    except (ValidationError, AttributeError) as error:
+    except ValidationError as error:
         raise RefusedError(
-            "SEC-P08", f"not a presentation request: {_first_words(error)}"
+            "SEC-P08", f"not a presentation request: {first_wrong(error)}"
         ) from None
 
 
@@ -216,7 +221,7 @@ def our_request(body: Json, *, accept_any_issuer: bool) -> PresentationRequest:
     try:
         request = PresentationRequest.model_validate({**body, "nonce": new_nonce()})
     except ValidationError as error:
-        words = f"SEC-P08: not a presentation request: {_first_words(error)}"
+        words = f"SEC-P08: not a presentation request: {first_wrong(error)}"
         raise InvalidError(words) from None
     for referent, asked in request.asked.items():
         if asked.restrictions == AllOf(()):
@@ -383,8 +388,14 @@ def _null_restrictions(body: Json) -> list[str]:
     ]
 
 
-def _tolerated(body: Json) -> Json:
-    kept: Json = {"name": "", "version": "1.0", **_known(PresentationRequest, body)}
+def _tolerated(body: object) -> Json:
+    if not isinstance(body, dict):
+        raise RefusedError("SEC-P08", "not a presentation request: it must be an object")
+    kept: Json = {
+        "name": "",
+        "version": "1.0",
+        **_known(PresentationRequest, cast("Json", body)),
+    }
     if type(kept.get("nonce")) is int:
         kept["nonce"] = str(kept["nonce"])
     for section, model in (
@@ -394,12 +405,17 @@ def _tolerated(body: Json) -> Json:
         given: object = kept.get(section, {})
         if not isinstance(given, dict):
             raise RefusedError(
-                "SEC-P08", f"not a presentation request: {section} is not an object"
+                "SEC-P08", f"not a presentation request: {section} must be an object"
             )
-        asked = cast("dict[str, Json]", given)
+        asked = cast("dict[str, object]", given)
         if len(asked) > MAX_REFERENTS:
-            raise RefusedError("SEC-P30", f"more than {MAX_REFERENTS} referents")
-        kept[section] = {key: _known(model, value) for key, value in asked.items()}
+            raise RefusedError(
+                "SEC-P30", f"{section} has {len(asked)} items; {MAX_REFERENTS} is the most"
+            )
+        kept[section] = {
+            key: _known(model, cast("Json", value)) if isinstance(value, dict) else value
+            for key, value in asked.items()
+        }
     return kept
 
 
@@ -409,12 +425,3 @@ def _known(model: type[BaseModel], value: Json) -> Json:
         for key, inner in value.items()
         if inner is not None and key in model.model_fields
     }
-
-
-def _first_words(error: Exception) -> str:
-    if not isinstance(error, ValidationError):
-        return "wrong shape"
-    first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-    where = ".".join(str(part)[:64] for part in first["loc"])
-    words = first["msg"].removeprefix("Value error, ")
-    return f"{where}: {words}" if where else words

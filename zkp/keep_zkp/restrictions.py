@@ -132,6 +132,12 @@ def value_name(tag: str) -> str | None:
     return match[1] if match and match[2] == "value" else None
 
 
+def is_marker(tag: str) -> bool:
+    """Return whether the tag asks for a credential that has an attribute, whatever its value."""
+    match = _ATTRIBUTE_TAG.fullmatch(tag)
+    return match is not None and match[2] == "marker"
+
+
 def binds_issuer(query: Query | None) -> bool:
     """Return whether nothing can satisfy the query without an issuer that it names (SEC-P10)."""
     match query:
@@ -163,6 +169,32 @@ def holds(query: Query | None, facts: Facts) -> bool | None:
         case AnyOf(parts):
             none = _all(_negated(holds(part, facts)) for part in parts)
             return _negated(none)
+
+
+def without_markers(query: Query | None) -> Query | None:
+    """Return what is left to compare once markers are: a query that holds whenever this one does.
+
+    The library takes a marker for a condition on the value, wherever that attribute is shown.
+    """
+    left = _weaker(query, holding=True) if query is not None else None
+    return left if not isinstance(left, bool) else None
+
+
+def _weaker(query: Query, *, holding: bool) -> Query | bool:
+    """Give markers the answer `holding`, and leave out what then is decided."""
+    match query:
+        case Is(tag, _):
+            return holding if is_marker(tag) else query
+        case Not(part):
+            inner = _weaker(part, holding=not holding)
+            return not inner if isinstance(inner, bool) else Not(inner)
+        case AllOf(parts) | AnyOf(parts):
+            deciding = isinstance(query, AnyOf)
+            left = [_weaker(part, holding=holding) for part in parts]
+            if deciding in left:
+                return deciding
+            undecided = [part for part in left if not isinstance(part, bool)]
+            return _joined(type(query), undecided) if undecided else not deciding
 
 
 def respell(
@@ -234,7 +266,7 @@ def _read_item(key: str, value: object, depth: int, room: Iterator[int]) -> Quer
         return Not(_read_object(value, depth + 1, room))
     if key in TAGS or value_name(key) is not None:
         return _read_comparison(key, value)
-    if _ATTRIBUTE_TAG.fullmatch(key) and value == "1":
+    if is_marker(key) and value == "1":
         return Is(key, ("1",))
     raise ValueError(f"unknown restriction {key[:64]!r}")
 
@@ -261,8 +293,15 @@ def _read_comparison(tag: str, value: object) -> Query:
 
 
 def _text(value: object) -> str:
-    if not isinstance(value, str) or not value or len(value) > MAX_VALUE or "\x00" in value:
-        raise ValueError("the value of a restriction is not a text, empty, or too long")
+    if not isinstance(value, str) or not value:
+        raise ValueError("the value of a restriction must be a text that is not empty")
+    if len(value) > MAX_VALUE:
+        words = (
+            f"the value of a restriction has {len(value)} characters; {MAX_VALUE} is the most"
+        )
+        raise ValueError(words)
+    if "\x00" in value:
+        raise ValueError("the value of a restriction has a NUL")
     return value
 
 
