@@ -54,7 +54,8 @@ def check_name(text: str, what: str) -> None:
         raise BadWriteError(str(error)) from error
     if "|" in text:
         raise BadWriteError(
-            f"{what} {text!r} has '|', which Indy's signing input uses as a separator"
+            f"{text[:80]!r} cannot be a new {what}: leave out '|', which Indy's signing input"
+            " uses as a separator"
         )
 
 
@@ -70,6 +71,30 @@ def _check_twins(names: Iterable[str]) -> None:
                 " do not count; give one another name"
             )
         seen[common] = name
+
+
+def _check_attribute(name: str) -> None:
+    if not name.strip():
+        raise BadWriteError("an attribute has no name: give it one, or leave it out")
+    if len(name) > _MAX_NAME:
+        raise BadWriteError(
+            f"the attribute name {name[:80]!r}... has {len(name)} characters; {_MAX_NAME} is the most"
+        )
+    for mark in ",|":
+        if mark in name:
+            raise BadWriteError(
+                f"{name[:80]!r} cannot be an attribute name: leave out {mark!r}, which Indy's signing"
+                " input uses as a separator"
+            )
+
+
+def _is_absolute(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    seen = url.isprintable() and not any(c.isspace() for c in url)
+    return bool(seen and parts.scheme and parts.netloc)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +115,8 @@ class WriteNym:
         if self.alias is not None and (
             not 0 < len(self.alias) <= _MAX_NAME or "|" in self.alias
         ):
-            raise BadWriteError(f"{self.alias[:80]!r} cannot be an alias (no '|')")
+            words = f"an alias has 1 to {_MAX_NAME} characters and no '|'"
+            raise BadWriteError(f"{self.alias[:80]!r} cannot be an alias: {words}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +165,9 @@ class WriteAttrib:
         Raises:
             BadWriteError: `url` is not an absolute URL.
         """
-        if not urlsplit(url).scheme or not urlsplit(url).netloc:
-            raise BadWriteError(f"{url[:200]!r} is not an absolute URL")
+        if not _is_absolute(url):
+            words = "is not an absolute URL without blanks, like https://agent.example/didcomm"
+            raise BadWriteError(f"{url[:200]!r} {words}")
         value: Json = {"endpoint": url}
         if routing_keys:
             value["routingKeys"] = list(routing_keys)
@@ -165,8 +192,7 @@ class WriteSchema:
             raise BadWriteError(f"a schema has 1 to {_MAX_ATTRIBUTES} attributes")
         _check_twins(self.attr_names)
         for name in self.attr_names:
-            if not name.strip() or len(name) > _MAX_NAME or "," in name or "|" in name:
-                raise BadWriteError(f"{name[:80]!r} cannot be an attribute name (no ',', '|')")
+            _check_attribute(name)
 
     @property
     def id(self) -> str:

@@ -19,7 +19,9 @@ from keep_agent.core.message import (
 from keep_agent.errors import BadCommandError, BadMessageError
 
 MAX_INVITATION = 128 * 2**10
-OTHERS = {"c_i": "connections/1.0", "d_m": "DIDComm messages in links"}
+OTHERS = {"c_i": "invitations of connections/1.0", "d_m": "DIDComm messages in links"}
+ASK = "ask the peer for an out-of-band invitation"
+MOST_SHOWN = 500
 
 
 def read_link(url: str) -> Json:
@@ -43,10 +45,18 @@ def read_link(url: str) -> Json:
             ) from error
         if name == "oob" or "/out-of-band/" in str(found.get("@type")):
             return found
-        raise BadCommandError(f"invitations of {OTHERS[name]} are not supported")
-    raise BadCommandError(
-        "this link contains no invitation; open a short link first, in a browser"
-    )
+        raise BadCommandError(f"{OTHERS[name]} are not supported: {ASK}")
+    raise BadCommandError(_no_invitation(query))
+
+
+def _no_invitation(query: dict[str, list[str]]) -> str:
+    """Say what to do with a link that contains none; a deep link of vc-authn names another one."""
+    shown = ""
+    with suppress(BadMessageError, UnicodeDecodeError):
+        shown = read_base64(query.get("_url", [""])[0]).decode()
+    if urlsplit(shown).scheme not in {"http", "https"} or not shown.isprintable():
+        return "this link contains no invitation; open a short link first, in a browser"
+    return f"this link contains no invitation; open {shown[:MOST_SHOWN]!r} first, in a browser"
 
 
 def _within(text: str) -> Json:

@@ -41,6 +41,7 @@ from keep_agent.core.model_errors import explained
 from keep_agent.core.times import TimeText, read_time, write_time
 from keep_agent.core.untrusted_text import sanitize_text
 from keep_agent.didcomm.invitation_urls import (
+    ASK,
     MAX_INVITATION,
     link,
     minors_of,
@@ -455,7 +456,7 @@ def _attach(attached: Json, invitation: str, number: int) -> Attachment:
 def _parsed(body: Json) -> Invitation:
     uri = TypeUri.parse(body.get("@type"))
     if (uri.protocol, uri.name) != ("out-of-band/1", "invitation"):
-        raise BadCommandError(f"invitations of {uri.protocol} are not supported")
+        raise BadCommandError(f"invitations of {uri.protocol} are not supported: {ASK}")
     try:
         return Invitation.model_validate(body)
     except ValidationError as error:

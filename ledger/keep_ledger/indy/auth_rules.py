@@ -23,6 +23,10 @@ _AT_ONCE = 8
 _ENTRIES = TypeAdapter[list[Json]](list[Json], config=ConfigDict(strict=True))
 
 
+class NoSuchRuleError(LedgerUnavailableError):
+    """The network has no such auth rule, or its nodes hide it."""
+
+
 async def read_rules(pool: Pool, progress: Progress | None) -> dict[RuleKey, Constraint]:
     """Read all rules that are in force.
 
@@ -64,10 +68,16 @@ async def read_rule(pool: Pool, key: RuleKey) -> Constraint:
     """Read one rule, with a fresh proof, or as f + 1 nodes agree (a rule that was never written).
 
     Raises:
-        LedgerUnavailableError: there is no such answer, or the ledger has no such rule.
+        NoSuchRuleError: the nodes say that there is none.
+        LedgerUnavailableError: there is no such answer.
         RefusedError: the rule cannot be read.
     """
-    reply = await pool.ask({"type": GET_AUTH_RULE} | key.to_json(), CONFIG)
+    try:
+        reply = await pool.ask({"type": GET_AUTH_RULE} | key.to_json(), CONFIG)
+    except LedgerUnavailableError as error:
+        if "Unknown authorization rule" in str(error):
+            raise NoSuchRuleError(f"the network has no auth rule {key.text}") from error
+        raise
     if any(reply.get(name) != value for name, value in key.to_json().items()):
         raise UntrustedReplyError("a node answered for another auth rule")
     entries = _entries(reply)
@@ -80,10 +90,8 @@ async def _read_if_there(pool: Pool, key: RuleKey, named: set[RuleKey]) -> Const
     """Return None for a rule that older nodes do not have: they neither name it nor answer."""
     try:
         return await read_rule(pool, key)
-    except UntrustedReplyError:
-        raise
-    except LedgerUnavailableError as error:
-        if key in named or "Unknown authorization rule" not in str(error):
+    except NoSuchRuleError:
+        if key in named:
             raise
         return None
 

@@ -277,8 +277,16 @@ async def test_links_of_other_stacks_are_read(
     ("url", "words"),
     [
         ("https://kiosk.example/i#oob=e30", "contains no invitation"),
-        ("didcomm://aries_proof-request?_url=aHR0cHM6Ly9raW9zay5leGFtcGxlL2k=", "short link"),
-        ("https://kiosk.example/i?c_i=e30", "connections/1.0 are not supported"),
+        (
+            "didcomm://aries_proof-request?_url=aHR0cHM6Ly9raW9zay5leGFtcGxlL2k=",
+            "open 'https://kiosk.example/i' first",
+        ),
+        ("didcomm://x?_url=amF2YXNjcmlwdDphKCk=", "open a short link first"),
+        ("didcomm://x?_url=_w", "open a short link first"),
+        (
+            "https://kiosk.example/i?c_i=e30",
+            "connections/1.0 are not supported: ask the peer for an out-of-band",
+        ),
         ("https://kiosk.example/i?oob=eyJhIjoxLCJhIjoxfQ", "names a key twice"),
     ],
 )

@@ -177,7 +177,7 @@ async def test_a_did_of_ours_may_be_named_by_its_older_forms(made: Made) -> None
         pytest.param("Card ", "1.0", ["a"], "leave out the blanks", id="a blank at the end"),
         pytest.param("v", "1", ["a"], "not a version like 1.0", id="schema-02-version-1"),
         pytest.param("v", "1.0", ["Name", "name"], "one attribute", id="schema-04-case-twins"),
-        pytest.param("v", "1.0", ["last, first"], "no ','", id="schema-05-comma"),
+        pytest.param("v", "1.0", ["last, first"], "leave out ','", id="schema-05-comma"),
     ],
 )
 async def test_a_schema_that_others_would_read_otherwise_is_refused(

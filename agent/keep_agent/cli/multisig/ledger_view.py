@@ -17,12 +17,13 @@ from keep_ledger.indy import auth_rules
 from keep_ledger.indy.current_objects import Found
 from keep_ledger.indy.network_client import NetworkClient
 from keep_ledger.json_object import Json
+from keep_ledger.multisig.errors import RefusedError
 from keep_ledger.multisig.proposal.describe_request import rule_key
 from keep_ledger.multisig.proposal.operations import AuthRule, AuthRules, Nym
 from keep_ledger.multisig.proposal.request_decoder import Request
 from keep_ledger.multisig.proposal.review import LedgerView, Person
 from keep_ledger.multisig.rules.applicable_rules import Before, applicable
-from keep_ledger.multisig.rules.auth_rules import RuleKey
+from keep_ledger.multisig.rules.auth_rules import Constraint, RuleKey
 from keep_ledger.multisig.rules.lints import changes, what_if
 from keep_ledger.multisig.rules.quorum import People
 from keep_ledger.multisig.threshold.curve import sha256
@@ -30,6 +31,7 @@ from keep_ledger.multisig.threshold.curve import sha256
 GENESIS = "INDYKEEP_GENESIS"
 PLAIN_DIDS = 50
 """How many DIDs without a role to assume: more than any rule requires."""
+_MOST_NAMED = 5
 
 
 @asynccontextmanager
@@ -98,8 +100,20 @@ def _changed(request: Request) -> list[RuleKey]:
 
 async def _rules(client: NetworkClient, keys: Iterable[RuleKey]) -> dict[str, Json]:
     listed = list(keys)
-    found = await asyncio.gather(*(auth_rules.read_rule(client.pool, key) for key in listed))
-    return {key.text: one.to_json() for key, one in zip(listed, found, strict=True)}
+    found = await asyncio.gather(*(_rule(client, key) for key in listed))
+    unknown = [key.text for key, one in zip(listed, found, strict=True) if one is None]
+    if unknown:
+        more = f" and {len(unknown) - _MOST_NAMED} more" if len(unknown) > _MOST_NAMED else ""
+        named = ", ".join(unknown[:_MOST_NAMED])
+        raise RefusedError(f"the network has no such auth rules: {named}{more}: leave them out")
+    return {key.text: one.to_json() for key, one in zip(listed, found, strict=True) if one}
+
+
+async def _rule(client: NetworkClient, key: RuleKey) -> Constraint | None:
+    try:
+        return await auth_rules.read_rule(client.pool, key)
+    except auth_rules.NoSuchRuleError:
+        return None
 
 
 async def consequences(client: NetworkClient, request: Request) -> list[str]:

@@ -166,7 +166,7 @@ def _row(name: str, text: str) -> None:
     for line in lines:
         say(
             textwrap.fill(
-                _in_pieces(printable(line)),
+                _in_pieces(printable(line.replace("\t", "<U+0009>"))),
                 width // 2 if _is_wide(lead + line) else width,
                 initial_indent=lead,
                 subsequent_indent=" " * (_LABEL + 1),

@@ -83,7 +83,10 @@ def decode(body: Json) -> Request:
         kind = envelope.operation.get("type")
         model = TYPES.get(kind) if isinstance(kind, str) else None
         if model is None:
-            raise RefusedError(f"a transaction of type {kind!r:.20} cannot be reviewed here")
+            known = ", ".join(f"{number} ({one.NAME})" for number, one in TYPES.items())
+            raise RefusedError(
+                f"a transaction of type {kind!r:.20} cannot be reviewed here; these can: {known}"
+            )
         operation = model.model_validate(envelope.operation)
         _no_nulls(envelope.operation)
     except ValidationError as error:

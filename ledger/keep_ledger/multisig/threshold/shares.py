@@ -137,11 +137,24 @@ class Wire(BaseModel):
         return cls.from_json(cast("Json", body), sender)
 
 
+_WORDS = {
+    "extra_forbidden": "is not known here: leave it out",
+    "missing": "is missing",
+    "string_type": "must be text",
+    "int_type": "must be a whole number, not in quotes",
+    "dict_type": "must be an object",
+    "model_type": "must be an object",
+    "list_type": "must be a list",
+    "tuple_type": "must be a list",
+}
+
+
 def reason(error: ValidationError) -> str:
-    """The first mistake in words, without the value."""
+    """The first mistake in words, without the value: where, what is wrong and what would be right."""
     first = error.errors(include_input=False, include_url=False, include_context=False)[0]
     place = ".".join(str(part) for part in first["loc"])
-    text = f"{place:.200} {first['msg'].removeprefix('Value error, ')}".strip()
+    what = first["msg"].removeprefix("Value error, ").replace("Input should", "must")
+    text = f"{place:.200} {_WORDS.get(first['type'], what)}".strip()
     return "".join(c if c.isprintable() else "?" for c in text)  # a name may be hostile
 
 

@@ -66,6 +66,27 @@ async def test_54_rules_with_an_owner_land_in_one_write(board: Board) -> None:
     await pool.close()
 
 
+async def test_rules_that_the_network_does_not_have_are_named(board: Board) -> None:
+    """As in a file of another network: nothing would be written, so nothing is proposed."""
+    author = board.governed.trustees[0].did
+    there = next(key for key in DEFAULTS if key.auth_type == "101").to_json()
+    unknown = [
+        {"auth_type": kind, "auth_action": "ADD", "field": "*", "new_value": "*"}
+        for kind in ("1", "109")
+    ]
+    rules = [key | {"constraint": OWNER} for key in (there, *unknown)]
+    (board.folder / "wish.json").write_text(json.dumps({"type": "122", "rules": rules}))
+    await board.fails(
+        *("propose", "operation", "wish.json", "--author", author, "--out", "x.psit"),
+        says="no such auth rules: 1--ADD--*--*--*, 109--ADD--*--*--*: leave them out",
+    )
+
+
+async def test_a_tab_in_an_agreement_is_told_from_a_question_mark(board: Board) -> None:
+    text = {"text": "Agreement\tOne?", "version": "3.0", "ratification_ts": 1764115200}
+    assert "Agreement<U+0009>One?" in await propose(board, {"type": "4", **text}, "t.psit")
+
+
 async def test_a_did_with_content_for_its_document_lands(board: Board) -> None:
     new = board.governed.person()
     nym = {"type": "1", "dest": new.did, "verkey": new.verkey}

@@ -207,3 +207,57 @@ def test_nothing_that_is_json_crashes_the_reader(operation: Json, data: st.DataO
 def test_a_proposal_needs_its_author_and_endorser_among_those_who_sign() -> None:
     with pytest.raises(ValueError, match="must sign and is not a cosigner"):
         body(request=request(NYM, ANA.did, endorser=DID))
+
+
+UPGRADE: Json = {
+    "type": "109",
+    "name": "n",
+    "version": "1.1.212",
+    "action": "start",
+    "sha256": SHA,
+}
+UPGRADE |= {"schedule": {NODE: "2026-12-01T10:00:00+00:00"}, "force": False, "timeout": 15}
+FIELD: dict[str, tuple[Json, str]] = {
+    "ms-06c-taa-bar": (
+        {"type": "4", "text": "who | may", "version": "3.0", "ratification_ts": 1764115200},
+        "text has '|' at line 1, character 5, .*: write it otherwise",
+    ),
+    "ms-08-pool-upgrade": (
+        UPGRADE | {"package": "sovrin", "reinstall": False},
+        "package and reinstall together .*: leave one out",
+    ),
+    "ms-10-pool-restart": (
+        {"type": "118", "action": "start", "datetime": "2026-12-01T10:00:00+00:00"},
+        r"type '118' cannot be reviewed here; these can: 1 \(NYM\), 100 \(ATTRIB\)",
+    ),
+    "ms-11-aml": (
+        {"type": "5", "version": "2.0", "aml": {"a": "b"}, "amlContext": "https://x?a=1|b"},
+        "amlContext has '|' at line 1, character 14",
+    ),
+    "ms-13-schema-spaces-comma": (
+        {"type": "101", "data": {"name": "M", "version": "1.5.1", "attr_names": ["a, b"]}},
+        "data.attr_names.0 has ',' at line 1, character 2",
+    ),
+    "ms-16-ledgers-freeze": ({"type": "9", "ledgers_ids": [1001]}, "type '9' cannot be"),
+    "a role as number": (
+        {"type": "1", "dest": DID, "role": 101},
+        "role must be '0', '2', '101' or '201'",
+    ),
+    "an object for text": (
+        {"type": "1", "dest": DID, "verkey": NODE, "diddocContent": {"service": []}},
+        "diddocContent must be text",
+    ),
+    "a time as text": (
+        {"type": "4", "text": "a", "version": "3.0", "ratification_ts": "1764115200"},
+        "ratification_ts must be a whole number, not in quotes",
+    ),
+    "unknown": ({"type": "1", "dest": DID, "fees": 1}, "fees is not known here: leave it out"),
+    "missing": ({"type": "1", "role": "101"}, "dest is missing"),
+}
+
+
+@pytest.mark.parametrize("case", FIELD)
+def test_a_refusal_says_where_what_and_what_to_do(case: str) -> None:
+    operation, words = FIELD[case]
+    with pytest.raises(RefusedError, match=words):
+        decode(request(operation))

@@ -108,7 +108,7 @@ def test_one_cannot_speak_for_another() -> None:
         ("[" * 100_000, "not readable JSON"),
         ('{"kind":"x","kind":"x"}', "not readable JSON"),
         ('{"kind":"frost-share/1"}', "was expected"),
-        ('{"kind":"frost-commitment/1"}', "group Field required"),
+        ('{"kind":"frost-commitment/1"}', "group is missing"),
         (" " * 1_000_001, "longer"),
         ('{"kind":"frost-commitment/1","x":' + "9" * 5000 + "}", "not readable JSON"),
         ('{"kind":"frost-commitment/1","x":NaN}', "commitment"),
