@@ -234,6 +234,13 @@ REPORTS: dict[str, tuple[str, Json, str]] = {
         "a problem, without saying which",
     ),
     "explained in languages": (PP, {"explain-ltxt": {"fr": "non"}}, "non"),
+    "explained with a decorator": (PP, {"explain@l10n": {"fr": "non"}}, "non"),
+    "items alone": (PP, {"problem-items": [{"en": "the postal code"}]}, "the postal code"),
+    "a code and a hint": (
+        PP,
+        {"description": {"code": "rejected"}, "fix-hint": {"en": "try later"}},
+        "try later (rejected)",
+    ),
     "underscored": ("present-proof/2.0/problem_report", {"description": {"en": "no"}}, "no"),
     "another family": ("issue-credential/2.0/problem-report", {"description": "no"}, "no"),
     "a family unknown to us": ("tea/1.0/problem-report", {"description": "no"}, "no"),

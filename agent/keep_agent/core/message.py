@@ -322,7 +322,10 @@ def _described(body: Json) -> Json:
     return {"code": _first_text(codes), "en": _first_text(words)}
 
 
-_OLD_WORDS = ("explain", "explain-ltxt", "comment")
+_OLD_WORDS = (
+    *("explain", "explain-ltxt", "explain@l10n", "comment"),
+    *("problem_items", "problem-items", "fix_hint", "fix-hint"),
+)
 
 
 def _first_text(values: Iterable[object]) -> str | None:

@@ -23,6 +23,8 @@ def write_time(at: float) -> str:
 def read_time(text: str | None) -> float | None:
     """Return the POSIX time of an ISO 8601 text; without a zone it is UTC.
 
+    None: there is no text, or it names the year 1, as agents in Go write a time that is not set.
+
     Raises:
         BadMessageError: it is not such a text.
     """
@@ -30,6 +32,8 @@ def read_time(text: str | None) -> float | None:
         return None
     try:
         at = datetime.fromisoformat(text)
+        if at.year == 1:
+            return None
         return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError) as error:
         raise BadMessageError(

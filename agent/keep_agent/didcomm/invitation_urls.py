@@ -20,8 +20,10 @@ from keep_agent.errors import BadCommandError, BadMessageError
 
 MAX_INVITATION = 128 * 2**10
 OTHERS = {"c_i": "invitations of connections/1.0", "d_m": "DIDComm messages in links"}
-ASK = "ask the peer for an out-of-band invitation"
+ASK = "ask the peer for an invitation of out-of-band/1"
 MOST_SHOWN = 500
+_AROUND = " \t\r\n<>\"'"
+"""What stands around a link that was copied from a text."""
 
 
 def read_link(url: str) -> Json:
@@ -31,7 +33,7 @@ def read_link(url: str) -> Json:
         BadCommandError: there is none, or it is malformed or too large.
     """
     try:
-        query = parse_qs(urlsplit(url.strip()).query)
+        query = parse_qs(urlsplit(url.strip(_AROUND)).query)
     except ValueError as error:
         raise BadCommandError("this is not a link") from error
     for name in ("oob", *OTHERS):
@@ -46,6 +48,8 @@ def read_link(url: str) -> Json:
         if name == "oob" or "/out-of-band/" in str(found.get("@type")):
             return found
         raise BadCommandError(f"{OTHERS[name]} are not supported: {ASK}")
+    if url.lstrip().startswith("{"):
+        raise BadCommandError("this is no link but an object: give it as `invitation`")
     raise BadCommandError(_no_invitation(query))
 
 

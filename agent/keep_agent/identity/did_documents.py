@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from typing import Annotated, cast
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+)
 from pydantic.alias_generators import to_camel
 
 from keep_agent.core.message import Json, read_base64
@@ -113,7 +120,7 @@ Texts = Annotated[tuple[str, ...], BeforeValidator(_texts), Field(max_length=MAX
 class Endpoint(_Part):
     """A `serviceEndpoint` as DIDComm v2 writes it."""
 
-    uri: Annotated[str, Field(max_length=MAX_ENDPOINT)]
+    uri: Annotated[str, StringConstraints(strip_whitespace=True, max_length=MAX_ENDPOINT)]
     routing_keys: Texts = ()
     accept: Texts = ()
 
@@ -271,7 +278,8 @@ def _is_http(url: str) -> bool:
         parts = urlsplit(url)
     except ValueError:
         return False
-    return parts.scheme in _SCHEMES and bool(parts.hostname)
+    plain = url.isprintable() and " " not in url and "\\" not in url
+    return plain and parts.scheme in _SCHEMES and bool(parts.hostname)
 
 
 def _bare(did: str) -> str:

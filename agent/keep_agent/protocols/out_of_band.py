@@ -336,7 +336,7 @@ async def receive(x: X, cmd: ReceiveInvitation, port: Invitations) -> Out:
     The record belongs to this exchange: receiving another invitation, or the same one again, does
     not change it, whatever its id is (SEC-O10).
     """
-    body = read_link(cmd.url) if cmd.url else read_object(cmd.invitation or {})
+    body = read_link(cmd.url) if cmd.url is not None else read_object(cmd.invitation or {})
     try:
         message = _parsed(body)
         record = InvitationRecord(

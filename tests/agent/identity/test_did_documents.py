@@ -207,6 +207,8 @@ def test_what_is_no_document_is_refused(value: object) -> None:
         {"serviceEndpoint": NO_ENDPOINT},
         {"serviceEndpoint": "a.example"},
         {"serviceEndpoint": "http://"},
+        {"serviceEndpoint": "https://a.example/a b"},
+        {"serviceEndpoint": "https://a.example\\b"},
         {"serviceEndpoint": "https://[x"},
         {"serviceEndpoint": None},
         {"serviceEndpoint": []},
@@ -241,6 +243,11 @@ def test_equal_priorities_keep_their_order() -> None:
 def test_a_type_may_be_one_of_several() -> None:
     entry = service(type=["LinkedDomains", "did-communication"])
     assert inline_service(entry) == Service(URL, (KEY,))
+
+
+@pytest.mark.parametrize("url", [f" {URL}", f"{URL}\r\n", {"uri": f"{URL} "}])
+def test_blanks_around_an_endpoint_do_not_count(url: object) -> None:
+    assert inline_service(service(serviceEndpoint=url)) == Service(URL, (KEY,))
 
 
 def test_of_several_endpoints_of_a_service_the_first_usable_counts() -> None:

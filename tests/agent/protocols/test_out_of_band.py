@@ -243,8 +243,9 @@ async def test_every_base64_of_a_link_is_read(
 ) -> None:
     invitation = {**await faber.invite(), "goal": "ÿÿÿ???>>>~~~"}
     text = encode(json.dumps(invitation, ensure_ascii=False).encode()).decode()
-    x = await look(alice, url=f"http://x.example/?oob={text if padded else text.rstrip('=')}")
-    assert x.data.goal == "ÿÿÿ???>>>~~~"
+    link = f"http://x.example/?oob={text if padded else text.rstrip('=')}"
+    for url in (link, f" <{link}>\n", f'"{link}"'):
+        assert (await look(alice, url=url)).data.goal == "ÿÿÿ???>>>~~~"
 
 
 LINKS: dict[str, tuple[str, Callable[[str], str]]] = {
@@ -282,10 +283,15 @@ async def test_links_of_other_stacks_are_read(
             "open 'https://kiosk.example/i' first",
         ),
         ("didcomm://x?_url=amF2YXNjcmlwdDphKCk=", "open a short link first"),
+        (
+            '{"@type": "https://didcomm.org/out-of-band/1.1/invitation"}',
+            "give it as `invitation`",
+        ),
+        ("", "contains no invitation"),
         ("didcomm://x?_url=_w", "open a short link first"),
         (
             "https://kiosk.example/i?c_i=e30",
-            "connections/1.0 are not supported: ask the peer for an out-of-band",
+            "connections/1.0 are not supported: ask the peer for an invitation of out-of-band/1",
         ),
         ("https://kiosk.example/i?oob=eyJhIjoxLCJhIjoxfQ", "names a key twice"),
     ],
@@ -307,6 +313,7 @@ IN_FIELD: dict[str, Json] = {
     "in milliseconds": {"~timing": {"expires_time": 4100000000000}},
     "in a text": {"~timing": {"expires_time": "4100000000"}},
     "an empty time": {"~timing": {"expires_time": ""}},
+    "Go's time that is not set": {"~timing": {"expires_time": "0001-01-01T00:00:00Z"}},
     "oob-18": {"label": None, "goal": None, "goal_code": None, "accept": None},
     "oob-19": {"~thread": None, "~timing": None},
     "oob-21": {"requests~attach": None},
