@@ -456,6 +456,19 @@ async def test_nothing_is_left_out_of_what_is_attached(talk: Talk) -> None:
     assert x.data.offer == content
 
 
+async def test_a_question_attached_as_json_is_taken(talk: Talk) -> None:
+    item = {"name": "a", "restrictions": [{"cred_def_id": CRED}]}
+    asked = {"name": "q", "version": "1.0", "nonce": "1", "requested_attributes": {"0_a": item}}
+    body: Json = {
+        "will_confirm": True,
+        "formats": [{"attach_id": "0", "format": "hlindy/proof-req@v2.0"}],
+        "request_presentations~attach": attached(json={**asked, "requested_predicates": {}}),
+    }
+    await talk.say("present-proof/2.0/request-presentation", **body)
+    x = await talk.alice.reached(pp.PROTOCOL, "request-received")
+    assert x.data.request["requested_attributes"] == {"0_a": item}
+
+
 @pytest.mark.parametrize(
     "restrictions", [[None], [{"cred_def_id": None}], [{"cred_def_id": CRED, "x": None}]]
 )

@@ -36,6 +36,18 @@ _ASK = "ask those who run the network for its pool transactions"
 _OLD = "without it, it is perhaps of the form of before 2018, which Indy's nodes no longer read"
 
 
+_OTHER = "this is perhaps the genesis of another ledger, such as domain_transactions_genesis"
+_WRONG = {
+    "missing": "is missing",
+    "string_type": "must be text",
+    "string_too_short": "must not be empty",
+    "int_type": "must be a whole number",
+    "list_type": "must be a list",
+    "model_type": "must be an object",
+    "less_than_equal": "must be 65535 or less",
+}
+
+
 def _sized(text: str, size: int) -> str:
     try:
         raw = base58.b58decode(text)
@@ -218,9 +230,11 @@ def _read(line: int, number: int, text: str) -> _NodeData:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        what = first["msg"].removeprefix("Value error, ")
-        if first["type"] == "missing":
-            what = f"is missing; {_OLD}" if where == "txn" else "is missing"
+        what = _WRONG.get(first["type"], first["msg"].removeprefix("Value error, "))
+        if (where, first["type"]) == ("txn", "missing"):
+            what += f"; {_OLD}"
+        if where == "txn.type":
+            what = f"must be '0'; {_OTHER}"
         raise _refusal(line, f"{where}: {what}; {_ASK}") from error
     if read.position.seq_no not in (None, number):
         raise _refusal(

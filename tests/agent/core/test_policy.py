@@ -12,6 +12,7 @@ from toy_protocol import TOY, Memory, SendOpen, Side, State, opened
 from keep_agent.core.machine import Exchange
 from keep_agent.core.policy import Automatic, Policies, Policy, parse_command
 from keep_agent.errors import BadCommandError
+from keep_agent.protocols import issue_credential_2, out_of_band
 from keep_agent.store.rows import Commit
 
 HEARD = Exchange(
@@ -85,6 +86,13 @@ def test_a_command_that_does_not_fit_is_told_in_words_without_its_values() -> No
         parse_command(TOY, "send-open", {"fail": ["secret"]})
     assert "fail" in str(refused.value)
     assert "secret" not in str(refused.value)
+
+
+def test_words_of_a_model_are_told_as_they_are_written() -> None:
+    with pytest.raises(BadCommandError, match=r"did: key, .* or a public DID of ours"):
+        parse_command(out_of_band.PROTOCOL, "create-invitation", {"did": "peer:2"})
+    with pytest.raises(BadCommandError, match="ids: must be 'qualified' or 'unqualified'"):
+        parse_command(issue_credential_2.PROTOCOL, "send-offer", {"ids": "legacy"})
 
 
 def test_sec_d_04_a_policy_names_a_connection_and_no_did(policies: Policies) -> None:

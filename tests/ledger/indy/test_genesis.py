@@ -114,7 +114,7 @@ def broken(change: Callable[[Json], Any]) -> str:
         (compact(genesis(1, "Node1"), genesis(1, "Node1")), "line 2: txnMetadata.seqNo: .* 1"),
         (compact(genesis(2, "Node2")), "line 1: txnMetadata.seqNo: is the sequence number 2"),
         ("\n" + compact(genesis(2, "Node2")), "line 2: txnMetadata.seqNo"),
-        (broken(lambda n: n["txn"].update(type="1")), "line 2: txn.type"),
+        (broken(lambda n: n["txn"].update(type="1")), "txn.type: must be '0'; .* domain_trans"),
         (broken(lambda n: n.pop("txn")), "line 2: txn: is missing; .*before 2018"),
         (broken(lambda n: n.pop("reqSignature")), "line 2: reqSignature: is missing"),
         (broken(lambda n: n["txn"].pop("metadata")), "line 2: txn.metadata: is missing"),
@@ -124,7 +124,10 @@ def broken(change: Callable[[Json], Any]) -> str:
         (broken(lambda n: n.update(ver="2")), "line 2: ver"),
         (broken(lambda n: data(n).pop("alias")), "line 2: txn.data.data.alias: is missing"),
         (broken(lambda n: data(n).update(client_port=" 9702")), "client_port: ' 9702' is not"),
-        (broken(lambda n: data(n).update(client_port=9702.0)), "line 2: .*client_port"),
+        (
+            broken(lambda n: data(n).update(client_port=9702.0)),
+            "line 2: .*must be a whole number",
+        ),
         (broken(lambda n: data(n).update(client_port="70000")), "line 2: .*client_port"),
         (broken(lambda n: data(n).update(client_port=True)), "line 2: .*client_port"),
         (broken(lambda n: data(n).pop("client_port")), "client_port of .*'Node2': is missing"),
@@ -134,7 +137,10 @@ def broken(change: Callable[[Json], Any]) -> str:
         (broken(lambda n: data(n).update(client_ip="localhost")), "'localhost' is not an IP"),
         (broken(lambda n: data(n).update(blskey="4N8a")), "blskey of .*'Node2': .* 3 bytes"),
         (broken(lambda n: data(n).update(blskey="0OIl")), "blskey of .*'Node2': .*base58"),
-        (broken(lambda n: data(n).update(services="VALIDATOR")), "line 2: .*services"),
+        (
+            broken(lambda n: data(n).update(services="VALIDATOR")),
+            "line 2: .*services: must be a list",
+        ),
         (broken(lambda n: data(n).update(alias="Node1")), "line 2: .*names a node twice"),
         (
             broken(lambda n: n["txn"]["data"].update(dest=dest("x")[:-5])),

@@ -82,6 +82,15 @@ async def test_rules_that_the_network_does_not_have_are_named(board: Board) -> N
     )
 
 
+async def test_a_whole_request_of_indy_cli_is_proposed(board: Board) -> None:
+    """Its operation is; what else stands there is made anew."""
+    nym = {"type": "1", "dest": board.governed.person().did, "role": "101"}
+    whole: dict[str, Any] = {"identifier": board.governed.trustees[0].did, "operation": nym}
+    whole |= {"protocolVersion": 2, "reqId": 1764151200123456789, "signature": None}
+    said = await propose(board, whole, "whole.psit")
+    assert f"Register the DID {nym['dest']} with the role ENDORSER" in said
+
+
 async def test_a_tab_in_an_agreement_is_told_from_a_question_mark(board: Board) -> None:
     text = {"text": "Agreement\tOne?", "version": "3.0", "ratification_ts": 1764115200}
     assert "Agreement<U+0009>One?" in await propose(board, {"type": "4", **text}, "t.psit")

@@ -215,8 +215,10 @@ UPGRADE: Json = {
     "version": "1.1.212",
     "action": "start",
     "sha256": SHA,
+    "schedule": {NODE: "2026-12-01T10:00:00+00:00"},
+    "force": False,
+    "timeout": 15,
 }
-UPGRADE |= {"schedule": {NODE: "2026-12-01T10:00:00+00:00"}, "force": False, "timeout": 15}
 FIELD: dict[str, tuple[Json, str]] = {
     "ms-06c-taa-bar": (
         {"type": "4", "text": "who | may", "version": "3.0", "ratification_ts": 1764115200},
