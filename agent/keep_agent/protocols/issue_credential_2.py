@@ -195,10 +195,13 @@ class StoreCredential(Command):
     """Check that the credential is what was accepted, and store it.
 
     Attributes:
-        credential_id: the name under which it is held; None: the id of the exchange.
+        credential_id: the name under which it is held, which does not begin with a dot: it stands in
+            paths; None: the id of the exchange.
     """
 
-    credential_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{1,100}$")] | None = None
+    credential_id: (
+        Annotated[str, Field(pattern=r"^[A-Za-z0-9_:-][A-Za-z0-9._:-]{0,99}$")] | None
+    ) = None
 
 
 # -- port --------------------------------------------------------------------------------------
