@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-import base58
 import pytest
 from agent.pair import Agent, Pair, packed, stranger
 
@@ -14,7 +13,7 @@ from keep_agent.core.message import Json, Thread
 from keep_agent.core.problem_reports import REPORTS_IN_A_ROW
 from keep_agent.errors import BadCommandError, LocalError, PeerError, RefusedError
 from keep_agent.identity.connections import CONNECTION, INVITATION, InvitationRecord
-from keep_agent.identity.keys import to_verkey
+from keep_agent.identity.keys import base58_key, to_verkey
 from keep_agent.protocols import did_exchange, out_of_band, trust_ping
 from keep_agent.store.rows import Commit
 
@@ -241,7 +240,7 @@ async def test_sec_e_15_a_used_up_invitation_costs_no_reads_beyond_its_allowance
 
     pair.faber.tenant.resolver._ledger = ledger
     for number in range(3 * REPORTS_IN_A_ROW):
-        did = base58.b58encode((2**127 + number).to_bytes(16, "big")).decode()
+        did = base58_key((2**127 + number).to_bytes(16, "big"))
         request = did_exchange.Request(
             did=f"did:sov:{did}", thread=Thread(pthid=invitation["@id"])
         )
