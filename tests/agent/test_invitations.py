@@ -10,9 +10,10 @@ from agent.pair import Agent, Pair, packed, stranger
 
 from keep_agent.core.machine import Exchange
 from keep_agent.core.message import Json, Thread
+from keep_agent.core.problem_reports import REPORTS_IN_A_ROW
 from keep_agent.errors import BadCommandError, LocalError, PeerError, RefusedError
 from keep_agent.identity.connections import CONNECTION, INVITATION, InvitationRecord
-from keep_agent.identity.keys import to_verkey
+from keep_agent.identity.keys import base58_key, to_verkey
 from keep_agent.protocols import did_exchange, out_of_band, trust_ping
 from keep_agent.store.rows import Commit
 
@@ -223,3 +224,28 @@ async def test_sec_o_11_of_two_things_attached_one_is_answered(pair: Pair) -> No
     request = did_exchange.Request(did="did:key:z6Mk", thread=Thread(pthid=name)).wire()
     with pytest.raises(RefusedError, match="used up"):
         await pair.faber.tenant.receive(packed(request, key_of(invitation), second))
+
+
+async def test_sec_e_15_a_used_up_invitation_costs_no_reads_beyond_its_allowance(
+    pair: Pair,
+) -> None:
+    """Each message to it names another DID, where its sender is to be told."""
+    invitation = await pair.faber.invite()
+    await pair.alice.accept(invitation)
+    await pair.met(invitation["@id"], pair.alice, pair.faber)
+    read: list[str] = []
+
+    async def ledger(did: str) -> None:
+        read.append(did)
+
+    pair.faber.tenant.resolver._ledger = ledger
+    for number in range(3 * REPORTS_IN_A_ROW):
+        did = base58_key((2**127 + number).to_bytes(16, "big"))
+        request = did_exchange.Request(
+            did=f"did:sov:{did}", thread=Thread(pthid=invitation["@id"])
+        )
+        with pytest.raises(PeerError):
+            await pair.faber.tenant.receive(
+                packed(request.wire(), key_of(invitation), stranger())
+            )
+    assert 0 < len(read) < 2 * REPORTS_IN_A_ROW

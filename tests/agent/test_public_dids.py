@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from itertools import product
 from pathlib import Path
@@ -295,6 +296,27 @@ async def test_a_request_for_an_invitation_that_is_not_there_is_no_implicit_one(
         with pytest.raises(RefusedError, match="do not know"):
             await pair.faber.tenant.receive(packed(body, stored["verkey"], key))
     assert await pair.faber.profile.find(CONNECTION) == []
+
+
+async def test_sec_d_06_requests_that_come_at_once_are_bounded_as_well(
+    pair: Pair, ledger: MemoryRegistry
+) -> None:
+    did = await public(pair.faber, ledger, implicit_requests=True)
+    ours = (await pair.faber.tenant.public_dids.status())[0]["verkey"]
+
+    async def ask() -> bool:
+        key = stranger()
+        theirs = create_peer4(key.verkey, "http://stranger.example")
+        request = did_exchange.Request(did=theirs, thread=Thread(pthid=did))
+        try:
+            await pair.faber.tenant.receive(packed(request.wire(), ours, key))
+        except RefusedError:
+            return False
+        return True
+
+    taken = await asyncio.gather(*(ask() for _ in range(2 * MOST_UNANSWERED)))
+    assert sum(taken) == MOST_UNANSWERED
+    assert len(await pair.faber.profile.find(CONNECTION)) == MOST_UNANSWERED
 
 
 async def test_sec_d_06_unanswered_requests_are_bounded_and_expire(

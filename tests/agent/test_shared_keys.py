@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from agent.ledger_dids import (
+    asked,
     connect,
     ends,
     implicit,
@@ -19,7 +20,7 @@ from agent.ledger_dids import (
 from agent.pair import Agent, Pair, opened, packed, stranger
 
 from keep_agent.core.machine import Exchange
-from keep_agent.core.message import Json, Thread
+from keep_agent.core.message import Json, Message, ProblemReport, Thread
 from keep_agent.errors import (
     BadCommandError,
     NotFoundError,
@@ -27,13 +28,15 @@ from keep_agent.errors import (
 )
 from keep_agent.identity.connections import CONNECTION, INVITATION, Connection
 from keep_agent.identity.did_choice import NewDid
+from keep_agent.identity.identify import MOST_ALIKE
 from keep_agent.identity.introductions import Introductions
 from keep_agent.identity.keys import NewKey
 from keep_agent.identity.peer_dids import create_peer4
-from keep_agent.protocols import out_of_band, trust_ping
+from keep_agent.protocols import did_exchange, out_of_band, trust_ping
 from keep_agent.registry.commands import RotateKey
 from keep_agent.registry.public_dids import MakePublic
 from keep_agent.store.lists import listed
+from keep_agent.store.reading import Reader
 from keep_ledger.memory import MemoryRegistry
 
 
@@ -235,3 +238,36 @@ async def test_sec_o_09_no_invitation_is_named_like_a_public_did(
         assert await agent.profile.fetch(INVITATION, did) is None
     assert x.peer == his.invitation == did.removeprefix("did:sov:")
     assert hers.answered == did
+
+
+async def test_sec_r_01_a_message_costs_few_reads_however_many_connections_its_peer_has(
+    pair: Pair, ledger: MemoryRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    did = await public(pair.faber, ledger)
+    invitation = await pair.faber.invite(did=did, multi_use=True)
+    ours = (await pair.faber.tenant.public_dids.status())[0]["verkey"]
+    peer = stranger()
+    theirs = create_peer4(peer.verkey, "http://stranger.example")
+
+    async def send(message: Message) -> None:
+        await pair.faber.tenant.receive(packed(message.wire(), ours, peer))
+
+    for number in range(MOST_ALIKE):
+        thread = Thread(thid=f"thread {number}", pthid=invitation["@id"])
+        await send(did_exchange.Request(did=theirs, thread=thread))
+        x = await asked(pair.faber)
+        await pair.faber.command(x, did_exchange.SendResponse(did=did))
+        await send(did_exchange.Complete(thread=thread))
+    reads: list[None] = []
+    read = Reader.read
+
+    async def counted(reader: Reader, fetch: Any) -> Any:
+        reads.append(None)
+        return await read(reader, fetch)
+
+    monkeypatch.setattr(Reader, "read", counted)
+    with pytest.raises(PeerError, match="unknown thread"):
+        await send(
+            ProblemReport.of("x").model_copy(update={"thread": Thread(thid="no thread")})
+        )
+    assert len(reads) < 5 * len(pair.faber.tenant.around.protocols)

@@ -139,7 +139,7 @@ class Dispatcher:
     async def _message(self, peer: Peer, received: Received, waited: Waiting | None) -> None:
         uri = TypeUri.parse(received.body.get("@type"))
         row = waited.name if waited else None
-        digest = body_digest(received.body)
+        digest = await _digest(received)
         async with self.thread(Message.thread_of(received.body)):
             for attempt in range(TRIES):
                 protocol, message, x = await find_exchange(
@@ -486,6 +486,13 @@ class Dispatcher:
                 if x is not None and x.until is None and peer.closed is None and peer.owns(x):
                     return x
         return None
+
+
+async def _digest(received: Received) -> str:
+    """Return the digest of a message; of a long one it is computed outside the event loop (SEC-R01)."""
+    if received.large:
+        return await asyncio.to_thread(body_digest, received.body)
+    return body_digest(received.body)
 
 
 def _runnable(commit: Commit) -> tuple[Exchange[Any], Json] | None:

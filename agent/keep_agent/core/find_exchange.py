@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -19,6 +19,11 @@ from keep_agent.store.rows import SEEN
 
 GENERIC = {"notification", "report-problem"}
 """Families whose acks and problem reports speak of an exchange of any family (RFC 0015, 0035)."""
+
+FEW_NAMES = 4
+"""As many names as an exchange can have with a peer that has one connection; they are read one by one."""
+MOST_ON_A_THREAD = 8
+"""How many exchanges of one thread are read; only who knows the thread of others can make more."""
 
 
 class EarlyError(Exception):
@@ -91,14 +96,30 @@ async def _known(
         x = profile.cached_exchange(name)
         if x is not None:
             return _owned(x, peer)
-    for name in names if fresh or not first else ():
-        x = await profile.exchange(name)
+    if fresh or not first:
+        x = await _stored(profile, message.thid, names)
         if x is not None:
             return _owned(x, peer)
     if not first:
         for x in await profile.exchanges("sent", message.thid, limit=2):
             if x.protocol == protocol.name and x.role in roles:
                 return _owned(x, peer)
+    return None
+
+
+async def _stored(profile: Profile, thid: str, names: Sequence[str]) -> Exchange[Any] | None:
+    """Return the first of these exchanges on one thread that is in the store.
+
+    A peer with many connections has many ids, and a report may be for any protocol: then one read finds
+    what is on the thread (SEC-R01).
+    """
+    if len(names) > FEW_NAMES:
+        found = {x.id: x for x in await profile.exchanges("thid", thid, MOST_ON_A_THREAD)}
+        return next((found[name] for name in names if name in found), None)
+    for name in names:
+        x = await profile.exchange(name)
+        if x is not None:
+            return x
     return None
 
 

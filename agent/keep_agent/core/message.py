@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import json
@@ -38,6 +39,9 @@ MOST_ATTACHED = 16
 MAX_MESSAGE = 2 << 20
 """Bytes of the longest message, as JSON and not yet encrypted: a credential with a picture of 1 MiB fits."""
 
+LARGE = 64 << 10
+"""Bytes; what is longer is encrypted, decoded and parsed in threads: 2 MB take 50 ms (SEC-R01)."""
+
 Json = dict[str, Any]
 Id = Annotated[
     str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")
@@ -68,11 +72,13 @@ class Received:
         body: the plaintext, parsed by `read_json`; nothing else of it is checked yet.
         sender: base58 Ed25519 key that authcrypted it; None for anoncrypt: anybody can have written it.
         recipient: base58 Ed25519 key of ours that opened it.
+        large: its envelope was longer than `LARGE`.
     """
 
     body: Json = field(repr=False)
     sender: str | None
     recipient: str
+    large: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +207,12 @@ class Attachment(Wire):
             BadMessageError: it is not strict JSON (see `read_json`).
         """
         return read_json(self.raw) if self.data.base64 is not None else self.data.json_
+
+    async def read(self) -> Any:
+        """Return `content`; a long one is decoded outside the event loop (SEC-R01)."""
+        if len(self.data.base64 or "") > LARGE:
+            return await asyncio.to_thread(lambda: self.content)
+        return self.content
 
 
 Attachments = Annotated[tuple[Attachment, ...], Field(max_length=MOST_ATTACHED, fail_fast=True)]
@@ -431,4 +443,5 @@ def _limit_depth(value: object, left: int) -> None:
         raise BadMessageError("JSON nests too deep")
     whole = cast("dict[str, object] | list[object]", value)
     for inner in whole.values() if isinstance(whole, dict) else whole:
-        _limit_depth(inner, left - 1)
+        if isinstance(inner, dict | list):
+            _limit_depth(cast("object", inner), left - 1)

@@ -80,16 +80,17 @@ class Reports:
     async def answer(self, peer: Peer, received: Received, error: PeerError) -> Outgoing | None:
         """Return the problem report for a refused message, as far as its peer's allowance goes.
 
-        Who answers an invitation that is used up or expired is told so, though there is no connection.
+        Who answers an invitation that is used up or expired is told so, though there is no connection; each
+        such message takes of the allowance, also where nobody can be told: to find that out costs reads.
         """
-        target = None
         if peer.connection is None and peer.closed is not None:
-            error = RefusedError(peer.closed, error.code)
+            if not self._allowance(peer).take():  # the address of a DID costs reads of a ledger
+                return None
             target = await self._return_address(received)
-        made = report(self._protocols, peer, received.body, error, target)
-        if made is None or not self._allowance(peer).take():
-            return None
-        return made
+            why = RefusedError(peer.closed, error.code)
+            return report(self._protocols, peer, received.body, why, target)
+        made = report(self._protocols, peer, received.body, error)
+        return made if made is not None and self._allowance(peer).take() else None
 
     def _allowance(self, peer: Peer) -> Allowance:
         return self._allowances.setdefault(peer.ids[0], Allowance())

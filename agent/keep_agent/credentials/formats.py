@@ -123,7 +123,7 @@ def _too_long(what: str, size: int) -> str:
     )
 
 
-def attached(
+async def attached(
     formats: Iterable[Format],
     attachments: Iterable[Attachment],
     names: Names,
@@ -148,7 +148,7 @@ def attached(
         attachment = by_id.get(named[name])
         if attachment is None:
             raise BadMessageError(f"there is no attachment in the format {name}")
-        content = attachment.content
+        content = await attachment.read()
         if not isinstance(content, dict):
             raise BadMessageError(f"the attachment in the format {name} is not a JSON object")
         return family, cast("Json", content)

@@ -266,8 +266,8 @@ class Prover:
             for where in narrowed.values():
                 page = await self._profile.reader.page(CREDENTIAL, where, offset, size)
                 full = full or len(page) == size
-                for name, value in page:
-                    records.setdefault(name, json.loads(value))
+                for name, record in await asyncio.to_thread(_parsed, page):
+                    records.setdefault(name, record)
             held = [_held(name, record) for name, record in records.items()]
             texts = await asyncio.to_thread(_possible, asked, held)
             names |= await self._objects.named(texts - names.keys())
@@ -292,6 +292,10 @@ class Prover:
 
 def _read(request: Json) -> Json:
     return read_request(request).wire()
+
+
+def _parsed(page: Iterable[tuple[str, bytes]]) -> list[tuple[str, Json]]:
+    return [(name, json.loads(value)) for name, value in page]
 
 
 def _ids(asked: PresentationRequest, referents: Collection[str] | None = None) -> list[str]:

@@ -15,8 +15,8 @@ from functools import partial
 from typing import Protocol as Port
 
 from keep_agent.core.machine import Target
-from keep_agent.core.message import Json, write_json
-from keep_agent.didcomm.envelope import LARGE, seal, sealed_size
+from keep_agent.core.message import LARGE, Json, write_json
+from keep_agent.didcomm.envelope import seal, sealed_size
 from keep_agent.didcomm.lanes import QueuedMessage
 from keep_agent.errors import TOO_LONG, KeepError, RefusedError, UnavailableError
 from keep_agent.identity.connections import CONNECTION, Connection, Records

@@ -6,12 +6,14 @@ import asyncio
 import base64
 import os
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, cast
 
 from aries_askar import AskarError, Key, KeyAlg, crypto_box
 
 from keep_agent.core.message import (
+    LARGE,
     MAX_MESSAGE,
     PREFIX,
     Json,
@@ -34,9 +36,6 @@ MAX_RECIPIENTS = 32
 MAX_FORWARDS = 3
 MAX_HOPS = 4
 """How many mediators a message of ours may have; each makes it a third longer."""
-
-LARGE = 64 * 2**10
-"""Bytes; longer envelopes are encrypted and opened in threads: 2 MB take 50 ms (SEC-R 01)."""
 
 _ENC = (
     "xchacha20poly1305_ietf"  # the name of RFC 0019; the cipher itself has a nonce of 12 bytes
@@ -163,11 +162,11 @@ async def unpack(packed: bytes, find: Find) -> Received:
     received = await _open(envelope, find, where)
     for _ in range(MAX_FORWARDS):
         if not _is_forward(received.body):
-            return received
+            return replace(received, large=large)
         received = await _open_forward(received.body, find, where)
     if _is_forward(received.body):
         raise BadEnvelopeError("too many nested forwards")
-    return received
+    return replace(received, large=large)
 
 
 def _pack(message: bytes, to: Sequence[str], sender: LocalKey | None) -> Json:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, cast
 from urllib.parse import urlsplit
 
@@ -28,6 +30,8 @@ from keep_agent.identity.keys import (
 )
 
 MAX_ITEMS = 32
+MAX_ENDPOINTS = 8
+"""How many endpoints of one service are looked at."""
 MAX_ENDPOINT = 2048
 NO_ENDPOINT = "didcomm:transport/queue"
 """The endpoint of an agent that fetches its messages."""
@@ -105,10 +109,11 @@ class Method(_Part):
             return _hex_verkey(self.public_key_hex)
         return to_verkey(self.public_key_base58)
 
-    def is_spelt(self, fragment: str) -> bool:
-        """Whether a fragment is the key itself, with or without its `z`, as in older did:peer:2."""
+    @property
+    def spellings(self) -> tuple[str, ...]:
+        """The fragments that are the key itself, with or without its `z`, as in older did:peer:2."""
         key = self.public_key_multibase
-        return key is not None and fragment in {key, key[1:]}
+        return () if key is None else (key, key[1:])
 
 
 Methods = Annotated[
@@ -189,16 +194,20 @@ class DidDocument(_Part):
         Raises:
             BadMessageError: there is none; the text says what is wrong with the first.
         """
-        found: list[Service] = []
+        keys = _Keys(self)
+        last: Service | None = None
         why: BadMessageError | None = None
         for service in sorted(self.service, key=_rank):
             try:
-                found += self._services(service)
+                for each in _usable(service, keys):
+                    if each.endpoint not in _QUEUE:
+                        return each
+                    last = last or each
             except BadMessageError as error:
                 why = why or error
-        if not found:
+        if last is None:
             raise why or BadMessageError("DID document has no service for DIDComm v1")
-        return next((each for each in found if each.endpoint not in _QUEUE), found[0])
+        return last
 
     def verkey(self, reference: str) -> str:
         """Return the base58 Ed25519 key that a key reference means.
@@ -206,55 +215,82 @@ class DidDocument(_Part):
         Raises:
             BadMessageError: it is not a key, or refers to another document.
         """
-        for method in self.methods:
-            if method.id == reference:
-                return method.verkey
+        return _Keys(self).read(reference)
+
+
+class _Keys:
+    """The keys of a document; each is looked up and decoded once, however often services name it (SEC-R01)."""
+
+    def __init__(self, document: DidDocument) -> None:
+        self._subjects = {"", *map(_bare, (document.id, *document.also_known_as))}
+        self._methods = document.methods
+        self._by_id: dict[str, Method] = {}
+        self._by_fragment: dict[str, Method] = {}
+        self._by_spelling: dict[str, Method] = {}
+        self._read: dict[str, str] = {}
+        for method in document.methods:
+            self._by_id.setdefault(method.id, method)
+            self._by_fragment.setdefault(method.id.rpartition("#")[2], method)
+            for spelling in method.spellings:
+                self._by_spelling.setdefault(spelling, method)
+
+    def read(self, reference: str) -> str:
+        """Return the base58 Ed25519 key that a key reference means; raises BadMessageError."""
+        found = self._read.get(reference)
+        if found is None:
+            found = self._read[reference] = self._find(reference)
+        return found
+
+    def _find(self, reference: str) -> str:
+        if reference in self._by_id:
+            return self._by_id[reference].verkey
         subject, hash_, fragment = reference.partition("#")
         if not hash_ or subject.startswith("did:key:"):
             return to_verkey(reference)
-        if _bare(subject) in {"", *map(_bare, (self.id, *self.also_known_as))}:
-            named = [m for m in self.methods if m.id.rpartition("#")[2] == fragment]
-            for method in named or [m for m in self.methods if m.is_spelt(fragment)]:
-                return method.verkey
-        raise BadMessageError("a key reference names no key of the document")
+        method = self._by_fragment.get(fragment) or self._by_spelling.get(fragment)
+        if method is None or _bare(subject) not in self._subjects:
+            raise BadMessageError("a key reference names no key of the document")
+        return method.verkey
 
-    def _services(self, service: Json) -> list[Service]:
-        """Return what a service offers that we can use: it may have several endpoints."""
-        entry, endpoints = _read_service(service)
-        found: list[Service] = []
-        why = BadMessageError("a service has no endpoint")
-        for endpoint in endpoints:
-            try:
-                found.append(self._service(entry, endpoint))
-            except BadMessageError as error:
-                why = error
-        if not found:
-            raise why
-        return found
-
-    def _service(self, entry: Entry, endpoint: Endpoint) -> Service:
-        _check_endpoint(entry, endpoint)
-        recipients = [self.verkey(key) for key in entry.recipient_keys]
-        routing = entry.routing_keys or endpoint.routing_keys
-        return Service(
-            endpoint.uri,
-            tuple(dict.fromkeys(recipients)) or (self._signing_key(),),
-            tuple(self.verkey(key) for key in routing),
-        )
-
-    def _signing_key(self) -> str:
-        """Return the first Ed25519 key, for a service without keys, such as DIDCommMessaging."""
-        for method in self.methods:
+    @cached_property
+    def signing(self) -> str | None:
+        """The first Ed25519 key, for a service without keys, such as DIDCommMessaging."""
+        for method in self._methods:
             with suppress(BadMessageError):
                 return method.verkey
-        raise BadMessageError("DID document has no key for DIDComm v1")
+        return None
+
+
+def _usable(service: Json, keys: _Keys) -> Iterator[Service]:
+    """Yield what a service offers that we can use: it may have several endpoints.
+
+    Raises:
+        BadMessageError: there is nothing; says what is wrong with the last endpoint.
+    """
+    entry, endpoints = _read_service(service)
+    recipients = tuple(dict.fromkeys(map(keys.read, entry.recipient_keys)))
+    why = BadMessageError("a service has no endpoint")
+    found = False
+    for endpoint in endpoints:
+        try:
+            _check_endpoint(entry, endpoint)
+            routing = tuple(map(keys.read, entry.routing_keys or endpoint.routing_keys))
+        except BadMessageError as error:
+            why = error
+            continue
+        if not recipients and keys.signing is None:
+            raise BadMessageError("DID document has no key for DIDComm v1")
+        found = True
+        yield Service(endpoint.uri, recipients or (str(keys.signing),), routing)
+    if not found:
+        raise why
 
 
 _QUEUE = frozenset({"", NO_ENDPOINT})
 
 
 def _read_service(service: Json) -> tuple[Entry, list[Endpoint]]:
-    given = as_list(service.get("serviceEndpoint"))[:MAX_ITEMS]
+    given = as_list(service.get("serviceEndpoint"))[:MAX_ENDPOINTS]
     written = [{"uri": each} if isinstance(each, str) else each for each in given]
     try:
         return Entry.model_validate(service), [Endpoint.model_validate(e) for e in written]

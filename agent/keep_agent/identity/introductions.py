@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -35,6 +36,8 @@ from keep_agent.identity.signed_attachments import signer
 
 MOST_DIDS = 4
 """How many DIDs among the services of an invitation are tried: each may need reads of a ledger."""
+COMMITTED_S = 10.0
+"""How long an implicit request that was taken counts although its commit is not seen yet."""
 
 
 class Records(Port):
@@ -79,6 +82,7 @@ class Introductions:
         self._records = records
         self._resolver = resolver
         self._protocols = protocols
+        self._taken: dict[str, float] = {}
 
     # -- records ---------------------------------------------------------------------------------
 
@@ -121,14 +125,35 @@ class Introductions:
             raise RefusedError("a request must answer an invitation", code)
         if pthid is not None and not ours.is_named(pthid):
             raise RefusedError("a request for an invitation that we do not know", code)
-        waiting = {"unanswered": "implicit"}
-        if (
-            len(await self._records.find(CONNECTION, waiting, MOST_UNANSWERED))
-            >= MOST_UNANSWERED
-        ):
-            raise RefusedError(
-                "SEC-D06: too many requests wait for an answer; ask again later", code
-            )
+        await self._check_room(None)
+
+    async def take_implicit(self, connection: str) -> None:
+        """Count a request to a public DID of ours that is taken, until its commit is seen.
+
+        Requests come at the same time. Several processes on one store do not see this of each other.
+
+        Args:
+            connection: id of the connection that is made.
+
+        Raises:
+            RefusedError: too many wait for an answer.
+        """
+        await self._check_room(connection)
+        self._taken[connection] = time.monotonic()
+
+    async def _check_room(self, connection: str | None) -> None:
+        for name, at in list(self._taken.items()):
+            committed = await self._records.fetch(CONNECTION, name) is not None
+            if committed or time.monotonic() - at > COMMITTED_S:
+                self._taken.pop(name, None)
+        waiting = set(self._taken)
+        found = await self._records.find(
+            CONNECTION, {"unanswered": "implicit"}, MOST_UNANSWERED
+        )
+        waiting |= {*(name for name, _ in found), *self._taken}
+        if len(waiting - {connection}) >= MOST_UNANSWERED:
+            words = "SEC-D06: too many requests wait for an answer; ask again later"
+            raise RefusedError(words, "request_not_accepted")
 
     async def _found(self, name: str) -> InvitationRecord | None:
         record = await self._records.fetch(INVITATION, name)

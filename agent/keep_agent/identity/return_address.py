@@ -61,8 +61,10 @@ async def _address(received: Received, addresses: Addresses) -> Address | None:
     document = None
     if given is not None:
         attachment = Attachment.model_validate(given)
+        if addresses.signer(attachment) != received.sender:
+            return None
         content = attachment.content
-        if addresses.signer(attachment) != received.sender or not isinstance(content, dict):
+        if not isinstance(content, dict):
             return None
         document = cast("Json", content)
     return await addresses.reach(did, document)

@@ -7,6 +7,7 @@ import json
 from typing import cast
 
 from keep_agent.core.message import (
+    LARGE,
     Attachment,
     AttachmentData,
     Json,
@@ -24,6 +25,9 @@ from keep_agent.identity.keys import (
     to_verkey,
     verify,
 )
+
+MOST_SIGNED = LARGE
+"""Characters of base64 of a signed attachment: a DID or its document; strangers send them (SEC-R01)."""
 
 
 def sign(key: LocalKey, content: bytes) -> Attachment:
@@ -45,12 +49,16 @@ def signer(attachment: Attachment) -> str:
     """Return the base58 key that signed an attachment (RFC 0017, JWS with one signature).
 
     Raises:
-        RefusedError: it is not signed, or not with EdDSA, or the ids of the key contradict it, or the
-            signature is wrong.
+        RefusedError: it is not signed, or not with EdDSA, or too long, or the ids of the key contradict
+            it, or the signature is wrong.
     """
     jws = attachment.data.jws
     if jws is None or attachment.data.base64 is None:
         raise RefusedError("an attachment is not signed")
+    if len(attachment.data.base64) > MOST_SIGNED:
+        raise RefusedError(
+            f"a signed attachment has at most {MOST_SIGNED} characters of base64"
+        )
     try:
         protected, signature, header = _one_signature(jws)
         key = _signing_key(read_json(read_base64(protected)), header)

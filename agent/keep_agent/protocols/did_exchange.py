@@ -129,6 +129,14 @@ class Handshake(ConnectionRecords, Port):
         """
         ...
 
+    async def take_implicit(self, connection: str) -> None:
+        """Count such a request that is taken, by the id of the connection that is made.
+
+        Raises:
+            RefusedError: too many wait for an answer.
+        """
+        ...
+
     async def reach(self, did: str, document: Json | None) -> Address:
         """Return how to reach a DID, as its own method proves it (SEC-D01).
 
@@ -214,6 +222,8 @@ async def keep_request(x: X, request: Request, port: Handshake) -> Out:
     address = await port.reach(request.did, document)
     if x.via.sender not in address.recipients:
         raise RefusedError("this DID is not the sender's", "request_not_accepted")
+    if x.via.invitation is None:
+        await port.take_implicit(x.id)
     assert x.via.recipient is not None
     label = sanitize_text(request.label)
     connection = Connection(

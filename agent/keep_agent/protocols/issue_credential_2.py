@@ -195,10 +195,13 @@ class StoreCredential(Command):
     """Check that the credential is what was accepted, and store it.
 
     Attributes:
-        credential_id: the name under which it is held; None: the id of the exchange.
+        credential_id: the name under which it is held, which does not begin with a dot: it stands in
+            paths; None: the id of the exchange.
     """
 
-    credential_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{1,100}$")] | None = None
+    credential_id: (
+        Annotated[str, Field(pattern=r"^[A-Za-z0-9_:-][A-Za-z0-9._:-]{0,99}$")] | None
+    ) = None
 
 
 # -- port --------------------------------------------------------------------------------------
@@ -342,7 +345,7 @@ async def keep_proposal(x: X, msg: ProposeCredential, _: Credentials) -> Step[Is
     family: Family | None = x.data.format
     wanted: Filter = {}
     if msg.formats:
-        family, content = attached(msg.formats, msg.filters__attach, FILTER)
+        family, content = await attached(msg.formats, msg.filters__attach, FILTER)
         wanted = read_filter(content)
     preview = msg.credential_preview
     data = x.data.but(
@@ -387,7 +390,7 @@ async def send_offer(x: X, cmd: SendOffer, zkp: Credentials) -> Step[Issuance]:
 
 async def keep_request(x: X, msg: RequestCredential, _: Credentials) -> Step[Issuance]:
     """Keep the request until our side issues (SEC-I01 is checked then, by the port)."""
-    family, request = attached(msg.formats, msg.requests__attach, REQUEST, x.data.format)
+    family, request = await attached(msg.formats, msg.requests__attach, REQUEST, x.data.format)
     data = x.data.but(format=family, request=request, comment=msg.comment)
     return Step(State.REQUEST_RECEIVED, data)
 
@@ -457,7 +460,7 @@ async def send_proposal(x: X, cmd: SendProposal, _: Credentials) -> Step[Issuanc
 
 async def keep_offer(x: X, msg: OfferCredential, _: Credentials) -> Step[Issuance]:
     """Keep the offer for a decision; it is compared with the ledger when it is accepted."""
-    family, offer = attached(msg.formats, msg.offers__attach, OFFER)
+    family, offer = await attached(msg.formats, msg.offers__attach, OFFER)
     values = msg.credential_preview.values
     if words := too_long(values):
         raise RefusedError(words, TOO_LONG)
@@ -487,7 +490,7 @@ async def send_request(x: X, cmd: SendRequest, zkp: Credentials) -> Step[Issuanc
 
 async def keep_credential(x: X, msg: IssueCredential, _: Credentials) -> Step[Issuance]:
     """Keep the credential, unchecked and unused, until `store` has checked it."""
-    _family, credential = attached(
+    _family, credential = await attached(
         msg.formats, msg.credentials__attach, CREDENTIAL, x.data.format
     )
     data = x.data.but(credential=credential, comment=msg.comment)

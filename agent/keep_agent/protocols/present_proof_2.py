@@ -290,7 +290,7 @@ X = Exchange[Proving]
 
 async def keep_proposal(x: X, msg: ProposePresentation, zkp: Proofs) -> Step[Proving]:
     """Keep the proposal; peers leave its nonce out, which would mean nothing."""
-    family, content = attached(msg.formats, msg.proposals__attach, PROOF_REQUEST)
+    family, content = await attached(msg.formats, msg.proposals__attach, PROOF_REQUEST)
     proposal = await zkp.read({**content, "nonce": UNUSED_NONCE})
     data = x.data.but(format=family, proposal=proposal, comment=msg.comment)
     return Step(State.PROPOSAL_RECEIVED, data)
@@ -323,7 +323,7 @@ async def send_request(x: X, cmd: SendRequest, zkp: Proofs) -> Step[Proving]:
 
 async def keep_presentation(x: X, msg: Presentation, _: Proofs) -> Step[Proving]:
     """Keep the presentation until it is verified."""
-    _family, presentation = attached(
+    _family, presentation = await attached(
         msg.formats, msg.presentations__attach, PROOF, x.data.format
     )
     data = x.data.but(presentation=presentation, comment=msg.comment)
@@ -365,7 +365,9 @@ async def send_proposal(x: X, cmd: SendProposal, zkp: Proofs) -> Step[Proving]:
 
 async def keep_request(x: X, msg: RequestPresentation, zkp: Proofs) -> Step[Proving]:
     """Keep the request for a decision."""
-    family, request = attached(msg.formats, msg.request_presentations__attach, PROOF_REQUEST)
+    family, request = await attached(
+        msg.formats, msg.request_presentations__attach, PROOF_REQUEST
+    )
     data = x.data.but(
         format=family,
         request=await zkp.read(request),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from aries_askar import AskarError, Session
 
 from keep_agent.core.machine import Exchange, Put
+from keep_agent.core.message import LARGE
 from keep_agent.errors import UnavailableError
 from keep_agent.store.cache import OwnRows, Row
 from keep_agent.store.location import SESSIONS
@@ -78,7 +80,7 @@ class Reader:
         entry = await self.read(lambda session: session.fetch(category, name))
         if entry is None:
             return None
-        value = read(entry.value)
+        value = await _parsed(read, entry.value)
         if generation == self._generation:  # nothing was committed meanwhile
             self.rows.put(row, value, len(entry.value))
         return value
@@ -95,7 +97,7 @@ class Reader:
     ) -> list[Exchange[Any]]:
         """Return the exchanges that carry these tags, oldest first."""
         rows = await self.entries("exchange", tags, limit)
-        return [self._store.read_exchange(value) for _, value in rows]
+        return [await _parsed(self._store.read_exchange, value) for _, value in rows]
 
     async def page(
         self,
@@ -144,6 +146,11 @@ class Reader:
                 with suppress(UnavailableError):  # the pool may hold dead connections
                     return await _reading(read())
             return await _reading(read())
+
+
+async def _parsed(read: Callable[[bytes], T], value: bytes) -> T:
+    """Parse a row; a long one outside the event loop (SEC-R01)."""
+    return await asyncio.to_thread(read, value) if len(value) > LARGE else read(value)
 
 
 async def _reading(work: Coroutine[Any, Any, T]) -> T:

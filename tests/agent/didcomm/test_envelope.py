@@ -12,10 +12,9 @@ from aries_askar import Key, KeyAlg, crypto_box
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keep_agent.core.message import MAX_DIGITS, MAX_MESSAGE, Json, Received
+from keep_agent.core.message import LARGE, MAX_DIGITS, MAX_MESSAGE, Json, Received
 from keep_agent.didcomm import envelope
 from keep_agent.didcomm.envelope import (
-    LARGE,
     MAX_FORWARDS,
     MAX_HOPS,
     MAX_ITEMS,

@@ -530,3 +530,12 @@ async def test_a_value_that_is_no_text_is_refused_with_its_place(
     offer["credential_preview"]["attributes"][0]["value"] = value
     with pytest.raises(ValidationError, match=r"credential_preview\.attributes\.0\.value"):
         await alice.hear(offer)
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", ".hidden", "a/b", "a\\b", "a%2e", "a\n", "é", "x" * 101]
+)
+def test_sec_h_02_the_id_of_a_credential_is_one_part_of_a_path(name: str) -> None:
+    with pytest.raises(ValidationError):
+        StoreCredential(credential_id=name)
+    assert StoreCredential(credential_id="a..b:7").credential_id == "a..b:7"
