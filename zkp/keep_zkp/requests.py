@@ -30,9 +30,11 @@ from keep_zkp.restrictions import (
     Is,
     Query,
     Restrictions,
+    as_signed,
     binds_issuer,
     leaves,
     respell,
+    spelt_both_ways,
     value_name,
 )
 
@@ -166,21 +168,32 @@ class PresentationRequest(_Frozen):
             spelling: of an identifier.
             old_tags: name issuers by `issuer_did`, as peers do that know ids without network only.
         """
+        anew = self._restricted(lambda query: respell(query, spelling, old_tags=old_tags))
+        # version 1 refuses qualified ids in restrictions
+        return anew.model_copy(update={"ver": self.ver if old_tags else "2.0"})
 
-        def change(asked: Any) -> Any:
-            restrictions = respell(asked.restrictions, spelling, old_tags=old_tags)
-            return asked.model_copy(update={"restrictions": restrictions})
+    def as_signed(self) -> PresentationRequest:
+        """Return the same question with every value in its restrictions as it is signed (SEC-P03)."""
+        return self._restricted(as_signed)
+
+    def spelt_both_ways(self) -> PresentationRequest:
+        """Return the same question for holders who look for a number as it was issued, or as signed."""
+        return self._restricted(spelt_both_ways)
+
+    def _restricted(
+        self, change: Callable[[Query | None], Query | None]
+    ) -> PresentationRequest:
+        def each(asked: Any) -> Any:
+            return asked.model_copy(update={"restrictions": change(asked.restrictions)})
 
         return self.model_copy(
             update={
                 "requested_attributes": {
-                    key: change(asked) for key, asked in self.requested_attributes.items()
+                    key: each(asked) for key, asked in self.requested_attributes.items()
                 },
                 "requested_predicates": {
-                    key: change(asked) for key, asked in self.requested_predicates.items()
+                    key: each(asked) for key, asked in self.requested_predicates.items()
                 },
-                # version 1 refuses qualified ids in restrictions
-                "ver": self.ver if old_tags else "2.0",
             }
         )
 

@@ -78,7 +78,7 @@ async def verify(
 
 async def _library_agrees(scope: Scope, question: Question, presentation: Json) -> bool:
     """Ask the library; it compares values as texts, so it gets them as they are signed."""
-    request = question.request.respelled(str)
+    request = question.request.respelled(str).as_signed()
     identifiers = question.shown.identifiers
 
     def check() -> bool:
