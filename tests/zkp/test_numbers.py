@@ -15,7 +15,7 @@ from keep_zkp.holder import Chosen
 from keep_zkp.issuer import check_values
 from keep_zkp.json_object import Json
 from keep_zkp.requests import Attribute, Predicate, PresentationRequest, reveal
-from keep_zkp.restrictions import read
+from keep_zkp.restrictions import read, spelt_both_ways, written
 from keep_zkp.select import Held, select
 
 CITY = {"name": "A", "birthdate_dateint": "19900131", "category": "n", "number": "20"}
@@ -124,6 +124,38 @@ async def test_sec_p03_a_value_restriction_compares_what_is_signed(
     credential = await desk.issue("licence", {**CITY, "name": raw})
     verdict = await desk.verify(request, await shows(desk, request, credential))
     assert rules(verdict) == (set() if holds else {"SEC-P03"})
+
+
+@pytest.mark.parametrize(
+    ("restrictions", "wanted"),
+    [
+        (
+            [{"schema_id": "S:2:s:1.0", "attr::name::value": "01067"}],
+            [
+                {"schema_id": "S:2:s:1.0", "attr::name::value": "01067"},
+                {"schema_id": "S:2:s:1.0", "attr::name::value": "1067"},
+            ],
+        ),
+        (
+            [{"attr::name::value": "-0"}, {"attr::name::value": "0"}],
+            [{"attr::name::value": "-0"}, {"attr::name::value": "0"}],
+        ),
+        ([{"attr::name::value": "1067"}], [{"attr::name::value": "1067"}]),
+        ([{"attr::name::value": " 007"}], [{"attr::name::value": " 007"}]),
+        ([{"schema_version": "01.0"}], [{"schema_version": "01.0"}]),
+        ([{"schema_version": "007"}], [{"schema_version": "007"}]),
+    ],
+)
+def test_a_number_is_asked_for_as_it_is_written_and_as_it_is_signed(
+    restrictions: list[Json], wanted: list[Json]
+) -> None:
+    assert written(spelt_both_ways(read(restrictions))) == wanted
+
+
+def test_other_ids_leave_the_values_as_they_are_written() -> None:
+    asked = postal(**{"attr::name::value": "01067"}).respelled(str.upper).wire()
+    (restriction,) = asked["requested_attributes"]["postal"]["restrictions"]
+    assert restriction["attr::name::value"] == "01067"
 
 
 async def test_sec_p03_another_spelling_does_not_escape_an_exclusion(desk: Desk) -> None:

@@ -31,9 +31,11 @@ from keep_zkp.restrictions import (
     Is,
     Query,
     Restrictions,
+    as_signed,
     binds_issuer,
     leaves,
     respell,
+    spelt_both_ways,
     value_name,
     without_markers,
 )
@@ -174,8 +176,12 @@ class PresentationRequest(_Frozen):
         return made if old_tags else made.model_copy(update={"ver": "2.0"})
 
     def for_library(self) -> PresentationRequest:
-        """Return the question as the library compares it: values as they are signed, no markers."""
-        return self._restricted(without_markers).respelled(str)
+        """Return the request as the library compares it: values as they are signed (SEC-P03), no markers."""
+        return self._restricted(without_markers).respelled(str)._restricted(as_signed)
+
+    def spelt_both_ways(self) -> PresentationRequest:
+        """Return the same request for holders who look for a number as it was issued, or as signed."""
+        return self._restricted(spelt_both_ways)
 
     def _restricted(
         self, change: Callable[[Query | None], Query | None]

@@ -200,27 +200,57 @@ def _weaker(query: Query, *, holding: bool) -> Query | bool:
 def respell(
     query: Query | None, spelling: Callable[[str], str], *, old_tags: bool = False
 ) -> Query | None:
-    """Write every identifier as `spelling` does, and every value of an attribute as it is signed.
+    """Write every identifier as `spelling` does.
 
     `issuer_did` becomes `issuer_id`, its modern name, or the other way round with `old_tags`. The library
     compares both as texts.
     """
+    names = _OLD_TAGS if old_tags else _MODERN_TAGS
 
-    def anew(part: Query) -> Query:
-        return cast("Query", respell(part, spelling, old_tags=old_tags))
+    def anew(leaf: Is) -> Is:
+        if leaf.tag not in ID_TAGS:
+            return leaf
+        return Is(names.get(leaf.tag, leaf.tag), tuple(map(spelling, leaf.values)))
 
+    return None if query is None else _each_leaf(query, anew)
+
+
+def as_signed(query: Query | None) -> Query | None:
+    """Write every value of an attribute as it is signed (SEC-P03)."""
+
+    def anew(leaf: Is) -> Is:
+        return (
+            leaf
+            if value_name(leaf.tag) is None
+            else Is(leaf.tag, tuple(map(canonical, leaf.values)))
+        )
+
+    return None if query is None else _each_leaf(query, anew)
+
+
+def spelt_both_ways(query: Query | None) -> Query | None:
+    """Add to each alternative the same with its values as they are signed, where those are other texts.
+
+    Nothing else is asked thereby. Holders look their credentials up by the text of a value: some keep
+    it as it was issued, some (Credo) as the number that is signed.
+    """
+    if query is None:
+        return None
+    parts = query.parts if isinstance(query, AnyOf) else (query,)
+    both = dict.fromkeys(each for part in parts for each in (part, as_signed(part)))
+    return (
+        query if len(both) == len(set(parts)) else AnyOf(tuple(cast("Iterable[Query]", both)))
+    )
+
+
+def _each_leaf(query: Query, change: Callable[[Is], Is]) -> Query:
     match query:
-        case Is(tag, values) if value_name(tag) is not None:
-            return Is(tag, tuple(map(canonical, values)))
-        case Is(tag, values) if tag in ID_TAGS:
-            names = _OLD_TAGS if old_tags else _MODERN_TAGS
-            return Is(names.get(tag, tag), tuple(map(spelling, values)))
+        case Is():
+            return change(query)
         case Not(part):
-            return Not(anew(part))
+            return Not(_each_leaf(part, change))
         case AllOf(parts) | AnyOf(parts):
-            return type(query)(tuple(map(anew, parts)))
-        case _:
-            return query
+            return type(query)(tuple(_each_leaf(part, change) for part in parts))
 
 
 def _is(tag: str, values: tuple[str, ...], facts: Facts) -> bool | None:

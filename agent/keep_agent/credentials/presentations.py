@@ -92,7 +92,7 @@ class Prover:
         if spoken.ver is None and "qualified" in map(form, _ids(spoken)):
             spoken = spoken.model_copy(update={"ver": "2.0"})  # version 1 refuses such ids
         meant = None if _ids(spoken) == _ids(asked) else asked.wire()
-        return Asked(spoken.wire(), meant)
+        return Asked(spoken.spelt_both_ways().wire(), meant)
 
     async def _spoken(self, asked: PresentationRequest, ids: Ids) -> PresentationRequest:
         """Write the ids of a request in this form, for peers that read no other."""

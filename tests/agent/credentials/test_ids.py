@@ -121,6 +121,21 @@ async def test_a_tenant_prefers_a_form_and_a_command_overrides_it(
     assert (await offered(office, LEARNER, "anoncreds"))["cred_def_id"] == LEARNER
 
 
+@pytest.mark.parametrize("family", ["anoncreds", "hlindy"])
+async def test_a_number_is_asked_for_in_both_spellings_whatever_the_ids(
+    town: tuple[Tenant, ...], family: Family
+) -> None:
+    """Some holders keep a value as it was issued; Credo keeps the number that is signed."""
+    _, _, bar = town
+    wanted = question(**{"schema_name": "licence", "attr::category::value": "007"})
+    asked = await asking(bar, wanted, family)
+    restrictions = asked.request["requested_attributes"]["c"]["restrictions"]
+    assert restrictions == [
+        {"schema_name": "licence", "attr::category::value": spelling}
+        for spelling in ("007", "7")
+    ]
+
+
 async def test_the_old_family_has_no_ids_with_a_network(town: tuple[Tenant, ...]) -> None:
     office, _, bar = town
     with pytest.raises(BadCommandError, match="hlindy has ids without network only"):
