@@ -31,7 +31,7 @@ from keep_agent.protocols.out_of_band import CreateInvitation
         (
             StoreCredential,
             {"credential_id": "secret/"},
-            "credential_id must have the form ^[A-Za-z0-9._:-]{1,100}$",
+            "credential_id must have the form ^[A-Za-z0-9_:-][A-Za-z0-9._:-]{0,99}$",
         ),
         (
             CreateInvitation,
