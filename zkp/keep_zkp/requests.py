@@ -177,7 +177,7 @@ class PresentationRequest(_Frozen):
 
     def for_library(self) -> PresentationRequest:
         """Return the request as the library compares it: values as they are signed (SEC-P03), no markers."""
-        return self._restricted(without_markers).respelled(str)._restricted(as_signed)
+        return self._restricted(lambda query: as_signed(without_markers(query))).respelled(str)
 
     def spelt_both_ways(self) -> PresentationRequest:
         """Return the same request for holders who look for a number as it was issued, or as signed."""
