@@ -130,6 +130,27 @@ async def test_without_a_public_did_none_can_be_shown() -> None:
     assert not faber.records
 
 
+@pytest.mark.parametrize("by", ["command", "tenant"])
+@pytest.mark.parametrize("reuse", [False, True])
+async def test_an_invitation_is_not_spent_on_a_did_that_cannot_be_shown(
+    pair: Pair, by: str, *, reuse: bool
+) -> None:
+    if reuse:
+        await pair.connect()
+    if by == "tenant":
+        await pair.alice.tenant.commands.choose_dids(DidChoice(connection="public"))
+    invitation = await pair.faber.invite()
+    looked = await pair.alice.look(invitation)
+    how = out_of_band.Accept(reuse=reuse, did="public" if by == "command" else None)
+    with pytest.raises(BadCommandError, match="no public DID: make a DID of ours public first"):
+        await pair.alice.command(looked, how)
+    assert await pair.alice.profile.exchange(looked.id) == looked
+    usable = out_of_band.Accept(reuse=False, did="did:peer:2")
+    assert (await pair.alice.command(looked, usable)).state == out_of_band.State.DONE
+    hers, _ = await pair.met(invitation["@id"], pair.alice, pair.faber)
+    assert str(hers.my_did).startswith("did:peer:2")
+
+
 async def test_a_choice_outlives_a_reuse_that_the_inviter_does_not_accept() -> None:
     alice = Paper("alice")
     x = alice.new(out_of_band.PROTOCOL, out_of_band.Side.RECEIVER, "nobody")

@@ -119,6 +119,14 @@ class ShownDids(Port):
         """
         ...
 
+    async def check_for_connection(self, choice: str | None) -> None:
+        """Check that we can show a DID on a connection to be, before anything is done for it.
+
+        Raises:
+            BadCommandError: the chosen DID cannot be used.
+        """
+        ...
+
     def new_key(self, purpose: Json) -> PutKey:
         """Make a key for a purpose, kept as its metadata; stores nothing."""
         ...

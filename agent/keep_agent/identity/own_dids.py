@@ -82,6 +82,12 @@ class OwnDids:
         key = self.new_key({"connection": connection})
         return NewDid(self._peer_did(choice, key.verkey), key.verkey, (key,))
 
+    async def check_for_connection(self, choice: str | None) -> None:
+        """Check that we can show a DID on a connection to be."""
+        choice = choice or (await self.choice()).connection
+        if choice not in _MAKE:
+            await self._usable(choice)
+
     def new_key(self, purpose: Json) -> PutKey:
         """Make a key for a purpose, kept as its metadata."""
         made = NewKey.generate(purpose)

@@ -370,12 +370,19 @@ async def receive(x: X, cmd: ReceiveInvitation, port: Invitations) -> Out:
 
 
 async def accept(x: X, cmd: Accept, port: Invitations) -> Out:
-    """Answer: on a connection with this inviter, else by a handshake, else connectionless."""
+    """Answer: on a connection with this inviter, else by a handshake, else connectionless.
+
+    Raises:
+        BadCommandError: the DID that a new connection would show cannot be used; nothing is changed.
+    """
     invitation = await port.invitation(x.id)
     if invitation.expired:
         raise NotNowError("this invitation has expired")
     if not invitation.minors:
         return _connectionless(x, invitation, port)
+    await port.own.check_for_connection(
+        cmd.did
+    )  # also for reuse: the inviter may not accept that
     known = await port.known(invitation.inviter) if cmd.reuse else None
     chosen = x.data.but(did=cmd.did)
     if known is None:
