@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 from agent.ledger_dids import (
@@ -22,9 +23,11 @@ from agent.ledger_dids import (
 )
 from agent.pair import Pair, opened, packed, stranger
 
+from keep_agent.core import problem_reports
 from keep_agent.core.machine import Expired
 from keep_agent.core.message import Json, Thread
 from keep_agent.core.policy import Automatic, Policy
+from keep_agent.didcomm.envelope import unpack
 from keep_agent.errors import (
     BadCommandError,
     BadEnvelopeError,
@@ -34,7 +37,7 @@ from keep_agent.errors import (
     RefusedError,
 )
 from keep_agent.identity.connections import CONNECTION, INVITATION
-from keep_agent.identity.keys import NewKey
+from keep_agent.identity.keys import LocalKey, NewKey
 from keep_agent.identity.peer_dids import create_peer4
 from keep_agent.identity.public_dids import MOST_UNANSWERED
 from keep_agent.protocols import did_exchange, trust_ping
@@ -42,6 +45,8 @@ from keep_agent.registry.public_dids import MakePublic
 from keep_ledger.codes import Role
 from keep_ledger.memory import TRUSTEE, MemoryRegistry
 from keep_ledger.writes import WriteAttrib, WriteNym, WriteVerkey
+
+HIS_ENDPOINT = "http://stranger.example"
 
 
 @pytest.fixture
@@ -228,22 +233,71 @@ async def test_a_message_attached_to_an_invitation_of_a_public_did_is_answered(
 # -- without an invitation -------------------------------------------------------------------------
 
 
+class Stranger:
+    """Somebody with a key alone, who writes to Faber's public DID and reads what is answered."""
+
+    def __init__(self, pair: Pair) -> None:
+        self.key = stranger()
+        self.did = create_peer4(self.key.verkey, HIS_ENDPOINT)
+        self._wire = pair.wire
+        self._faber = pair.faber.tenant
+        pair.wire.held = []
+
+    async def ask(self, **about: Any) -> None:
+        (public_did,) = await self._faber.public_dids.status()
+        body = {**did_exchange.Request(did=self.did).wire(), **about}
+        await self._faber.receive(packed(body, public_did["verkey"], self.key))
+
+    async def told(self, number: int = 1) -> Json:
+        """Return the last of so many answers, the only ones that Faber has sent to anybody."""
+        await self._wire.gather(number)
+        assert self._wire.held is not None
+        assert [url for url, _ in self._wire.held] == [HIS_ENDPOINT] * number
+
+        async def find(_: object) -> LocalKey:
+            return self.key
+
+        return (await unpack(self._wire.held[-1][1], find)).body
+
+
 async def test_requests_without_an_invitation_are_refused_unless_they_are_allowed(
     pair: Pair, ledger: MemoryRegistry
 ) -> None:
     did = await public(pair.faber, ledger)
-    x = await pair.alice.start(DIDEX, did_exchange.SendRequest(invitation=did))
-    key = await pair.alice.key(await pair.alice.connection(x.id))
-    (stored,) = await pair.faber.tenant.public_dids.status()
-    body = did_exchange.Request(
-        did=create_peer4(key.verkey, pair.alice.tenant.endpoint), thread=Thread(pthid=did)
-    ).wire()
-    with pytest.raises(PeerError, match="must answer an invitation"):
-        await pair.faber.tenant.receive(packed(body, stored["verkey"], key))
+    await pair.alice.start(DIDEX, did_exchange.SendRequest(invitation=did))
+    told = await pair.alice.reached(DIDEX, did_exchange.State.ABANDONED)
+    assert told.error == (
+        "peer reports: a request must answer an invitation (request_not_accepted)"
+    )
     assert await pair.faber.profile.find(CONNECTION) == []
+    (stored,) = await pair.faber.tenant.public_dids.status()
+    key = stranger()
+    mine = create_peer4(key.verkey, HIS_ENDPOINT)
+    body = did_exchange.Request(did=mine, thread=Thread(pthid=did)).wire()
     await pair.faber.tenant.public_dids.withdraw("local")
     with pytest.raises(BadEnvelopeError, match="not for messages"):
         await pair.faber.tenant.receive(packed(body, stored["verkey"], key))
+
+
+async def test_sec_d_06_a_refusal_goes_only_to_the_key_that_asked_and_within_an_allowance(
+    pair: Pair, ledger: MemoryRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await public(pair.faber, ledger)
+    monkeypatch.setattr(problem_reports, "REPORTS_PER_S", 0.0)
+    asker, victim = Stranger(pair), stranger()
+    not_his = create_peer4(victim.verkey, pair.alice.tenant.endpoint)
+    service = {"recipientKeys": [victim.verkey], "serviceEndpoint": pair.alice.tenant.endpoint}
+    nowhere = f"did:sov:{TRUSTEE.did}"
+    for about in ({"did": not_his}, {"did": nowhere}, {"~service": service}, {"did": 7}):
+        with pytest.raises(PeerError):
+            await asker.ask(**about)
+    left = problem_reports.REPORTS_IN_A_ROW - 4
+    for _ in range(left):
+        await asker.ask()
+    for _ in range(5):
+        with pytest.raises(RefusedError, match="must answer an invitation"):
+            await asker.ask()
+    await asker.told(left)
 
 
 @pytest.mark.parametrize("network", [None, "local"])
@@ -288,13 +342,12 @@ async def test_a_request_for_an_invitation_that_is_not_there_is_no_implicit_one(
 ) -> None:
     did = await public(pair.faber, ledger, implicit_requests=True)
     own_key = await pair.faber.invite()
-    (stored,) = await pair.faber.tenant.public_dids.status()
-    key = stranger()
-    mine = create_peer4(key.verkey, "http://mallory.example")
-    for pthid in ("unknown", own_key["@id"], f"did:indy:other:{did.removeprefix('did:sov:')}"):
-        body = did_exchange.Request(did=mine, thread=Thread(pthid=pthid)).wire()
-        with pytest.raises(RefusedError, match="do not know"):
-            await pair.faber.tenant.receive(packed(body, stored["verkey"], key))
+    asker = Stranger(pair)
+    unknown = ("unknown", own_key["@id"], f"did:indy:other:{did.removeprefix('did:sov:')}")
+    for i, pthid in enumerate(unknown, 1):
+        await asker.ask(**{"~thread": {"pthid": pthid}})
+        told = await asker.told(i)
+        assert "an invitation that we do not know" in told["description"]["en"]
     assert await pair.faber.profile.find(CONNECTION) == []
 
 
@@ -302,20 +355,11 @@ async def test_sec_d_06_requests_that_come_at_once_are_bounded_as_well(
     pair: Pair, ledger: MemoryRegistry
 ) -> None:
     did = await public(pair.faber, ledger, implicit_requests=True)
-    ours = (await pair.faber.tenant.public_dids.status())[0]["verkey"]
-
-    async def ask() -> bool:
-        key = stranger()
-        theirs = create_peer4(key.verkey, "http://stranger.example")
-        request = did_exchange.Request(did=theirs, thread=Thread(pthid=did))
-        try:
-            await pair.faber.tenant.receive(packed(request.wire(), ours, key))
-        except RefusedError:
-            return False
-        return True
-
-    taken = await asyncio.gather(*(ask() for _ in range(2 * MOST_UNANSWERED)))
-    assert sum(taken) == MOST_UNANSWERED
+    thread = {"~thread": {"pthid": did}}
+    askers = [Stranger(pair) for _ in range(2 * MOST_UNANSWERED)]
+    asking = (asker.ask(**thread) for asker in askers)
+    for outcome in await asyncio.gather(*asking, return_exceptions=True):
+        assert outcome is None or isinstance(outcome, RefusedError)
     assert len(await pair.faber.profile.find(CONNECTION)) == MOST_UNANSWERED
 
 
@@ -323,26 +367,24 @@ async def test_sec_d_06_unanswered_requests_are_bounded_and_expire(
     pair: Pair, ledger: MemoryRegistry
 ) -> None:
     await public(pair.faber, ledger, implicit_requests=True)
-    (stored,) = await pair.faber.tenant.public_dids.status()
 
-    async def ask() -> None:
-        key = stranger()
-        did = create_peer4(key.verkey, "http://mallory.example")
-        body = did_exchange.Request(did=did).wire()
-        await pair.faber.tenant.receive(packed(body, stored["verkey"], key))
+    async def refused() -> None:
+        asker = Stranger(pair)
+        await asker.ask()
+        assert "ask again later" in (await asker.told())["description"]["en"]
 
     for _ in range(MOST_UNANSWERED):
-        await ask()
-    with pytest.raises(RefusedError, match="ask again later"):
-        await ask()
+        await Stranger(pair).ask()
+    await refused()
     x = await asked(pair.faber)
     assert x.due is not None
     assert x.due - x.updated <= did_exchange.DAY_S
     ended = await pair.faber.command(x, Expired())
     assert ended.state == did_exchange.State.ABANDONED
-    await ask()
-    with pytest.raises(RefusedError, match="ask again later"):
-        await ask()
+    await pair.faber.quiet()
+    await Stranger(pair).ask()
+    await refused()
+    pair.wire.held = None
     invitation = await pair.faber.invite()  # who is invited does not wait behind them
     await pair.alice.accept(invitation)
     await pair.faber.until(DIDEX, lambda y: y.peer == invitation["@id"])

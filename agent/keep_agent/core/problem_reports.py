@@ -80,17 +80,26 @@ class Reports:
     async def answer(self, peer: Peer, received: Received, error: PeerError) -> Outgoing | None:
         """Return the problem report for a refused message, as far as its peer's allowance goes.
 
-        Who answers an invitation that is used up or expired is told so, though there is no connection; each
-        such message takes of the allowance, also where nobody can be told: to find that out costs reads.
+        Without a connection, those are told who answer an invitation that is used up or expired, or who
+        write to a public DID. Each such message takes of the allowance of the invitation or the DID,
+        also where nobody can be told: to find that out costs reads of a ledger.
         """
-        if peer.connection is None and peer.closed is not None:
-            if not self._allowance(peer).take():  # the address of a DID costs reads of a ledger
-                return None
-            target = await self._return_address(received)
-            why = RefusedError(peer.closed, error.code)
-            return report(self._protocols, peer, received.body, why, target)
+        if peer.connection is None:
+            return await self._answer_stranger(peer, received, error)
         made = report(self._protocols, peer, received.body, error)
         return made if made is not None and self._allowance(peer).take() else None
+
+    async def _answer_stranger(
+        self, peer: Peer, received: Received, error: PeerError
+    ) -> Outgoing | None:
+        if peer.closed is not None:
+            error = RefusedError(peer.closed, error.code)
+        elif peer.via.did is None or peer.via.invitation is not None:
+            return None
+        if not self._allowance(peer).take():
+            return None
+        target = await self._return_address(received)
+        return report(self._protocols, peer, received.body, error, target)
 
     def _allowance(self, peer: Peer) -> Allowance:
         return self._allowances.setdefault(peer.ids[0], Allowance())
