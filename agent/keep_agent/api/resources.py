@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -16,6 +16,7 @@ from keep_agent.core.message import Json
 from keep_agent.core.policy import Policy
 from keep_agent.credentials.spelling import as_received, network_of
 from keep_agent.errors import BadCommandError
+from keep_agent.identity.connections import CONNECTION_STATES
 from keep_agent.registry.commands import (
     SCHEMA,
     CreateCredDef,
@@ -98,6 +99,7 @@ class Resources:
         }
         profile = request[TENANT].profile
         query = Query(request, "wait", *_PAGING, *tags)
+        _check_state(query.text("state"), CONNECTION_STATES)
 
         async def look() -> list[tuple[str, Json]] | None:
             return await _found(request, query, CONNECTION, tags) or None
@@ -236,8 +238,8 @@ class Resources:
         profile = request[TENANT].profile
         query = Query(request, "wait", "state")
         wanted, wait_s = query.words("state") or _SETTLED, query.seconds("wait", 0)
-        if unknown := wanted.difference(State):
-            raise BadCommandError(f"no state {min(unknown)!r}; there are: {', '.join(State)}")
+        for state in wanted:
+            _check_state(state, State)
         name = request.match_info["id"]
 
         async def look() -> Job | None:
@@ -285,6 +287,11 @@ async def _found(
     limit, offset = query.count("limit", PAGE, MOST), query.count("offset", 0, 10**9)
     asked = {tag: value for name, tag in tags.items() if (value := query.text(name))}
     return await request[TENANT].profile.records(category, asked, offset, limit)
+
+
+def _check_state(state: str | None, known: Iterable[str]) -> None:
+    if state and state not in (states := list(known)):
+        raise BadCommandError(f"no state {state!r}; there are: {', '.join(states)}")
 
 
 def _accepted(job: Job) -> web.Response:

@@ -17,6 +17,15 @@ from keep_agent.identity.public_dids import pair
 CONNECTION = "connection"
 INVITATION = "invitation"
 CONNECTIONLESS = "connectionless"
+CONNECTION_STATES = (
+    "request-sent",
+    "request-received",
+    "response-sent",
+    "completed",
+    ABANDONED,
+    CONNECTIONLESS,
+)
+"""Those of the DID exchange (RFC 0023), and the one of what needs no handshake."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,9 @@ import pytest
 from agent.api.conftest import Agent, Connected, agent
 
 from keep_agent.errors import BadCommandError, LocalError, NotFoundError, NotNowError
+from keep_agent.identity.connections import CONNECTION_STATES, CONNECTIONLESS
 from keep_agent.identity.keys import NewKey, did_key
+from keep_agent.protocols import did_exchange
 from processes import free_ports
 
 SEED = "000000000000000000000000Trustee1"
@@ -106,6 +108,14 @@ async def test_jobs_say_what_they_write(office: Agent) -> None:
     assert made["writes"] == {"schema_id": done["result"], "tag": "blue"}
     endpoint = await client.write("endpoints", endpoint="http://example.org/didcomm")
     assert endpoint["writes"] == {"did": did}
+
+
+async def test_connections_in_a_state_that_there_is_not_are_refused(alice: Agent) -> None:
+    with pytest.raises(BadCommandError, match="no state 'typo'; there are: request-sent"):
+        await alice.client.call("GET", "/v1/connections", query={"state": "typo"})
+    assert set(CONNECTION_STATES) == {CONNECTIONLESS, *did_exchange.State}
+    for state in CONNECTION_STATES:
+        await alice.client.call("GET", "/v1/connections", query={"state": state})
 
 
 async def test_a_network_without_agreement_says_so(office: Agent) -> None:
