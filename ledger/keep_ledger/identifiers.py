@@ -161,10 +161,14 @@ class SchemaId:
         Raises:
             BadIdError: it is not a schema id.
         """
-        did, kind, separator, rest = _split(text)
+        no_schema = f"{text[:300]!r} is not a schema id"
+        try:
+            did, kind, separator, rest = _split(text)
+        except BadIdError as error:
+            raise BadIdError(no_schema) from error
         name, _, version = rest.rpartition(separator)
         if kind != "SCHEMA" or not name:
-            raise BadIdError(f"{text[:300]!r} is not a schema id")
+            raise BadIdError(no_schema)
         return cls(did, check_part(name, "name"), check_new_part(version, "version"))
 
     def at(self, namespace: str | None) -> Self:

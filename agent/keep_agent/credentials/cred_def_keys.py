@@ -11,9 +11,34 @@ from keep_agent.credentials.ledger_objects import LedgerObjects
 from keep_agent.credentials.spelling import network_of, spelled
 from keep_agent.credentials.wallet import errors_as, new_cred_def
 from keep_agent.errors import BadCommandError
+from keep_ledger.interface import Schema
 from keep_zkp.encode import common_name
 from keep_zkp.issuer import CredDefKeys, create_cred_def
 from keep_zkp.native import Scope
+
+
+async def schema_for(
+    objects: LedgerObjects, schema_id: str, issuer: str, predicates: Sequence[str]
+) -> Schema:
+    """Return the schema of a new credential definition.
+
+    Raises:
+        BadCommandError: no configured network has the schema, the issuer is of another network, or it
+            has not every attribute of `predicates` (SEC-I09).
+        UnavailableError: a network does not answer.
+    """
+    schema = await objects.schema(schema_id)
+    if schema is None:
+        raise BadCommandError(f"no configured ledger has the schema {schema_id}")
+    names = {common_name(name) for name in schema.attr_names}
+    unknown = [name for name in predicates if common_name(name) not in names]
+    if unknown:
+        words = f"SEC-I09: predicates: the schema has no attribute {unknown[0][:64]!r}"
+        raise BadCommandError(f"{words}; it has: {', '.join(schema.attr_names)}")
+    network = network_of(schema.id)
+    if network_of(issuer) not in {"", network}:
+        raise BadCommandError(f"{issuer} is not of the network {network}, which has the schema")
+    return schema
 
 
 async def make_keys(
@@ -33,21 +58,11 @@ async def make_keys(
         ids: the form of the ids in the public object.
 
     Raises:
-        BadCommandError: no configured network has the schema, the issuer is of another network, it
-            has not every attribute of `predicates` (SEC-I09), or no keys can be made for it.
+        BadCommandError: as of `schema_for`, or no keys can be made for the schema.
         UnavailableError: a network does not answer, or too many keys are being made.
     """
-    schema = await objects.schema(schema_id)
-    if schema is None:
-        raise BadCommandError(f"no configured ledger has the schema {schema_id}")
-    names = {common_name(name) for name in schema.attr_names}
-    unknown = [name for name in predicates if common_name(name) not in names]
-    if unknown:
-        words = f"SEC-I09: predicates: the schema has no attribute {unknown[0][:64]!r}"
-        raise BadCommandError(f"{words}; it has: {', '.join(schema.attr_names)}")
+    schema = await schema_for(objects, schema_id, issuer, predicates)
     network = network_of(schema.id)
-    if network_of(issuer) not in {"", network}:
-        raise BadCommandError(f"{issuer} is not of the network {network}, which has the schema")
     with errors_as(BadCommandError, "keys cannot be made for this schema"):
         keys = await create_cred_def(
             scope,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -26,7 +27,7 @@ from keep_agent.credentials.spelling import (
     qualified,
     spelled,
 )
-from keep_agent.errors import BadCommandError, NotFoundError, NotNowError
+from keep_agent.errors import BadCommandError, NotFoundError, NotNowError, UnavailableError
 from keep_agent.identity.did_choice import DID_CHOICE, NAME, DidChoice
 from keep_agent.identity.keys import NewKey, raw_key
 from keep_agent.identity.public_dids import OWN_DID as DID
@@ -34,7 +35,7 @@ from keep_agent.registry.jobs import AGREEMENT, Job, Jobs
 from keep_agent.store.profile import Profile
 from keep_agent.store.rows import Commit
 from keep_ledger.codes import ROLE_NAMES, Role
-from keep_ledger.identifiers import Did
+from keep_ledger.identifiers import Did, SchemaId
 from keep_ledger.interface import TaaAcceptance
 from keep_ledger.plugins import Ledgers
 from keep_ledger.writes import (
@@ -54,6 +55,10 @@ KEYS = "cred_def_keys"
 MakeCredDef = Callable[[str, str, str, Sequence[str], Ids], Awaitable[tuple[Json, Json, str]]]
 """Makes a credential definition of (schema id, issuer DID, tag, attributes for predicates, form of
 its ids): (public object, secret rest, network)."""
+
+CheckCredDef = Callable[[str, str, Sequence[str]], Awaitable[object]]
+"""Checks a definition to be, of (schema id, issuer DID, attributes for predicates), against the schema
+on its ledger; raises UnavailableError where that does not answer."""
 
 StoreCredDef = Callable[[str, str, Json, Json, Sequence[str]], tuple[Put, ...]]
 """Returns the records of a published definition, of (id, network, public object, secret rest,
@@ -173,6 +178,7 @@ class RegistryCommands:
         ledgers: Ledgers,
         jobs: Jobs,
         policies: Policies,
+        check_cred_def: CheckCredDef,
         make_cred_def: MakeCredDef,
         store_cred_def: StoreCredDef,
     ) -> None:
@@ -180,6 +186,7 @@ class RegistryCommands:
         self._ledgers = ledgers
         self._jobs = jobs
         self._policies = policies
+        self._check_cred_def = check_cred_def
         self._make_cred_def = make_cred_def
         self._store_cred_def = store_cred_def
         jobs.before["cred-def"] = self._make_keys
@@ -235,9 +242,18 @@ class RegistryCommands:
         return await self._jobs.start(Job.new("schema", did, write, network))
 
     async def create_cred_def(self, wanted: CreateCredDef) -> Job:
-        """Make and publish a credential definition."""
+        """Make and publish a credential definition.
+
+        Raises:
+            BadWriteError, BadIdError: a wrong tag, or no schema id.
+            BadCommandError: the schema is on no ledger, or cannot have this definition. Where its
+                ledger does not answer, the job finds this out.
+        """
         check_name(wanted.tag, "tag")  # now: the keys take long
+        SchemaId.parse(wanted.schema_id)
         did = await self._author(wanted.submitter, wanted.schema_id)
+        with suppress(UnavailableError):
+            await self._check_cred_def(wanted.schema_id, did, wanted.predicates)
         job = Job.new(
             "cred-def",
             did,

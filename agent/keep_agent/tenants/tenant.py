@@ -18,7 +18,7 @@ from keep_agent.core.machine import Peer, Protocol, ReportProblem
 from keep_agent.core.message import Json, Message, Received
 from keep_agent.core.policy import POLICY, Policies
 from keep_agent.core.scheduler import Scheduler
-from keep_agent.credentials.cred_def_keys import make_keys, store_keys
+from keep_agent.credentials.cred_def_keys import make_keys, schema_for, store_keys
 from keep_agent.credentials.ledger_objects import LedgerObjects
 from keep_agent.credentials.presentations import Prover
 from keep_agent.credentials.wallet import Wallet, make_link_secret
@@ -96,9 +96,14 @@ class Tenant:
         self.wallet = Wallet(profile, self.scope, self.objects)
         self.prover = Prover(profile, self.scope, self.objects)
         self.jobs = Jobs(profile, self.keys, around.ledgers)
-        make = partial(make_keys, self.scope, self.objects)
         self.commands = RegistryCommands(
-            profile, around.ledgers, self.jobs, self.policies, make, store_keys
+            profile,
+            around.ledgers,
+            self.jobs,
+            self.policies,
+            partial(schema_for, self.objects),
+            partial(make_keys, self.scope, self.objects),
+            store_keys,
         )
         self.public_dids = PublicDids(profile, around.ledgers, self.endpoint)
         self.dropped = 0

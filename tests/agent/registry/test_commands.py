@@ -15,12 +15,13 @@ from wallets import LICENCE, OFFICE, STORE_KEY, ledger, vectors
 
 from keep_agent.core.message import Json
 from keep_agent.core.policy import Policies
-from keep_agent.credentials.cred_def_keys import make_keys, store_keys
+from keep_agent.credentials import ledger_objects
+from keep_agent.credentials.cred_def_keys import make_keys, schema_for, store_keys
 from keep_agent.credentials.formats import Ids
 from keep_agent.credentials.ledger_objects import LedgerObjects
 from keep_agent.credentials.spelling import spelled
 from keep_agent.credentials.wallet import CRED_DEF
-from keep_agent.errors import BadCommandError, NotFoundError
+from keep_agent.errors import BadCommandError, NotFoundError, UnavailableError
 from keep_agent.identity.keys import Keys, NewKey
 from keep_agent.registry.commands import (
     CreateCredDef,
@@ -57,8 +58,14 @@ class Made:
         self.jobs = Jobs(profile, Keys(profile.key), self.ledgers)
         self.asked: list[tuple[Any, ...]] = []
         self.commands = RegistryCommands(
-            profile, self.ledgers, self.jobs, Policies({}), self._make, store_keys
+            profile, self.ledgers, self.jobs, Policies({}), self._check, self._make, store_keys
         )
+        self.silent = False
+
+    async def _check(self, schema_id: str, issuer: str, predicates: Sequence[str]) -> object:
+        if self.silent:
+            raise UnavailableError("the ledger does not answer")
+        return await schema_for(LedgerObjects(self.ledgers), schema_id, issuer, predicates)
 
     async def _make(
         self, schema_id: str, issuer: str, tag: str, predicates: Sequence[str], ids: Ids
@@ -239,6 +246,32 @@ async def test_sec_i09_predicates_are_kept_with_the_definition(made: Made) -> No
     ((_, record),) = await made.profile.find(CRED_DEF)
     assert record["predicates"] == ["category"]
     assert LICENCE.endswith(record["id"].rpartition("/")[2])
+
+
+@pytest.mark.parametrize(
+    ("wish", "words"),
+    [
+        ({"schema_id": "hello"}, "'hello' is not a schema id"),
+        ({"schema_id": OFFICE}, f"'{OFFICE}' is not a schema id"),
+        ({"schema_id": f"{OFFICE}:2:nothing:1.0"}, "no configured ledger has the schema"),
+        ({"schema_id": SCHEMA, "predicates": ("age",)}, "no attribute 'age'; it has: name"),
+    ],
+)
+async def test_a_definition_that_its_schema_cannot_have_is_refused_at_once(
+    made: Made, wish: Json, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger_objects, "RETRY_PAUSES_S", ())
+    await made.did()
+    with pytest.raises((BadIdError, BadCommandError), match=words):
+        await made.commands.create_cred_def(CreateCredDef.model_validate(wish))
+    assert await made.profile.find(JOB) == []
+
+
+async def test_where_the_ledger_does_not_answer_the_job_finds_out(made: Made) -> None:
+    made.silent = True
+    await made.did()
+    wish = CreateCredDef(schema_id=SCHEMA, predicates=("age",))
+    assert (await made.commands.create_cred_def(wish)).state in OPEN
 
 
 async def test_sec_i09_a_promise_about_no_attribute_is_refused_before_keys_are_made() -> None:
