@@ -10,6 +10,7 @@ from typing import Any
 from keep_ledger.interface import Failed, NeedsSignatures, Why
 
 _INNER = re.compile(r"""\w+\('[^']*', \d+, (['"])(?P<text>.*)\1(, \d+)?\)""", re.DOTALL)
+_UNKNOWN = re.compile(r"(verkey for|sender's DID) (?P<did>\S+) (cannot be|is not) found")
 _SHOWN = 1000
 _TAA_CODES = range(200, 210)
 
@@ -30,7 +31,7 @@ def outcome(refusal: str) -> Failed | NeedsSignatures:
         refusal: the node's message, JSON with `reason` and perhaps `code`.
     """
     code, reason = _parse(refusal)
-    words = _words(reason)
+    words = _with_advice(_words(reason))
     if code in _TAA_CODES or "TaaAcceptance" in reason:
         return Failed(Why.AGREEMENT, words)
     if any(mark in reason for mark in _WANTS_SIGNERS):
@@ -56,6 +57,19 @@ def _words(reason: str) -> str:
     rule, _, checks = text.partition("\nFailed checks:")
     absent = re.search(r"sender's DID \S+ is not found in the Ledger", checks)
     return (f"{rule}; {absent[0]}" if absent else rule)[:_SHOWN]
+
+
+def _with_advice(words: str) -> str:
+    """Add what to do about a signer that the ledger does not know."""
+    found = _UNKNOWN.search(words)
+    return f"{words}: {_register(found['did'])}" if found else words
+
+
+def _register(did: str) -> str:
+    return (
+        f"register {did} on this ledger first, that is, let a trustee or endorser write its NYM (on a local"
+        " network: ./manage network register)"
+    )
 
 
 def sentence(refusal: str) -> str:
@@ -104,8 +118,10 @@ _TAA_SENTENCES = {
 _SENTENCES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
     (re.compile("insufficient number of valid signatures.*", re.DOTALL), _bad_signatures),
     (
-        re.compile(r"verkey for (\S+) cannot be found"),
-        lambda found: f"{found[1]} signed, but is not on this ledger.",
+        _UNKNOWN,
+        lambda found: (
+            f"{found['did']} signed, but is not on this ledger: {_register(found['did'])}."
+        ),
     ),
     (
         re.compile("identifier is not contained in signatures"),

@@ -16,6 +16,11 @@ THREE = (
 )
 CHECKS = "\\nFailed checks:\\nConstraint: 1 TRUSTEE signature is required, Error: "
 
+REGISTER = (
+    f"register {ME} on this ledger first, that is, let a trustee or endorser write its NYM (on a local"
+    " network: ./manage network register)"
+)
+
 
 def refusal(kind: str, text: str, *, code: int | None = None, quote: str = "'") -> str:
     tail = "" if code is None else f", {code}"
@@ -40,7 +45,7 @@ def refusal(kind: str, text: str, *, code: int | None = None, quote: str = "'") 
                 THREE + CHECKS + f"sender's DID {ME} is not found in the Ledger",
                 quote='"',
             ),
-            f"{THREE}; sender's DID {ME} is not found in the Ledger",
+            f"{THREE}; sender's DID {ME} is not found in the Ledger: {REGISTER}",
         ),
         (
             refusal("UnauthorizedClientRequest", "Not enough TRUSTEE signatures"),
@@ -117,6 +122,12 @@ def test_a_refusal_has_a_kind_to_act_on(message: str, why: Why) -> None:
     assert result.reason
 
 
+def test_a_signer_that_the_ledger_does_not_know_is_told_to_be_registered() -> None:
+    words = f"could not authenticate, verkey for {ME} cannot be found"
+    told = outcome(refusal("CouldNotAuthenticate", words))
+    assert told == Failed(Why.REFUSED, f"{words}: {REGISTER}")
+
+
 @pytest.mark.parametrize("message", ["", "no JSON", "[]", "{}", "x" * 10_000, '{"reason": 7}'])
 def test_whatever_a_node_says_there_is_a_reason(message: str) -> None:
     result = outcome(message)
@@ -136,7 +147,7 @@ INVALID = (
         (INVALID, f"The signature of {ME} does not verify"),
         (
             f"could not authenticate, verkey for {ME} cannot be found",
-            f"{ME} signed, but is not",
+            f"{ME} signed, but is not on this ledger: {REGISTER}",
         ),
         (
             "The identifier is not contained in signatures",
