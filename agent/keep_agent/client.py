@@ -251,9 +251,13 @@ class Client:
         return await self.call("POST", "/v1/dids", {"seed": seed, "namespace": namespace})
 
     async def make_public(
-        self, did: str, namespace: str | None = None, *, implicit_requests: bool = False
+        self, did: str, namespace: str | None = None, *, implicit_requests: bool | None = None
     ) -> Json:
-        """Make a DID of ours the public one of its ledger; return what the ledger says of it."""
+        """Make a DID of ours the public one of its ledger; return what the ledger says of it.
+
+        Args:
+            implicit_requests: take requests that answer no invitation; None: as it was, at first not.
+        """
         body = {"did": did, "namespace": namespace, "implicit_requests": implicit_requests}
         return await self.call("POST", "/v1/public-dids", body)
 

@@ -78,6 +78,28 @@ async def test_a_tenant_has_at_most_one_public_did_on_a_ledger(
         await commands.withdraw("local")
 
 
+async def test_what_is_not_said_of_a_public_did_stays_as_it_was(
+    pair: Pair, ledger: MemoryRegistry
+) -> None:
+    commands = pair.faber.tenant.public_dids
+    shown = await public(pair.faber, ledger)
+
+    async def after(**wish: Any) -> bool:
+        await commands.make_public(MakePublic.model_validate({"did": shown, **wish}))
+        (status,) = await commands.status()
+        return bool(status["implicit_requests"])
+
+    assert not await after()
+    assert await after(implicit_requests=True)
+    assert await after()
+    assert await after(namespace="local", implicit_requests=None)
+    assert not await after(implicit_requests=False)
+    assert not await after()
+    assert await after(implicit_requests=True)
+    shown = await public(pair.faber, ledger)
+    assert not await after(), "another DID is not told to take requests"
+
+
 @pytest.mark.parametrize("network", [None, "local"])
 @pytest.mark.parametrize("spelling", ["", "did:sov:", "did:indy:local:"])
 async def test_a_did_of_ours_is_named_in_any_spelling(

@@ -28,15 +28,18 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--implicit-requests",
-        action="store_true",
-        help="with --set: take connection requests that answer no invitation (not without this)",
+        action=argparse.BooleanOptionalAction,
+        help="with --set: take connection requests that answer no invitation, or not; as it was where "
+        "neither is said, at first not",
     )
 
 
 async def run(client: Client, args: argparse.Namespace) -> Json:
     """Do what was asked, and return the public DIDs with what their ledgers say."""
-    if args.set is None and (args.implicit_requests or args.namespace is not None):
-        raise BadCommandError("--implicit-requests and --namespace: each goes with --set")
+    if args.set is None and (args.implicit_requests is not None or args.namespace is not None):
+        raise BadCommandError(
+            "--implicit-requests, --no-implicit-requests and --namespace: each goes with --set"
+        )
     if args.withdraw is not None:
         await client.withdraw_public_did(cast("str", args.withdraw))
     if args.set is not None:

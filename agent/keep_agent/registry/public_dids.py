@@ -22,14 +22,15 @@ class MakePublic(BaseModel):
     Attributes:
         namespace: the network; needed where the DID does not name it and several are configured.
         implicit_requests: take connection requests that answer no invitation; what is done with them then
-            is up to the policies, as with all requests.
+            is up to the policies, as with all requests. None: as it was, and not where the DID becomes
+            public now.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     did: str
     namespace: str | None = None
-    implicit_requests: bool = False
+    implicit_requests: bool | None = None
 
 
 class PublicDids:
@@ -58,10 +59,15 @@ class PublicDids:
                 f"{wanted.did} is not a DID whose key is in this store, so this agent cannot respond for it; "
                 "nor can it for a DID that several people hold together"
             )
+        namespace = self._namespace(wanted)
+        allowed = wanted.implicit_requests
+        if allowed is None:
+            before = await self._profile.fetch(PUBLIC_DID, namespace) or {}
+            allowed = before.get("did") == record["did"] and before["implicit_requests"]
         public = PublicDid(
-            namespace=self._namespace(wanted),
+            namespace=namespace,
             did=record["did"],
-            implicit_requests=wanted.implicit_requests,
+            implicit_requests=allowed,
             created=time.time(),
         )
         status = await self._status(public, record)

@@ -222,8 +222,9 @@ async def test_the_public_did_of_a_running_agent_is_set_shown_and_withdrawn(
             return code, said.out or said.err
 
         assert json.loads((await say())[1]) == {"results": []}
-        code, said = await say("--implicit-requests")
-        assert (code, "goes with --set" in said) == (main.REFUSED, True)
+        for word in ("--implicit-requests", "--no-implicit-requests"):
+            code, said = await say(word)
+            assert (code, "goes with --set" in said) == (main.REFUSED, True)
         with pytest.raises(SystemExit):
             await say("--set", did, "--withdraw", "local")
         assert "not allowed with" in capsys.readouterr().err
@@ -234,6 +235,9 @@ async def test_the_public_did_of_a_running_agent_is_set_shown_and_withdrawn(
         assert (code, shown["did"], shown["namespace"]) == (0, did, "local")
         assert (shown["on_ledger"], shown["implicit_requests"]) == (False, True)
         assert "register it" in shown["problem"]
+        for words, takes in (([], True), (["--no-implicit-requests"], False), ([], False)):
+            [shown] = json.loads((await say("--set", did, *words))[1])["results"]
+            assert shown["implicit_requests"] is takes
         code, said = await say("--withdraw", "local")
         assert (code, json.loads(said)) == (0, {"results": []})
 
