@@ -47,7 +47,7 @@ def admin_app(
     own = [
         *About(routes, tenants).routes(),
         *Events(waits).routes(),
-        *Resources(waits, routes).routes(),
+        *Resources(waits).routes(),
         *LedgerReads().routes(),
         *PublicDidRoutes().routes(),
     ]

@@ -11,7 +11,6 @@ from pydantic import BaseModel, ConfigDict
 
 from keep_agent.api.auth import TENANT, answer, problem
 from keep_agent.api.requests import Query, Waits, read_as, read_nothing
-from keep_agent.core.machine import Protocol
 from keep_agent.core.message import Json
 from keep_agent.core.policy import Policy
 from keep_agent.credentials.spelling import as_received, network_of
@@ -51,9 +50,8 @@ class CandidatesRequest(BaseModel):
 class Resources:
     """The routes of the records of a tenant and of its registry commands."""
 
-    def __init__(self, waits: Waits, protocols: Mapping[str, Protocol[Any]]) -> None:
+    def __init__(self, waits: Waits) -> None:
         self._waits = waits
-        self._protocols = protocols
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes."""

@@ -89,7 +89,9 @@ async def test_a_refused_write_says_why_and_can_be_resumed(office: Agent) -> Non
 
 async def test_a_failed_job_is_answered_with_its_failure(office: Agent) -> None:
     client = office.client
-    job = await client.write("schemas", name="licence", version="1.0", attributes=["third"])
+    first = await client.write("schemas", name="twice", version="1.0", attributes=["one"])
+    await client.job_done(first["id"], timeout=30)
+    job = await client.write("schemas", name="twice", version="1.0", attributes=["other"])
     with pytest.raises(NotNowError, match=r"the schema was not written: .* other attributes"):
         await client.call("GET", f"/v1/jobs/{job['id']}", query={"wait": 30}, wait=30)
     seen = await client.call("GET", f"/v1/jobs/{job['id']}", query={"state": "failed"})

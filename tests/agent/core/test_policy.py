@@ -91,7 +91,7 @@ def test_a_command_that_does_not_fit_is_told_in_words_without_its_values() -> No
 def test_words_of_a_model_are_told_as_they_are_written() -> None:
     with pytest.raises(BadCommandError, match=r"one of: key, .*, or a public DID of ours"):
         parse_command(out_of_band.PROTOCOL, "create-invitation", {"did": "peer:2"})
-    with pytest.raises(BadCommandError, match="ids: must be 'qualified' or 'unqualified'"):
+    with pytest.raises(BadCommandError, match="ids must be 'qualified' or 'unqualified'"):
         parse_command(issue_credential_2.PROTOCOL, "send-offer", {"ids": "legacy"})
 
 
