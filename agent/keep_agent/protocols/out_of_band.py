@@ -397,10 +397,14 @@ async def go_on(x: X, _msg: HandshakeReuseAccepted, port: Invitations) -> Out:
     invitation = await port.invitation(x.id)
     assert x.connection is not None
     connection = await port.connection(x.connection)
-    answered = (*connection.reused_for, invitation.id)[-MOST:]
+    writes: list[Write] = []
+    new = invitation.id not in {connection.invitation, *connection.reused_for}
+    if new and connection.state == "completed":  # it may have been abandoned meanwhile
+        reused_for = (*connection.reused_for, invitation.id)[-MOST:]
+        writes.append(connection.but(reused_for=reused_for).put())
     return Step(
         State.DONE,
-        writes=(connection.but(reused_for=answered).put(),),
+        writes=tuple(writes),
         deliver=connection.as_received(invitation.request),
     )
 
