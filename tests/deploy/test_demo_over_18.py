@@ -173,8 +173,9 @@ async def test_the_demo_shows_all_steps_keeps_running_and_leaves_nothing() -> No
     assert re.search(r"what it learned +category B, from\s+did:indy:local:", told)
     assert re.search(r"proved without being shown +born on or before \d{4}-\d\d-\d\d\n", told)
     assert re.search(r"what it never saw +name, birthdate, number\n", told)
-    assert re.search(r"Tim's wallet: .no credential fits", told)
-    assert re.search(r"does not prove .birthdate_dateint <= \d+. \(asked as", told)
+    assert re.search(r"Tim's wallet:\s+.no credential fits", told)
+    words = " ".join(told.split())  # where a line is folded depends on how long the DID is
+    assert re.search(r"does not prove .birthdate_dateint <= \d+. \(asked as", words)
     assert "All claims were checked" in play.said
     play.family.update(nodes)
     assert play.left() == []
