@@ -12,11 +12,13 @@ from keep_agent.core.message import Json, Thread
 from keep_agent.credentials.formats import PROOF, attach
 from keep_agent.credentials.ledger_objects import LedgerObjects
 from keep_agent.credentials.presentations import Prover
+from keep_agent.credentials.verification import Verification
 from keep_agent.didcomm import envelope
 from keep_agent.identity.keys import Keys
 from keep_agent.protocols.present_proof_2 import Presentation
 from keep_ledger.plugins import LedgerConfig, Ledgers
 from keep_zkp.native import Native, Scope
+from keep_zkp.voices import Voices
 from network_and_agents import NETWORK, Agent
 from store_search import opened
 
@@ -46,7 +48,10 @@ async def answer_easier(
     native = Native(threads=1, room=8, deadline_s=30)
     try:
         async with opened(holder) as profile:
-            prover = Prover(profile, Scope(native, keep=8), LedgerObjects(ledgers))
+            verification = Verification(profile, Voices())
+            prover = Prover(
+                profile, Scope(native, keep=8), LedgerObjects(ledgers), verification
+            )
             proof = await prover.present(easier, "anoncreds", {}, {})
             peer = await profile.get("connection", connection)
             key = await Keys(profile.key).load(peer["my_key"])

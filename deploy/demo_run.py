@@ -9,6 +9,7 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -27,6 +28,7 @@ LOG_LINES = 4
 LEVELS = (" WARNING ", " ERROR ", " CRITICAL ")
 EXPECTED_WARNING = "egress to private networks is allowed"
 LOCK = "lock"
+REMOVE_TRIES, REMOVE_AGAIN_S = 50, 0.1
 
 Demo = Callable[[Terminal, Path, bool], Awaitable[None]]
 """Runs a demo: where to print, its folder, and whether to keep all running at the end."""
@@ -117,11 +119,20 @@ def demo_folder() -> Generator[Path]:
             if shutil.disk_usage(HOME).free < NEEDED_MB << 20:
                 raise StartError(f"less than {NEEDED_MB} MB are free in {HOME}")
             folder = Path(tempfile.mkdtemp(prefix="demo-", dir=HOME))
-            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+            stack.callback(_remove, folder)
             fcntl.flock(stack.enter_context((folder / LOCK).open("w")), fcntl.LOCK_EX)
         finally:
             os.close(home)
         yield folder
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder in which a process that is just ending may still write its last lines."""
+    for _ in range(REMOVE_TRIES):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        time.sleep(REMOVE_AGAIN_S)
 
 
 def remove_abandoned(folder: Path) -> None:
