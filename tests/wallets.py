@@ -15,6 +15,7 @@ from keep_agent.core.message import Json
 from keep_agent.credentials.formats import Ids
 from keep_agent.credentials.ledger_objects import LedgerObjects
 from keep_agent.credentials.presentations import Prover
+from keep_agent.credentials.verification import Verification
 from keep_agent.credentials.wallet import Wallet, make_link_secret, new_cred_def
 from keep_agent.protocols.issue_credential_2 import Values
 from keep_agent.store.location import Location, Sqlite
@@ -28,6 +29,7 @@ from keep_ledger.memory import MemoryRegistry
 from keep_ledger.plugins import Ledgers
 from keep_zkp.issuer import CredDefKeys
 from keep_zkp.native import Native, Scope
+from keep_zkp.voices import Voices
 
 STORE_KEY = "8EKdKDq6GunEvgmJfxuK8fad7zWY4oTjnfKDEfo6weWe"  # base58 of 32 bytes
 NAMESPACE = "local"
@@ -97,7 +99,7 @@ class Tenant:
         self.profile = profile
         self.scope = scope
         self.credentials = Wallet(profile, scope, objects)
-        self.proofs = Prover(profile, scope, objects)
+        self.proofs = Prover(profile, scope, objects, Verification(profile, Voices()))
 
     async def write(self, *writes: Put) -> None:
         await self.profile.commit(Commit(writes=writes))

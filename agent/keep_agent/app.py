@@ -17,7 +17,7 @@ from aiohttp import web
 from keep_agent.core.catalog import load_catalog
 from keep_agent.core.loop_monitor import LoopMonitor
 from keep_agent.core.machine import Protocol
-from keep_agent.errors import KeepError, UnavailableError
+from keep_agent.errors import BadCommandError, KeepError, UnavailableError
 from keep_agent.settings import Keys, Settings, open_keys
 from keep_agent.store.store import Store
 from keep_agent.tenants.registry import Tenants
@@ -28,6 +28,7 @@ from keep_agent.transport.http import Limits, inbound_app, listening
 from keep_ledger.errors import LedgerError
 from keep_ledger.plugins import LedgerConfig, Ledgers
 from keep_zkp.native import Native
+from keep_zkp.voices import Voices
 
 log = logging.getLogger(__name__)
 
@@ -143,6 +144,7 @@ async def _agent(settings: Settings, admin: AdminApp) -> AsyncGenerator[Running,
             ports=catalog.ports,
             ledgers=ledgers,
             native=native,
+            voices=_voices(settings),
             carrier=egress,
             endpoint=settings.public_endpoint(port),
             label=settings.label,
@@ -228,6 +230,21 @@ def _alive(pid: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def _voices(settings: Settings) -> Voices:
+    """Return who has to accept a proof.
+
+    Raises:
+        BadCommandError: the mode needs gmpy2, which is not installed.
+    """
+    voices = Voices(settings.verify)
+    if voices.mode != settings.verify:
+        missing = "gmpy2 is not installed (pip install 'indykeep[fast]')"
+        if settings.verify == "sampled":
+            raise BadCommandError(f"verify is 'sampled', and {missing}")
+        log.info("the AnonCreds library alone verifies: %s", missing)
+    return voices
 
 
 def _ledger_configs(settings: Settings) -> list[LedgerConfig]:

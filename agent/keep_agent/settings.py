@@ -127,6 +127,10 @@ class Settings(_Frozen):
     native_threads: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, le=64)
     """Threads for cryptography; by default as many as the machine has cores."""
 
+    verify: Literal["both", "sampled", "library"] = "both"
+    """Who has to accept a proof: our equations and the AnonCreds library (`both`); ours always and the library for
+    samples (`sampled`); the library alone, as where gmpy2 is not installed (`library`)."""
+
     send_timeout_s: float = Field(default=30.0, gt=10, le=300)
     """Seconds that one delivery may take; many agents answer only when they have handled the message."""
 

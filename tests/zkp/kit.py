@@ -24,6 +24,7 @@ from keep_zkp.requests import (
 )
 from keep_zkp.restrictions import Query
 from keep_zkp.verdict import Verdict
+from keep_zkp.voices import Voices
 
 VECTORS = Path(__file__).parent / "vectors"
 ADULT = 20081122  # born on or before: 18 on 22 November 2026
@@ -120,6 +121,7 @@ class Desk:
     """One wallet and one verifier over the real library, and the ledger of the vectors."""
 
     scope: Scope
+    voices: Voices = field(default_factory=Voices)
     schemas: Json = field(default_factory=lambda: copy.deepcopy(keys()["schemas"]))
     cred_defs: Json = field(
         default_factory=lambda: {
@@ -231,7 +233,7 @@ class Desk:
             **changes,
         }
         return await verifier.verify(
-            self.scope, request=request, presentation=presentation, **arguments
+            self.scope, self.voices, request=request, presentation=presentation, **arguments
         )
 
     async def refuse(

@@ -102,7 +102,9 @@ def test_what_another_wallet_presents_gets_as_far_as_the_cryptography(family: st
     shown = read_presentation(found["presentation"], request)
     assert {each.cred_def_id for each in shown.identifiers} == {found["cred_def"]["id"]}
     names = frozenset(found["cred_def"]["names"])
-    public = {"n": str(1 << 2100), "r": dict.fromkeys([*names, "master_secret"], "1")}
+    group = dict.fromkeys(("s", "z", "rctxt"), "2")
+    r = dict.fromkeys([*names, "master_secret"], "2")
+    public = {"n": str(1 << 2100), "r": r, **group}
     schema_id, issuer = found["cred_def"]["schema_id"], found["cred_def"]["issuer_id"]
     cred_def = {"issuerId": issuer, "schemaId": schema_id, "value": {"primary": public}}
     schema = {"issuerId": issuer, "attrNames": sorted(names)}

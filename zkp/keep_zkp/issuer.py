@@ -5,7 +5,6 @@ All JSON objects are those of the specification; ids are used exactly as they ar
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import cast
@@ -20,7 +19,6 @@ from keep_zkp.native import Scope, fresh, text
 MAX_ATTRIBUTES = 125
 """The ledger's bound on the attributes of a schema."""
 MOST_SAID = 3
-_DIGITS = re.compile(r"[1-9][0-9]{0,1299}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,18 +213,3 @@ def signed_names(cred_def: Json) -> frozenset[str]:
     except (KeyError, TypeError) as error:
         raise InvalidError("not a credential definition") from error
     return found - {"master_secret", "link_secret"}
-
-
-def modulus(cred_def: Json) -> int:
-    """Return the number below which the elements of the issuer's group lie.
-
-    Raises:
-        InvalidError: it is not a credential definition.
-    """
-    try:
-        digits = cast("object", cred_def["value"]["primary"]["n"])
-    except (KeyError, TypeError) as error:
-        raise InvalidError("not a credential definition") from error
-    if not isinstance(digits, str) or _DIGITS.fullmatch(digits) is None:
-        raise InvalidError("not a credential definition")
-    return int(digits)

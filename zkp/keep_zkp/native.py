@@ -86,15 +86,24 @@ class Lane:
         Raises:
             BusyError: the queue is full, or the deadline has passed.
         """
-        work: Future[R] = Future()
-        self._enter()
-        work.add_done_callback(self._leave)
-        self._jobs.put((work, lambda: fn(*args, **kwargs)))
+        work = self.put(fn, *args, **kwargs)
         try:
             async with asyncio.timeout(deadline_s):
                 return await asyncio.wrap_future(work)
         except TimeoutError as error:
             raise BusyError(f"no answer within {deadline_s:g} s") from error
+
+    def put(self, fn: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> Future[R]:
+        """Let a thread call `fn`.
+
+        Raises:
+            BusyError: the queue is full.
+        """
+        work: Future[R] = Future()
+        self._enter()
+        work.add_done_callback(self._leave)
+        self._jobs.put((work, lambda: fn(*args, **kwargs)))
+        return work
 
     def close(self) -> None:
         """Let every thread end after the call that it is in."""
@@ -163,6 +172,11 @@ class Native:
     async def run_long(self, fn: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run a call of up to minutes (making keys), one at a time; raises as `run` does."""
         return await self._long.run(3600, _translated(fn), *args, **kwargs)
+
+    def start(self, fn: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> None:
+        """Run a call of milliseconds that nobody waits for; it is left out if the queue is full."""
+        with suppress(BusyError):
+            self._short.put(fn, *args, **kwargs)
 
     @property
     def has_room(self) -> bool:

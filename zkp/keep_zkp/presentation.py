@@ -30,6 +30,7 @@ LedgerId = Annotated[
 Index = Annotated[int, Field(ge=0, lt=100)]
 Byte = Annotated[int, Field(ge=0, le=255)]
 Square = Literal["0", "1", "2", "3"]
+Delta = Literal["DELTA"]
 MAX_NAMES = 130
 MAX_MEMBERS = 300
 """Members of any one object: no honest one has so many, and each that is wrong costs a message."""
@@ -51,10 +52,10 @@ class PredicateProof(_Closed):
     """The proof that one hidden attribute satisfies one predicate; numbers are named as in the CL paper."""
 
     u: dict[Square, Number]
-    r: dict[Literal["0", "1", "2", "3", "DELTA"], Number]
+    r: dict[Square | Delta, Number]
     mj: Number
     alpha: Number
-    t: dict[Literal["0", "1", "2", "3", "DELTA"], Natural]
+    t: dict[Square | Delta, Natural]
     predicate: Compared
 
 

@@ -11,17 +11,26 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from itertools import chain
 from typing import Any, cast
 
 from keep_zkp.encode import canonical, common_name, encode
 from keep_zkp.errors import InvalidError
-from keep_zkp.issuer import modulus, schema_names, signed_names
+from keep_zkp.issuer import schema_names, signed_names
 from keep_zkp.json_object import Json
 from keep_zkp.presentation import Identifier, Presentation, RawEncoded, RequestedProof
-from keep_zkp.proof_numbers import check_commitments, check_hidden, check_one_holder
+from keep_zkp.proof_numbers import (
+    SubProofNumbers,
+    check_commitments,
+    check_numbers,
+    check_one_holder,
+    read_numbers,
+)
+from keep_zkp.public_key import PublicKey, read_public_key
 from keep_zkp.requests import Attribute, Predicate, PresentationRequest, unbound
 from keep_zkp.restrictions import Facts, holds
 
@@ -134,7 +143,7 @@ class Resolved:
     cred_defs: Mapping[str, Json]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Question:
     """All that the checks compare: what was asked, what came, what the ledger says."""
 
@@ -142,6 +151,29 @@ class Question:
     shown: Presentation
     resolved: Resolved
     accept_any_issuer: bool
+
+    @cached_property
+    def keys(self) -> tuple[PublicKey, ...]:
+        """The issuer's key of each credential.
+
+        Raises:
+            InvalidError, KeyError: `_ledger` has something to say.
+        """
+        cred_defs = self.resolved.cred_defs
+        read = {
+            each: read_public_key(cred_defs[each])
+            for each in {one.cred_def_id for one in self.shown.identifiers}
+        }
+        return tuple(read[each.cred_def_id] for each in self.shown.identifiers)
+
+    @cached_property
+    def numbers(self) -> tuple[SubProofNumbers, ...]:
+        """The numbers of each sub-proof.
+
+        Raises:
+            InvalidError: `_cryptography` has something to say.
+        """
+        return tuple(map(read_numbers, self.shown.proof.proofs))
 
 
 def refused(request: PresentationRequest, *reasons: Reason) -> Verdict:
@@ -270,7 +302,7 @@ def _ledger(question: Question) -> Iterator[Reason]:
 
 def _belongs(identifier: Identifier, schema: Json, cred_def: Json) -> bool:
     try:
-        names, signed, _ = schema_names(schema), signed_names(cred_def), modulus(cred_def)
+        names, signed = schema_names(schema), read_public_key(cred_def).attributes
     except InvalidError:
         return False
     return (
@@ -351,15 +383,19 @@ def _predicates(question: Question) -> Iterator[Reason]:
 
 
 def _cryptography(question: Question) -> Iterator[Reason]:
-    proof = question.shown.proof
-    for index, identifier in enumerate(question.shown.identifiers):
-        cred_def = question.resolved.cred_defs[identifier.cred_def_id]
-        for words in check_hidden(proof.proofs[index], cred_def):
+    """P31: the numbers of the proof, before anybody computes with them. P26: one link secret."""
+    for index, sub_proof in enumerate(question.shown.proof.proofs):
+        try:
+            found = [*check_numbers(read_numbers(sub_proof), question.keys[index])]
+        except InvalidError as error:
+            found = [str(error)]
+        for words in found:
             yield Reason("SEC-P31", f"{_credential(question, index)}: in its proof, {words}")
-    for words in check_commitments(proof):
-        yield Reason("SEC-P31", f"in the proof, {words}")
-    if not check_one_holder(proof):
-        yield Reason("SEC-P26", "the credentials do not belong to the same holder")
+    with suppress(InvalidError):  # said above
+        for words in check_commitments(question.numbers, question.shown.proof.aggregated_proof):
+            yield Reason("SEC-P31", f"in the proof, {words}")
+        if not check_one_holder(question.numbers):
+            yield Reason("SEC-P26", "the credentials do not belong to the same holder")
 
 
 def _restrictions(question: Question) -> Iterator[Reason]:

@@ -14,6 +14,7 @@ from aiohttp import web
 
 from keep_agent.api.auth import TENANT, answer, problem
 from keep_agent.api.ledgers import status_json
+from keep_agent.api.requests import read_nothing
 from keep_agent.core.catalog import find_protocol
 from keep_agent.core.machine import NOT_FOR_CALLERS, START, Command, Protocol
 from keep_agent.core.message import Json
@@ -43,6 +44,8 @@ class About:
             web.get("/ready", self.ready, allow_head=False),
             web.get("/v1", self.index, allow_head=False),
             web.get("/v1/status", self.status, allow_head=False),
+            web.get("/v1/verification", self.verification, allow_head=False),
+            web.post("/v1/verification/trust", self.trust),
             web.get("/v1/protocols", self.protocols, allow_head=False),
             web.get("/v1/protocols/{family:.+}", self.protocol, allow_head=False),
         ]
@@ -83,6 +86,7 @@ class About:
                 "protocols": {name: p.uri for name, p in self._routes.items()},
                 "ledgers": [status_json(each) for each in tenant.around.ledgers.status()],
                 "outbox": tenant.outbox.waiting,
+                "verification": tenant.verification.status(),
                 "dropped": tenant.dropped,
                 "written": asdict(tenant.profile.counts),
                 "event": tenant.profile.last_event,
@@ -90,6 +94,15 @@ class About:
                 "versions": _versions(),
             }
         )
+
+    async def verification(self, request: web.Request) -> web.Response:
+        """Tell who has to accept a proof, and whether our equations and the library ever differed."""
+        return answer(request[TENANT].verification.status())
+
+    async def trust(self, request: web.Request) -> web.Response:
+        """Return to the configured way to verify, after it was found out why the two differed."""
+        await read_nothing(request)
+        return answer(await request[TENANT].verification.trust())
 
     async def protocols(self, _request: web.Request) -> web.Response:
         """Describe every protocol: commands, messages, tables, pictures."""

@@ -21,6 +21,7 @@ from keep_agent.credentials.spelling import (
     spelled,
     unqualified,
 )
+from keep_agent.credentials.verification import Verification
 from keep_agent.credentials.wallet import (
     CREDENTIAL,
     attribute_tag,
@@ -44,7 +45,7 @@ from keep_zkp.requests import (
 )
 from keep_zkp.restrictions import ID_TAGS, leaves
 from keep_zkp.select import Held, Narrowing, Selection, narrow, select
-from keep_zkp.verifier import named, verify
+from keep_zkp.verifier import DISAGREEMENT, named, verify
 
 log = logging.getLogger(__name__)
 
@@ -69,10 +70,17 @@ class _Found:
 class Prover:
     """One tenant's presentations, as verifier and as prover (`present_proof.Proofs`)."""
 
-    def __init__(self, profile: Profile, scope: Scope, objects: LedgerObjects) -> None:
+    def __init__(
+        self,
+        profile: Profile,
+        scope: Scope,
+        objects: LedgerObjects,
+        verification: Verification,
+    ) -> None:
         self._profile = profile
         self._scope = scope
         self._objects = objects
+        self._verification = verification
 
     # -- verifier --------------------------------------------------------------------------------
 
@@ -126,12 +134,15 @@ class Prover:
         with errors_as(BadCommandError, "the verifier could not run"):
             verdict = await verify(
                 self._scope,
+                self._verification.voices,
                 request=asked.respelled(names.__getitem__),
                 presentation=found.presentation,
                 schemas=found.schemas,
                 cred_defs=found.cred_defs,
                 accept_any_issuer=accept_any_issuer,
             )
+        if any(each.rule == DISAGREEMENT for each in verdict.reasons):
+            await self._verification.alarm(found.cred_defs)
         why = "; ".join(
             f"{each.words} ({each.rule})" for each in verdict.reasons[:MOST_REASONS]
         )

@@ -21,6 +21,7 @@ from keep_agent.core.scheduler import Scheduler
 from keep_agent.credentials.cred_def_keys import make_keys, schema_for, store_keys
 from keep_agent.credentials.ledger_objects import LedgerObjects
 from keep_agent.credentials.presentations import Prover
+from keep_agent.credentials.verification import Verification
 from keep_agent.credentials.wallet import Wallet, make_link_secret
 from keep_agent.didcomm.attempt import Carrier
 from keep_agent.didcomm.envelope import ForwardedElsewhereError, unpack
@@ -45,6 +46,7 @@ from keep_ledger.errors import LedgerError, LedgerUnavailableError
 from keep_ledger.identifiers import Did as LedgerDid
 from keep_ledger.plugins import Ledgers
 from keep_zkp.native import Native, Scope
+from keep_zkp.voices import Voices
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +63,7 @@ class Surroundings:
     Attributes:
         protocols: by `family/major`.
         ports: the ports of protocols from other packages, by the name in `Protocol.port`.
+        voices: who has to accept a proof.
         endpoint: URL at which peers reach the agent, without `/d/{tenant}`.
         label: the name that peers are told.
         seen_days: how long message ids, dead letters and the log are kept (see `sweep`).
@@ -78,6 +81,7 @@ class Surroundings:
     seen_days: int
     loop_monitor: LoopMonitor | None = None
     slots: Slots = field(default_factory=Slots)
+    voices: Voices = field(default_factory=Voices)
 
 
 class Tenant:
@@ -94,7 +98,8 @@ class Tenant:
         self.resolver = Resolver(self._ask_ledger)
         self.objects = LedgerObjects(around.ledgers)
         self.wallet = Wallet(profile, self.scope, self.objects)
-        self.prover = Prover(profile, self.scope, self.objects)
+        self.verification = Verification(profile, around.voices)
+        self.prover = Prover(profile, self.scope, self.objects, self.verification)
         self.jobs = Jobs(profile, self.keys, around.ledgers)
         self.commands = RegistryCommands(
             profile,
@@ -150,6 +155,7 @@ class Tenant:
         tenant = cls(profile, around, name)
         await tenant.policies.load(profile)
         await make_link_secret(profile, tenant.scope)
+        await tenant.verification.load()
         return tenant
 
     async def run(self) -> None:
