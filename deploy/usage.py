@@ -45,7 +45,8 @@ Kills an issuer and a holder again and again while they work, each at points tha
 looks whether anything is lost or done twice. docs/campaigns.md tells what is checked and found.
 
 `./manage campaign network` breaks a network instead, `./manage campaign node-suites` runs the node
-packages' own tests, `./manage campaign peers` talks with an agent that is not ours.""",
+packages' own tests, `./manage campaign peers` talks with an agent that is not ours, `./manage campaign
+requests` asks for thousands of credentials.""",
     "campaign network": """\
 Breaks a local network in all ways, for minutes: the long form of tests/von_network. Arguments are
 pytest's.""",
@@ -54,6 +55,9 @@ Sets ACA-Py up in an environment of its own (55 MB to download, 300 MB of disk, 
 PATH, in ~/.pyenv/versions, or named by INDYKEEP_PYTHON), and runs tests/interop: connections, credentials
 and proofs in both directions, on a real local network. Arguments are pytest's. With --set-up alone it
 only sets ACA-Py up: from then on `./manage test` runs these tests too. docs/interop.md tells what is found.""",
+    "campaign requests": """\
+Asks for credentials with requests of our own: the library issues each and processes it. Then it looks
+whether the numbers of the requests are as random as the library's. 10,000 take a quarter of an hour.""",
     "campaign node-suites": """\
 Runs the unit tests that the node packages bring, on our stand-ins for some of their libraries.""",
     "network": """\
@@ -112,6 +116,9 @@ def reader(command: str) -> argparse.ArgumentParser:
             made.add_argument("--pool", action="store_true", help=about)
             about = "with two processes on each side, which share a store in PostgreSQL"
             made.add_argument("--postgres", action="store_true", help=about)
+        case "campaign requests":
+            made.add_argument("--count", type=int, default=10000, metavar="N", help="10000")
+            made.add_argument("--seed", type=int, metavar="N", help="of an earlier campaign")
         case "test" | "campaign network" | "campaign peers":
             made.add_argument(
                 "arguments", nargs="*", metavar="ARGUMENT", help="as pytest has it"
