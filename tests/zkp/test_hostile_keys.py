@@ -14,7 +14,7 @@ import pytest
 from gmpy2 import mpz
 from zkp.kit import Desk, ask, cred_def, rules, source
 
-from keep_zkp.encode import encode
+from keep_zkp.encode import common_name, encode
 from keep_zkp.equations import E_START
 from keep_zkp.json_object import Json
 from keep_zkp.powers import power
@@ -29,11 +29,13 @@ class Forger:
 
     Args:
         spoilt: which number: `category` and `name` are bases, `a_prime` is in the proof; or none.
+        hidden: names of the attributes that are not shown.
     """
 
-    def __init__(self, spoilt: str | None) -> None:
+    def __init__(self, spoilt: str | None, hidden: tuple[str, ...] = HIDDEN) -> None:
         keys = cred_def("licence")
-        self.id, self._schema_id, self.public = keys["id"], keys["schema_id"], keys["public"]
+        self._hidden = hidden
+        self.id, self.schema_id, self.public = keys["id"], keys["schema_id"], keys["public"]
         halves = keys["TEST_ONLY_private"]["value"]["p_key"]
         small_p, small_q = int(halves["p"]), int(halves["q"])
         self._spoilt = spoilt is not None
@@ -44,14 +46,14 @@ class Forger:
         assert int(primary["n"]) == self._n
         self._exponents = {
             name: secrets.randbelow(small_p * small_q)
-            for name in (*HIDDEN, "category", "z", "rctxt", "a_prime")
+            for name in (*hidden, "category", "z", "rctxt", "a_prime")
         }
         self._powers = {name: pow(s, x, self._n) for name, x in self._exponents.items()}
         if spoilt is not None:
             self._powers[spoilt] = self._divisible(self._powers[spoilt])
         self._s = s
         primary |= {name: str(self._powers[name]) for name in ("z", "rctxt")}
-        primary["r"] = {name: str(self._powers[name]) for name in (*HIDDEN, "category")}
+        primary["r"] = {name: str(self._powers[name]) for name in (*hidden, "category")}
 
     def present(self, request: PresentationRequest, raw: str) -> Json:
         """Prove that `category` is `raw`."""
@@ -61,7 +63,7 @@ class Forger:
         t = self._divisible(t) if self._spoilt else t
         text = as_bytes(t) + as_bytes(a_prime) + as_bytes(int(request.nonce))
         c = int.from_bytes(hashlib.sha256(text).digest(), "big")
-        hidden = {name: secrets.randbits(592) for name in HIDDEN}
+        hidden = {name: secrets.randbits(592) for name in self._hidden}
         e, m2 = secrets.randbits(456), secrets.randbits(592)
         done = c * (value * x["category"] - x["z"]) + x["a_prime"] * ((c << E_START) + e)
         done += x["rctxt"] * m2 + sum(x[name] * m for name, m in hidden.items())
@@ -82,7 +84,7 @@ class Forger:
         return {
             "proof": {"proofs": [proof], "aggregated_proof": aggregated},
             "requested_proof": {"revealed_attrs": {"category": shown}},
-            "identifiers": [{"schema_id": self._schema_id, "cred_def_id": self.id}],
+            "identifiers": [{"schema_id": self.schema_id, "cred_def_id": self.id}],
         }
 
     def _divisible(self, number: int) -> int:
@@ -90,12 +92,12 @@ class Forger:
         return self._p * (number * pow(self._p, -1, self._q) % self._q)
 
 
-async def judged(desk: Desk, forger: Forger, raw: str) -> Any:
+async def judged(desk: Desk, forger: Forger, raw: str, **changes: Any) -> Any:
     """Return the verdict on a proof, and refuse to go on if it raised an alarm."""
     request = ask({"category": reveal("category", source=source("licence"))})
     before = desk.voices.disagreements
     verdict = await desk.verify(
-        request, forger.present(request, raw), cred_defs={forger.id: forger.public}
+        request, forger.present(request, raw), cred_defs={forger.id: forger.public}, **changes
     )
     assert desk.voices.disagreements == before
     return verdict
@@ -120,6 +122,21 @@ async def test_a_negative_value_of_a_base_without_an_inverse_is_refused_and_no_e
     desk: Desk,
 ) -> None:
     assert rules(await judged(desk, Forger("category"), "-5")) == {"SEC-P29"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["\u1c89", "\ua7cb", "\ua7cc", "\ua7da", "\ua7dc", "\U00010d50", "\U00016ea0", "\ufdd0"],
+)
+async def test_sec_p37_a_name_that_the_library_writes_otherwise_is_no_false_alarm(
+    desk: Desk, name: str
+) -> None:
+    """Capitals of Unicode 16 and later: an older Python does not know what their small letters are."""
+    forger = Forger(None, (HIDDEN[0], common_name(name), *HIDDEN[2:]))
+    schema = desk.schemas[forger.schema_id]
+    schema = {**schema, "attrNames": [HIDDEN[0], name, HIDDEN[2], "category"]}
+    verdict = await judged(desk, forger, "B", schemas={forger.schema_id: schema})
+    assert verdict.ok or rules(verdict) == {"SEC-P17"}
 
 
 @pytest.mark.parametrize("exponent", [0, 1, 5, -5, 1 << 4000, -(1 << 4000)])
