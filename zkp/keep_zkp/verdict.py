@@ -18,7 +18,7 @@ from functools import cached_property
 from itertools import chain
 from typing import Any, cast
 
-from keep_zkp.encode import canonical, common_name, encode
+from keep_zkp.encode import canonical, check_names, common_name, encode
 from keep_zkp.errors import InvalidError
 from keep_zkp.issuer import schema_names, signed_names
 from keep_zkp.json_object import Json
@@ -303,6 +303,7 @@ def _ledger(question: Question) -> Iterator[Reason]:
 def _belongs(identifier: Identifier, schema: Json, cred_def: Json) -> bool:
     try:
         names, signed = schema_names(schema), read_public_key(cred_def).attributes
+        check_names(names)
     except InvalidError:
         return False
     return (

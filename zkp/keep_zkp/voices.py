@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import secrets
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Collection, Hashable
 from importlib import import_module
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal
@@ -50,14 +50,14 @@ class Voices:
         self.equations = _equations(table_bytes)
         self.mode: Mode = mode if self.equations else "library"
         self.disagreements = 0
-        self._distrusted = False
+        self._distrusting: set[Hashable] = set()
         self._seen: OrderedDict[bytes, int] = OrderedDict()
         self._lock = Lock()
 
     @property
     def in_force(self) -> Mode:
         """The mode that proofs are checked by now."""
-        return "both" if self._distrusted and self.mode == "sampled" else self.mode
+        return "both" if self._distrusting and self.mode == "sampled" else self.mode
 
     def samples(self, keys: Collection[PublicKey]) -> bool:
         """Tell whether in mode `sampled` the library is asked as well, and count the presentation."""
@@ -70,15 +70,19 @@ class Voices:
         """Note that the two differed on a proof."""
         with self._lock:
             self.disagreements += 1
-        self.distrust()
+        self.distrust(None)
 
-    def distrust(self) -> None:
-        """Ask both from now on."""
-        self._distrusted = True
+    def distrust(self, who: Hashable) -> None:
+        """Ask both from now on.
 
-    def trust(self) -> None:
-        """Return to the configured mode: somebody has found out why they differed."""
-        self._distrusted = False
+        Args:
+            who: whose proof it was; None: not known yet.
+        """
+        self._distrusting.add(who)
+
+    def trust(self, who: Hashable) -> None:
+        """Return to the configured mode, unless others distrust: this one has found out why they differed."""
+        self._distrusting -= {who, None}
 
     def _count(self, digest: bytes) -> int:
         seen = self._seen.pop(digest, 0)

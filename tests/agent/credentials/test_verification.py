@@ -106,6 +106,19 @@ async def test_sec_p37_what_our_equations_alone_refuse_is_told_too(
     assert voices(bar).disagreements == 1
 
 
+async def test_sec_p37_no_tenant_trusts_for_another(
+    town: tuple[Tenant, Tenant], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else one who knows a fault in our equations could bring `sampled` back for those whom it deceives."""
+    alice, bar = town
+    voices(bar).mode = "sampled"
+    other = Verification(alice.profile, voices(bar))  # of another tenant of the process
+    monkeypatch.setattr(verifier, "_library_agrees", refuse)
+    assert not (await verified(alice, bar)).ok
+    assert (await other.trust())["in_force"] == "both"
+    assert (await bar.verification.trust())["in_force"] == "sampled"
+
+
 async def test_a_mode_that_needs_gmpy2_is_refused_without_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
