@@ -117,7 +117,7 @@ def _ask(
         challenge=int(question.shown.proof.aggregated_proof.c_hash),
         nonce=int(question.request.nonce),
     )
-    wanted = voices.samples(question.keys) if mode == "sampled" else ours
+    wanted = voices.samples(question.keys, accepted=ours) if mode == "sampled" else ours
     said = library() if wanted else None
     if differ(ours, said):  # here, because whoever waits for the answer may be gone by now
         voices.disagree()

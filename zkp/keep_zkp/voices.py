@@ -3,7 +3,7 @@
 | mode | our equations | the library |
 |---|---|---|
 | `both` | first; what they refuse is refused | what they accept |
-| `sampled` | always | as well, for the first presentations of each key and for one in 16 at random |
+| `sampled` | always | as well, for the first that they accept of each key and for one in 16 at random |
 | `library` | never | always |
 
 A proof on which the two differ is refused, and from then on `both` is in force until somebody says otherwise: one
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 Mode = Literal["both", "sampled", "library"]
 
 FIRST = 8
-"""For how many presentations of a key the library is asked as well."""
+"""For how many accepted presentations of a key the library is asked as well."""
 ONE_IN = 16
 KEYS = 4096
 """How many keys are remembered; one that is forgotten is a new one."""
@@ -59,11 +59,16 @@ class Voices:
         """The mode that proofs are checked by now."""
         return "both" if self._distrusting and self.mode == "sampled" else self.mode
 
-    def samples(self, keys: Collection[PublicKey]) -> bool:
-        """Tell whether in mode `sampled` the library is asked as well, and count the presentation."""
+    def samples(self, keys: Collection[PublicKey], *, accepted: bool) -> bool:
+        """Tell whether in mode `sampled` the library is asked as well.
+
+        Args:
+            keys: of the credentials presented.
+            accepted: by our equations; only such a presentation counts as one of the first of its keys.
+        """
         drawn = secrets.randbelow(ONE_IN) == 0
         with self._lock:
-            new = [key for key in keys if self._count(key.digest) < FIRST]
+            new = accepted and [key for key in keys if self._count(key.digest) < FIRST]
         return drawn or bool(new)
 
     def disagree(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -98,6 +99,7 @@ async def test_sec_p37_what_our_equations_alone_refuse_is_told_too(
     alice, bar = town
     voices(bar).mode = "sampled"
     monkeypatch.setattr(voices(bar).equations, "hold", refuse)
+    monkeypatch.setattr(secrets, "randbelow", lambda _: 0)  # this one is a sample
     assert "SEC-P37" in (await verified(alice, bar)).why
     assert voices(bar).disagreements == 1
     assert (
