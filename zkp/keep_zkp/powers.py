@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
 
-from gmpy2 import invert, mpz, powmod
+from gmpy2 import invert, mpz, powmod, powmod_base_list
 
 from keep_zkp.public_key import PublicKey
 
@@ -43,11 +43,11 @@ class Table:
         self._width = -(-bits // (ROWS * blocks))
         self._columns = self._width * blocks
         self._blocks = [[mpz(1)] for _ in range(blocks)]
-        step, power = 1 << self._width, self._base
+        step, raised = 1 << self._width, self._base
         for _ in range(ROWS):
             for block in self._blocks:
-                block += [each * power % n for each in block]
-                power = powmod(power, step, n)
+                block += [each * raised % n for each in block]
+                raised = powmod(raised, step, n)
 
     def __call__(self, exponent: int) -> mpz:
         """See `Power`."""
@@ -55,7 +55,7 @@ class Table:
             return invert(self(-exponent), self._n)
         n, width, columns = self._n, self._width, self._columns
         if exponent.bit_length() > ROWS * columns:
-            return powmod(self._base, exponent, n)
+            return power(self._base, exponent, n)
         digits = format(exponent, f"0{ROWS * columns}b").encode().translate(_BITS)
         found = 0
         for row in range(ROWS):  # the last row of digits has the lowest bits
@@ -70,7 +70,18 @@ class Table:
         return result
 
 
-def product(bases: Sequence[int], exponents: Sequence[int], n: mpz) -> mpz:
+def power(base: int | mpz, exponent: int, n: mpz) -> mpz:
+    """Return base^exponent mod n; other threads run meanwhile, which gmpy2's `powmod` does not allow.
+
+    Raises:
+        ZeroDivisionError: the exponent is negative, and there is no inverse.
+    """
+    if exponent < 0:  # gmpy2 would end the process if there is no inverse
+        return invert(power(base, -exponent, n), n)
+    return powmod_base_list([base], exponent, n)[0]
+
+
+def product(bases: Sequence[int | mpz], exponents: Sequence[int], n: mpz) -> mpz:
     """Return the product of powers of several bases, with one chain of squarings for all (Straus, 1964).
 
     Args:
@@ -118,7 +129,7 @@ def plain_bases(key: PublicKey, *, compared: bool) -> Bases:
     n = mpz(key.n)
 
     def plain(base: int) -> Power:
-        return lambda exponent: powmod(base, exponent, n)
+        return lambda exponent: power(base, exponent, n)
 
     s = Table(key.s, n, LONG, 1) if compared else plain(key.s)
     z = Table(key.z, n, RESPONSE, 1) if compared else plain(key.z)
