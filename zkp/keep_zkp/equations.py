@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 
-from gmpy2 import invert, mpz, powmod, powmod_base_list
+from gmpy2 import gcd, invert, mpz, powmod, powmod_base_list
 
 from keep_zkp.powers import Bases, TableCache, product
 from keep_zkp.proof_numbers import Comparison, SubProofNumbers, as_bytes
@@ -89,11 +89,17 @@ def signature_value(key: Bases, numbers: SubProofNumbers, c: int) -> mpz:
         T = (prod R_i^m_i / Z)^c * A'^(2^596 c + e^) * S^v^ * R_ctxt^m2^ * prod R_j^m^_j
 
     It is Z = A'^e S^v R_ctxt^m2 prod R^m, raised to -c and shifted by the prover's masks; e = 2^596 + e'.
+
+    Raises:
+        ZeroDivisionError: A', a revealed R_i or Z has no inverse. Only who knows the factors of n can bring that
+            about, and proves nothing then: T has a factor of n, whatever c is.
     """
     n = key.n
     shown = mpz(1)
     for name, value in numbers.revealed.items():
         shown = shown * key.r[name](value) % n
+    if gcd(shown * numbers.a_prime, n) != 1:
+        raise ZeroDivisionError("a number of a signature has no inverse")
     shown = powmod(shown, c, n) * invert(key.z(c), n) % n
     t = shown * powmod(numbers.a_prime, (c << E_START) + numbers.e, n) % n
     t = t * key.s(numbers.v) % n * key.rctxt(numbers.m2) % n
