@@ -110,7 +110,8 @@ def campaign(args: list[str]) -> int:
     """Kill agents at every point and check whether anything is lost or done twice.
 
     With `network` first: break a network in all ways, for minutes. With `node-suites`: run the
-    node packages' own unit tests on our stand-ins. With `peers`: talk with ACA-Py.
+    node packages' own unit tests on our stand-ins. With `peers`: talk with ACA-Py. With `proofs`:
+    verify proofs by the library and by our own equations.
     """
     if args[:1] == ["node-suites"]:
         ensure_venvs(SUITES)
@@ -128,6 +129,8 @@ def campaign(args: list[str]) -> int:
         words = ("tests/von_network", "-o", "faulthandler_timeout=900")
         return become(TEST.python, "-P", "-m", "pytest", *words, *args[1:])
     os.environ["PYTHONPATH"] = os.pathsep.join((str(ROOT / "deploy"), str(ROOT / "tests")))
+    if args[:1] == ["proofs"]:
+        return become(TEST.python, str(ROOT / "tests" / "campaigns" / "proofs.py"), *args[1:])
     return become(TEST.python, str(ROOT / "tests" / "campaigns" / "crash.py"), *args)
 
 
@@ -200,7 +203,7 @@ COMMANDS = {
     "bench-network": Command("[--json FILE]", "what the local network can do", bench_network),
     "campaign": Command(
         "[...]",
-        "[--kills N] [--pool] [--postgres]: kill agents; network, node-suites, peers",
+        "[--kills N] [--pool] [--postgres]: kill agents; network, node-suites, peers, proofs",
         campaign,
     ),
     "network": Command("[verb ...]", "a local Indy network: von-network/manage", network),
