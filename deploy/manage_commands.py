@@ -111,7 +111,8 @@ def campaign(args: list[str]) -> int:
 
     With `network` first: break a network in all ways, for minutes. With `node-suites`: run the
     node packages' own unit tests on our stand-ins. With `peers`: talk with ACA-Py. With
-    `requests`: ask for thousands of credentials.
+    `requests`: ask for thousands of credentials. With `proofs`: verify proofs by the library and
+    by our own equations.
     """
     if args[:1] == ["node-suites"]:
         ensure_venvs(SUITES)
@@ -130,8 +131,9 @@ def campaign(args: list[str]) -> int:
         return become(TEST.python, "-P", "-m", "pytest", *words, *args[1:])
     os.environ["PYTHONPATH"] = os.pathsep.join((str(ROOT / "deploy"), str(ROOT / "tests")))
     campaigns = ROOT / "tests" / "campaigns"
-    if args[:1] == ["requests"]:
-        return become(TEST.python, str(campaigns / "credential_requests.py"), *args[1:])
+    modules = {"requests": "credential_requests.py", "proofs": "proofs.py"}
+    if args and args[0] in modules:
+        return become(TEST.python, str(campaigns / modules[args[0]]), *args[1:])
     return become(TEST.python, str(campaigns / "crash.py"), *args)
 
 
@@ -204,7 +206,7 @@ COMMANDS = {
     "bench-network": Command("[--json FILE]", "what the local network can do", bench_network),
     "campaign": Command(
         "[...]",
-        "[--kills N] [--pool] [--postgres]: kill agents; network, node-suites, peers, requests",
+        "[--kills N] [--pool] [--postgres]: kill agents; network, node-suites, peers, requests, proofs",
         campaign,
     ),
     "network": Command("[verb ...]", "a local Indy network: von-network/manage", network),

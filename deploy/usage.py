@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 TEXTS = {
@@ -47,10 +48,15 @@ looks whether anything is lost or done twice. docs/campaigns.md tells what is ch
 
 `./manage campaign network` breaks a network instead, `./manage campaign node-suites` runs the node
 packages' own tests, `./manage campaign peers` talks with an agent that is not ours, `./manage campaign
-requests` asks for thousands of credentials.""",
+requests` asks for thousands of credentials, and `./manage campaign proofs` verifies proofs by our own
+equations and by the library.""",
     "campaign network": """\
 Breaks a local network in all ways, for minutes: the long form of tests/von_network. Arguments are
 pytest's.""",
+    "campaign proofs": """\
+Verifies honest presentations of every shape, and changed and forged ones, by the library and by our own
+equations, and looks whether they ever differ. About 10 cases a second and core. Ctrl-C ends it; the same seed
+with the same or a greater count goes on where it was, also on another day. docs/campaigns.md tells what is found.""",
     "campaign peers": """\
 Sets ACA-Py up in an environment of its own (55 MB to download, 300 MB of disk, Python 3.13 or later: in
 PATH, in ~/.pyenv/versions, or named by INDYKEEP_PYTHON), and runs tests/interop: connections, credentials
@@ -120,9 +126,8 @@ def reader(command: str) -> argparse.ArgumentParser:
             made.add_argument("--pool", action="store_true", help=about)
             about = "with two processes on each side, which share a store in PostgreSQL"
             made.add_argument("--postgres", action="store_true", help=about)
-        case "campaign requests":
-            made.add_argument("--count", type=int, default=10000, metavar="N", help="10000")
-            made.add_argument("--seed", type=int, metavar="N", help="of an earlier campaign")
+        case "campaign requests" | "campaign proofs":
+            _add_cases(made, compares=command.endswith("proofs"))
         case "test" | "campaign network" | "campaign peers":
             made.add_argument(
                 "arguments", nargs="*", metavar="ARGUMENT", help="as pytest has it"
@@ -132,6 +137,17 @@ def reader(command: str) -> argparse.ArgumentParser:
         case _:
             pass
     return made
+
+
+def _add_cases(made: argparse.ArgumentParser, *, compares: bool) -> None:
+    about = "how many cases in all: 10000"
+    made.add_argument("--count", type=int, default=10_000, metavar="N", help=about)
+    made.add_argument("--seed", type=int, metavar="N", help="of an earlier campaign")
+    if compares:
+        about, cores = "at once; as many as there are cores", os.cpu_count()
+        made.add_argument("--processes", type=int, default=cores, metavar="N", help=about)
+        about = "compare one stored case again, and nothing else"
+        made.add_argument("--replay", type=Path, metavar="FILE", help=about)
 
 
 def _add_json(made: argparse.ArgumentParser) -> None:

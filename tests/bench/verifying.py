@@ -48,7 +48,7 @@ class Shown:
 class _Unsampled(Voices):
     """Mode `sampled` without the samples: our equations alone."""
 
-    def samples(self, keys: Collection[PublicKey]) -> bool:
+    def samples(self, keys: Collection[PublicKey], *, accepted: bool) -> bool:
         return False
 
 

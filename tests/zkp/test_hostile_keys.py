@@ -11,13 +11,11 @@ import secrets
 from typing import Any
 
 import pytest
-from gmpy2 import mpz
 from zkp.kit import Desk, ask, cred_def, rules, source
 
 from keep_zkp.encode import common_name, encode
 from keep_zkp.equations import E_START
 from keep_zkp.json_object import Json
-from keep_zkp.powers import power
 from keep_zkp.proof_numbers import as_bytes
 from keep_zkp.requests import PresentationRequest, reveal
 
@@ -137,14 +135,3 @@ async def test_sec_p37_a_name_that_the_library_writes_otherwise_is_no_false_alar
     schema = {**schema, "attrNames": [HIDDEN[0], name, HIDDEN[2], "category"]}
     verdict = await judged(desk, forger, "B", schemas={forger.schema_id: schema})
     assert verdict.ok or rules(verdict) == {"SEC-P17"}
-
-
-@pytest.mark.parametrize("exponent", [0, 1, 5, -5, 1 << 4000, -(1 << 4000)])
-def test_a_power_is_that_of_python(exponent: int) -> None:
-    assert int(power(5, exponent, mpz(1 << 61))) == pow(5, exponent, 1 << 61)
-
-
-def test_a_negative_power_without_an_inverse_is_an_error_and_no_end_of_the_process() -> None:
-    """Asked for this, one of gmpy2's functions raises another error, and the other calls abort()."""
-    with pytest.raises(ZeroDivisionError):
-        power(3, -5, mpz(9))

@@ -9,7 +9,7 @@ import copy
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from zkp.kit import ADULT, Case, Desk, ask, cred_def_id, held, over_18, proved, rules, source
@@ -200,9 +200,12 @@ async def test_sec_p33_a_credential_that_may_be_revoked_is_said_where_nobody_ask
     assert (await desk.verify(bar.request, bar.presentation)).notices == ()
 
 
+Operator = Literal[">=", ">", "<=", "<"]
+
+
 @pytest.mark.parametrize("operators", [(">=",), (">",), (">=", "<="), (">", "<"), ("<=",)])
 async def test_sec_p38_what_is_only_bounded_from_below_may_be_a_text(
-    desk: Desk, operators: tuple[str, ...]
+    desk: Desk, operators: tuple[Operator, ...]
 ) -> None:
     """Any text is signed as a number of 256 bits: `>= 18` holds of "unknown", `<= 2147483647` does not."""
     bounds = {">=": 19000101, ">": 19000101, "<=": 20990101, "<": 20990101}
