@@ -1,5 +1,6 @@
 """What tests of several rooms share: one pool, one whose rules they change, one PostgreSQL."""
 
+import hypothesis
 from governed_network import governed, governed_network, governed_once
 from pool import network
 from postgres import postgres, postgres_server
@@ -12,3 +13,9 @@ __all__ = [
     "postgres",
     "postgres_server",
 ]
+
+# How long an example takes depends on what else runs beside it.
+hypothesis.settings.register_profile(
+    "untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("untimed")
