@@ -56,6 +56,7 @@ What a command needs is set up on its first use, in .indykeep/ (pip keeps its us
   test  {test}
 --offline takes packages only from .indykeep/wheels, as ./manage fetch leaves them.
 INDYKEEP_PYTHON names the Python to use (now {python})."""
+SHARED = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
 CHECKS = (
     ("ruff", "format", "--check"),
     ("ruff", "check"),
@@ -87,9 +88,10 @@ def demo(args: list[str]) -> int:
 
 
 def test(args: list[str]) -> int:
-    """Run the tests; arguments are pytest's."""
+    """Run the tests; arguments are pytest's. Without any, two processes share them by files."""
     ensure_venvs(TEST, NODE)
-    return become(TEST.python, "-P", "-m", "pytest", *args)
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # of what starts a hundred times
+    return become(TEST.python, "-P", "-m", "pytest", *(args or SHARED))
 
 
 def bench(args: list[str]) -> int:
