@@ -200,7 +200,7 @@ COMMANDS = {
     "demo": Command(
         "[multisig] [--keep]", '"over 18" in 15 s; or 3 of 5 trustees in 30 s', demo
     ),
-    "test": Command("[pytest arguments]", "all tests; 15 to 20 min", test),
+    "test": Command("[pytest arguments]", "all tests; 10 to 15 min", test),
     "check": Command("", "format, lint, types, import rules; 1 min", check),
     "bench": Command("[--only NAMES] [...]", "what this machine can do", bench),
     "bench-network": Command("[--json FILE]", "what the local network can do", bench_network),
