@@ -56,6 +56,7 @@ What a command needs is set up on its first use, in .indykeep/ (pip keeps its us
   test  {test}
 --offline takes packages only from .indykeep/wheels, as ./manage fetch leaves them.
 INDYKEEP_PYTHON names the Python to use (now {python})."""
+SHARED = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
 CHECKS = (
     ("ruff", "format", "--check"),
     ("ruff", "check"),
@@ -87,9 +88,10 @@ def demo(args: list[str]) -> int:
 
 
 def test(args: list[str]) -> int:
-    """Run the tests; arguments are pytest's."""
+    """Run the tests; arguments are pytest's. Without any, two processes share them by files."""
     ensure_venvs(TEST, NODE)
-    return become(TEST.python, "-P", "-m", "pytest", *args)
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # of what starts a hundred times
+    return become(TEST.python, "-P", "-m", "pytest", *(args or SHARED))
 
 
 def bench(args: list[str]) -> int:
@@ -200,7 +202,7 @@ COMMANDS = {
     "demo": Command(
         "[multisig] [--keep]", '"over 18" in 15 s; or 3 of 5 trustees in 30 s', demo
     ),
-    "test": Command("[pytest arguments]", "all tests; 15 to 20 min", test),
+    "test": Command("[pytest arguments]", "all tests; 10 to 15 min", test),
     "check": Command("", "format, lint, types, import rules; 1 min", check),
     "bench": Command("[--only NAMES] [...]", "what this machine can do", bench),
     "bench-network": Command("[--json FILE]", "what the local network can do", bench_network),

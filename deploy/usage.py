@@ -23,7 +23,7 @@ replaced by the others. Every line shown is a real command, run as shown. All of
 machine; data is in .indykeep/demo-... and is removed at the end. Exit code 0: everything that was
 said was checked and is true.""",
     "test": """\
-Runs the tests, or those that are named, in an environment of their own. Arguments are pytest's:
+Runs the tests, in two processes, or those that are named, in one. Arguments are pytest's:
 
   ./manage test tests/ledger                          one folder
   ./manage test tests/agent/test_pair.py -k reuse     some tests of one file

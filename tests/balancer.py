@@ -66,8 +66,8 @@ async def _joined(
     finally:
         for way in ways:
             way.cancel()
+        inner_writer.transport.abort()  # first: at the end of the block the next line is cancelled
         await asyncio.gather(*ways, return_exceptions=True)
-        inner_writer.transport.abort()
 
 
 async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,6 +1,21 @@
-"""What tests of several rooms share: one pool whose rules they change, one PostgreSQL."""
+"""What tests of several rooms share: one pool, one whose rules they change, one PostgreSQL."""
 
+import hypothesis
 from governed_network import governed, governed_network, governed_once
+from pool import network
 from postgres import postgres, postgres_server
 
-__all__ = ["governed", "governed_network", "governed_once", "postgres", "postgres_server"]
+__all__ = [
+    "governed",
+    "governed_network",
+    "governed_once",
+    "network",
+    "postgres",
+    "postgres_server",
+]
+
+# How long an example takes depends on what else runs beside it.
+hypothesis.settings.register_profile(
+    "untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("untimed")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from agent.credentials.test_flow import at, held
 from agent.pair import Pair, opened
-from pool import Network, network
+from pool import Network
 
 from keep_agent.core.machine import Exchange
 from keep_agent.core.message import Json
@@ -24,8 +24,6 @@ from keep_agent.registry.jobs import JOB, OPEN, Job, State
 from keep_ledger.identifiers import qualify, unqualify
 from keep_ledger.indy import open_ledger
 from keep_ledger.plugins import LedgerConfig
-
-__all__ = ["network"]
 
 pytestmark = pytest.mark.pool
 

@@ -72,17 +72,16 @@ def by_hand(told: str) -> None:
 
 @pytest.mark.pool
 def test_a_ctrl_c_in_the_middle_leaves_nothing() -> None:
-    before = set(HOME.glob("*demo-*"))
     with playing("multisig") as play:
         play.until("Eli$ indykeep group begin")
-        (folder,) = set(HOME.glob("demo-*")) - before
+        folder = play.folder
         nodes = of_network(folder)
         assert nodes
         assert play.end(signal.SIGINT) == 130, play.said
     assert "Stopped; everything that was started has been stopped." in play.said
     assert "Traceback" not in play.said
     gone(play, nodes)
-    assert set(HOME.glob("*demo-*")) <= before
+    assert not list(HOME.glob(f"*{folder.name}"))
 
 
 def test_help_teaches() -> None:

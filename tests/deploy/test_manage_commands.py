@@ -63,6 +63,27 @@ def test_offline_may_stand_anywhere_and_the_rest_is_passed_on(
     assert seen == [["agents", "Indy node"], (manage_commands.AGENT.python, (entry, "--keep"))]
 
 
+@pytest.mark.parametrize("args", [[], ["tests/zkp", "-k", "name"]])
+def test_all_tests_are_shared_by_two_processes_and_chosen_ones_run_in_one(
+    args: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+
+    def ensure(*wanted: venvs.Venv) -> None:
+        assert manage_commands.TEST in wanted
+
+    def become(program: str, *rest: str) -> int:
+        seen.extend(rest)
+        return 7
+
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.setattr(manage_commands, "ensure_venvs", ensure)
+    monkeypatch.setattr(manage_commands, "become", become)
+    assert manage_commands.main(["test", *args]) == 7
+    assert seen == ["-P", "-m", "pytest", *(args or manage_commands.SHARED)]
+    assert "PYTHONDONTWRITEBYTECODE" not in os.environ
+
+
 def test_a_venv_is_made_anew_when_the_project_changes_but_not_its_tools(tmp_path: Path) -> None:
     pyproject = tmp_path / "pyproject.toml"
     venv = venvs.Venv("x", tmp_path / "x", (), 0, 0, project=tmp_path)

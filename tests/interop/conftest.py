@@ -16,13 +16,11 @@ from interop.scene import (
     define_ours,
     define_theirs,
 )
-from pool import Network, network
+from pool import Network
 
 import peers
 from network_and_agents import Agent, agent
 from processes import free_ports
-
-__all__ = ["network"]
 
 
 @pytest.fixture(scope="session")

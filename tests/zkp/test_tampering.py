@@ -16,9 +16,7 @@ from hypothesis import strategies as st
 from zkp.kit import Case, Desk
 
 Path = tuple[str | int, ...]
-FAST = settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+FAST = settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def inside(value: Any) -> list[tuple[str | int, Any]]:

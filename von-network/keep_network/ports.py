@@ -21,8 +21,8 @@ from keep_network.genesis import HOST
 from keep_network.processes import Identity
 
 FIRST = 9701
-AUTO = range(20000, 32000)
-"""Where `auto` looks: above the well-known ports, below those of outgoing connections."""
+AUTO = range(26000, 32000)
+"""Where `auto` looks: above what demos and tests give to agents, below ports of outgoing connections."""
 
 
 @dataclass(frozen=True, slots=True)

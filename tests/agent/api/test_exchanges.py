@@ -200,8 +200,9 @@ async def say(client: Client, connection: str, thid: str) -> ShownExchange:
 async def test_a_thread_alone_names_its_only_exchange(connected: Connected) -> None:
     alice, faber = connected.alice.client, connected.faber.client
     x = await say(alice, connected.to_faber, "mine alone")
-    query = {"thid": "mine alone", "wait": 10}
+    query = {"thid": "mine alone"}
     assert (await alice.call("GET", "/v1/basic-message/-", query=query))["id"] == x["id"]
+    query |= {"state": "received", "wait": "10"}
     theirs = await faber.call("GET", "/v1/basic-message/-", query=query)
     assert (theirs["role"], theirs["thid"]) == ("receiver", "mine alone")
 

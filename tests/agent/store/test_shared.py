@@ -435,13 +435,14 @@ async def test_a_restart_of_the_server_loses_nothing(tmp_path: Path) -> None:
         url = server.url("restarted")
         async with opened(url, tmp_path / "a") as a, opened(url, tmp_path / "b") as b:
             written: list[str] = []
-            task = asyncio.create_task(_write(a, written))
+            over = asyncio.Event()
+            task = asyncio.create_task(_write(a, written, over))
             await until(lambda: len(written) > 5)
             await asyncio.to_thread(server.restart)
             before = len(written)
             await until(lambda: len(written) > before + 5)
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            over.set()
+            await task
             await b.refresh()
             there = [e["x"] for e in await b.events(0)]
             assert set(written) <= set(there)
@@ -449,10 +450,11 @@ async def test_a_restart_of_the_server_loses_nothing(tmp_path: Path) -> None:
             assert [e["x"] for e in await a.events(0)] == there
 
 
-async def _write(profile: Profile, written: list[str]) -> None:
+async def _write(profile: Profile, written: list[str], over: asyncio.Event) -> None:
     """Commit one exchange after the other; note those of which the store said that it has them."""
-    for n in itertools.count():
-        name = f"x{n}"
+    numbers = itertools.count()
+    while not over.is_set():
+        name = f"x{next(numbers)}"
         try:
             await profile.commit(Commit(exchanges=(exchange(name),), events=({"x": name},)))
         except UnavailableError:

@@ -7,8 +7,6 @@ import gzip
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
 
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -208,7 +206,7 @@ async def test_a_500_may_mean_handled(peer: Peer, egress: Egress, status: int) -
         ("nan", None),
         ("soon", None),
         ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0),
-        (format_datetime(datetime.now(UTC) + timedelta(days=400)), MAX_RETRY_AFTER),
+        ("Thu, 31 Dec 2099 23:59:59 GMT", MAX_RETRY_AFTER),
         ("Wed, 99 Oct 2015 07:28:00 GMT", None),
         (f"Wed, 21 Oct {10**20} 07:28:00 GMT", None),
         (f"21 Oct 2015 {10**20}:28 GMT", None),

@@ -377,7 +377,7 @@ def test_any_bytes_never_give_a_500() -> None:
 
     with asyncio.Runner() as runner:
 
-        @settings(max_examples=60, deadline=None)
+        @settings(max_examples=60)
         @given(st.binary(max_size=1200))
         def never_500(data: bytes) -> None:
             for answer in runner.run(ask(data)):

@@ -18,8 +18,9 @@ from keep_ledger.codes import Role
 from keep_ledger.errors import LedgerUnavailableError
 from keep_ledger.indy import IndyRegistry, open_ledger
 from keep_ledger.indy import pool as connection
-from keep_ledger.indy.requests import request
+from keep_ledger.indy.requests import get_taa, request
 from keep_ledger.interface import Failed, NeedsSignatures, Why
+from keep_ledger.json_object import Json
 from keep_ledger.plugins import LedgerConfig
 from keep_ledger.testing.conformance import (
     TRUSTEE,
@@ -53,9 +54,17 @@ class IndyWorld:
             version = str(time.time_ns())
             body = {"type": "4", "text": text, "version": version, "ratification_ts": now - 5}
             await self._as_trustee(body)
-        async with asyncio.timeout(5):
-            while (await self.registry.get_taa() is None) is not (text is None):  # noqa: ASYNC110  nobody tells
+        async with asyncio.timeout(20):
+            while await self._texts() != [text] * 4:  # noqa: ASYNC110  nobody tells
                 await asyncio.sleep(0.05)
+
+    async def _texts(self) -> list[str | None]:
+        """The agreement that each node has."""
+        _, told = await self.registry._pool.each(get_taa())
+        data: list[Json | None] = [
+            json.loads(one)["result"]["data"] for one in told.values() if one != "timeout"
+        ]
+        return [one["text"] if one else None for one in data]
 
     async def _as_trustee(self, operation: dict[str, Any]) -> None:
         message = build_custom_request(json.dumps(request(operation, TRUSTEE.did)))

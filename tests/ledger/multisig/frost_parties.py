@@ -33,7 +33,7 @@ MESSAGE = b"identifier:V4SGRU86Z58d6TV7PBUe6f|operation:type:1|reqId:1"
 def any_flip(test: Callable[[int, int], None]) -> Callable[[], None]:
     """Try a test with many a `place` and `bit`, for `flipped`."""
     tried = given(place=st.integers(0, 10**6), bit=st.integers(0, 7))(test)
-    return settings(max_examples=150, deadline=None)(tried)
+    return settings(max_examples=150)(tried)
 
 
 def flipped(text: str, place: int, bit: int) -> str:

@@ -219,9 +219,7 @@ async def test_nodes_that_are_down_leave_what_was_read_before(site: Site) -> Non
     page=st.text(max_size=3) | st.integers(-2, 5).map(str),
     size=st.text(max_size=3) | st.integers(-2, 5).map(str),
 )
-@budget(
-    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@budget(max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_no_query_breaks_the_server(
     site: Site, query: str, kind: str, page: str, size: str
 ) -> None:

@@ -8,7 +8,6 @@ import json
 import os
 import secrets
 import signal
-import socket
 from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
@@ -21,16 +20,16 @@ from indy_vdr.ledger import build_custom_request
 from pool import Network, manage
 
 from keep_network.native_pool import NativePool
+from processes import free_ports
 
 pytestmark = pytest.mark.pool
 
 
 @pytest.fixture(scope="session")
 async def web(network: Network) -> AsyncIterator[aiohttp.ClientSession]:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = str(server.getsockname()[1])
-    words = ("--dir", network.folder, "--web-port", port, "--die-with", str(os.getpid()))
-    started = await asyncio.to_thread(manage, "start", *words, "--json")
+    with free_ports(1) as (port,):
+        words = (f"--web-port={port}", "--die-with", str(os.getpid()), "--json")
+        started = await asyncio.to_thread(manage, "start", "--dir", network.folder, *words)
     assert started.returncode == 0, started.stderr
     told = json.loads(started.stdout)
     assert told["web"] == f"http://127.0.0.1:{port}"

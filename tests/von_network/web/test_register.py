@@ -285,9 +285,7 @@ WISH = st.fixed_dictionaries(
 
 
 @given(WISH | st.lists(WISH, max_size=3) | JSON)
-@budget(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@budget(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_is_sent_makes_a_registration_or_a_reason(body: Any) -> None:
     with contextlib.suppress(BadRequestError):
         assert len(Registration.parse(body).did) in {21, 22}

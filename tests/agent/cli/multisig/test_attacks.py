@@ -98,6 +98,7 @@ async def test_a_rule_as_the_ledger_writes_it_is_respelled_and_lands(board: Boar
     words = ("--author", author, "--cosigner", f"First={author}", "--out", "r.psit")
     await board.run("propose", "operation", "rule.json", *words)
     await board.run("sign", "r.psit", *board.key(0), "--yes")
+    governed.expect(add_endorser(wanted))
     assert "exactly as it was approved" in (await board.run("submit", "r.psit", "--yes")).out
     new = governed.person()
     nym = {"type": "1", "dest": new.did, "verkey": new.verkey, "role": "101"}

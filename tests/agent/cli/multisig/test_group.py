@@ -171,7 +171,8 @@ def test_files_of_another_ceremony_changed_missing_or_twice_are_refused(tmp_path
         "group", "deal", tmp_path / "1", every, stranger
     )
     changed = json.loads((every / "round1-3.json").read_text())
-    changed["package"]["answer"] = changed["package"]["answer"][:-2] + "00"
+    answer: str = changed["package"]["answer"]
+    changed["package"]["answer"] = f"{int(answer[0], 16) ^ 1:x}{answer[1:]}"
     (tmp_path / "changed.json").write_text(json.dumps(changed))
     lie = refused("group", "deal", tmp_path / "1", *files, tmp_path / "changed.json")
     assert "participant 3: no proof of possession" in lie

@@ -46,7 +46,7 @@ MARKED = marked()
 SUBSETS = st.sets(st.sampled_from(MARKED.marks)).map(lambda some: Proposal(BASE.body, some))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(SUBSETS, SUBSETS, SUBSETS)
 def test_merging_does_not_care_about_order_or_repetition(
     a: Proposal, b: Proposal, c: Proposal
@@ -56,13 +56,13 @@ def test_merging_does_not_care_about_order_or_repetition(
     assert merge([a, a]).to_bytes() == a.to_bytes()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(SUBSETS)
 def test_a_container_is_read_back_equal(some: Proposal) -> None:
     assert Proposal.from_bytes(some.to_bytes()).to_bytes() == some.to_bytes()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.integers(0, 10**6), st.integers(0, 7))
 def test_a_flipped_bit_is_never_another_proposal_by_the_same_people(
     place: int, bit: int
@@ -73,7 +73,7 @@ def test_a_flipped_bit_is_never_another_proposal_by_the_same_people(
         Proposal.from_bytes(bytes(raw))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.binary(max_size=60))
 def test_any_bytes_are_refused_with_a_sentence(raw: bytes) -> None:
     with pytest.raises(RefusedError):

@@ -71,7 +71,7 @@ def test_what_is_too_large_for_one_code_goes_through_several_in_any_order() -> N
     assert from_frames([*read, read[0]]) == LARGE
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.data())
 def test_a_damaged_or_missing_frame_is_noticed(data: st.DataObject) -> None:
     frames = to_frames(LARGE)

@@ -194,7 +194,7 @@ JSONS = st.recursive(
 )
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(st.sampled_from(GOOD), st.data())
 def test_nothing_that_is_json_crashes_the_reader(operation: Json, data: st.DataObject) -> None:
     name = data.draw(st.sampled_from(sorted(operation)) | st.text(max_size=5))

@@ -292,7 +292,7 @@ def _board(coalition: Counts, people: dict[str | None, int]) -> Board:
     return tuple(sorted(pieces))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(_games())
 def test_the_result_is_what_comes_out_when_it_is_played(
     game: tuple[dict[RuleKey, Constraint], dict[str | None, int]],

@@ -162,7 +162,7 @@ def decoded(operation: Json) -> Any:
     return decode(again["request"]).operation
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(TREES)
 def test_what_is_accepted_has_one_reading(constraint: Json) -> None:
     for told in (constraint, spelled([constraint])[1][0]):
@@ -170,7 +170,7 @@ def test_what_is_accepted_has_one_reading(constraint: Json) -> None:
             assert Ledger(flat(told)).readings() == [meaning(told)]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(TREES)
 def test_every_rule_can_be_spelled_so_that_it_is_accepted(constraint: Json) -> None:
     """And means the same: for every set of signers."""

@@ -35,7 +35,7 @@ from keep_ledger.multisig.threshold.dealer import split_new
 from keep_ledger.multisig.threshold.frost import aggregate, commit, sign
 from keep_ledger.multisig.threshold.shares import Commitment, Share, SignatureShare
 
-FAST = settings(max_examples=25, deadline=None)
+FAST = settings(max_examples=25)
 
 
 GROUPS = {(t, n): split_new(t, range(1, n + 1)) for n in range(2, 6) for t in range(2, n + 1)}
