@@ -210,7 +210,7 @@ async def test_sec_p38_what_is_only_bounded_from_below_may_be_a_text(
     """Any text is signed as a number of 256 bits: `>= 18` holds of "unknown", `<= 2147483647` does not."""
     bounds = {">=": 19000101, ">": 19000101, "<=": 20990101, "<": 20990101}
     licence = source("licence")
-    asked = {
+    asked: dict[str, Predicate] = {
         each: Predicate(
             name="birthdate_dateint", p_type=each, p_value=bounds[each], restrictions=licence
         )
