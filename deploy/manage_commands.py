@@ -110,8 +110,9 @@ def campaign(args: list[str]) -> int:
     """Kill agents at every point and check whether anything is lost or done twice.
 
     With `network` first: break a network in all ways, for minutes. With `node-suites`: run the
-    node packages' own unit tests on our stand-ins. With `peers`: talk with ACA-Py. With `proofs`:
-    verify proofs by the library and by our own equations.
+    node packages' own unit tests on our stand-ins. With `peers`: talk with ACA-Py. With
+    `requests`: ask for thousands of credentials. With `proofs`: verify proofs by the library and by
+    our own equations.
     """
     if args[:1] == ["node-suites"]:
         ensure_venvs(SUITES)
@@ -129,9 +130,12 @@ def campaign(args: list[str]) -> int:
         words = ("tests/von_network", "-o", "faulthandler_timeout=900")
         return become(TEST.python, "-P", "-m", "pytest", *words, *args[1:])
     os.environ["PYTHONPATH"] = os.pathsep.join((str(ROOT / "deploy"), str(ROOT / "tests")))
+    campaigns = ROOT / "tests" / "campaigns"
+    if args[:1] == ["requests"]:
+        return become(TEST.python, str(campaigns / "credential_requests.py"), *args[1:])
     if args[:1] == ["proofs"]:
-        return become(TEST.python, str(ROOT / "tests" / "campaigns" / "proofs.py"), *args[1:])
-    return become(TEST.python, str(ROOT / "tests" / "campaigns" / "crash.py"), *args)
+        return become(TEST.python, str(campaigns / "proofs.py"), *args[1:])
+    return become(TEST.python, str(campaigns / "crash.py"), *args)
 
 
 def network(args: list[str]) -> int:
@@ -203,7 +207,7 @@ COMMANDS = {
     "bench-network": Command("[--json FILE]", "what the local network can do", bench_network),
     "campaign": Command(
         "[...]",
-        "[--kills N] [--pool] [--postgres]: kill agents; network, node-suites, peers, proofs",
+        "[--kills N] [--pool] [--postgres]: kill agents; network, node-suites, peers, requests, proofs",
         campaign,
     ),
     "network": Command("[verb ...]", "a local Indy network: von-network/manage", network),

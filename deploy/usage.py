@@ -46,8 +46,9 @@ Kills an issuer and a holder again and again while they work, each at points tha
 looks whether anything is lost or done twice. docs/campaigns.md tells what is checked and found.
 
 `./manage campaign network` breaks a network instead, `./manage campaign node-suites` runs the node
-packages' own tests, `./manage campaign peers` talks with an agent that is not ours, and `./manage campaign
-proofs` verifies proofs by our own equations and by the library.""",
+packages' own tests, `./manage campaign peers` talks with an agent that is not ours, `./manage campaign
+requests` asks for thousands of credentials, and `./manage campaign proofs` verifies proofs by our own
+equations and by the library.""",
     "campaign network": """\
 Breaks a local network in all ways, for minutes: the long form of tests/von_network. Arguments are
 pytest's.""",
@@ -60,6 +61,9 @@ Sets ACA-Py up in an environment of its own (55 MB to download, 300 MB of disk, 
 PATH, in ~/.pyenv/versions, or named by INDYKEEP_PYTHON), and runs tests/interop: connections, credentials
 and proofs in both directions, on a real local network. Arguments are pytest's. With --set-up alone it
 only sets ACA-Py up: from then on `./manage test` runs these tests too. docs/interop.md tells what is found.""",
+    "campaign requests": """\
+Asks for credentials with requests of our own: the library issues each and processes it. Then it looks
+whether the numbers of the requests are as random as the library's. 10,000 take a quarter of an hour.""",
     "campaign node-suites": """\
 Runs the unit tests that the node packages bring, on our stand-ins for some of their libraries.""",
     "network": """\
@@ -118,16 +122,8 @@ def reader(command: str) -> argparse.ArgumentParser:
             made.add_argument("--pool", action="store_true", help=about)
             about = "with two processes on each side, which share a store in PostgreSQL"
             made.add_argument("--postgres", action="store_true", help=about)
-        case "campaign proofs":
-            about = "how many cases in all: 10000"
-            made.add_argument("--count", type=int, default=10_000, metavar="N", help=about)
-            made.add_argument("--seed", type=int, metavar="N", help="of an earlier campaign")
-            about = "at once; as many as there are cores"
-            made.add_argument(
-                "--processes", type=int, default=os.cpu_count(), metavar="N", help=about
-            )
-            about = "compare one stored case again, and nothing else"
-            made.add_argument("--replay", type=Path, metavar="FILE", help=about)
+        case "campaign proofs" | "campaign requests":
+            _add_count(made, compared=command == "campaign proofs")
         case "test" | "campaign network" | "campaign peers":
             made.add_argument(
                 "arguments", nargs="*", metavar="ARGUMENT", help="as pytest has it"
@@ -137,6 +133,18 @@ def reader(command: str) -> argparse.ArgumentParser:
         case _:
             pass
     return made
+
+
+def _add_count(made: argparse.ArgumentParser, *, compared: bool) -> None:
+    made.add_argument("--count", type=int, default=10_000, metavar="N", help="10000")
+    made.add_argument("--seed", type=int, metavar="N", help="of an earlier campaign")
+    if compared:
+        about = "at once; as many as there are cores"
+        made.add_argument(
+            "--processes", type=int, default=os.cpu_count(), metavar="N", help=about
+        )
+        about = "compare one stored case again, and nothing else"
+        made.add_argument("--replay", type=Path, metavar="FILE", help=about)
 
 
 def _add_json(made: argparse.ArgumentParser) -> None:

@@ -99,7 +99,8 @@ class Tenant:
         self.profile = profile
         self.scope = scope
         self.credentials = Wallet(profile, scope, objects)
-        self.proofs = Prover(profile, scope, objects, Verification(profile, Voices()))
+        self.verification = Verification(profile, Voices())
+        self.proofs = Prover(profile, scope, objects, self.verification)
 
     async def write(self, *writes: Put) -> None:
         await self.profile.commit(Commit(writes=writes))

@@ -97,6 +97,7 @@ def _single_cause(group: ExceptionGroup[Exception]) -> Exception:
 
 @asynccontextmanager
 async def _agent(settings: Settings, admin: AdminApp) -> AsyncGenerator[Running, None]:
+    voices = _voices(settings)
     keys = open_keys(settings)
     for path in keys.made:
         log.info("created a key file; keep a copy of it", extra={"path": str(path)})
@@ -144,7 +145,7 @@ async def _agent(settings: Settings, admin: AdminApp) -> AsyncGenerator[Running,
             ports=catalog.ports,
             ledgers=ledgers,
             native=native,
-            voices=_voices(settings),
+            voices=voices,
             carrier=egress,
             endpoint=settings.public_endpoint(port),
             label=settings.label,

@@ -80,6 +80,7 @@ HELP = [[verb, "--help"] for verb in manage_commands.COMMANDS] + [
     ["campaign", "network", "--help"],
     ["campaign", "node-suites", "--help"],
     ["campaign", "peers", "--help"],
+    ["campaign", "requests", "--help"],
     ["network", "start", "--help"],
 ]
 

@@ -8,6 +8,8 @@ from interop.scene import (
     ISSUED,
     PATIENCE_S,
     PROVE,
+    THEIR_ISSUE,
+    THEIR_NAMES,
     THEIR_PROVE,
     VALUES,
     Definition,
@@ -22,6 +24,7 @@ from interop.scene import (
     we_show,
 )
 
+from keep_zkp.blinding import C_BITS, V_BITS
 from network_and_agents import Agent
 
 pytestmark = [pytest.mark.pool, pytest.mark.peers]
@@ -39,6 +42,22 @@ async def test_they_issue(
     held = await keep.client.call("GET", f"/v1/credentials/{x['data']['stored']}")
     assert held["values"] == VALUES
     assert held["cred_def_id"] == friends[wallet].theirs.id
+
+
+@pytest.mark.parametrize(("wallet", "family"), ISSUED)
+async def test_they_issue_on_a_request_that_our_library_did_not_make(
+    keep: Agent, friends: dict[Wallet, Friend], wallet: Wallet, family: Family
+) -> None:
+    """The second for a definition is our own: its response is longer than any of the library's."""
+    friend = friends[wallet]
+    await they_issue(keep, friend, family)
+    x = await they_issue(keep, friend, family)
+    record = await friend.peer.find(f"{THEIR_ISSUE}/records", thread_id=x["thid"])
+    request = record["by_format"]["cred_request"][THEIR_NAMES[family]]
+    response = int(request["blinded_ms_correctness_proof"]["v_dash_cap"])
+    assert response.bit_length() > V_BITS + C_BITS + 1
+    held = await keep.client.call("GET", f"/v1/credentials/{x['data']['stored']}")
+    assert held["values"] == VALUES
 
 
 @pytest.mark.parametrize(("wallet", "family"), TAKEN)

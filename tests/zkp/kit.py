@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -172,14 +172,25 @@ class Desk:
             key_proof=keys["key_proof"],
         )
 
-    async def answer(self, name: str, offer: Json) -> holder.Requested:
-        """Request what is offered, for alice."""
+    async def answer(
+        self, name: str, offer: Json, checked: Container[str] = ()
+    ) -> holder.Requested:
+        """Request what is offered, for alice.
+
+        Args:
+            checked: the keys and proofs that she remembers; none: the library makes the request.
+        """
+
+        async def is_checked(pair: str) -> bool:
+            return pair in checked
+
         return await holder.create_request(
             self.scope,
             offer=offer,
             cred_def_id=cred_def_id(name),
             cred_def=cred_def(name)["public"],
             link_secret=link_secret("alice"),
+            is_checked=is_checked,
         )
 
     async def sign(

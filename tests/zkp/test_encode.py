@@ -85,6 +85,16 @@ def test_sec_p18_names_that_are_signed_as_one_are_refused(names: list[str]) -> N
         check_names(names)
 
 
+@pytest.mark.parametrize("name", ["a\ufdd0", "\ufdd0"])
+def test_sec_p18_a_name_with_a_character_of_unknown_case_is_refused(name: str) -> None:
+    with pytest.raises(InvalidError, match="SEC-P18"):
+        check_names(["a", name])
+
+
+def test_sec_p18_pictures_of_a_newer_unicode_have_no_case() -> None:
+    check_names(["\U0001fae9", "\U0001faff", "\U000323b0"])
+
+
 def test_sec_p18_the_library_signs_canonical_names() -> None:
     signed = cred_def("card")["public"]["value"]["primary"]["r"]
     assert {common_name(name) for name in held("alice_card")["values"]} <= signed.keys()

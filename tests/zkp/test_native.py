@@ -124,6 +124,9 @@ async def test_sec_p12_nothing_but_text_is_handed_over_as_text(desk: Desk, wrong
 async def test_sec_p12_a_link_secret_or_object_of_the_wrong_type_is_refused(
     desk: Desk, wrong: Any
 ) -> None:
+    async def never(_pair: str) -> bool:
+        return False
+
     offer = await desk.offer("card")
     keys = cred_def("card")
     good: dict[str, Any] = {
@@ -131,6 +134,7 @@ async def test_sec_p12_a_link_secret_or_object_of_the_wrong_type_is_refused(
         "cred_def_id": keys["id"],
         "cred_def": keys["public"],
         "link_secret": link_secret("alice"),
+        "is_checked": never,
     }
     with pytest.raises(ZkpError):
         await holder.create_request(desk.scope, **{**good, "link_secret": wrong})

@@ -17,12 +17,14 @@ from keep_zkp.proof_numbers import E_BITS, M_BITS
 Spoil = Callable[[Any], object]
 COMMITMENT = "a commitment is out of range"
 EXPONENT = "the exponent is out of range"
+HASH = "the challenge is longer than a hash"
 HIDDEN = "a hidden attribute is out of range"
 LIST = "the challenge was not made over these commitments"
 NAMES = "the hidden attributes are not those of the credential definition"
 NEGATIVE = "a response is negative"
 OTHER = "a predicate is proved about something else than the signed attribute"
 PARTS = "a predicate's proof is not whole"
+ROOT = "a root of a difference is out of range"
 
 
 def modulus() -> int:
@@ -81,6 +83,26 @@ async def test_sec_p31_a_hidden_attribute_beyond_an_honest_one_is_refused(
             comparison(presentation)["mj"] = str(1 << M_BITS)
 
     assert await words(desk, bar, spoil) == [HIDDEN]
+
+
+@pytest.mark.parametrize("bits", [M_BITS, 4000])
+async def test_sec_p31_a_root_beyond_an_honest_one_is_refused(
+    desk: Desk, bar: Case, bits: int
+) -> None:
+    found = await words(desk, bar, lambda p: comparison(p)["u"].update({"3": str(1 << bits)}))
+    assert found == [ROOT]
+
+
+@pytest.mark.parametrize("bits", [256, 4300])
+async def test_sec_p31_a_challenge_longer_than_a_hash_is_refused(
+    desk: Desk, bar: Case, bits: int
+) -> None:
+    """It could only cost time: powers of that length hold up a thread for tens of milliseconds each."""
+
+    def spoil(presentation: Any) -> None:
+        presentation["proof"]["aggregated_proof"]["c_hash"] = str(1 << bits)
+
+    assert await words(desk, bar, spoil) == [HASH]
 
 
 NEGATIVES: list[Spoil] = [

@@ -279,6 +279,28 @@ def test_sec_p04_a_condition_is_on_a_value_that_is_asked_for_in_that_spelling(
     assert read_request(asked).asked["x"].restrictions is not None
 
 
+@pytest.mark.parametrize(
+    ("other", "allowed"),
+    [("Category", False), ("cate gory", False), ("category", True), ("number", True)],
+)
+def test_sec_p04_a_predicates_condition_is_on_a_value_that_is_asked_for_in_one_spelling(
+    other: str,
+    allowed: bool,  # noqa: FBT001
+) -> None:
+    """With two, the library may look for the one that another credential shows, and differ from us (SEC-P37)."""
+    attributes = {
+        "one": reveal("category", source=source("learner")),
+        "two": reveal(other, source=source("licence")),
+    }
+    condition = AllOf((source("licence"), Is("attr::category::value", ("B",))))
+    adult = over_18().model_copy(update={"restrictions": condition})
+    if allowed:
+        assert ask(attributes, {"adult": adult}).asked["adult"].restrictions == condition
+    else:
+        with pytest.raises(InvalidError, match="SEC-P04"):
+            ask(attributes, {"adult": adult})
+
+
 def test_sec_p22_one_attribute_is_not_asked_as_value_and_predicate() -> None:
     with pytest.raises(InvalidError, match="SEC-P22"):
         ask({"b": reveal("Birthdate_dateint", source=source("licence"))}, {"adult": over_18()})

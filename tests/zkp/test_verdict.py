@@ -200,6 +200,28 @@ async def test_sec_p33_a_credential_that_may_be_revoked_is_said_where_nobody_ask
     assert (await desk.verify(bar.request, bar.presentation)).notices == ()
 
 
+@pytest.mark.parametrize("operators", [(">=",), (">",), (">=", "<="), (">", "<"), ("<=",)])
+async def test_sec_p38_what_is_only_bounded_from_below_may_be_a_text(
+    desk: Desk, operators: tuple[str, ...]
+) -> None:
+    """Any text is signed as a number of 256 bits: `>= 18` holds of "unknown", `<= 2147483647` does not."""
+    bounds = {">=": 19000101, ">": 19000101, "<=": 20990101, "<": 20990101}
+    licence = source("licence")
+    asked = {
+        each: Predicate(
+            name="birthdate_dateint", p_type=each, p_value=bounds[each], restrictions=licence
+        )
+        for each in operators
+    }
+    request = ask({}, asked)
+    verdict = await desk.verify(
+        request, await desk.present(request, {"alice": ((), operators)})
+    )
+    assert verdict.ok
+    expected = ["SEC-P38"] if len(operators) == 1 and operators[0].startswith(">") else []
+    assert [each.rule for each in verdict.notices] == expected
+
+
 async def test_sec_p05_an_interval_asks_nothing_of_what_cannot_be_revoked(
     desk: Desk, bar: Case
 ) -> None:

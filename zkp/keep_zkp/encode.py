@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import hashlib
 import re
+import unicodedata
 from collections.abc import Iterable
 
 from keep_zkp.errors import InvalidError
 
 INT32_MIN = -(2**31)
 INT32_MAX = 2**31 - 1
+_PICTURES = 0x1F000
+"""From here on Unicode has emoji and ideographs, which have no case, also those that are yet to come."""
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 
 
@@ -50,13 +53,16 @@ def check_names(names: Iterable[str]) -> None:
     """Refuse names of a schema that would be signed as one attribute (SEC-P18).
 
     Raises:
-        InvalidError: an empty name, or two that differ only by case and spaces.
+        InvalidError: an empty name, two that differ only by case and spaces, or one with a character whose
+            case is not known: newer than the Unicode of this Python, and the library may know a newer one.
     """
     seen: dict[str, str] = {}
     for name in names:
         common = common_name(name)
         if not common:
             raise InvalidError("SEC-P18: an attribute has no name")
+        if any(unicodedata.category(each) == "Cn" and each < chr(_PICTURES) for each in name):
+            raise InvalidError(f"SEC-P18: {name!r} has a character that is not known")
         if common in seen:
             raise InvalidError(f"SEC-P18: {seen[common]!r} and {name!r} are the same attribute")
         seen[common] = name

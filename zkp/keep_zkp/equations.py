@@ -11,9 +11,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 
-from gmpy2 import gcd, invert, mpz, powmod, powmod_base_list
+from gmpy2 import invert, mpz, powmod_base_list
 
-from keep_zkp.powers import Bases, TableCache, product
+from keep_zkp.powers import Bases, TableCache, power, product
 from keep_zkp.proof_numbers import Comparison, SubProofNumbers, as_bytes
 from keep_zkp.public_key import PublicKey
 
@@ -91,17 +91,15 @@ def signature_value(key: Bases, numbers: SubProofNumbers, c: int) -> mpz:
     It is Z = A'^e S^v R_ctxt^m2 prod R^m, raised to -c and shifted by the prover's masks; e = 2^596 + e'.
 
     Raises:
-        ZeroDivisionError: A', a revealed R_i or Z has no inverse. Only who knows the factors of n can bring that
-            about, and proves nothing then: T has a factor of n, whatever c is.
+        ZeroDivisionError: Z, A' or a revealed R^m has no inverse, which only who knows the factors of n can bring about.
     """
     n = key.n
     shown = mpz(1)
     for name, value in numbers.revealed.items():
         shown = shown * key.r[name](value) % n
-    if gcd(shown * numbers.a_prime, n) != 1:
-        raise ZeroDivisionError("a number of a signature has no inverse")
-    shown = powmod(shown, c, n) * invert(key.z(c), n) % n
-    t = shown * powmod(numbers.a_prime, (c << E_START) + numbers.e, n) % n
+    invert(shown * numbers.a_prime, n)
+    shown = power(shown, c, n) * invert(key.z(c), n) % n
+    t = shown * power(numbers.a_prime, (c << E_START) + numbers.e, n) % n
     t = t * key.s(numbers.v) % n * key.rctxt(numbers.m2) % n
     for name, response in numbers.m.items():
         t = t * key.r[name](response) % n

@@ -6,19 +6,22 @@ All JSON objects are those of the specification; ids are used exactly as they ar
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import cast
 
 import anoncreds
 import base58
 
+from keep_zkp import blinding
 from keep_zkp.encode import common_name, encode
 from keep_zkp.errors import RefusedError
 from keep_zkp.issuer import signed_names
 from keep_zkp.json_object import Json
 from keep_zkp.native import Scope, fresh, text
 from keep_zkp.requests import PresentationRequest
+
+LINK_SECRET_NAME = "default"  # noqa: S105 - a name
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +31,13 @@ class Requested:
     Attributes:
         request: to send.
         metadata: secret; blinds the link secret. One for each request.
+        checked: names the issuer's key and its proof, if the library has just found the proof right: to
+            remember for `create_request`.
     """
 
     request: Json
     metadata: Json
+    checked: str | None
 
     def __repr__(self) -> str:
         """Hide the blinding factors."""
@@ -67,16 +73,23 @@ async def create_link_secret(scope: Scope) -> str:
 
 
 async def create_request(
-    scope: Scope, *, offer: Json, cred_def_id: str, cred_def: Json, link_secret: str
+    scope: Scope,
+    *,
+    offer: Json,
+    cred_def_id: str,
+    cred_def: Json,
+    link_secret: str,
+    is_checked: Callable[[str], Awaitable[bool]],
 ) -> Requested:
     """Answer an offer.
 
     Args:
         scope: of the tenant that holds the link secret.
-        offer: as it came; its proof of the issuer's key is checked here (SEC-I05).
+        offer: as it came; its proof of the issuer's key is checked here (SEC-I05), unless it was before.
         cred_def_id: the id under which the ledger gave `cred_def`.
         cred_def: from the ledger, never from the message.
         link_secret: from `create_link_secret`.
+        is_checked: tells whether an earlier request had this as `Requested.checked`.
 
     Raises:
         RefusedError: the offer is for another credential definition or schema (SEC-I04).
@@ -85,23 +98,41 @@ async def create_request(
     """
     text(link_secret, "link secret")
     _check_offer(offer, text(cred_def_id, "cred def id"), cred_def)
-    # Peers of unqualified ids expect a DID here. A fresh one says nothing about the holder.
-    qualified = cred_def_id.startswith("did:")
-    entropy = secrets.token_hex(16) if qualified else None
-    prover_did = None if qualified else base58.b58encode(secrets.token_bytes(16)).decode()
+    terms = blinding.read_terms(offer, cred_def, link_secret)
+    if terms is not None and await is_checked(terms.pair):
+        return await scope.native.run(_blinded, terms, offer, cred_def_id)
 
     def create() -> Requested:
+        author = _author(cred_def_id)
         request, metadata = anoncreds.CredentialRequest.create(
-            entropy,
-            prover_did,
+            author.get("entropy"),
+            author.get("prover_did"),
             scope.load(anoncreds.CredentialDefinition, cred_def),
             link_secret,
-            "default",
+            LINK_SECRET_NAME,
             fresh(anoncreds.CredentialOffer, offer),
         )
-        return Requested(request.to_dict(), metadata.to_dict())
+        pair = None if terms is None else terms.pair
+        return Requested(request.to_dict(), metadata.to_dict(), checked=pair)
 
     return await scope.native.run(create)
+
+
+def _author(cred_def_id: str) -> dict[str, str]:
+    """Return what says who asks: peers of unqualified ids expect a DID. A fresh one says nothing about the holder."""
+    if cred_def_id.startswith("did:"):
+        return {"entropy": secrets.token_hex(16)}
+    return {"prover_did": base58.b58encode(secrets.token_bytes(16)).decode()}
+
+
+def _blinded(terms: blinding.Terms, offer: Json, cred_def_id: str) -> Requested:
+    fresh(anoncreds.CredentialOffer, offer)  # the library refuses what it always refuses
+    made, nonce = blinding.blind(terms), blinding.new_nonce()
+    return Requested(
+        blinding.write_request(made, cred_def_id, _author(cred_def_id), nonce),
+        blinding.write_metadata(made, nonce, LINK_SECRET_NAME),
+        checked=None,
+    )
 
 
 async def process_credential(

@@ -2,8 +2,8 @@
 
 A proof of knowledge means what it says only for numbers of the size that the scheme gives them:
 
-- the responses for the exponent `e` and for hidden attributes lie within the bounds of an honest
-  prover, and no response is negative;
+- the responses for the exponent `e`, for hidden attributes and for the roots of a difference lie within
+  the bounds of an honest prover, the challenge within those of a hash, and no response is negative;
 - commitments are elements of the issuer's group, written in their only way;
 - the challenge was made over exactly the commitments that the equations use;
 - every number has its name, and none is without an attribute or predicate that it belongs to.
@@ -25,7 +25,9 @@ from keep_zkp.public_key import SECRET_NAME, PublicKey
 E_BITS = 457
 """An honest `e`: 456 random bits plus challenge (256 bits) times offset (119 bits)."""
 M_BITS = 594
-"""An honest hidden attribute: 593 random bits plus challenge times value (256 bits each)."""
+"""An honest hidden attribute: 593 random bits plus challenge times value (256 bits each); a root has fewer."""
+HASH_BITS = 256
+"""The challenge is a SHA-256."""
 SQUARES: tuple[Square, ...] = ("0", "1", "2", "3")
 DELTA: Delta = "DELTA"
 
@@ -127,16 +129,22 @@ def check_numbers(numbers: SubProofNumbers, key: PublicKey) -> Iterator[str]:
         yield "the hidden attributes are not those of the credential definition"
     if not numbers.revealed.keys() <= key.attributes:
         yield "the revealed attributes are not those of the credential definition"
-    if numbers.e.bit_length() > E_BITS:
-        yield "the exponent is out of range"
-    if any(each.bit_length() > M_BITS for each in numbers.m.values()):
-        yield "a hidden attribute is out of range"
+    yield from _too_long(numbers)
     if any(each < 0 for each in _responses(numbers)):
         yield "a response is negative"
     if not all(1 < each < key.n - 1 for each in numbers.commitments):
         yield "a commitment is out of range"
     if any(each.mj != numbers.m.get(each.attribute) for each in numbers.comparisons):
         yield "a predicate is proved about something else than the signed attribute"
+
+
+def _too_long(numbers: SubProofNumbers) -> Iterator[str]:
+    if numbers.e.bit_length() > E_BITS:
+        yield "the exponent is out of range"
+    if any(each.bit_length() > M_BITS for each in numbers.m.values()):
+        yield "a hidden attribute is out of range"
+    if any(root.bit_length() > M_BITS for each in numbers.comparisons for root in each.u):
+        yield "a root of a difference is out of range"
 
 
 def _responses(numbers: SubProofNumbers) -> Iterator[int]:
@@ -146,7 +154,9 @@ def _responses(numbers: SubProofNumbers) -> Iterator[int]:
 
 
 def check_commitments(proofs: Sequence[SubProofNumbers], challenge: Challenge) -> Iterator[str]:
-    """Yield a complaint if the challenge was not made over the commitments that are used."""
+    """Yield a complaint if the challenge is no hash, or was not made over the commitments that are used."""
+    if int(challenge.c_hash).bit_length() > HASH_BITS:
+        yield "the challenge is longer than a hash"
     used = [as_bytes(number) for each in proofs for number in each.commitments]
     if used != [*map(bytes, challenge.c_list)]:
         yield "the challenge was not made over these commitments"

@@ -8,6 +8,7 @@ anybody answer (SEC-P08 to P11).
 from __future__ import annotations
 
 import secrets
+from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import date
 from typing import Annotated, Any, Literal, cast
@@ -364,17 +365,22 @@ def _check_overlap(request: PresentationRequest) -> None:
 
 
 def _check_conditions(request: PresentationRequest) -> None:
-    """An attribute's condition is on what it shows; a predicate's on what any attribute shows."""
+    """An attribute's condition is on what it shows; a predicate's on what any attribute shows, with one spelling.
+
+    The library compares the spellings: with two, it may miss the one that the same credential shows.
+    """
     every = {
         name for asked in request.requested_attributes.values() for name in asked.all_names
     }
+    spellings = Counter(map(common_name, every))
+    twice = {name for name in every if spellings[common_name(name)] > 1}
     for referent, asked in request.asked.items():
-        shown = set(asked.all_names) if isinstance(asked, Attribute) else every
+        shown = set(asked.all_names) if isinstance(asked, Attribute) else every - twice
         for leaf in _leaves(asked):
             if (name := value_name(leaf.tag)) is not None and name not in shown:
                 raise InvalidError(
                     f"SEC-P04: {referent!r} has a condition on {name!r} but does not request "
-                    "it with this spelling"
+                    "it with this spelling alone"
                 )
 
 

@@ -18,7 +18,7 @@ from functools import cached_property
 from itertools import chain
 from typing import Any, cast
 
-from keep_zkp.encode import canonical, common_name, encode
+from keep_zkp.encode import canonical, check_names, common_name, encode
 from keep_zkp.errors import InvalidError
 from keep_zkp.issuer import schema_names, signed_names
 from keep_zkp.json_object import Json
@@ -108,7 +108,7 @@ class Verdict:
     """The one result of a verification; everything shown to people comes from here (SEC-P28).
 
     Attributes:
-        proved: the library found the proof valid.
+        proved: everybody who was asked found the proof valid.
         reasons: each rule that it breaks; one is enough.
         notices: what a person should know even when it is right.
         answers: one for each referent; without values unless the verdict is `ok`.
@@ -183,7 +183,7 @@ def refused(request: PresentationRequest, *reasons: Reason) -> Verdict:
 
 
 def judge(question: Question, reasons: tuple[Reason, ...], *, proved: bool) -> Verdict:
-    """Fold what `find_reasons` found and the library's answer into one verdict."""
+    """Fold what `find_reasons` found and whether the proof is valid into one verdict."""
     if not proved:
         words = "the proof is not valid: something in it was changed, or it answers another question"
         reasons = reasons or (Reason("SEC-P29", words),)
@@ -303,6 +303,7 @@ def _ledger(question: Question) -> Iterator[Reason]:
 def _belongs(identifier: Identifier, schema: Json, cred_def: Json) -> bool:
     try:
         names, signed = schema_names(schema), read_public_key(cred_def).attributes
+        check_names(names)
     except InvalidError:
         return False
     return (
@@ -490,6 +491,7 @@ def _notices(question: Question, answers: tuple[Answer, ...]) -> Iterator[Reason
         for name in answer.unsigned_spellings:
             words = f"of {name[:LONGEST]!r} only the number is signed, not the holder's spelling of it"
             yield Reason("SEC-P02", f"{item}: {words}")
+    yield from _open_above(question)
     for index in range(len(question.shown.identifiers)):
         if _revocable(question, index):  # asked about, it was refused above: not built yet
             which = _credential(question, index)
@@ -497,6 +499,21 @@ def _notices(question: Question, answers: tuple[Answer, ...]) -> Iterator[Reason
     ids = Counter(identifier.cred_def_id for identifier in question.shown.identifiers)
     for name in [name for name, often in ids.items() if often > 1]:
         yield Reason("SEC-P11", f"answers come from {ids[name]} credentials of {name!r}")
+
+
+def _open_above(question: Question) -> Iterator[Reason]:
+    """P38: > and >= of an attribute of which the same credential proves no upper bound."""
+    asked = question.request.requested_predicates
+    shown = question.shown.requested_proof.predicates
+    place = {key: (common_name(asked[key].name), shown[key].sub_proof_index) for key in asked}
+    bounded = {place[key] for key, each in asked.items() if each.p_type in {"<", "<="}}
+    for key, each in asked.items():
+        if each.p_type in {">", ">="} and place[key] not in bounded:
+            words = "the value may be a text, which is signed as a large number; only an upper bound"
+            words = (
+                f"{words} from the same credential, or what its issuer promises, excludes it"
+            )
+            yield Reason("SEC-P38", f"{_item(question.request, key)}: {words}")
 
 
 def _plain(reason: Reason) -> Json:

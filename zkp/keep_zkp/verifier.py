@@ -93,8 +93,7 @@ async def verify(
         tables = voices.equations.tables
         for key in filter(tables.wants, question.keys):
             scope.native.start(tables.add, key)
-    if None not in {ours, library} and ours != library:
-        voices.disagree()
+    if differ(ours, library):
         words = "our own check of the proof and the library's do not agree, so it is refused"
         return judge(question, (Reason(DISAGREEMENT, words),), proved=False)
     return judge(question, (), proved=False not in {ours, library})
@@ -118,8 +117,16 @@ def _ask(
         challenge=int(question.shown.proof.aggregated_proof.c_hash),
         nonce=int(question.request.nonce),
     )
-    wanted = voices.samples(question.keys) if mode == "sampled" else ours
-    return ours, library() if wanted else None
+    wanted = voices.samples(question.keys, accepted=ours) if mode == "sampled" else ours
+    said = library() if wanted else None
+    if differ(ours, said):  # here, because whoever waits for the answer may be gone by now
+        voices.disagree()
+    return ours, said
+
+
+def differ(ours: bool | None, library: bool | None) -> bool:  # noqa: FBT001 - two votes
+    """Whether both were asked, and one accepts what the other refuses."""
+    return None not in {ours, library} and ours != library
 
 
 @dataclass(frozen=True, slots=True)

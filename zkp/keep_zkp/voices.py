@@ -3,7 +3,7 @@
 | mode | our equations | the library |
 |---|---|---|
 | `both` | first; what they refuse is refused | what they accept |
-| `sampled` | always | as well, for the first presentations of each key and for one in 16 at random |
+| `sampled` | always | as well, for the first that they accept of each key and for one in 16 at random |
 | `library` | never | always |
 
 A proof on which the two differ is refused, and from then on `both` is in force until somebody says otherwise: one
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import secrets
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Collection, Hashable
 from importlib import import_module
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 Mode = Literal["both", "sampled", "library"]
 
 FIRST = 8
-"""For how many presentations of a key the library is asked as well."""
+"""For how many accepted presentations of a key the library is asked as well."""
 ONE_IN = 16
 KEYS = 4096
 """How many keys are remembered; one that is forgotten is a new one."""
@@ -50,35 +50,44 @@ class Voices:
         self.equations = _equations(table_bytes)
         self.mode: Mode = mode if self.equations else "library"
         self.disagreements = 0
-        self._distrusted = False
+        self._distrusting: set[Hashable] = set()
         self._seen: OrderedDict[bytes, int] = OrderedDict()
         self._lock = Lock()
 
     @property
     def in_force(self) -> Mode:
         """The mode that proofs are checked by now."""
-        return "both" if self._distrusted and self.mode == "sampled" else self.mode
+        return "both" if self._distrusting and self.mode == "sampled" else self.mode
 
-    def samples(self, keys: Collection[PublicKey]) -> bool:
-        """Tell whether in mode `sampled` the library is asked as well, and count the presentation."""
+    def samples(self, keys: Collection[PublicKey], *, accepted: bool) -> bool:
+        """Tell whether in mode `sampled` the library is asked as well.
+
+        Args:
+            keys: of the credentials presented.
+            accepted: by our equations; only such a presentation counts as one of the first of its keys.
+        """
         drawn = secrets.randbelow(ONE_IN) == 0
         with self._lock:
-            new = [key for key in keys if self._count(key.digest) < FIRST]
+            new = accepted and [key for key in keys if self._count(key.digest) < FIRST]
         return drawn or bool(new)
 
     def disagree(self) -> None:
         """Note that the two differed on a proof."""
         with self._lock:
             self.disagreements += 1
-        self.distrust()
+        self.distrust(None)
 
-    def distrust(self) -> None:
-        """Ask both from now on."""
-        self._distrusted = True
+    def distrust(self, who: Hashable) -> None:
+        """Ask both from now on.
 
-    def trust(self) -> None:
-        """Return to the configured mode: somebody has found out why they differed."""
-        self._distrusted = False
+        Args:
+            who: whose proof it was; None: not known yet.
+        """
+        self._distrusting.add(who)
+
+    def trust(self, who: Hashable) -> None:
+        """Return to the configured mode, unless others distrust: this one has found out why they differed."""
+        self._distrusting -= {who, None}
 
     def _count(self, digest: bytes) -> int:
         seen = self._seen.pop(digest, 0)

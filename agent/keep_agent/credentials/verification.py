@@ -31,7 +31,7 @@ class Verification:
     async def load(self) -> None:
         """Go on in mode `both` after a restart, if a disagreement was noted and nobody has said otherwise."""
         if await self._profile.fetch(VERIFICATION, DISAGREEMENT) is not None:
-            self.voices.distrust()
+            self.voices.distrust(self)
 
     async def alarm(self, cred_def_ids: Iterable[str]) -> None:
         """Tell of a proof on which the two differ: in the log, as an event, and in a record that outlives a restart.
@@ -39,6 +39,7 @@ class Verification:
         Args:
             cred_def_ids: of the credentials presented; no value that was shown is told.
         """
+        self.voices.distrust(self)
         ids = sorted(set(cred_def_ids))
         log.error(
             "our check of a proof and the library's do not agree; it is refused, and both are asked from now on",
@@ -49,11 +50,11 @@ class Verification:
         await self._profile.commit(Commit(writes=(put,), events=(event,)))
 
     async def trust(self) -> Json:
-        """Return to the configured mode, and tell what is in force then."""
+        """Return to the configured mode, and tell what is in force then: still `both` while another tenant distrusts."""
         event: Json = {"type": VERIFICATION, "state": "trusted"}
         writes = (Delete(VERIFICATION, DISAGREEMENT),)
         await self._profile.commit(Commit(writes=writes, events=(event,)))
-        self.voices.trust()
+        self.voices.trust(self)
         return self.status()
 
     def status(self) -> Json:

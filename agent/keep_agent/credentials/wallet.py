@@ -52,6 +52,8 @@ CREDENTIAL = "credential"
 CRED_DEF = "cred_def"
 CRED_DEF_KEY = "cred_def_key"
 """Private keys, in a category of their own: a list of `cred_def` never reads one."""
+CHECKED_KEY = "checked_key"
+"""Issuers' keys with a proof that the library has found right: one row each, it says nothing but its name."""
 LINK_SECRET = "link_secret"  # noqa: S105 - the name of a category
 ONLY = "default"
 PROOF_OF_KEY = "key_correctness_proof"
@@ -214,6 +216,11 @@ class Wallet:
         cred_def_id = str(offer["cred_def_id"])
         cred_def = await self._offered(offer)
         public = self._objects.cred_def_json(cred_def, form(cred_def_id))
+        network = network_of(cred_def.id)
+
+        async def is_checked(pair: str) -> bool:
+            return await self._profile.fetch(CHECKED_KEY, f"{network}:{pair}") is not None
+
         with errors_as(RefusedError, "SEC-I05: the offer does not prove the issuer's key"):
             if frozenset(map(common_name, values)) != signed_names(public):
                 raise RefusedError(
@@ -225,9 +232,13 @@ class Wallet:
                 cred_def_id=cred_def_id,
                 cred_def=public,
                 link_secret=await link_secret(self._profile),
+                is_checked=is_checked,
             )
         ids = {key: offer[key] for key in ("cred_def_id", "schema_id")}
-        return OfferOrRequest(requested.request, {"metadata": requested.metadata, "offer": ids})
+        kept = {"metadata": requested.metadata, "offer": ids}
+        pair = requested.checked
+        writes = () if pair is None else (Put(CHECKED_KEY, f"{network}:{pair}", {}),)
+        return OfferOrRequest(requested.request, kept, writes)
 
     async def check(self, name: str, credential: Json, kept: Json, values: Values) -> Put:
         """See `Credentials`."""

@@ -214,10 +214,12 @@ class OfferOrRequest:
     Attributes:
         attachment: to send.
         kept: what the port needs when the answer comes; secret.
+        writes: what the port is to remember, whatever the answer.
     """
 
     attachment: Json = field(repr=False)
     kept: Json = field(repr=False)
+    writes: tuple[Put, ...] = ()
 
 
 class Credentials(Port):
@@ -485,7 +487,7 @@ async def send_request(x: X, cmd: SendRequest, zkp: Credentials) -> Step[Issuanc
         comment=cmd.comment, formats=(form,), requests__attach=(attachment,)
     )
     data = x.data.but(offer=None, kept=requested.kept)
-    return Step(State.REQUEST_SENT, data, send=(request,))
+    return Step(State.REQUEST_SENT, data, send=(request,), writes=requested.writes)
 
 
 async def keep_credential(x: X, msg: IssueCredential, _: Credentials) -> Step[Issuance]:

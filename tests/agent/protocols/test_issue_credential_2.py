@@ -48,6 +48,7 @@ Json = dict[str, Any]
 DEFINITION = "V4SGRU86Z58d6TV7PBUe6f:3:CL:12:default"
 SCHEMA = "V4SGRU86Z58d6TV7PBUe6f:2:licence:1.0"
 ALICE = {"name": "Alice", "category": "B"}
+REMEMBERED = Put("checked_key", "local:1", {})
 OFFERING = SendOffer(cred_def_id=DEFINITION, values=ALICE)
 CREDO = [
     json.loads(line)
@@ -76,7 +77,7 @@ class Paper:
     async def request(self, offer: Json, values: Values) -> OfferOrRequest:
         self._maybe()
         kept = {"offer": offer["cred_def_id"], "secret": "blinding"}
-        return OfferOrRequest({"answers": offer["cred_def_id"]}, kept)
+        return OfferOrRequest({"answers": offer["cred_def_id"]}, kept, (REMEMBERED,))
 
     async def issue(self, kept: Json, request: Json, values: Values) -> Json:
         self._maybe()
@@ -147,7 +148,7 @@ async def test_a_credential_is_offered_requested_issued_stored_and_acknowledged(
     assert await alice.hear(offer) == []
     assert (alice.state, alice.data.values) == (State.OFFER_RECEIVED, ALICE)
     request = await alice.do(SendRequest())
-    assert alice.state == State.REQUEST_SENT
+    assert (alice.state, [*alice.last.writes]) == (State.REQUEST_SENT, [REMEMBERED])
     assert request["formats"][0]["format"] == REQUEST[family]
     assert await office.hear(request) == []
     assert office.state == State.REQUEST_RECEIVED
@@ -156,7 +157,7 @@ async def test_a_credential_is_offered_requested_issued_stored_and_acknowledged(
     assert credential["formats"][0]["format"] == CREDENTIAL[family]
     assert credential["~please_ack"] == {"on": ["OUTCOME"]}
     assert await alice.hear(credential) == []
-    assert (alice.state, alice.last.writes) == (State.RECEIVED, ())
+    assert (alice.state, [*alice.last.writes]) == (State.RECEIVED, [])
     ack = await alice.do(StoreCredential())
     assert (ack["@type"], ack["status"]) == (f"{URI}/ack", "OK")
     (write,) = alice.last.writes
