@@ -57,6 +57,7 @@ STRICTER = {
     ("SEC-P31", "a commitment is out of range"),
     ("SEC-P31", "a hidden attribute is out of range"),
     ("SEC-P31", "a response is negative"),
+    ("SEC-P31", "a root of a difference is out of range"),
     ("SEC-P31", "the challenge was not made over these commitments"),
     ("SEC-P31", "a predicate is proved about something else than the signed attribute"),
     ("SEC-P31", "the exponent is out of range"),
