@@ -35,8 +35,9 @@ Checks the format, runs the linter, both type checkers and the import rules, all
 a failure, and prints the number of lines of each folder. It changes nothing.""",
     "bench": """\
 Measures agents on this machine: credentials and presentations beside what the libraries alone take, messages,
-connections, what each of them writes, starts, an agent with 100,000 finished exchanges, one with 200
-tenants, and PostgreSQL beside SQLite where the machine has it.
+connections, what each of them writes, a verifier alone, the tables of 500 keys, credential requests, starts,
+an agent with 100,000 finished exchanges, one with 200 tenants, and PostgreSQL beside SQLite where the machine
+has it.
 
 On a machine that others use too, one run tells little: --against runs messages and connections of this
 checkout and of an older one in turns, and compares the medians.""",
@@ -82,7 +83,7 @@ a network runs there.""",
 
 BENCH = (
     *("credentials", "presentations", "messages", "connections"),
-    *("starts", "lists", "tenants", "postgres"),
+    *("verifier", "requests", "starts", "lists", "tenants", "postgres"),
 )
 """What `./manage bench` measures, by groups."""
 
@@ -106,6 +107,9 @@ def reader(command: str) -> argparse.ArgumentParser:
             made.add_argument(
                 "--only", type=_groups, default=BENCH, metavar="NAME[,NAME]", help=about
             )
+            about = "who verifies proofs: sampled (the default), both or library"
+            modes = ("sampled", "both", "library")
+            made.add_argument("--verify", choices=modes, default=modes[0], help=about)
             about = (
                 "an older one, where ./manage check has run: messages and connections in turns"
             )

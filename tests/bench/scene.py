@@ -23,6 +23,8 @@ from network_and_agents import NETWORK, Agent, Network, agent, network
 from processes import free_ports
 
 SETTINGS: Mapping[str, str] = {"watch_loop": "true", "log_level": "WARNING"}
+SAMPLED = "sampled"
+"""The mode of verification in which credentials and presentations are measured, unless another one is asked for."""
 LONGEST_S = 180.0
 """Seconds for the keys of a credential definition: two random primes of 1024 bits."""
 
@@ -47,18 +49,21 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene(folder: Path, running: Network | None) -> AsyncGenerator[Scene]:
+async def scene(
+    folder: Path, running: Network | None, verify: str = SAMPLED
+) -> AsyncGenerator[Scene]:
     """Set the scene, with what both need from a ledger.
 
     Args:
         running: a network to use; None: one of our own.
+        verify: who has to accept a proof, as the agents' setting has it.
     """
     async with AsyncExitStack() as stack:
         async with AsyncExitStack() as pool:
             net = running
             if net is None:
                 net = await pool.enter_async_context(network(folder / "network"))
-            on = await stack.enter_async_context(pair(folder, net.genesis))
+            on = await stack.enter_async_context(pair(folder, net.genesis, verify=verify))
             cred_def_id = await publish(net, on.office.client)
             await _warm_up(on.office, on.holder, cred_def_id)
         yield replace(on, cred_def_id=cred_def_id)
@@ -66,20 +71,24 @@ async def scene(folder: Path, running: Network | None) -> AsyncGenerator[Scene]:
 
 @asynccontextmanager
 async def pair(
-    folder: Path, genesis: Path | None, python: str = sys.executable
+    folder: Path,
+    genesis: Path | None,
+    python: str = sys.executable,
+    verify: str | None = None,
 ) -> AsyncGenerator[Scene]:
     """Start office and holder, and connect them.
 
     Args:
         python: of the environment whose agents they are.
+        verify: who has to accept a proof; None: what is the default there, or nothing in an older one.
     """
     async with AsyncExitStack() as stack:
         ports = stack.enter_context(free_ports(4))
         one = await stack.enter_async_context(
-            start("office", folder, genesis, ports[:2], python)
+            start("office", folder, genesis, ports[:2], python, verify)
         )
         two = await stack.enter_async_context(
-            start("holder", folder, genesis, ports[2:], python)
+            start("holder", folder, genesis, ports[2:], python, verify)
         )
         office = await stack.enter_async_context(follow(one))
         holder = await stack.enter_async_context(follow(two))
@@ -97,14 +106,15 @@ async def start(
     genesis: Path | None,
     ports: Sequence[int],
     python: str = sys.executable,
+    verify: str | None = None,
 ) -> AsyncGenerator[Agent]:
-    """Start an agent, new or on what it left."""
+    """Start an agent, new or on what it left; see `pair`."""
     async with agent(
         title,
         folder / title,
         genesis=genesis,
         ports=ports,
-        settings=SETTINGS,
+        settings=SETTINGS if verify is None else {**SETTINGS, "verify": verify},
         python=python,
     ) as started:
         yield started

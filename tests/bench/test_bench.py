@@ -27,7 +27,8 @@ async def test_the_bench_loses_nothing_and_measures_all_that_it_promises(
     promised += " transactions_per_credential rows_per_credential transactions_per_presentation"
     promised += " rows_per_presentation transactions_per_message rows_per_message"
     promised += " transactions_per_connection rows_per_connection start_100k_cpu_s page_100k_ms"
-    promised += " tenants_200_mb"
+    promised += " tenants_200_mb presentation_both_by_mode verify_ratio verify_cold_ratio"
+    promised += " verifier_rate_ratio request_ratio table_make_ms table_mb tables_500_mb"
     for key in (*promised.split(), "loop_stall_ms"):
         value = found[key]
         assert value is not None, key

@@ -28,6 +28,7 @@ from keep_zkp.powers import (
     TableCache,
     fast_bases,
     plain_bases,
+    power,
     product,
     table_bytes,
 )
@@ -72,6 +73,17 @@ def test_a_table_is_right_around_its_length(bits: int) -> None:
         assert int(table(exponent)) == pow(3, exponent, N)
 
 
+@pytest.mark.parametrize("exponent", [0, 1, 2**70 + 5, -1, -(2**70)])
+def test_a_power_is_that_of_python(exponent: int) -> None:
+    assert int(power(7, exponent, mpz(N))) == pow(7, exponent, N)
+
+
+def test_a_base_without_an_inverse_ends_no_process() -> None:
+    assert int(power(1_000_003, 5, mpz(N))) == pow(1_000_003, 5, N)
+    with pytest.raises(ZeroDivisionError):
+        power(1_000_003, -5, mpz(N))
+
+
 def test_a_negative_power_needs_an_inverse() -> None:
     table = Table(1_000_003, mpz(N), 64, 1)
     assert int(table(5)) == pow(1_000_003, 5, N)
@@ -108,8 +120,8 @@ def test_every_base_of_a_key_is_raised_the_same_with_and_without_tables() -> Non
         for found in variants:
             raised = {"s": found.s, "z": found.z, "rctxt": found.rctxt, **found.r}
             numbers = {"s": KEY.s, "z": KEY.z, "rctxt": KEY.rctxt, **KEY.r}
-            for name, power in raised.items():
-                assert int(power(exponent)) == pow(numbers[name], exponent, KEY.n), name
+            for name, raise_to in raised.items():
+                assert int(raise_to(exponent)) == pow(numbers[name], exponent, KEY.n), name
 
 
 def test_powers_are_those_of_the_vectors() -> None:

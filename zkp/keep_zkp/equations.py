@@ -66,7 +66,7 @@ def holds(
         for bases, numbers in proofs:
             for value in _values(bases, numbers, challenge):
                 digest.update(as_bytes(int(value)))
-    except ZeroDivisionError:  # a number without an inverse: it is not in the issuer's group
+    except ZeroDivisionError:  # a number has no inverse in the issuer's group, or c is 0
         return False
     for _, numbers in proofs:
         for commitment in numbers.commitments:
@@ -117,9 +117,8 @@ def comparison_values(key: Bases, proof: Comparison, c: int) -> Iterator[mpz]:
         prod T_i^u^_i * S^alpha^ * T_d^-c                              the difference is the sum of the squares
     """
     n = key.n
-    *roots, to_c = (
-        invert(each, n) for each in powmod_base_list([*proof.t, proof.t_delta], c, n)
-    )
+    raised = powmod_base_list([*proof.t, proof.t_delta], c, n)
+    *roots, to_c = (invert(each, n) for each in raised)
     for response, mask, root in zip(proof.u, proof.r, roots, strict=True):
         yield key.z(response) * key.s(mask) % n * root % n
     difference = key.s(proof.r_delta) * to_c % n
@@ -127,4 +126,7 @@ def comparison_values(key: Bases, proof: Comparison, c: int) -> Iterator[mpz]:
         difference = invert(difference, n)
     bound = proof.bound + STRICT[proof.operator]
     yield key.z(proof.mj - c * bound) * difference % n
-    yield product(proof.t, proof.u, n) * key.s(proof.alpha) % n * to_c % n
+    over, rest = zip(*(divmod(response, c) for response in proof.u), strict=True)
+    # T_i^u = T_i^(u mod c) * (T_i^c)^(u div c): T_i^c is there, and the exponents are shorter
+    squares = product([*proof.t, *raised[:-1]], [*rest, *over], n)
+    yield squares * key.s(proof.alpha) % n * to_c % n

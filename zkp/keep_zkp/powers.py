@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
 
-from gmpy2 import invert, mpz, powmod, powmod_exp_list
+from gmpy2 import invert, mpz, powmod, powmod_base_list
 
 from keep_zkp.public_key import PublicKey
 
@@ -45,11 +45,11 @@ class Table:
         self._width = -(-bits // (ROWS * blocks))
         self._columns = self._width * blocks
         self._blocks = [[mpz(1)] for _ in range(blocks)]
-        step, power = 1 << self._width, self._base
+        step, raised = 1 << self._width, self._base
         for _ in range(ROWS):
             for block in self._blocks:
-                block += [each * power % n for each in block]
-                power = powmod(power, step, n)
+                block += [each * raised % n for each in block]
+                raised = powmod(raised, step, n)
 
     def __call__(self, exponent: int) -> mpz:
         """See `Power`."""
@@ -73,17 +73,17 @@ class Table:
 
 
 def power(base: int | mpz, exponent: int, n: mpz) -> mpz:
-    """Raise any base; other threads run meanwhile, because a long power takes tens of milliseconds.
+    """Return base^exponent mod n; other threads run meanwhile, which gmpy2's `powmod` does not allow.
 
     Raises:
-        ZeroDivisionError: the exponent is negative, and the base has no inverse.
+        ZeroDivisionError: the exponent is negative, and there is no inverse.
     """
-    if exponent < 0:  # not by gmpy2: it ends the process if there is no inverse
+    if exponent < 0:  # gmpy2 would end the process if there is no inverse
         return invert(power(base, -exponent, n), n)
-    return powmod_exp_list(base, [exponent], n)[0]
+    return powmod_base_list([base], exponent, n)[0]
 
 
-def product(bases: Sequence[int], exponents: Sequence[int], n: mpz) -> mpz:
+def product(bases: Sequence[int | mpz], exponents: Sequence[int], n: mpz) -> mpz:
     """Return the product of powers of several bases, with one chain of squarings for all (Straus, 1964).
 
     Args:
