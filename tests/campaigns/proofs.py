@@ -58,7 +58,6 @@ STRICTER = {
     ("SEC-P31", "a hidden attribute is out of range"),
     ("SEC-P31", "a response is negative"),
     ("SEC-P31", "a root of a difference is out of range"),
-    ("SEC-P31", "the challenge is longer than a hash"),
     ("SEC-P31", "the challenge was not made over these commitments"),
     ("SEC-P31", "a predicate is proved about something else than the signed attribute"),
     ("SEC-P31", "the exponent is out of range"),
