@@ -193,7 +193,7 @@ def judge(ours: Sequence[Numbers], theirs: Sequence[Numbers]) -> Iterator[str]:
             yield f"{name} repeats itself"
         yield from biased(name, found, size)
     yield from biased("u", [each.u % (1 << U_BITS) for each in ours], U_BITS)
-    for name in ("v", "c", "m_cap", "nonce"):  # v_cap: the library's mask is shorter
+    for name in ("v", "c", "m_cap", "nonce"):  # v_cap: of another length than the library's
         a, b = ([getattr(x, name) / (1 << SIZES[name]) for x in xs] for xs in (ours, theirs))
         yield from differ(name, a, b)
     yield from differ("u", [x.share for x in ours], [x.share for x in theirs])
