@@ -76,7 +76,8 @@ def test_what_is_too_large_for_one_code_goes_through_several_in_any_order() -> N
 def test_a_damaged_or_missing_frame_is_noticed(data: st.DataObject) -> None:
     frames = to_frames(LARGE)
     which = data.draw(st.integers(0, len(frames) - 1))
-    place = data.draw(st.integers(0, len(frames[which]) - 1))
+    # but for the last letter, of which some bits may mean nothing
+    place = data.draw(st.integers(0, len(frames[which]) - 2))
     other = data.draw(st.sampled_from("A2Z/0 ").filter(lambda c: c != frames[which][place]))
     text = frames[which][:place] + other + frames[which][place + 1 :]
     with pytest.raises(RefusedError, match=r"frame"):
