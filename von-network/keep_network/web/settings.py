@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from keep_network.json_shape import Json
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _YES, _NO = {"1", "true", "yes", "on"}, {"", "0", "false", "no", "off"}
 _MAX_PORT = 65535
+_NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,251}[a-z0-9])?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,7 @@ class Settings:
         aml: the operation that writes the ways to accept an agreement; None: leave them.
         taa: the operation that writes an author agreement; None: leave it.
         analytics: HTML that goes into every page, scripts and all; empty: none.
+        names: what this server is called beside addresses and `localhost`; lower case.
     """
 
     genesis_file: Path | None
@@ -67,6 +70,7 @@ class Settings:
     aml: Json | None = None
     taa: Json | None = None
     analytics: str = ""
+    names: frozenset[str] = frozenset()
 
     @property
     def writes(self) -> bool:
@@ -107,6 +111,7 @@ class Settings:
             aml=_agreed(env, AML_FILE, read_aml),
             taa=_agreed(env, TAA_FILE, read_taa),
             analytics=env.get("WEB_ANALYTICS_SCRIPT") or "",
+            names=_names(env),
         )
 
 
@@ -127,6 +132,14 @@ def _number(env: Mapping[str, str], name: str, default: int, most: int) -> int:
 def _path(env: Mapping[str, str], name: str) -> Path | None:
     told = env.get(name)
     return Path(told) if told and told != ":memory:" else None
+
+
+def _names(env: Mapping[str, str]) -> frozenset[str]:
+    told = env.get("WEB_SERVER_NAMES", "").lower().split(",")
+    names = frozenset(name.strip() for name in told if name.strip())
+    if not all(_NAME.fullmatch(name) for name in names):
+        raise BadInputError("WEB_SERVER_NAMES is host names without port, with commas between")
+    return names
 
 
 def _agreed(env: Mapping[str, str], name: str, read: Callable[[Path], Json]) -> Json | None:
