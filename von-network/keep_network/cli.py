@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 
-from keep_network import control, faults, ledger, logs, members, ports, reads, snapshots
+from keep_network import control, faults, ledger, logs, members, ports, reads, seeds, snapshots
 from keep_network.arguments import folder_of, name_of, say, verb
 from keep_network.control import AS_BEFORE, Wish
 from keep_network.errors import BadInputError, NetworkError
@@ -75,6 +75,12 @@ def _shape(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--nodes", type=_nodes, help="4 (default) or 7")
     verb.add_argument("--port-base", type=_port, help="first port: 9701; or auto")
     verb.add_argument("--web-port", type=_web_port, help="of the web server: 9000; or none")
+    verb.add_argument(
+        "--seeds",
+        choices=("known", "random"),
+        help="of a new network's trustee, stewards and nodes: known to everybody (default), or "
+        f"random; then the trustee's is in the file {seeds.FILE} of the network's folder",
+    )
 
 
 def _mode(verb: argparse.ArgumentParser) -> None:
@@ -174,12 +180,14 @@ def _wish(
 ) -> Wish:
     auto = args.port_base == "auto"
     first = None if auto else args.port_base
-    return Wish(args.nodes, first, auto, separate, die_with, args.web_port)
+    own_seeds = args.seeds == "random" if args.seeds else None
+    return Wish(args.nodes, first, auto, separate, die_with, args.web_port, own_seeds)
 
 
 def _places(told: dict[str, Any]) -> str:
     web = f"web: {told['web']}\n" if told["web"] else ""
-    return f"{web}genesis: {told['genesis']}"
+    seed = f"the trustee's seed: {told['trustee_seed']}\n" if told["trustee_seed"] else ""
+    return f"{web}{seed}genesis: {told['genesis']}"
 
 
 def _web_port(text: str) -> int:

@@ -21,6 +21,7 @@ from keep_network import (
     ports,
     processes,
     record,
+    seeds,
     supervisor,
     website,
 )
@@ -32,7 +33,7 @@ NETWORKS = Path(__file__).parents[2] / ".indykeep" / "networks"
 _WATCH = Path(__file__).parent / "watch.py"
 _ROOM_BYTES = 50 << 20
 _OURS = (*genesis.MADE, "etc", "log", "backup", "plugins", "cli", "clinet", "snapshots", "web")
-_OUR_FILES = (record.FILE, processes.FILE, supervisor.FILE, cut.FILE, "lock")
+_OUR_FILES = (record.FILE, processes.FILE, supervisor.FILE, cut.FILE, seeds.FILE, "lock")
 _INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
 
 Say = Callable[[str], None]
@@ -48,6 +49,7 @@ class Wish:
         separate: one process per node; False: all in one.
         die_with: the nodes end when this process is gone.
         web_port: of the web server; 0: none; None: 9000 for a new network, or any (`auto`).
+        own_seeds: random seeds; False: those that everybody knows, as in a new network with None.
         first_write_s: how long the first write may take.
     """
 
@@ -57,6 +59,7 @@ class Wish:
     separate: bool | None = None
     die_with: Identity | None = None
     web_port: int | None = None
+    own_seeds: bool | None = None
     first_write_s: float = 120.0
 
 
@@ -166,6 +169,7 @@ def describe(network: Network) -> dict[str, Any]:
         "ports": {name: list(_ports(network, n)) for n, name in names.items()},
         "pids": {name: pids[n] for n, name in names.items() if n in pids},
         "web": website.url(network),
+        "trustee_seed": str(network.folder / seeds.FILE) if network.own_seeds else None,
         "processes": network.separate,
         "frozen": [names[n] for one in running if one.frozen() for n in one.nodes],
         "cut": cut.groups(network.folder),
@@ -210,10 +214,13 @@ def _prepared(folder: Path, name: str, wish: Wish) -> Generator[Network]:
         nodes = wish.nodes or 4
         spare = 1 if wish.auto else 0  # of the web server
         with ports.claimed(first, 2 * nodes + spare, neighbours(folder)) as first_port:
-            network = Network(folder, name, nodes, first_port).run_separately(wish.separate)
+            network = Network(folder, name, nodes, first_port, own_seeds=bool(wish.own_seeds))
+            network = network.run_separately(wish.separate)
             network = network.serve(first_port + 2 * nodes if wish.auto else website.PORT)
             network = network.serve(wish.web_port)
             record.save(network)
+            if network.own_seeds:
+                seeds.choose(network)
             yield network
 
 
@@ -234,6 +241,11 @@ def _refuse_change(network: Network, wish: Wish) -> None:
     if wish.nodes not in {None, network.nodes}:
         raise BadInputError(
             f"{network.name} has {network.nodes} nodes; remove it first (down) to have another number"
+        )
+    if wish.own_seeds not in {None, network.own_seeds}:
+        raise BadInputError(
+            f"{network.name} has {'random' if network.own_seeds else 'the known'} seeds, and what "
+            "they sign for is on its ledger; remove it first (down) to have others"
         )
     if wish.first_port not in {None, network.first_port}:
         raise BadInputError(

@@ -29,6 +29,7 @@ class Network:
         separate: one process per node.
         added: the first of two ports of each node that joined later.
         web_port: where its web server listens; 0: it has none.
+        own_seeds: its seeds are random, and not those that everybody knows.
     """
 
     folder: Path
@@ -39,6 +40,7 @@ class Network:
     separate: bool = False
     added: tuple[int, ...] = ()
     web_port: int = 0
+    own_seeds: bool = False
 
     @property
     def genesis(self) -> Path:
@@ -99,6 +101,7 @@ def load(folder: Path) -> Network:
             told["separate"],
             tuple(told["added"]),
             int(told.get("web_port", 0)),
+            bool(told.get("own_seeds", False)),
         )
     except (FileNotFoundError, NotADirectoryError):
         raise NetworkError(f"there is no network in {folder}") from None

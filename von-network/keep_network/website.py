@@ -10,10 +10,9 @@ import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 
-from keep_network import processes, record
+from keep_network import processes, record, seeds
 from keep_network.errors import NetworkError
 from keep_network.genesis import HOST
-from keep_network.ledger import TRUSTEE_SEED
 from keep_network.processes import Identity, NodeProcess
 from keep_network.record import Network
 from keep_network.web.settings import Settings
@@ -59,7 +58,7 @@ def environment(folder: Path, env: Mapping[str, str]) -> dict[str, str]:
     many a shell: `--web-port` says it.
 
     Raises:
-        NetworkError: there is no network in the folder.
+        NetworkError: there is no network in the folder, or its seed is gone.
     """
     network = record.load(folder)
     place = folder / FOLDER
@@ -71,7 +70,7 @@ def environment(folder: Path, env: Mapping[str, str]) -> dict[str, str]:
     }
     own = {
         "GENESIS_FILE": str(network.genesis),
-        "LEDGER_SEED": TRUSTEE_SEED.decode(),
+        "LEDGER_SEED": seeds.of(network, seeds.TRUSTEE).decode(),
         "PORT": str(network.web_port or PORT),
     }
     theirs = {name: value for name, value in env.items() if name not in _OURS}
