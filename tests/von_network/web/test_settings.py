@@ -69,6 +69,7 @@ def test_everything_else_is_as_people_know_it() -> None:
         (BASE | {"PORT": "65536"}, "PORT is a number from 0 to 65535"),
         (BASE | {"REGISTER_NEW_DIDS": "maybe"}, "REGISTER_NEW_DIDS is True or False"),
         (BASE | {"LOG_LEVEL": "loud"}, "LOG_LEVEL is one of"),
+        (BASE | {"REGISTER_TOKEN": "short"}, "REGISTER_TOKEN is 16 or more"),
         (BASE | {"WEB_SERVER_NAMES": "http://ledger"}, "WEB_SERVER_NAMES is host names"),
         (BASE | {"WEB_SERVER_NAMES": "ledger:8000"}, "WEB_SERVER_NAMES is host names"),
     ],

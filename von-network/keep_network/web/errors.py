@@ -2,6 +2,7 @@
 
 WebError               one sentence for whoever asked, and an HTTP status
   BadRequestError      400: the request makes no sense; nothing was changed
+  TokenError           401: registering needs the token; nothing was changed
   ReadOnlyError        403: this server does not write
   ForeignError         403: another site's page may have sent it; nothing was changed
   NotFoundError        404
@@ -24,6 +25,12 @@ class BadRequestError(WebError):
     """The request makes no sense; nothing was changed."""
 
     status = 400
+
+
+class TokenError(WebError):
+    """Registering needs the token that this server was told."""
+
+    status = 401
 
 
 class ReadOnlyError(WebError):
