@@ -9,7 +9,6 @@ import shutil
 from keep_network import seeds, settings
 from keep_network.record import Network
 
-HOST = "127.0.0.1"
 MADE = ("data", "keys", "genesis", "info")
 
 
@@ -28,7 +27,8 @@ def create(network: Network) -> None:
             return seeds.of(network, name)
 
     nodes = network.nodes
-    stewards, members = Setup.gen_defs([HOST] * nodes, nodes, network.first_port - 1)
+    hosts = [network.host(number) for number in range(1, nodes + 1)]
+    stewards, members = Setup.gen_defs(hosts, nodes, network.first_port - 1)
     with contextlib.redirect_stdout(io.StringIO()):  # plenum prints the seeds
         Setup.bootstrapTestNodesCore(
             config,

@@ -19,7 +19,6 @@ from indy_vdr import ledger as vdr
 from keep_network import agreement, cut, ports, processes, seeds
 from keep_network.compat import sodium
 from keep_network.errors import BadInputError, LaggingError, NetworkError, NoWriteError
-from keep_network.genesis import HOST
 from keep_network.json_shape import Json, is_object, object_of
 from keep_network.native_pool import NativePool
 from keep_network.record import Network
@@ -105,9 +104,9 @@ async def add_node(network: Network, number: int, port: int, keys: dict[str, str
         "alias": keys["alias"],
         "blskey": keys["blskey"],
         "blskey_pop": keys["blskey_pop"],
-        "node_ip": HOST,
+        "node_ip": network.host(number),
         "node_port": port,
-        "client_ip": HOST,
+        "client_ip": network.host(number),
         "client_port": port + 1,
         "services": ["VALIDATOR"],
     }
@@ -164,7 +163,7 @@ def _length(text: str) -> int:
 
 
 def _listening(network: Network) -> bool:
-    return all(ports.answers(network.client_port(number)) for number in network.numbers)
+    return all(ports.answers(network.client_port(n), network.host(n)) for n in network.numbers)
 
 
 @asynccontextmanager
@@ -262,7 +261,7 @@ def _live(network: Network) -> list[int]:
         for n in network.numbers
         if n not in sleeping
         and (side is None or f"Node{n}" in side)
-        and ports.answers(network.client_port(n))
+        and ports.answers(network.client_port(n), network.host(n))
     ]
 
 
