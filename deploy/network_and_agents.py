@@ -25,6 +25,7 @@ NETWORK = "local"
 """Namespace of the network's DIDs: `did:indy:local:...`."""
 
 LOOK_S = 0.5
+_OWN_PLACE = ("--port-base", "auto", "--host", "127.0.0.1")
 READY_S = 60.0
 
 
@@ -97,7 +98,7 @@ async def network(folder: Path) -> AsyncGenerator[Network]:
     """
     told: dict[str, Any] = {}
     fresh = not (folder / "network.json").exists()
-    words = ["--json", "--die-with", str(os.getpid()), *(["--port-base", "auto"] * fresh)]
+    words = ["--json", "--die-with", str(os.getpid()), *(_OWN_PLACE if fresh else ())]
     try:
         told = json.loads(await _manage("start", folder, *words))
         ports = {name: client for name, (_, client) in told["ports"].items()}

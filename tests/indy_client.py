@@ -20,7 +20,6 @@ from indy_vdr.ledger import build_custom_request
 
 from keep_network.native_pool import NativePool
 
-TRUSTEE = "V4SGRU86Z58d6TV7PBUe6f"
 READS_AT_ONCE = 100  # of thousands at once, some get lost on the way
 SEED = b"000000000000000000000000Trustee1"
 
@@ -43,7 +42,7 @@ class Client:
 
     def __init__(self, pool: NativePool) -> None:
         self._pool = pool
-        self._key = Key.from_secret_bytes(KeyAlg.ED25519, SEED)
+        self.use(SEED)
         self._last_id = 0
         self.written: list[str] = []
         self.times: list[float] = []
@@ -65,6 +64,11 @@ class Client:
             client.close()
             raise
         return client
+
+    def use(self, seed: bytes) -> None:
+        """Write as the DID of this seed from now on."""
+        self._key = Key.from_secret_bytes(KeyAlg.ED25519, seed)
+        self._did = base58.b58encode(self._key.get_public_bytes()[:16]).decode()
 
     async def write(self, *, again: bool = False) -> str:
         """Write a new DID and return it.
@@ -166,7 +170,7 @@ class Client:
         self, operation: dict[str, Any], number: int | None = None
     ) -> indy_vdr.Request:
         told = {
-            "identifier": TRUSTEE,
+            "identifier": self._did,
             "reqId": number or self._next_id(),
             "protocolVersion": 2,
             "operation": operation,

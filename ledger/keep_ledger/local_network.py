@@ -96,7 +96,7 @@ class IndyNetwork:
         """Start it, or its dead nodes; every node has a write when this returns."""
         words = ["--json", "--die-with", str(os.getpid()), *self._mode]
         if not (self.folder / "network.json").exists():
-            words += ["--port-base", "auto", "--web-port", "none"]
+            words += ["--port-base", "auto", "--web-port", "none", "--host", "127.0.0.1"]
         self._told: dict[str, Any] = json.loads(self.manage("start", *words))
 
     def stop(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import signal
 import sys
 import time
@@ -13,7 +14,19 @@ from typing import Any
 
 import psutil
 
-from keep_network import control, faults, ledger, logs, members, ports, reads, snapshots
+from keep_network import (
+    addresses,
+    control,
+    faults,
+    ledger,
+    logs,
+    members,
+    ports,
+    reads,
+    record,
+    seeds,
+    snapshots,
+)
 from keep_network.arguments import folder_of, name_of, say, verb
 from keep_network.control import AS_BEFORE, Wish
 from keep_network.errors import BadInputError, NetworkError
@@ -72,9 +85,16 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _shape(verb: argparse.ArgumentParser) -> None:
+    addresses.add_option(verb)
     verb.add_argument("--nodes", type=_nodes, help="4 (default) or 7")
     verb.add_argument("--port-base", type=_port, help="first port: 9701; or auto")
     verb.add_argument("--web-port", type=_web_port, help="of the web server: 9000; or none")
+    verb.add_argument(
+        "--seeds",
+        choices=("known", "random"),
+        help="of a new network's trustee, stewards and nodes: known to everybody (default), or "
+        f"random; then the trustee's is in the file {seeds.FILE} of the network's folder",
+    )
 
 
 def _mode(verb: argparse.ArgumentParser) -> None:
@@ -129,12 +149,13 @@ def _down(args: argparse.Namespace) -> None:
 
 
 def _status(args: argparse.Namespace) -> None:
-    told = control.describe(control.find(folder_of(args)))
+    network = control.find(folder_of(args))
+    told = control.describe(network)
     if args.json:
         print(json.dumps(told))
         return
     for name, (_, port) in told["ports"].items():
-        print(f"{name}: {_state(told, name, port)}")
+        print(f"{name}: {_state(told, name, network.host(int(name[4:])), port)}")
     for one in told["restarts"]:
         at = time.strftime("%H:%M:%S", time.localtime(one["at"]))
         print(f"{', '.join(one['nodes'])} died and was restarted at {at}: {one['why']}")
@@ -143,13 +164,13 @@ def _status(args: argparse.Namespace) -> None:
     print(_places(told))
 
 
-def _state(told: dict[str, Any], name: str, port: int) -> str:
+def _state(told: dict[str, Any], name: str, host: str, port: int) -> str:
     if name not in told["pids"]:
         return "not running"
     if name in told["frozen"]:
         return f"process {told['pids'][name]}, frozen"
-    listening = "listens" if ports.answers(port) else "does not listen"
-    return f"process {told['pids'][name]}, {listening} on {port}"
+    listening = "listens" if ports.answers(port, host) else "does not listen"
+    return f"process {told['pids'][name]}, {listening} on {host}:{port}"
 
 
 def _register(args: argparse.Namespace) -> None:
@@ -174,12 +195,16 @@ def _wish(
 ) -> Wish:
     auto = args.port_base == "auto"
     first = None if auto else args.port_base
-    return Wish(args.nodes, first, auto, separate, die_with, args.web_port)
+    own_seeds = args.seeds == "random" if args.seeds else None
+    new = not record.made(folder_of(args))
+    place = addresses.wanted(args.host, os.environ, new=new)
+    return Wish(args.nodes, first, auto, separate, die_with, args.web_port, own_seeds, place)
 
 
 def _places(told: dict[str, Any]) -> str:
     web = f"web: {told['web']}\n" if told["web"] else ""
-    return f"{web}genesis: {told['genesis']}"
+    seed = f"the trustee's seed: {told['trustee_seed']}\n" if told["trustee_seed"] else ""
+    return f"{web}{seed}genesis: {told['genesis']}"
 
 
 def _web_port(text: str) -> int:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from keep_network import (
+    addresses,
     cut,
     genesis,
     ledger,
@@ -21,9 +22,11 @@ from keep_network import (
     ports,
     processes,
     record,
+    seeds,
     supervisor,
     website,
 )
+from keep_network.addresses import Place
 from keep_network.errors import BadInputError, NetworkError, NoWriteError
 from keep_network.processes import Identity, NodeProcess
 from keep_network.record import Network
@@ -32,7 +35,7 @@ NETWORKS = Path(__file__).parents[2] / ".indykeep" / "networks"
 _WATCH = Path(__file__).parent / "watch.py"
 _ROOM_BYTES = 50 << 20
 _OURS = (*genesis.MADE, "etc", "log", "backup", "plugins", "cli", "clinet", "snapshots", "web")
-_OUR_FILES = (record.FILE, processes.FILE, supervisor.FILE, cut.FILE, "lock")
+_OUR_FILES = (record.FILE, processes.FILE, supervisor.FILE, cut.FILE, seeds.FILE, "lock")
 _INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
 
 Say = Callable[[str], None]
@@ -48,6 +51,8 @@ class Wish:
         separate: one process per node; False: all in one.
         die_with: the nodes end when this process is gone.
         web_port: of the web server; 0: none; None: 9000 for a new network, or any (`auto`).
+        place: where others reach it; None: loopback for a new network.
+        own_seeds: random seeds; False: those that everybody knows, as in a new network with None.
         first_write_s: how long the first write may take.
     """
 
@@ -57,6 +62,8 @@ class Wish:
     separate: bool | None = None
     die_with: Identity | None = None
     web_port: int | None = None
+    own_seeds: bool | None = None
+    place: Place | None = None
     first_write_s: float = 120.0
 
 
@@ -71,6 +78,7 @@ def start(folder: Path, name: str, wish: Wish, say: Say) -> Network:
     """
     begun = time.monotonic()
     with _prepared(folder, name, wish) as network:
+        _warn(network, say)
         bring_up(network, wish, say)
     say(f"{name} takes writes, {time.monotonic() - begun:.1f} s after the start")
     return record.load(folder)
@@ -81,8 +89,9 @@ def bring_up(network: Network, wish: Wish, say: Say) -> None:
     running = processes.load(network.folder)
     groups = _missing(network, running)
     serve = bool(network.web_port) and not any(one.module == website.MODULE for one in running)
+    addresses.check(network.hosts)
     wanted = [port for group in groups for n in group for port in _ports(network, n)]
-    ports.check([*wanted, *([network.web_port] if serve else [])])
+    ports.check([*wanted, *([network.web_port] if serve else [])], network.hosts)
     if serve:
         website.check(network)
     for number in [] if any(one.nodes for one in running) else mend.mend(network):
@@ -163,9 +172,11 @@ def describe(network: Network) -> dict[str, Any]:
         "name": network.name,
         "dir": str(network.folder),
         "genesis": str(network.genesis),
+        "hosts": list(network.hosts),
         "ports": {name: list(_ports(network, n)) for n, name in names.items()},
         "pids": {name: pids[n] for n, name in names.items() if n in pids},
         "web": website.url(network),
+        "trustee_seed": str(network.folder / seeds.FILE) if network.own_seeds else None,
         "processes": network.separate,
         "frozen": [names[n] for one in running if one.frozen() for n in one.nodes],
         "cut": cut.groups(network.folder),
@@ -203,17 +214,35 @@ def _prepared(folder: Path, name: str, wish: Wish) -> Generator[Network]:
         if known is not None and known.made:
             _refuse_change(known, wish)
             known = known.run_separately(wish.separate).serve(wish.web_port)
+            known = known.called(wish.place.names if wish.place else None)
             record.save(known)
             yield known
             return
         first = None if wish.auto else wish.first_port or ports.FIRST
         nodes = wish.nodes or 4
         spare = 1 if wish.auto else 0  # of the web server
-        with ports.claimed(first, 2 * nodes + spare, neighbours(folder)) as first_port:
-            network = Network(folder, name, nodes, first_port).run_separately(wish.separate)
+        place = wish.place or Place((addresses.LOOPBACK,), ())
+        if len(place.hosts) not in {1, nodes}:
+            raise BadInputError(
+                f"{len(place.hosts)} addresses for {nodes} nodes: one, or {nodes}"
+            )
+        avoid = neighbours(folder)
+        with ports.claimed(first, 2 * nodes + spare, place.hosts, avoid) as first_port:
+            network = Network(
+                folder,
+                name,
+                nodes,
+                first_port,
+                own_seeds=bool(wish.own_seeds),
+                hosts=place.hosts,
+                names=place.names,
+            )
+            network = network.run_separately(wish.separate)
             network = network.serve(first_port + 2 * nodes if wish.auto else website.PORT)
             network = network.serve(wish.web_port)
             record.save(network)
+            if network.own_seeds:
+                seeds.choose(network)
             yield network
 
 
@@ -235,10 +264,41 @@ def _refuse_change(network: Network, wish: Wish) -> None:
         raise BadInputError(
             f"{network.name} has {network.nodes} nodes; remove it first (down) to have another number"
         )
+    if wish.place and wish.place.hosts != network.hosts:
+        raise BadInputError(
+            f"{network.name} is at {', '.join(network.hosts)}, which is written on its ledger; "
+            "remove it first (down) to have it elsewhere"
+        )
+    serves = any(one.module == website.MODULE for one in processes.load(network.folder))
+    if wish.place and wish.place.names != network.names and serves:
+        raise BadInputError(f"{network.name} runs under other names; stop it first")
+    if wish.own_seeds not in {None, network.own_seeds}:
+        raise BadInputError(
+            f"{network.name} has {'random' if network.own_seeds else 'the known'} seeds, and what "
+            "they sign for is on its ledger; remove it first (down) to have others"
+        )
     if wish.first_port not in {None, network.first_port}:
         raise BadInputError(
             f"{network.name} is at port {network.first_port}, which is written on its ledger; "
             "remove it first (down) to have another"
+        )
+
+
+def _warn(network: Network, say: Say) -> None:
+    """Say what others can do to a network that they reach."""
+    reached = addresses.open_to(network.hosts)
+    if not reached:
+        return
+    say(f"open to everybody who reaches {', '.join(reached)}: reading and writing the ledger")
+    if not network.own_seeds:
+        say(
+            "they are trustees by the seeds that everybody knows, whatever the web page asks; "
+            "a new network can have seeds of its own: --seeds random"
+        )
+    if network.web_port:
+        say(
+            "they register DIDs on the web server, trustees too, unless REGISTER_NEW_DIDS=False "
+            "closes that or REGISTER_TOKEN names a token; and they can store tails files"
         )
 
 

@@ -16,23 +16,20 @@ import indy_vdr
 from indy_vdr import Request, VdrError
 from indy_vdr import ledger as vdr
 
-from keep_network import agreement, cut, ports, processes
+from keep_network import agreement, cut, ports, processes, seeds
 from keep_network.compat import sodium
 from keep_network.errors import BadInputError, LaggingError, NetworkError, NoWriteError
-from keep_network.genesis import HOST
 from keep_network.json_shape import Json, is_object, object_of
 from keep_network.native_pool import NativePool
 from keep_network.record import Network
 
-TRUSTEE_DID = "V4SGRU86Z58d6TV7PBUe6f"
-TRUSTEE_SEED = b"000000000000000000000000Trustee1"
 ROLES = {"ENDORSER": "101", "TRUSTEE": "0", "STEWARD": "2", "none": None}
 """The roles that can be registered, and their numbers on the ledger."""
 
 _TRY_S = 5
 _FULL_BYTES = 5 << 20
 _EVERYWHERE_S = 15
-_DID_BYTES, _VERKEY_BYTES, _ALIAS_LENGTH, _SEED_LENGTH = 16, 32, 256, 32
+_DID_BYTES, _VERKEY_BYTES, _ALIAS_LENGTH = 16, 32, 256
 
 
 async def first_write(network: Network, watch: Callable[[], None], limit_s: float) -> None:
@@ -45,6 +42,8 @@ async def first_write(network: Network, watch: Callable[[], None], limit_s: floa
     """
     deadline, why = time.monotonic() + limit_s, "they do not listen"
     indy_vdr.set_config({"ack_timeout": _TRY_S, "reply_timeout": _TRY_S})
+    trustee = seeds.of(network, seeds.TRUSTEE)
+    trustee_did, _ = _did_of(trustee)
     while time.monotonic() < deadline:
         watch()
         if not _listening(network):
@@ -52,7 +51,7 @@ async def first_write(network: Network, watch: Callable[[], None], limit_s: floa
             continue
         try:
             async with opened(network) as pool:
-                number = await _write(pool, TRUSTEE_DID)
+                number = await _write(trustee, pool, trustee_did)
                 await _everywhere(network, pool, number, silent_too=True)
         except (VdrError, LaggingError) as error:
             why = str(error)  # nodes listen before they agree on who they are
@@ -82,9 +81,9 @@ async def register(
         async with opened(network) as pool:
             number = await _known(pool, did, verkey, role)
             if number is None:
-                number = await _write(
-                    pool, did, verkey, alias, None if role == "none" else role
-                )
+                trustee = seeds.of(network, seeds.TRUSTEE)
+                given = None if role == "none" else role
+                number = await _write(trustee, pool, did, verkey, alias, given)
             await _everywhere(network, pool, number)
     except VdrError as error:
         full = shutil.disk_usage(network.folder).free < _FULL_BYTES
@@ -99,22 +98,23 @@ async def add_node(network: Network, number: int, port: int, keys: dict[str, str
     Raises:
         NetworkError: the network does not answer, or refuses.
     """
-    seed = f"Steward{number}".rjust(_SEED_LENGTH, "0").encode()
+    seed = seeds.of(network, f"Steward{number}")
     did, verkey = _did_of(seed)
     node = {
         "alias": keys["alias"],
         "blskey": keys["blskey"],
         "blskey_pop": keys["blskey_pop"],
-        "node_ip": HOST,
+        "node_ip": network.host(number),
         "node_port": port,
-        "client_ip": HOST,
+        "client_ip": network.host(number),
         "client_port": port + 1,
         "services": ["VALIDATOR"],
     }
     try:
         async with opened(network) as pool:
             if await _known(pool, did, verkey, "STEWARD") is None:
-                written = await _write(pool, did, verkey, None, "STEWARD")
+                trustee = seeds.of(network, seeds.TRUSTEE)
+                written = await _write(trustee, pool, did, verkey, None, "STEWARD")
                 await _everywhere(network, pool, written)
             request = vdr.build_node_request(did, keys["dest"], node)
             request.set_signature(_sign(seed, request.signature_input))
@@ -163,7 +163,7 @@ def _length(text: str) -> int:
 
 
 def _listening(network: Network) -> bool:
-    return all(ports.answers(network.client_port(number)) for number in network.numbers)
+    return all(ports.answers(network.client_port(n), network.host(n)) for n in network.numbers)
 
 
 @asynccontextmanager
@@ -190,16 +190,17 @@ async def _known(pool: NativePool, did: str, verkey: str, role: str) -> int | No
 
 
 async def _write(
+    trustee: bytes,
     pool: NativePool,
     did: str,
     verkey: str | None = None,
     alias: str | None = None,
     role: str | None = None,
 ) -> int:
-    """Write a NYM and return the number of its transaction."""
-    request = vdr.build_nym_request(TRUSTEE_DID, did, verkey, alias, role)
+    """Write a NYM with the trustee's seed, and return the number of its transaction."""
+    request = vdr.build_nym_request(_did_of(trustee)[0], did, verkey, alias, role)
     await _accept(pool, request)
-    request.set_signature(_sign(TRUSTEE_SEED, request.signature_input))
+    request.set_signature(_sign(trustee, request.signature_input))
     answer = await pool.submit_request(request)
     return int(answer["txnMetadata"]["seqNo"])
 
@@ -260,7 +261,7 @@ def _live(network: Network) -> list[int]:
         for n in network.numbers
         if n not in sleeping
         and (side is None or f"Node{n}" in side)
-        and ports.answers(network.client_port(n))
+        and ports.answers(network.client_port(n), network.host(n))
     ]
 
 

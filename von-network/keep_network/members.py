@@ -39,7 +39,7 @@ def add_node(folder: Path) -> int:
             raise NetworkError(f"{network.name} does not run; start it first")
         number = network.numbers[-1] + 1
         avoid = control.neighbours(folder)
-        with ports.claimed(_next_port(network, avoid), 2, avoid) as port:
+        with ports.claimed(_next_port(network, avoid), 2, network.hosts, avoid) as port:
             say(f"making the keys of Node{number}")
             keys = _keys(network, number)
             asyncio.run(ledger.add_node(network, number, port, keys))
@@ -51,7 +51,9 @@ def add_node(folder: Path) -> int:
 
 def _next_port(network: Network, avoid: set[int]) -> int | None:
     first = network.ports[-1] + 1
-    good = all(port not in avoid and ports.free(port) for port in (first, first + 1))
+    good = all(
+        port not in avoid and ports.free(port, network.hosts) for port in (first, first + 1)
+    )
     return first if good else None
 
 

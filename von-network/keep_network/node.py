@@ -32,10 +32,10 @@ def main() -> None:
     compat.install()
     network = record.load(args.folder)
     if args.genesis:
-        genesis.create(network.folder, network.nodes, network.first_port)
+        genesis.create(network)
         record.save(network.complete())
     if args.keys:
-        print(json.dumps(genesis.create_keys(network.folder, args.keys)))
+        print(json.dumps(genesis.create_keys(network, args.keys)))
     if args.numbers != "none":
         from keep_network.run_nodes import run  # plenum can be imported only now
 

@@ -1,4 +1,4 @@
-"""Ports on the loopback interface: who holds one, and ranges that nobody else is about to take."""
+"""Ports on the addresses of a network: who holds one, and ranges that nobody else is about to take."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from typing import IO, Any
 
 import psutil
 
+from keep_network.addresses import LOOPBACK
 from keep_network.errors import NetworkError
-from keep_network.genesis import HOST
 from keep_network.processes import Identity
 
 FIRST = 9701
@@ -40,7 +40,9 @@ class Claim:
 
 
 @contextmanager
-def claimed(first: int | None, count: int, avoid: Collection[int] = ()) -> Generator[int]:
+def claimed(
+    first: int | None, count: int, hosts: Collection[str], avoid: Collection[int] = ()
+) -> Generator[int]:
     """Reserve a range until the block ends, and return its first port.
 
     Two commands of one user never get overlapping ranges, as both write their claim under one
@@ -56,9 +58,9 @@ def claimed(first: int | None, count: int, avoid: Collection[int] = ()) -> Gener
     with _claims() as claims:
         claims[:] = [claim for claim in claims if claim.who.alive()]
         if first is None:
-            first = _free_range(count, {*avoid, *(p for c in claims for p in c.ports)})
+            first = _free_range(count, hosts, {*avoid, *(p for c in claims for p in c.ports)})
         else:
-            check(range(first, first + count), claims)
+            check(range(first, first + count), hosts, claims)
         mine = Claim(me, first, count)
         claims.append(mine)
     try:
@@ -68,15 +70,17 @@ def claimed(first: int | None, count: int, avoid: Collection[int] = ()) -> Gener
             claims[:] = [claim for claim in claims if claim != mine]
 
 
-def check(ports: Collection[int], claims: Collection[Claim] = ()) -> None:
-    """Make sure that all ports are free.
+def check(
+    ports: Collection[int], hosts: Collection[str], claims: Collection[Claim] = ()
+) -> None:
+    """Make sure that all ports are free, on loopback and on these addresses.
 
     Raises:
         NetworkError: one is not; it names the process where the system tells.
     """
     for port in ports:
         starting = next((claim for claim in claims if port in claim.ports), None)
-        if starting or not free(port):
+        if starting or not free(port, hosts):
             who = (
                 f"a network that is starting (process {starting.who.pid})" if starting else None
             )
@@ -86,23 +90,27 @@ def check(ports: Collection[int], claims: Collection[Claim] = ()) -> None:
             )
 
 
-def free(port: int) -> bool:
-    """Say whether we could listen on a port."""
+def free(port: int, hosts: Collection[str]) -> bool:
+    """Say whether we could listen on a port, on loopback and on these addresses."""
+    return all(_free(port, host) for host in {LOOPBACK, *hosts})
+
+
+def _free(port: int, host: str) -> bool:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((HOST, port))
+            probe.bind((host, port))
             probe.listen(1)
         except OSError:
             return False
         return True
 
 
-def answers(port: int) -> bool:
+def answers(port: int, host: str) -> bool:
     """Say whether somebody accepts connections on a port."""
     with socket.socket() as probe:
         probe.settimeout(1)
-        return probe.connect_ex((HOST, port)) == 0
+        return probe.connect_ex((host, port)) == 0
 
 
 def holder(port: int) -> str:
@@ -119,12 +127,14 @@ def holder(port: int) -> str:
         return "a process of another user"
 
 
-def _free_range(count: int, avoid: Collection[int]) -> int:
+def _free_range(count: int, hosts: Collection[str], avoid: Collection[int]) -> int:
     starts = list(range(AUTO.start, AUTO.stop - count, count))
     random.shuffle(starts)
     for first in starts:
         ports = range(first, first + count)
-        if not any(port in avoid for port in ports) and all(map(free, ports)):
+        if not any(port in avoid for port in ports) and all(
+            free(port, hosts) for port in ports
+        ):
             return first
     raise NetworkError(f"no {count} free ports in a row between {AUTO.start} and {AUTO.stop}")
 

@@ -11,6 +11,7 @@ from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
 from typing import IO, Self
 
+from keep_network.addresses import LOOPBACK
 from keep_network.errors import NetworkError
 from keep_network.settings import POOL
 
@@ -29,6 +30,9 @@ class Network:
         separate: one process per node.
         added: the first of two ports of each node that joined later.
         web_port: where its web server listens; 0: it has none.
+        hosts: the addresses of its nodes: one for all, or one for each.
+        names: what others call its web server, beside addresses and localhost.
+        own_seeds: its seeds are random, and not those that everybody knows.
     """
 
     folder: Path
@@ -39,6 +43,9 @@ class Network:
     separate: bool = False
     added: tuple[int, ...] = ()
     web_port: int = 0
+    own_seeds: bool = False
+    hosts: tuple[str, ...] = (LOOPBACK,)
+    names: tuple[str, ...] = ()
 
     @property
     def genesis(self) -> Path:
@@ -54,6 +61,10 @@ class Network:
     def ports(self) -> list[int]:
         """All ports, in the order of the nodes."""
         return [p for n in self.numbers for p in (self.node_port(n), self.client_port(n))]
+
+    def host(self, number: int) -> str:
+        """The address that a node is at; one that joined later is at that of Node1."""
+        return self.hosts[number - 1 if number <= len(self.hosts) else 0]
 
     def node_port(self, number: int) -> int:
         """Where a node listens for the other nodes."""
@@ -77,6 +88,10 @@ class Network:
         """Say where its web server listens from now on; None: as before."""
         return self if web_port is None else replace(self, web_port=web_port)
 
+    def called(self, names: tuple[str, ...] | None) -> Self:
+        """Say what others call its web server from now on; None: as before."""
+        return self if names is None else replace(self, names=names)
+
     def join(self, port: int) -> Self:
         """Say that one more node has joined; it has this port and the next."""
         return replace(self, added=(*self.added, port))
@@ -99,11 +114,19 @@ def load(folder: Path) -> Network:
             told["separate"],
             tuple(told["added"]),
             int(told.get("web_port", 0)),
+            bool(told.get("own_seeds", False)),
+            tuple(told.get("hosts", (LOOPBACK,))),
+            tuple(told.get("names", ())),
         )
     except (FileNotFoundError, NotADirectoryError):
         raise NetworkError(f"there is no network in {folder}") from None
     except (ValueError, KeyError, TypeError) as error:
         raise NetworkError(f"{folder / FILE} is damaged: {error!r}") from error
+
+
+def made(folder: Path) -> bool:
+    """Say whether a folder has a network whose keys and genesis are made."""
+    return (folder / FILE).exists() and load(folder).made
 
 
 def save(network: Network) -> None:

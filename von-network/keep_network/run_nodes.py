@@ -10,7 +10,7 @@ from indy_common.config_helper import NodeConfigHelper
 from stp_core.common.log import Logger, getlogger
 from stp_core.types import HA
 
-from keep_network import cut, genesis, record, settings
+from keep_network import cut, record, settings
 from keep_network.looper import SocketLooper
 from keep_network.recovery import RecoveringBootstrap
 from keep_network.stack import LocalNode
@@ -44,8 +44,8 @@ def _node(network: record.Network, number: int, helper: NodeConfigHelper) -> Loc
         helper.name,
         config_helper=helper,
         bootstrap_cls=RecoveringBootstrap,
-        ha=HA(genesis.HOST, network.node_port(number)),
-        cliha=HA(genesis.HOST, network.client_port(number)),
+        ha=HA(network.host(number), network.node_port(number)),
+        cliha=HA(network.host(number), network.client_port(number)),
     )
     node.links.cut = cut.Cut(network.folder, helper.name)
     return node

@@ -10,10 +10,9 @@ import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 
-from keep_network import processes, record
+from keep_network import processes, record, seeds
+from keep_network.addresses import LOOPBACK
 from keep_network.errors import NetworkError
-from keep_network.genesis import HOST
-from keep_network.ledger import TRUSTEE_SEED
 from keep_network.processes import Identity, NodeProcess
 from keep_network.record import Network
 from keep_network.web.settings import Settings
@@ -49,7 +48,7 @@ def wait(network: Network, started: NodeProcess) -> None:
 
 def url(network: Network) -> str | None:
     """Return where the web server of a network is, None if it is to have none."""
-    return f"http://{HOST}:{network.web_port}" if network.web_port else None
+    return f"http://{network.hosts[0]}:{network.web_port}" if network.web_port else None
 
 
 def environment(folder: Path, env: Mapping[str, str]) -> dict[str, str]:
@@ -59,7 +58,7 @@ def environment(folder: Path, env: Mapping[str, str]) -> dict[str, str]:
     many a shell: `--web-port` says it.
 
     Raises:
-        NetworkError: there is no network in the folder.
+        NetworkError: there is no network in the folder, or its seed is gone.
     """
     network = record.load(folder)
     place = folder / FOLDER
@@ -67,12 +66,14 @@ def environment(folder: Path, env: Mapping[str, str]) -> dict[str, str]:
         "REGISTER_NEW_DIDS": "True",
         "LEDGER_CACHE_PATH": str(place / "ledger.db"),
         "TAILS_PATH": str(place / "tails"),
+        "WEB_SERVER_HOST": ",".join(dict.fromkeys((LOOPBACK, network.hosts[0]))),
         "LEDGER_INSTANCE_NAME": f"Indy network {network.name}",
     }
     own = {
         "GENESIS_FILE": str(network.genesis),
-        "LEDGER_SEED": TRUSTEE_SEED.decode(),
+        "LEDGER_SEED": seeds.of(network, seeds.TRUSTEE).decode(),
         "PORT": str(network.web_port or PORT),
+        "WEB_SERVER_NAMES": ",".join((env.get("WEB_SERVER_NAMES", ""), *network.names)),
     }
     theirs = {name: value for name, value in env.items() if name not in _OURS}
     return defaults | theirs | own

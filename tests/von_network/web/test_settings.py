@@ -48,12 +48,14 @@ def test_everything_else_is_as_people_know_it() -> None:
             "INFO_SITE_TEXT": "About",
             "INDY_SCAN_URL": "javascript:alert(1)",
             "LOG_LEVEL": "info",
+            "WEB_SERVER_NAMES": "Ledger, host.docker.internal,",
         }
     )
     assert made.genesis_file is None
     assert made.genesis_url == "https://example.org/genesis"
     assert (made.port, made.display, made.fetch, made.resync_s) == (8000, False, 10, 120)
     assert made.links == (Link("https://example.org", "About"),)
+    assert made.names == {"ledger", "host.docker.internal"}
     assert (made.name, made.description, made.retry_s) == ("Mine", "For tests", 5)
     assert not Settings.load(BASE | {"ENABLE_LEDGER_CACHE": "false"}).display
 
@@ -67,6 +69,9 @@ def test_everything_else_is_as_people_know_it() -> None:
         (BASE | {"PORT": "65536"}, "PORT is a number from 0 to 65535"),
         (BASE | {"REGISTER_NEW_DIDS": "maybe"}, "REGISTER_NEW_DIDS is True or False"),
         (BASE | {"LOG_LEVEL": "loud"}, "LOG_LEVEL is one of"),
+        (BASE | {"REGISTER_TOKEN": "short"}, "REGISTER_TOKEN is 16 or more"),
+        (BASE | {"WEB_SERVER_NAMES": "http://ledger"}, "WEB_SERVER_NAMES is host names"),
+        (BASE | {"WEB_SERVER_NAMES": "ledger:8000"}, "WEB_SERVER_NAMES is host names"),
     ],
 )
 def test_a_value_that_makes_no_sense_is_named(env: dict[str, str], why: str) -> None:

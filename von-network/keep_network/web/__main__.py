@@ -66,10 +66,11 @@ async def _serve(server: Server, owner: Identity | None) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     try:
-        await web.TCPSite(runner, settings.host, settings.port).start()
-        print(f"web: http://{settings.host}:{settings.port}", file=sys.stderr, flush=True)
-        if settings.host not in LOOPBACK:
-            _warn(settings)
+        for host in settings.host.split(","):
+            await web.TCPSite(runner, host, settings.port).start()
+            print(f"web: http://{host}:{settings.port}", file=sys.stderr, flush=True)
+            if host not in LOOPBACK:
+                _warn(settings, host)
         while owner is None or owner.alive():
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK_S if owner else None):
@@ -80,12 +81,11 @@ async def _serve(server: Server, owner: Identity | None) -> None:
         await runner.cleanup()
 
 
-def _warn(settings: Settings) -> None:
+def _warn(settings: Settings, host: str) -> None:
     writes = " and register DIDs on the ledger" if settings.writes else ""
     print(
-        f"web: everybody who reaches {settings.host} can read the ledgers, store tails "
-        f"files{writes}; nobody has to log in. The nodes listen on 127.0.0.1 all the same: "
-        "other machines see these pages, but cannot use the network.",
+        f"web: everybody who reaches {host} can read the ledgers, store tails "
+        f"files{writes}; nobody has to log in. The nodes are where the genesis says.",
         file=sys.stderr,
         flush=True,
     )

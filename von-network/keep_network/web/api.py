@@ -60,7 +60,8 @@ class Api:
         """`POST /register`: one registration, or a list; answers when every live node has it."""
         told = _parse(await request.read())
         wanted = parse_all(told)
-        await self._server.register(wanted)
+        kind, _, token = request.headers.get("Authorization", "").partition(" ")
+        await self._server.register(wanted, token if kind.lower() == "bearer" else "")
         answers = [one.answer() for one in wanted]
         return answer(answers if isinstance(told, list) else answers[0])
 

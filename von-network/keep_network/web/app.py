@@ -11,6 +11,7 @@ from typing import Any
 
 from aiohttp import web
 
+from keep_network.web import origins
 from keep_network.web.api import Api, answer
 from keep_network.web.errors import UnavailableError, WebError
 from keep_network.web.pages import Pages
@@ -47,7 +48,8 @@ def make_app(server: Server, tails: Path) -> web.Application:
     """Return the application; it follows the network while it runs."""
     pages, api = Pages(server), Api(server)
     app = web.Application(
-        middlewares=[_headers(server), _errors(pages)], client_max_size=BODY_BYTES
+        middlewares=[_headers(server), _errors(pages), _ours_alone(server)],
+        client_max_size=BODY_BYTES,
     )
     app.cleanup_ctx.append(lambda _app: _following(server))
     app.add_routes(
@@ -108,19 +110,27 @@ async def _follow_for_ever(server: Server) -> None:
 
 
 def _headers(server: Server) -> Any:
-    """Refuse what another site's page sends in a visitor's name; set the headers."""
+    """Set the headers of every answer."""
     analytics = bool(server.settings.analytics)
     headers = _HEADERS | ({"Content-Security-Policy": _OPEN_POLICY} if analytics else {})
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-        changes = request.method not in {"GET", "HEAD"}
-        if changes and request.headers.get("Sec-Fetch-Site") == "cross-site":
-            return web.Response(text="Not from another site.", status=403, headers=headers)
         response = await handler(request)
         if not response.prepared:
             response.headers.update(headers)
         return response
+
+    return middleware
+
+
+def _ours_alone(server: Server) -> Any:
+    """Take changes from our own pages and from programs, not from another site's page."""
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        origins.check(request, server.settings.names)
+        return await handler(request)
 
     return middleware
 

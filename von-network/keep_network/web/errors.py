@@ -2,7 +2,9 @@
 
 WebError               one sentence for whoever asked, and an HTTP status
   BadRequestError      400: the request makes no sense; nothing was changed
+  TokenError           401: registering needs the token; nothing was changed
   ReadOnlyError        403: this server does not write
+  ForeignError         403: another site's page may have sent it; nothing was changed
   NotFoundError        404
   ConflictError        409: the ledger has something else under this name
   TooLargeError        413
@@ -25,8 +27,20 @@ class BadRequestError(WebError):
     status = 400
 
 
+class TokenError(WebError):
+    """Registering needs the token that this server was told."""
+
+    status = 401
+
+
 class ReadOnlyError(WebError):
     """This server has no key to write with, or was told not to."""
+
+    status = 403
+
+
+class ForeignError(WebError):
+    """Another site's page may have sent the request in a visitor's name; nothing was changed."""
 
     status = 403
 

@@ -215,7 +215,7 @@ class Pages:
             filled["seed"] = "".join(secrets.choice(letters) for _ in range(keys.SEED_BYTES))
         try:
             one = Registration.parse(filled)
-            await self._server.register([one])
+            await self._server.register([one], told.get("token", ""))
         except WebError as error:
             return self._page(
                 "register.html",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 from keep_network.supervisor import restarts
 from keep_network.web.connection import Connection, Open
-from keep_network.web.errors import NotFoundError
+from keep_network.web.errors import NotFoundError, TokenError
 from keep_network.web.events import Events
 from keep_network.web.follow import Follower
 from keep_network.web.health import Health
@@ -72,7 +73,17 @@ class Server:
             raise NotFoundError("This server does not show the ledger (DISPLAY_LEDGER_STATE).")
         return await self.follower.fresh()
 
-    async def register(self, wanted: Sequence[Registration]) -> None:
-        """Register DIDs, and let the copy of the ledgers follow; raises what `Registrar` does."""
+    async def register(self, wanted: Sequence[Registration], token: str) -> None:
+        """Register DIDs, and let the copy of the ledgers follow; raises what `Registrar` does.
+
+        Args:
+            token: what the caller showed, empty for none.
+
+        Raises:
+            TokenError: it is not the one that this server asks for (SEC-H05).
+        """
+        asked = self.settings.token
+        if asked and not hmac.compare_digest(token.encode(errors="replace"), asked.encode()):
+            raise TokenError("Registering here needs the server's REGISTER_TOKEN (SEC-H05).")
         await self.registrar.register(wanted)
         self.follower.outdate()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,8 @@ from keep_network.json_shape import Json
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _YES, _NO = {"1", "true", "yes", "on"}, {"", "0", "false", "no", "off"}
 _MAX_PORT = 65535
+_TOKEN_LENGTH = 16
+_NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,251}[a-z0-9])?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,8 @@ class Settings:
         aml: the operation that writes the ways to accept an agreement; None: leave them.
         taa: the operation that writes an author agreement; None: leave it.
         analytics: HTML that goes into every page, scripts and all; empty: none.
+        token: whoever registers must have it; None: nobody needs one.
+        names: what this server is called beside addresses and `localhost`; lower case.
     """
 
     genesis_file: Path | None
@@ -67,6 +72,8 @@ class Settings:
     aml: Json | None = None
     taa: Json | None = None
     analytics: str = ""
+    token: str | None = field(default=None, repr=False)
+    names: frozenset[str] = frozenset()
 
     @property
     def writes(self) -> bool:
@@ -107,6 +114,8 @@ class Settings:
             aml=_agreed(env, AML_FILE, read_aml),
             taa=_agreed(env, TAA_FILE, read_taa),
             analytics=env.get("WEB_ANALYTICS_SCRIPT") or "",
+            token=_token(env),
+            names=_names(env),
         )
 
 
@@ -127,6 +136,21 @@ def _number(env: Mapping[str, str], name: str, default: int, most: int) -> int:
 def _path(env: Mapping[str, str], name: str) -> Path | None:
     told = env.get(name)
     return Path(told) if told and told != ":memory:" else None
+
+
+def _token(env: Mapping[str, str]) -> str | None:
+    told = env.get("REGISTER_TOKEN") or None
+    if told and not (len(told) >= _TOKEN_LENGTH and told.isascii() and told.isprintable()):
+        raise BadInputError(f"REGISTER_TOKEN is {_TOKEN_LENGTH} or more ASCII characters")
+    return told
+
+
+def _names(env: Mapping[str, str]) -> frozenset[str]:
+    told = env.get("WEB_SERVER_NAMES", "").lower().split(",")
+    names = frozenset(name.strip() for name in told if name.strip())
+    if not all(_NAME.fullmatch(name) for name in names):
+        raise BadInputError("WEB_SERVER_NAMES is host names without port, with commas between")
+    return names
 
 
 def _agreed(env: Mapping[str, str], name: str, read: Callable[[Path], Json]) -> Json | None:
