@@ -145,6 +145,13 @@ async def test_only_three_ledgers_are_there(site: Site) -> None:
         assert (await site.client.get(path)).status == 404
 
 
+async def test_a_ledger_goes_by_its_name_in_any_case_and_by_its_number(site: Site) -> None:
+    for ledger, total in (("DOMAIN", 5), ("1", 5), ("Pool", 4), ("0", 4), ("2", 0)):
+        assert (await get(site, f"/ledger/{ledger}"))["total"] == total
+    assert (await get(site, "/ledger/1/2"))["txnMetadata"]["seqNo"] == 2
+    assert 'href="/browse/domain/5"' in await site.page("/browse/DOMAIN")
+
+
 async def test_a_ledger_as_text_names_type_and_author(site: Site) -> None:
     await register(site, 1)
     text = await (await site.client.get("/ledger/domain/text")).text()

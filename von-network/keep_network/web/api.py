@@ -130,15 +130,16 @@ def answer(told: Any, status: int = 200) -> web.Response:
 
 
 def ledger_number(request: web.Request) -> int:
-    """Return the ledger that a path names.
+    """Return the ledger that a path names: `domain`, `DOMAIN` or `1`.
 
     Raises:
         NotFoundError: there is none of that name.
     """
-    number = LEDGERS.get(request.match_info["name"])
-    if number is None:
-        raise NotFoundError("The ledgers are domain, pool and config.")
-    return number
+    told = request.match_info["name"].lower()
+    for name, number in LEDGERS.items():
+        if told in {name, str(number)}:
+            return number
+    raise NotFoundError("The ledgers are domain, pool and config.")
 
 
 def positive(request: web.Request, name: str, default: int, most: int) -> int:

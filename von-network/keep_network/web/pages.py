@@ -102,7 +102,7 @@ class Pages:
         )
         if not rows and page > 1:
             raise NotFoundError("There is no such page of this ledger.")
-        name = request.match_info["name"]
+        name = next(one for one in LEDGERS if LEDGERS[one] == number)
 
         def link(to: int) -> str:
             return "?" + urlencode({"page": to, "query": query, "type": kind})
