@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from fake_network import GENESIS, NAMES, key
+from fake_network import GENESIS, NAMES, TRUSTEE_SEED, key
 from hypothesis import HealthCheck, given
 from hypothesis import settings as budget
 from hypothesis import strategies as st
@@ -84,6 +84,18 @@ async def test_a_ledger_comes_in_pages_in_order(site: Site) -> None:
     }
 
 
+async def test_page_0_is_empty_and_no_error(site: Site) -> None:
+    told = await get(site, "/ledger/domain?page=0&page_size=5")
+    assert told == {
+        "total": 5,
+        "page": 0,
+        "page_size": 5,
+        "first_index": -4,
+        "last_index": -5,
+        "results": [],
+    }
+
+
 async def test_a_ledger_says_when_it_last_changed(site: Site) -> None:
     assert "Last-Modified" in (await site.client.get("/ledger/pool")).headers
     empty = await get(site, "/ledger/config")
@@ -106,6 +118,14 @@ async def test_a_ledger_says_when_it_last_changed(site: Site) -> None:
         ("query=%22%22", 0),
         ("query=***", 0),
         ("type=&query=", 8),
+        (f"query=sender:{key(TRUSTEE_SEED).did}", 7),
+        (f"query=sender:{key(TRUSTEE_SEED).did}%20alias1", 1),
+        (f"query=sender:{key('seed 2').did}", 0),
+        ("query=sender:", 1),
+        (f"query=ident:{key('seed 2').did}", 1),
+        ("query=alias:alias1", 1),
+        ("query=other:alias1", 0),
+        (f"query={'ident:x+' * 1000}", 0),
     ],
 )
 async def test_a_ledger_is_searched_by_words_and_type(
@@ -118,8 +138,8 @@ async def test_a_ledger_is_searched_by_words_and_type(
 @pytest.mark.parametrize(
     "query",
     [
-        "page=0",
         "page=-1",
+        "page_size=0",
         "page=x",
         "page=1e3",
         "page=99999999999",

@@ -68,13 +68,14 @@ class Api:
     async def ledger(self, request: web.Request) -> web.Response:
         """`GET /ledger/{name}?page&page_size&query&type`."""
         number = ledger_number(request)
-        page = positive(request, "page", 1, MOST_PAGE)
-        size = positive(request, "page_size", 100, MOST_PER_PAGE)
+        page = number_of(request, "page", 1, range(MOST_PAGE + 1))
+        size = number_of(request, "page_size", 100, range(1, MOST_PER_PAGE + 1))
         query, kind = request.query.get("query", "").strip(), type_number(request)
         store = await self._server.fresh()
         first = (page - 1) * size + 1
+        begin, count = (first - 1, size) if page else (0, 0)  # classic: page 0 is empty
         rows, total = await asyncio.to_thread(
-            store.search, number, query, kind, start=first - 1, count=size, newest=False
+            store.search, number, query, kind, start=begin, count=count, newest=False
         )
         if not rows and page > 1:
             return answer({"detail": "Invalid page."}, 404)
@@ -142,17 +143,17 @@ def ledger_number(request: web.Request) -> int:
     raise NotFoundError("The ledgers are domain, pool and config.")
 
 
-def positive(request: web.Request, name: str, default: int, most: int) -> int:
+def number_of(request: web.Request, name: str, default: int, sensible: range) -> int:
     """Return a number of the query.
 
     Raises:
-        BadRequestError: it is none, or not from 1 to the most.
+        BadRequestError: it is none, or not a sensible one.
     """
     told = request.query.get(name, "").strip() or str(default)
     if not (told.isascii() and told.isdecimal() and len(told) <= 10):  # noqa: PLR2004 - 10**9
         raise BadRequestError(f"{name} must be a number.")
-    if not 1 <= int(told) <= most:
-        raise BadRequestError(f"{name} must be from 1 to {most}.")
+    if int(told) not in sensible:
+        raise BadRequestError(f"{name} must be from {sensible[0]} to {sensible[-1]}.")
     return int(told)
 
 

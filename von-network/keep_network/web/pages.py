@@ -20,7 +20,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from keep_network.json_shape import array_of
 from keep_network.web import keys, network, proof, rules
-from keep_network.web.api import ledger_number, positive, type_number
+from keep_network.web.api import ledger_number, number_of, type_number
 from keep_network.web.cards import Card, Teller, did
 from keep_network.web.errors import BadRequestError, NotFoundError, WebError
 from keep_network.web.nodes import DOMAIN, LEDGERS
@@ -93,7 +93,7 @@ class Pages:
     async def ledger(self, request: web.Request) -> web.Response:
         """`GET /browse/{name}?page&query&type`: newest first."""
         number, kind = ledger_number(request), type_number(request)
-        page = positive(request, "page", 1, 10**7)
+        page = number_of(request, "page", 1, range(1, 10**7))
         query = request.query.get("query", "").strip()[:200]
         store = await self._server.fresh()
         start = (page - 1) * _PER_PAGE

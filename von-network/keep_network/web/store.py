@@ -16,6 +16,7 @@ _VERSION = 2
 _SHIFT = 48  # the row's number is the ledger's, then the transaction's
 _TERM = re.compile(r"[^\s\"]{1,200}")
 _MAX_TERMS = 16
+_FIELDS = {"sender": "author", "ident": "subject", "txnid": "id"}
 _SCHEMA = """
 CREATE TABLE about (genesis TEXT, version INT);
 CREATE TABLE txn (
@@ -134,7 +135,8 @@ class Store:
         """Search one ledger; returns a page and how many there are in all.
 
         Args:
-            query: words; a transaction has to have all, the beginning of a word is enough.
+            query: words; a transaction has to have all, the beginning of a word is enough;
+                `sender:DID`, `ident:SUBJECT` and `txnid:ID` are about one field alone, and whole.
             kind: the number of a transaction type, or empty for any.
             newest: newest first.
         """
@@ -142,8 +144,16 @@ class Store:
         values: list[Any] = [ledger]
         if kind:
             where, values = [*where, "type = ?"], [*values, kind]
-        if query:
-            match = _match(query)
+        words: list[str] = []
+        for word in query.split()[:_MAX_TERMS]:
+            field, colon, value = word.partition(":")
+            if colon and field in _FIELDS:
+                where.append(f"{_FIELDS[field]} = ?")
+                values.append(value)
+            else:
+                words.append(word)
+        if words:
+            match = _match(" ".join(words))
             if not match:
                 return [], 0
             where.append("row IN (SELECT rowid FROM words WHERE words MATCH ?)")
