@@ -122,16 +122,35 @@ async def test_what_forms_and_scripts_of_the_field_send_is_registered(
 
 
 @pytest.mark.parametrize(
+    "prefix",
+    [
+        pytest.param("did:sov:", id="reg-03-did-sov-prefix"),
+        "did:indy:sovrin:",
+        "did:indy:sovrin:staging:",
+    ],
+)
+async def test_a_did_may_have_its_network_and_is_answered_as_it_was_sent(
+    site: Site, prefix: str
+) -> None:
+    wish = {"did": prefix + FABER.did, "verkey": FABER.verkey}
+    for _ in range(2):
+        status, told = await post(site, wish)
+        assert (status, told["did"]) == (200, prefix + FABER.did)
+    assert [one["dest"] for one in site.nodes.written] == [FABER.did]
+
+
+@pytest.mark.parametrize(
     "did",
     [
-        pytest.param(f"did:sov:{FABER.did}", id="reg-03-did-sov-prefix"),
         pytest.param(FABER.verkey, id="reg-09-did-is-whole-verkey"),
+        f"did:key:{FABER.did}",
+        "did:sov:",
     ],
 )
 async def test_a_did_in_another_form_is_refused_in_words(site: Site, did: str) -> None:
     status, told = await post(site, {"did": did, "verkey": FABER.verkey, "role": "ENDORSER"})
     assert status == 400
-    assert "16 bytes in base58, without a prefix" in told
+    assert "16 bytes in base58, or did:sov: and these" in told
     assert site.nodes.written == []
 
 
@@ -157,7 +176,6 @@ async def test_a_script_may_send_its_json_as_anything(site: Site) -> None:
         ({"seed": "x", "role": {}}, "The role must be one of"),
         ({"seed": "x", "alias": "a\nb"}, "The alias must be"),
         ({"seed": "x", "alias": "\ud800"}, "The alias must be"),
-        ({"did": "did:sov:" + FABER.did, "verkey": FABER.verkey}, "The did must be 16 bytes"),
         ({"did": FABER.verkey, "verkey": FABER.verkey}, "The did must be 16 bytes"),
         ({"did": FABER.did, "verkey": FABER.did}, "The verkey must be 32 bytes"),
         ({"did": FABER.did, "verkey": "~~"}, "The verkey must be 32 bytes"),
@@ -179,6 +197,13 @@ async def test_what_is_there_already_is_not_written_again(site: Site) -> None:
     assert (await post(site, {"seed": "faber"}))[0] == 200
     assert (await post(site, {"seed": "faber", "alias": "again"}))[0] == 200
     assert len(site.nodes.written) == 1
+
+
+async def test_without_a_role_a_did_that_is_there_keeps_its_own(site: Site) -> None:
+    trustee = "000000000000000000000000Trustee1"
+    assert (await post(site, {"seed": trustee}))[0] == 200
+    assert (await post(site, {"seed": trustee, "role": "ENDORSER"}))[0] == 409
+    assert site.nodes.written == []
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 from keep_network import agreement
+from keep_network.dids import short
 from keep_network.json_shape import Json, is_array, is_object
 from keep_network.web import keys
 from keep_network.web.connection import Connection
@@ -55,6 +56,8 @@ class Registration:
     Attributes:
         seed: what the DID was made of, padded; None when DID and verkey were given.
         role: its number on the ledger; None for a DID without a role.
+        asked: the DID as it was sent, perhaps with `did:sov:` before it.
+        any_role: no role was named, so a DID that is there may have another one.
     """
 
     did: str
@@ -62,6 +65,8 @@ class Registration:
     seed: str | None = field(repr=False)
     role: str | None
     alias: str | None
+    asked: str
+    any_role: bool
 
     @classmethod
     def parse(cls, told: Any) -> Registration:
@@ -82,19 +87,20 @@ class Registration:
             did, verkey = did or key.did, verkey or key.verkey
         elif not did or not verkey:
             raise BadRequestError("Either the seed or the did and verkey must be provided.")
+        asked, did = did, short(did)
         if not keys.is_did(did):
-            raise BadRequestError("The did must be 16 bytes in base58, without a prefix.")
+            raise BadRequestError("The did must be 16 bytes in base58, or did:sov: and these.")
         if len(keys.decode(keys.whole(did, verkey))) != keys.VERKEY_BYTES:
             raise BadRequestError("The verkey must be 32 bytes in base58.")
         if alias and (len(alias) > _LONGEST_ALIAS or not alias.isprintable()):
             raise BadRequestError(
                 f"The alias must be up to {_LONGEST_ALIAS} printable letters."
             )
-        return cls(did, verkey, seed or None, role, alias)
+        return cls(did, verkey, seed or None, role, alias, asked, "role" not in told)
 
     def answer(self) -> dict[str, str | None]:
         """Return what the caller gets."""
-        return {"did": self.did, "verkey": self.verkey, "seed": self.seed}
+        return {"did": self.asked, "verkey": self.verkey, "seed": self.seed}
 
 
 class Registrar:
@@ -242,7 +248,8 @@ async def _known(nodes: Nodes, one: Registration) -> int | None:
     same_key = isinstance(verkey, str) and keys.whole(one.did, verkey) == keys.whole(
         one.did, one.verkey
     )
-    return int(answer["seqNo"]) if same_key and there.get("role") == one.role else -1
+    same_role = one.any_role or there.get("role") == one.role
+    return int(answer["seqNo"]) if same_key and same_role else -1
 
 
 def _nym(one: Registration) -> Json:
