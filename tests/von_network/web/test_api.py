@@ -172,11 +172,26 @@ async def test_a_ledger_goes_by_its_name_in_any_case_and_by_its_number(site: Sit
     assert 'href="/browse/domain/5"' in await site.page("/browse/DOMAIN")
 
 
-async def test_a_ledger_as_text_names_type_and_author(site: Site) -> None:
+async def test_a_nym_as_text_is_that_of_the_classic_server(site: Site) -> None:
     await register(site, 1)
     text = await (await site.client.get("/ledger/domain/text")).text()
     assert text.count("TYPE: NYM") == 6
-    assert f"FROM: {key('000000000000000000000000Trustee1').did}" in text
+    told = (await get(site, "/ledger/domain/6"))["txn"]["metadata"]
+    one = key("seed 0")
+    assert text.partition("[6]  ")[2].splitlines()[:6] == [
+        "TYPE: NYM",
+        f"FROM: {key(TRUSTEE_SEED).did}",
+        f"DEST: {one.did}",
+        "ROLE: ENDORSER",
+        f"VERKEY: {one.verkey}",
+        "ALIAS: Alias0",
+    ]
+    assert f"\nREQ ID: {told['reqId']}\n" in text
+
+
+async def test_a_transaction_of_another_type_is_whole_in_the_text(site: Site) -> None:
+    text = await (await site.client.get("/ledger/pool/text")).text()
+    assert json.loads(text.partition("DATA:\n")[2].partition("\n\n")[0])["data"]["alias"]
 
 
 @pytest.mark.parametrize("site", [{"display": False}], indirect=True)

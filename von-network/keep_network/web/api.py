@@ -17,7 +17,7 @@ from keep_network.web.nodes import LEDGERS
 from keep_network.web.registrar import parse_all
 from keep_network.web.server import Server
 from keep_network.web.store import Row
-from keep_network.web.transactions import NAMES, NUMBERS, Transaction
+from keep_network.web.transactions import NAMES, NUMBERS, ROLES, Transaction, text
 
 MOST_PER_PAGE = 1000
 MOST_PAGE = 10**9
@@ -180,17 +180,26 @@ def _parse(body: bytes) -> Any:
 
 def _text(row: Row) -> str:
     txn = Transaction(row.transaction())
-    lines = [f"[{row.seq}]  TYPE: {txn.name}"]
+    nym = txn.data if txn.name == "NYM" else {}
+    role = text(nym.get("role"))
     facts = {
         "FROM": txn.author,
         "ENDORSER": txn.endorser,
+        "DEST": text(nym.get("dest")),
+        "ROLE": ROLES.get(role, role).upper(),
+        "VERKEY": text(nym.get("verkey")),
+        "ALIAS": text(nym.get("alias")),
         "TIME": f"{datetime.fromtimestamp(row.time, UTC):%Y-%m-%d %H:%M:%S}"
         if row.time
         else "",
+        "REQ ID": txn.request,
         "TXN ID": txn.id,
     }
+    lines = [f"[{row.seq}]  TYPE: {txn.name}"]
     lines += [f"{name}: {value}" for name, value in facts.items() if value]
-    return "\n".join([*lines, "DATA:", json.dumps(txn.data, indent=4, ensure_ascii=False)])
+    if not nym:
+        lines += ["DATA:", json.dumps(txn.data, indent=4, ensure_ascii=False)]
+    return "\n".join(lines)
 
 
 def _indented(value: Any, depth: int = 0) -> list[str]:

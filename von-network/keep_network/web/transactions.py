@@ -97,6 +97,11 @@ class Transaction:
         return text(self._metadata.get("endorser"))
 
     @property
+    def request(self) -> str:
+        """The number that the author gave the request; empty in a genesis."""
+        return text(self._metadata.get("reqId"))
+
+    @property
     def agreed(self) -> bool:
         """True when the author accepted the transaction author agreement."""
         return "taaAcceptance" in self._metadata
