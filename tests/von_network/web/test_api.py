@@ -200,9 +200,14 @@ async def test_a_ledger_that_is_not_to_be_shown_is_not(site: Site) -> None:
     assert "Latest transactions" not in await site.page("/")
 
 
-@pytest.mark.parametrize("site", [{"pages": False}], indirect=True)
-async def test_without_pages_only_the_answers_for_programs_are_there(site: Site) -> None:
-    assert (await site.client.get("/", headers={"Accept": "text/html"})).status == 404
+@pytest.mark.parametrize("site", [{"browse": False}], indirect=True)
+async def test_without_browsing_the_page_of_the_nodes_and_the_json_stay(site: Site) -> None:
+    home = await site.page("/")
+    assert "Node1" in home
+    assert "Connect an agent" in home
+    for path in ("/browse/domain", "/search", "/rules", "/agreement", "/did/x"):
+        assert (await site.client.get(path)).status == 404
+        assert f'"{path}"' not in home
     assert (await get(site, "/ledger/domain"))["total"] == 5
 
 

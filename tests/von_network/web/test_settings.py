@@ -19,7 +19,7 @@ def test_the_defaults_are_careful() -> None:
     made = Settings.load(BASE)
     assert (made.host, made.port, made.writes) == ("127.0.0.1", 9000, False)
     assert made.genesis_file == Path("genesis")
-    assert (made.display, made.pages, made.seed) == (True, True, None)
+    assert (made.display, made.browse, made.seed) == (True, True, None)
 
 
 def test_registering_takes_a_seed_and_the_word() -> None:

@@ -63,8 +63,7 @@ def make_app(server: Server, tails: Path) -> web.Application:
             web.get("/ledger/{name}/{ident}", api.transaction),
         ]
     )
-    if server.settings.pages:
-        app.add_routes([*pages.routes(), web.static("/static", _STATIC)])
+    app.add_routes([*pages.routes(), web.static("/static", _STATIC)])
     files = Tails(tails, server.connection)
     app.add_routes(
         [

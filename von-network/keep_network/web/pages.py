@@ -54,23 +54,28 @@ class Pages:
         self._templates.filters["moment"] = _moment
 
     def routes(self) -> list[web.RouteDef]:
-        """Return where the pages are."""
-        return [
+        """Return where the pages are: those about the nodes, and to browse the ledger unless that is off."""
+        nodes = [
             web.get("/", self.home),
             web.get("/events", self.events),
             web.get("/favicon.ico", self.icon),
+            web.get("/register", self.form),
+        ]
+        if not self._server.settings.browse:
+            return nodes
+        return [
+            *nodes,
             web.get("/browse/{name}", self.ledger),
             web.get("/browse/{name}/{ident}", self.transaction),
             web.get("/did/{did}", self.did),
             web.get("/search", self.search),
             web.get("/rules", self.rules),
             web.get("/agreement", self.agreement),
-            web.get("/register", self.form),
         ]
 
     def wanted(self, request: web.Request) -> bool:
         """Say whether whoever asks is a person with a browser."""
-        return self._server.settings.pages and "text/html" in request.headers.get("Accept", "")
+        return "text/html" in request.headers.get("Accept", "")
 
     def sorry(self, status: int, why: str) -> web.Response:
         """Return a page that says what is wrong."""
@@ -84,7 +89,7 @@ class Pages:
         sizes: dict[str, int] = {}
         if server.connection.open is not None:
             await server.health.learn(server.connection.open, 5)
-        if server.connection.open is not None and server.settings.display:
+        if server.connection.open is not None and server.settings.shows:
             with contextlib.suppress(WebError):
                 cards, sizes = await self._latest(await server.fresh())
         view = network.overview(server.health.pulses, server.health.info)

@@ -37,7 +37,7 @@ class Settings:
         seed: of a DID that may write NYMs, as in a registration; None: read-only, anonymous.
         register: offer registration; it takes a seed, too.
         display: keep a copy of the ledgers, and show it.
-        pages: serve pages for people, not only JSON.
+        browse: serve pages of the ledger for people, not only of the nodes.
         cache: SQLite file of the copy; None: a temporary one.
         tails: folder of tails files.
         fetch: transactions that are read in one go before others get a turn.
@@ -58,7 +58,7 @@ class Settings:
     port: int = 9000
     register: bool = False
     display: bool = True
-    pages: bool = True
+    browse: bool = True
     cache: Path | None = None
     tails: Path | None = None
     fetch: int = 50000
@@ -79,6 +79,11 @@ class Settings:
     def writes(self) -> bool:
         """True when DIDs can be registered here."""
         return self.register and self.seed is not None
+
+    @property
+    def shows(self) -> bool:
+        """True when people can browse the ledger here."""
+        return self.display and self.browse
 
     @classmethod
     def load(cls, env: Mapping[str, str]) -> Self:
@@ -101,7 +106,7 @@ class Settings:
             register=_yes(env, "REGISTER_NEW_DIDS", default=False),
             display=_yes(env, "DISPLAY_LEDGER_STATE", default=True)
             and _yes(env, "ENABLE_LEDGER_CACHE", default=True),
-            pages=_yes(env, "ENABLE_BROWSER_ROUTES", default=True),
+            browse=_yes(env, "ENABLE_BROWSER_ROUTES", default=True),
             cache=_path(env, "LEDGER_CACHE_PATH"),
             tails=_path(env, "TAILS_PATH"),
             fetch=max(1, _number(env, "MAX_FETCH", 50000, 10**9)),
