@@ -140,9 +140,10 @@ def campaign(args: list[str]) -> int:
 
 
 def network(args: list[str]) -> int:
-    """Hand over to von-network/manage, its venv ready."""
-    ensure_venvs(NODE)
-    return become(str(ROOT / "von-network" / "manage"), *args)
+    """Hand over to von-network/manage, its venv ready; nodes that run keep theirs."""
+    if NODE.ready or not NODE.busy:
+        ensure_venvs(NODE)
+    return hand_over(ROOT / "von-network" / "manage", *args)
 
 
 def check(args: list[str]) -> int:
@@ -218,9 +219,14 @@ COMMANDS = {
 
 
 def become(program: str | Path, *args: str) -> int:
-    """Replace this process by another program, which keeps status, terminal and signals."""
-    os.environ["INDYKEEP_NODE_VENV"] = str(NODE.path)
+    """Replace this process by another program in the checkout."""
     os.chdir(ROOT)
+    return hand_over(program, *args)
+
+
+def hand_over(program: str | Path, *args: str) -> int:
+    """Replace this process by another program, which keeps folder, status, terminal and signals."""
+    os.environ["INDYKEEP_NODE_VENV"] = str(NODE.path)
     os.execv(program, [str(program), *args])  # noqa: S606 - no shell is wanted
 
 

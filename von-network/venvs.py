@@ -14,6 +14,7 @@ import os
 import platform
 import re
 import shutil
+import subprocess
 import sys
 import tempfile
 import tomllib
@@ -109,6 +110,21 @@ class Venv:
     def ready(self) -> bool:
         """True when it was filled to the end, with what the locks say today."""
         return _read(self.path / "stamp") == self.stamp and self.python.exists()
+
+    @property
+    def busy(self) -> bool:
+        """True while programs run in it; not known without `ps`."""
+        command = ["ps", "-ww", "-A", "-o", "command="]
+        try:
+            told = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+        except FileNotFoundError:
+            return False
+        found = {
+            line.partition("/bin/python")[0]
+            for line in told.splitlines()
+            if "/bin/python" in line
+        }
+        return any(Path(one).resolve() == self.path.resolve() for one in found)
 
     def sign(self) -> None:
         """Stamp it: from now on it is ready."""
@@ -231,6 +247,11 @@ class _Workshop:
 
     def install(self, venv: Venv) -> None:
         """Make the venv anew and fill it from the wheels; the stamp comes last."""
+        if venv.busy:
+            raise SetupError(
+                f"programs run in {venv.path}, which is of another Python or of other packages: "
+                "stop them first (./manage network stop)"
+            )
         _say(f"{venv.title}: installing {len(venv.pins)} packages")
         shutil.rmtree(venv.path, ignore_errors=True)
         self.run([sys.executable, "-m", "venv", "--without-pip", str(venv.path)], venv)

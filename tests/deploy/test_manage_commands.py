@@ -138,14 +138,37 @@ def test_the_network_explains_its_verbs_itself_once_it_is_set_up(
     def ensure(*_: venvs.Venv) -> None:
         pass
 
-    def become(program: str, *words: str) -> int:
-        assert (Path(program).name, words) == ("manage", ("start", "--help"))
+    def hand_over(program: Path, *words: str) -> int:
+        assert (program.name, words) == ("manage", ("start", "--help"))
         return 7
 
     monkeypatch.setattr(manage_commands, "ensure_venvs", ensure)
-    monkeypatch.setattr(manage_commands, "become", become)
+    monkeypatch.setattr(manage_commands, "hand_over", hand_over)
     assert venvs.NODE.ready
     assert manage_commands.main(["network", "start", "--help"]) == 7
+
+
+def test_a_network_that_runs_keeps_the_venv_that_another_python_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python = tmp_path / "bin" / "python"
+    python.parent.mkdir()
+    python.symlink_to(sys.executable)
+    made: list[venvs.Venv] = []
+    venv = venvs.Venv("node", tmp_path, (), 0, 0)
+
+    def hand_over(_program: Path, *_words: str) -> int:
+        return 0
+
+    monkeypatch.setattr(manage_commands, "NODE", venv)
+    monkeypatch.setattr(manage_commands, "ensure_venvs", made.append)
+    monkeypatch.setattr(manage_commands, "hand_over", hand_over)
+    with subprocess.Popen([python, "-c", "input()"], stdin=subprocess.PIPE) as node:
+        assert manage_commands.main(["network", "down"]) == 0
+        assert made == []
+        node.communicate(b"\n")
+    assert manage_commands.main(["network", "down"]) == 0
+    assert made == [venv]
 
 
 def test_clean_refuses_while_a_network_runs_in_the_folder_and_removes_nothing(

@@ -192,6 +192,18 @@ def test_a_changed_lock_makes_the_venv_anew(place: Place) -> None:
     assert not place.has("changed", "other")
 
 
+def test_a_venv_is_not_made_anew_under_programs_that_run_in_it(place: Place) -> None:
+    assert place.set_up("busy", place.lock("busy", "tiny"))[0] == 0
+    python = place.home / "busy" / "bin" / "python"
+    with subprocess.Popen([python, "-c", "input()"], stdin=subprocess.PIPE) as program:
+        code, said = place.set_up("busy", place.lock("busy", "other"))
+        assert code == 1
+        assert f"programs run in {place.home / 'busy'}" in said
+        program.communicate(b"\n")
+    assert place.has("busy", "tiny")
+    assert place.set_up("busy", place.lock("busy", "other"))[0] == 0
+
+
 def test_a_venv_without_its_stamp_is_made_anew(place: Place) -> None:
     lock = place.lock("half", "tiny")
     assert place.set_up("half", lock)[0] == 0

@@ -253,7 +253,21 @@ def test_a_damaged_record_is_said_and_not_overwritten(prepared: Path) -> None:
     assert record.read_text() == '{"name": "net"'
 
 
-def test_without_the_node_venv_the_command_that_makes_it_is_named(tmp_path: Path) -> None:
+def test_in_a_fresh_checkout_the_nodes_venv_is_made_first(tmp_path: Path) -> None:
+    folder = tmp_path / "von-network"
+    folder.mkdir()
+    shutil.copy(MANAGE, folder)
+    (tmp_path / "manage").write_text('#!/bin/sh\necho "$@ in $(pwd)"\n')
+    (tmp_path / "manage").chmod(0o755)
+    env = {name: value for name, value in os.environ.items() if name != "INDYKEEP_NODE_VENV"}
+    words = [str(folder / "manage"), "start", "--dir", "here"]
+    told = subprocess.run(
+        words, env=env, cwd=folder, capture_output=True, text=True, check=True
+    )
+    assert told.stdout == f"network start --dir here in {folder}\n"
+
+
+def test_a_node_venv_that_is_named_and_not_there_is_said(tmp_path: Path) -> None:
     result = subprocess.run(
         [str(MANAGE), "status"],
         env=os.environ | {"INDYKEEP_NODE_VENV": str(tmp_path)},
@@ -262,4 +276,4 @@ def test_without_the_node_venv_the_command_that_makes_it_is_named(tmp_path: Path
         check=False,
     )
     assert result.returncode == 1
-    assert "make it with: ./manage network" in result.stderr
+    assert f"INDYKEEP_NODE_VENV names a folder without bin/python: {tmp_path}" in result.stderr
