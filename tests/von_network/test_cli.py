@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from pool import MANAGE, manage
 
+from keep_network.dids import short
 from keep_network.logs import Reader
 
 DID = "LibindyDid111111111111"
@@ -59,7 +60,8 @@ def test_a_start_that_cannot_be_is_refused(
 @pytest.mark.parametrize(
     ("changed", "sentence"),
     [
-        ({"--did": "did:sov:" + DID}, "a DID is 16 bytes in base58"),
+        ({"--did": "did:key:" + DID}, "a DID is 16 bytes in base58"),
+        ({"--did": "did:indy:x:" + VERKEY}, "a DID is 16 bytes in base58"),
         ({"--did": VERKEY}, "a DID is 16 bytes in base58"),
         ({"--did": DID[:-1] + "0"}, "a DID is 16 bytes in base58"),
         ({"--did": "é" * 22}, "a DID is 16 bytes in base58"),
@@ -105,6 +107,41 @@ def test_a_fault_or_a_read_that_makes_no_sense_is_refused(
     refused = manage(*words, "--dir", prepared)
     assert refused.returncode == 2
     assert sentence in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("verb", "ident"),
+    [
+        ("get-nym", f"did:indy:x:{DID}"),
+        ("get-schema", f"did:indy:x:y:{DID}/anoncreds/v0/SCHEMA/a b/1.0"),
+        ("get-cred-def", f"did:indy:x:{DID}/anoncreds/v0/CLAIM_DEF/8/tag"),
+        ("get-revoc-reg-def", f"did:indy:x:{DID}/anoncreds/v0/REV_REG_DEF/8/tag/one"),
+        ("get-revoc-reg", f"did:indy:x:{DID}/anoncreds/v0/REV_REG_ENTRY/8/tag/one"),
+    ],
+)
+def test_a_read_takes_ids_with_their_network(verb: str, ident: str, prepared: Path) -> None:
+    refused = manage("ledger", verb, ident, "--dir", prepared)
+    assert "net does not run; start it first" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("ident", "written"),
+    [
+        (DID, DID),
+        (f"did:sov:{DID}", DID),
+        (f"did:indy:sovrin:staging:{DID}", DID),
+        (f"did:indy:x:{DID}/anoncreds/v0/SCHEMA/a/b/1.0", f"{DID}:2:a/b:1.0"),
+        (f"did:indy:x:{DID}/anoncreds/v0/CLAIM_DEF/8/a/b", f"{DID}:3:CL:8:a/b"),
+        (
+            f"did:indy:x:{DID}/anoncreds/v0/REV_REG_DEF/8/tag/one",
+            f"{DID}:4:{DID}:3:CL:8:tag:CL_ACCUM:one",
+        ),
+        (f"did:indy:x:{DID}/anoncreds/v0/KING/8", f"did:indy:x:{DID}/anoncreds/v0/KING/8"),
+        (f"{DID}:2:a:1.0", f"{DID}:2:a:1.0"),
+    ],
+)
+def test_an_id_is_shortened_to_what_the_ledger_writes(ident: str, written: str) -> None:
+    assert short(ident) == written
 
 
 @pytest.mark.parametrize("words", ["kill 1", "freeze 1", "partition 1", "heal", "add-node"])
@@ -183,8 +220,9 @@ def test_an_unknown_network_is_named_beside_those_that_exist(verb: str, prepared
     assert "there are: net" in refused.stderr
 
 
-def test_a_did_is_not_registered_where_nothing_runs(prepared: Path) -> None:
-    refused = manage("register", "--dir", prepared, "--did", DID, "--verkey", VERKEY)
+@pytest.mark.parametrize("prefix", ["", "did:sov:", "did:indy:sovrin:staging:"])
+def test_a_did_is_not_registered_where_nothing_runs(prefix: str, prepared: Path) -> None:
+    refused = manage("register", "--dir", prepared, "--did", prefix + DID, "--verkey", VERKEY)
     assert refused.returncode == 1
     assert "net does not run; start it first" in refused.stderr
 

@@ -29,6 +29,7 @@ from keep_network import (
 )
 from keep_network.arguments import folder_of, name_of, say, verb
 from keep_network.control import AS_BEFORE, Wish
+from keep_network.dids import short
 from keep_network.errors import BadInputError, NetworkError
 from keep_network.processes import Identity
 
@@ -73,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     status = verb(verbs, "status", _status, "show which nodes run")
     status.add_argument("--json", action="store_true", help="print one JSON object")
     register = verb(verbs, "register", _register, "write a DID, signed by the local trustee")
-    register.add_argument("--did", required=True)
+    register.add_argument("--did", required=True, help="also did:sov: or did:indy:")
     register.add_argument("--verkey", required=True)
     register.add_argument("--role", default="ENDORSER", help=", ".join(ledger.ROLES))
     register.add_argument("--alias")
@@ -174,11 +175,12 @@ def _state(told: dict[str, Any], name: str, host: str, port: int) -> str:
 
 
 def _register(args: argparse.Namespace) -> None:
-    ledger.check(args.did, args.verkey, args.role, args.alias)
+    did = short(args.did)
+    ledger.check(did, args.verkey, args.role, args.alias)
     network = control.find(folder_of(args))
     if not control.describe(network)["pids"]:
         raise NetworkError(f"{network.name} does not run; start it first")
-    done = ledger.register(network, args.did, args.verkey, args.role, args.alias)
+    done = ledger.register(network, did, args.verkey, args.role, args.alias)
     print(json.dumps(asyncio.run(done)))
 
 

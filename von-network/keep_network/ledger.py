@@ -130,7 +130,9 @@ def check(did: str, verkey: str, role: str, alias: str | None) -> None:
         BadInputError: it says which argument, and what is expected.
     """
     if _length(did) != _DID_BYTES:
-        raise BadInputError("a DID is 16 bytes in base58 (21 or 22 letters), without prefix")
+        raise BadInputError(
+            "a DID is 16 bytes in base58 (21 or 22 letters), or did:sov: and these"
+        )
     if _length(verkey) != _VERKEY_BYTES:
         raise BadInputError("a verkey is 32 bytes in base58 (43 or 44 letters)")
     if role not in ROLES:

@@ -10,11 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from indy_vdr import Request, VdrError
+from indy_vdr import Request, VdrError, VdrErrorCode
 from indy_vdr import ledger as vdr
 
 from keep_network import arguments, control
 from keep_network.arguments import Verbs, folder_of
+from keep_network.dids import short
 from keep_network.errors import BadInputError, NetworkError
 from keep_network.ledger import opened
 from keep_network.record import Network
@@ -92,7 +93,10 @@ def _number(text: str) -> int:
 
 def _read(args: argparse.Namespace) -> None:
     network = control.find(folder_of(args))
-    words: list[Any] = [getattr(args, name) for name in args.read.takes]
+    words: list[Any] = [
+        short(word) if isinstance(word, str) else word
+        for word in (getattr(args, name) for name in args.read.takes)
+    ]
     try:
         request = args.read.build(words)
     except VdrError as error:
@@ -111,7 +115,9 @@ async def _ask(network: Network, request: Request) -> dict[str, Any]:
         async with opened(network) as pool:
             told = await pool.submit_request(request)
     except VdrError as error:
-        raise NetworkError(f"the network did not answer: {error}") from error
+        refused = error.code == VdrErrorCode.POOL_REQUEST_FAILED
+        did = "refused it" if refused else "did not answer"
+        raise NetworkError(f"the network {did}: {error}") from error
     if isinstance(told["data"], str):
         told["data"] = json.loads(told["data"])
     return told
