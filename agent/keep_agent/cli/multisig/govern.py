@@ -147,8 +147,8 @@ def _print_effects(
         say("The smallest coalitions, directly or indirectly, with those on the ledger today:")
     for effect, names in effects.items():
         say(f"  {effect}: {', '.join(names)}.")
-    for lint in found.new:
-        note(f"Caution: {lint.text}.")
+    for caution in found.cautions:
+        note(f"Caution: {caution}.")
 
 
 def _fewest(quorum: Quorum) -> str:

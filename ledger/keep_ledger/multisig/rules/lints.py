@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from keep_ledger.codes import TRUSTEE
@@ -37,6 +37,8 @@ from keep_ledger.multisig.rules.reachability import (
 from keep_ledger.multisig.rules.rule_words import number_word, role_count
 
 _SEPARATORS = "|,:"
+_NOBODY = "nobody can "
+_LISTED = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,8 @@ class Lint:
 
     Attributes:
         rules: the rules concerned.
-        grave: it makes a quorum weaker than it says, or locks somebody out.
+        grave: it makes a quorum weaker than it says, or locks somebody out; too few people for a rule
+            that nobody has changed do not.
     """
 
     rules: tuple[RuleKey, ...]
@@ -69,9 +72,7 @@ def _locked(found: Quorums) -> Iterator[Lint]:
     for name, quorum in found.items():
         if not quorum.ways:
             final = ": the rules can never be changed" if name == CHANGE_RULES else ""
-            yield Lint(
-                quorum.action.keys, grave=True, text=f"nobody can {name} any more{final}"
-            )
+            yield Lint(quorum.action.keys, grave=True, text=f"{_NOBODY}{name} any more{final}")
 
 
 def _of_rule(key: RuleKey, constraint: Constraint, people: People) -> Iterator[Lint]:
@@ -79,7 +80,8 @@ def _of_rule(key: RuleKey, constraint: Constraint, people: People) -> Iterator[L
     for leaf in leaves(constraint):
         if (there := _there(leaf, people)) < leaf.sig_count:
             text = f"{role_count(leaf.sig_count, leaf.role)} must sign, there are {_few(there)}"
-            yield Lint((key,), grave=not open_, text=f"{text}: {key.description} ({key.text})")
+            grave = not open_ and constraint != DEFAULTS.get(key)
+            yield Lint((key,), grave=grave, text=f"{text}: {key.description} ({key.text})")
         for grave, text in _of_leaf(key, leaf):
             yield Lint((key,), grave=grave, text=f"{text}: {key.description} ({key.text})")
 
@@ -230,6 +232,25 @@ class Differences:
     def locked(self) -> tuple[str, ...]:
         """Actions that nobody could do any more."""
         return tuple(d.after.action.name for d in self.changed if not d.after.ways)
+
+    @property
+    def cautions(self) -> tuple[str, ...]:
+        """The new problems in few sentences, the gravest first; what is alike is in one."""
+        kinds: dict[str, list[str]] = {}
+        for lint in self.new:
+            if not lint.text.startswith(_NOBODY):
+                kinds.setdefault(lint.text.partition(": ")[0], []).append(lint.text)
+        found = [f"{_NOBODY}change the rules any more: this is for ever"] if self.final else []
+        if locked := [name for name in self.locked if name != CHANGE_RULES]:
+            found.append(f"{_NOBODY}{_listed(locked)} any more")
+        few = (texts[0] for texts in kinds.values() if len(texts) == 1)
+        many = (f"{what}: {len(t)} rules" for what, t in kinds.items() if len(t) > 1)
+        return (*found, *few, *many)
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - _LISTED
+    return ", ".join(names[:_LISTED]) + (f" and {more} other things" if more > 0 else "")
 
 
 def what_if(rules: Rules, change: Rules, people: People) -> Differences:

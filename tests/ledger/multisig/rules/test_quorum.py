@@ -195,6 +195,28 @@ def test_what_is_wrong_is_told(text: str, constraint: Constraint, words: str) ->
     assert [lint for lint in told if lint.grave and words in lint.text]
 
 
+def test_rules_that_nobody_has_changed_are_not_grave_for_few_people() -> None:
+    """One trustee of a new network cannot freeze ledgers, which takes three by default."""
+    few = {"0": 1, "2": 4, None: 5}
+    told = lints(DEFAULTS, few)
+    assert any("three trustees must sign, there are one: freeze" in one.text for one in told)
+    assert not [lint for lint in told if lint.grave]
+    assert [lint for lint in lints(LOCKED, few) if lint.grave]
+
+
+def test_cautions_are_few_and_the_one_that_matters_comes_first() -> None:
+    told = what_if(DEFAULTS, LOCKED, {"0": 1, "2": 4, None: 5})
+    assert len(told.new) > 50
+    first, second, *more = told.cautions
+    assert first == "nobody can change the rules any more: this is for ever"
+    assert second.startswith("nobody can register a trustee, register a steward, ")
+    assert second.endswith(" other things any more")
+    assert len(more) < 5
+    assert any(one.startswith("three trustees must sign, there are one: ") for one in more)
+    (alone,) = what_if(LOCKED, changed({}, {SCHEMA: trustees(9)}), FIVE).cautions
+    assert alone == f"9 trustees must sign, there are five: write a schema ({SCHEMA})"
+
+
 def test_a_change_is_looked_at_before_it_is_signed() -> None:
     change = changed({}, {VERKEY: Or((OWNER, trustees(2)))})
     told = what_if(LOCKED, change, FIVE)
