@@ -105,6 +105,16 @@ async def test_a_did_cannot_be_registered_again_with_another_key(network: Networ
     assert json.loads((await read(network.genesis, did))["data"])["verkey"] == verkey
 
 
+async def test_the_first_did_has_the_number_6_however_often_it_was_started(
+    own: Network,
+) -> None:
+    own.manage("reset")
+    own.manage("restart")
+    did, verkey = new_did()
+    told = own.manage("register", "--did", did, "--verkey", verkey)
+    assert json.loads(told)["seqNo"] == 6
+
+
 async def test_killing_all_nodes_loses_nothing_and_the_supervisor_brings_them_back(
     own: Network,
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import json
+import secrets
 import shutil
 import time
 from collections.abc import AsyncGenerator, Callable
@@ -26,6 +27,11 @@ from keep_network.record import Network
 ROLES = {"ENDORSER": "101", "TRUSTEE": "0", "STEWARD": "2", "none": None}
 """The roles that can be registered, and their numbers on the ledger."""
 
+_DOMAIN, _AUDIT = 1, 3
+_ANYBODY = "LibindyDid111111111111"
+_NOBODY = "dest should be added before adding attribute"
+"""What the nodes say of an attribute of a DID that is not there, once they have ordered it."""
+
 _TRY_S = 5
 _FULL_BYTES = 5 << 20
 _EVERYWHERE_S = 15
@@ -33,7 +39,11 @@ _DID_BYTES, _VERKEY_BYTES, _ALIAS_LENGTH = 16, 32, 256
 
 
 async def first_write(network: Network, watch: Callable[[], None], limit_s: float) -> None:
-    """Wait until every node has a write of ours: the trustee's own NYM, with nothing changed.
+    """Wait until every node has taken a write of ours.
+
+    It is one that the nodes order, as any, and refuse then: an attribute of a DID that nobody has.
+    All that it leaves is a line in the nodes' audit ledger, so that a start adds nothing to what
+    users read, and the first transaction of a user has the number 6, as in the classic network.
 
     `watch` is called between tries; it raises when waiting makes no sense any more.
 
@@ -43,7 +53,6 @@ async def first_write(network: Network, watch: Callable[[], None], limit_s: floa
     deadline, why = time.monotonic() + limit_s, "they do not listen"
     indy_vdr.set_config({"ack_timeout": _TRY_S, "reply_timeout": _TRY_S})
     trustee = seeds.of(network, seeds.TRUSTEE)
-    trustee_did, _ = _did_of(trustee)
     while time.monotonic() < deadline:
         watch()
         if not _listening(network):
@@ -51,8 +60,9 @@ async def first_write(network: Network, watch: Callable[[], None], limit_s: floa
             continue
         try:
             async with opened(network) as pool:
-                number = await _write(trustee, pool, trustee_did)
-                await _everywhere(network, pool, number, silent_too=True)
+                batches = await _batches(network, pool)
+                await _order_nothing(trustee, pool)
+                await _everywhere(network, pool, batches + 1, ledger=_AUDIT, silent_too=True)
         except (VdrError, LaggingError) as error:
             why = str(error)  # nodes listen before they agree on who they are
             await asyncio.sleep(0.1)
@@ -207,6 +217,51 @@ async def _write(
     return int(answer["txnMetadata"]["seqNo"])
 
 
+async def _order_nothing(trustee: bytes, pool: NativePool) -> None:
+    """Let the nodes order a request that they can only refuse.
+
+    Raises:
+        VdrError: they did not come to that.
+    """
+    nobody = base58.b58encode(secrets.token_bytes(_DID_BYTES)).decode()
+    operation = {"type": "100", "dest": nobody, "raw": '{"a": 1}'}
+    request = _request(_did_of(trustee)[0], operation)
+    await _accept(pool, request)
+    request.set_signature(_sign(trustee, request.signature_input))
+    try:
+        await pool.submit_request(request)
+    except VdrError as error:
+        if _NOBODY not in str(error):
+            raise
+
+
+async def _batches(network: Network, pool: NativePool) -> int:
+    """Return how many batches have been ordered.
+
+    Raises:
+        LaggingError: not every node says so.
+    """
+    names = [f"Node{number}" for number in network.numbers]
+    answers = await pool.submit_action(_get(_AUDIT, 1), node_aliases=names, timeout=2)
+    sizes: list[int] = []
+    for name in names:
+        reply = _reply(answers.get(name))
+        if reply is None:
+            raise LaggingError(f"{name} says nothing")
+        sizes.append(object_of(reply["result"]["data"]).get("ledgerSize", 0))
+    return max(sizes)
+
+
+def _get(ledger: int, number: int) -> Request:
+    """Ask for a transaction; indy-vdr's own builder knows no audit ledger."""
+    return _request(_ANYBODY, {"type": "3", "ledgerId": ledger, "data": number})
+
+
+def _request(did: str, operation: Json) -> Request:
+    about = {"identifier": did, "reqId": time.time_ns(), "protocolVersion": 2}
+    return vdr.build_custom_request(json.dumps(about | {"operation": operation}))
+
+
 async def _accept(pool: NativePool, request: Request) -> None:
     """Accept the author agreement if the ledger has one; without that it takes no write."""
     taa = await pool.submit_request(vdr.build_get_txn_author_agreement_request())
@@ -237,7 +292,12 @@ def _nacl() -> Any:
 
 
 async def _everywhere(
-    network: Network, pool: NativePool, number: int, *, silent_too: bool = False
+    network: Network,
+    pool: NativePool,
+    number: int,
+    *,
+    ledger: int = _DOMAIN,
+    silent_too: bool = False,
 ) -> None:
     """Wait until every live node has a transaction.
 
@@ -247,7 +307,7 @@ async def _everywhere(
     deadline = time.monotonic() + _EVERYWHERE_S
     names = [f"Node{node}" for node in _live(network)]
     heard = await asyncio.gather(
-        *(_until_node_has(pool, name, number, deadline) for name in names)
+        *(_until_node_has(pool, name, (ledger, number), deadline) for name in names)
     )
     silent = [name for name, spoke in zip(names, heard, strict=True) if not spoke]
     if silent_too and silent:
@@ -267,16 +327,17 @@ def _live(network: Network) -> list[int]:
     ]
 
 
-async def _until_node_has(pool: NativePool, node: str, number: int, deadline: float) -> bool:
-    """Ask one node for a transaction until it has it; return False if it says nothing.
+async def _until_node_has(
+    pool: NativePool, node: str, place: tuple[int, int], deadline: float
+) -> bool:
+    """Ask one node for a transaction (ledger, number) until it has it; False if it says nothing.
 
     Raises:
         LaggingError: it answers, and does not have it in time.
     """
     heard = False
     while time.monotonic() < deadline:
-        request = vdr.build_get_txn_request(None, 1, number)
-        answers = await pool.submit_action(request, node_aliases=[node], timeout=2)
+        answers = await pool.submit_action(_get(*place), node_aliases=[node], timeout=2)
         reply = _reply(answers.get(node))
         if reply is not None:
             heard = True
