@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from pool import MANAGE, manage
 
+from keep_network import ports
 from keep_network.dids import short
 from keep_network.logs import Reader
 
@@ -259,6 +260,30 @@ def test_a_port_that_another_program_holds_is_named_with_it(tmp_path: Path) -> N
     assert f"port {port} is taken by process {os.getpid()}" in refused.stderr
     assert "--port-base auto" in refused.stderr
     assert not (tmp_path / "net" / "network.json").exists()
+
+
+def test_of_a_new_network_that_did_not_start_nothing_is_left(tmp_path: Path) -> None:
+    folder = tmp_path / "net"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = str(server.getsockname()[1])
+        words = ("--port-base", "auto", "--web-port", port, "--seeds", "random")
+        refused = manage("start", "--dir", folder, *words)
+    assert refused.returncode == 1
+    assert f"port {port} is taken by process {os.getpid()}" in refused.stderr
+    assert "are those of outgoing connections here" in refused.stderr
+    assert [path.name for path in folder.iterdir()] == ["lock"]
+    assert "there is no network in" in manage("status", "--dir", folder).stderr
+
+
+def test_ports_of_outgoing_connections_are_risky(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "range").write_text("32768\t60999\n")
+    monkeypatch.setattr(ports, "_OUTGOING", tmp_path / "range")
+    assert ports.warning([9701, 32767, 61000, 0]) == ""
+    assert "ports from 32768 to 60999 are those" in ports.warning([9701, 32768])
+    monkeypatch.setattr(ports, "_OUTGOING", tmp_path / "absent")
+    assert "ports from 49152 to 65535 are those" in ports.warning([65535])
 
 
 def test_a_folder_with_other_things_in_it_is_left_alone(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ NETWORKS = Path(__file__).parents[2] / ".indykeep" / "networks"
 _WATCH = Path(__file__).parent / "watch.py"
 _ROOM_BYTES = 50 << 20
 _OURS = (*genesis.MADE, "etc", "log", "backup", "plugins", "cli", "clinet", "snapshots", "web")
-_OUR_FILES = (record.FILE, processes.FILE, supervisor.FILE, cut.FILE, seeds.FILE, "lock")
+_OUR_FILES = (record.FILE, processes.FILE, supervisor.FILE, cut.FILE, seeds.FILE)
 _INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
 
 Say = Callable[[str], None]
@@ -79,6 +79,8 @@ def start(folder: Path, name: str, wish: Wish, say: Say) -> Network:
     begun = time.monotonic()
     with _prepared(folder, name, wish) as network:
         _warn(network, say)
+        if word := ports.warning([*network.ports, network.web_port]):
+            say(word)
         bring_up(network, wish, say)
     say(f"{name} takes writes, {time.monotonic() - begun:.1f} s after the start")
     return record.load(folder)
@@ -155,12 +157,17 @@ def end_all(folder: Path) -> list[NodeProcess]:
 def down(folder: Path) -> None:
     """End all processes of a network and delete its data; what is not ours stays."""
     stop(folder)
+    _delete(folder)
+    (folder / "lock").unlink(missing_ok=True)
+    if not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def _delete(folder: Path) -> None:
     for name in _OURS:
         shutil.rmtree(folder / name, ignore_errors=True)
     for name in _OUR_FILES:
         (folder / name).unlink(missing_ok=True)
-    if not any(folder.iterdir()):
-        folder.rmdir()
 
 
 def describe(network: Network) -> dict[str, Any]:
@@ -243,7 +250,12 @@ def _prepared(folder: Path, name: str, wish: Wish) -> Generator[Network]:
             record.save(network)
             if network.own_seeds:
                 seeds.choose(network)
-            yield network
+            try:
+                yield network
+            except BaseException:
+                if not record.made(folder):  # nothing of it is worth keeping
+                    _delete(folder)
+                raise
 
 
 def neighbours(folder: Path) -> set[int]:

@@ -25,6 +25,9 @@ AUTO = range(26000, 32000)
 """Where `auto` looks: above what demos and tests give to agents, below ports of outgoing connections."""
 
 
+_OUTGOING = Path("/proc/sys/net/ipv4/ip_local_port_range")
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """Ports that a command is about to use; void when that command is gone."""
@@ -104,6 +107,26 @@ def _free(port: int, host: str) -> bool:
         except OSError:
             return False
         return True
+
+
+def warning(ports: Collection[int]) -> str:
+    """Say what is risky about some ports; empty if nothing is."""
+    outgoing = _outgoing()
+    if not any(port in outgoing for port in ports):
+        return ""
+    return (
+        f"ports from {outgoing.start} to {outgoing.stop - 1} are those of outgoing connections here: "
+        "another program may have one of ours when the network starts again; take lower ones"
+    )
+
+
+def _outgoing() -> range:
+    """Return the ports that the system gives to outgoing connections (Linux; else the standard's)."""
+    try:
+        first, last = map(int, _OUTGOING.read_text().split())
+    except (OSError, ValueError):
+        return range(49152, 65536)
+    return range(first, last + 1)
 
 
 def answers(port: int, host: str) -> bool:
