@@ -24,6 +24,10 @@ def run(script: str, *words: str) -> str:
     return result.stdout
 
 
+def test_no_store_that_nobody_uses_is_missed_in_the_log() -> None:
+    assert run("import storage.kv_store_leveldb_int_keys") == ""
+
+
 def test_ujson_refuses_sort_keys_so_that_state_roots_are_those_of_real_nodes() -> None:
     run("""
 import ujson

@@ -159,7 +159,8 @@ def _status(args: argparse.Namespace) -> None:
         print(f"{name}: {_state(told, name, network.host(int(name[4:])), port)}")
     for one in told["restarts"]:
         at = time.strftime("%H:%M:%S", time.localtime(one["at"]))
-        print(f"{', '.join(one['nodes'])} died and was restarted at {at}: {one['why']}")
+        were = "was" if len(one["nodes"]) == 1 else "were"
+        print(f"{', '.join(one['nodes'])} died and {were} restarted at {at}: {one['why']}")
     if told["cut"]:
         print("cut: " + " | ".join(",".join(side) for side in told["cut"]))
     print(_places(told))

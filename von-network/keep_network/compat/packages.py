@@ -6,6 +6,7 @@ import functools
 import importlib.metadata
 import sys
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import base58
@@ -15,13 +16,15 @@ import zmq.auth.thread
 
 
 def patch() -> None:
-    """Patch pyzmq, msgpack, sortedcontainers, importlib_metadata and base58 in place."""
+    """Patch pyzmq, msgpack, sortedcontainers, importlib_metadata, base58 and leveldb in place."""
     _pyzmq()
     _msgpack()
     _sortedcontainers()
     # indy-node looks up its own version with the backport: without it, it does not import.
     sys.modules.setdefault("importlib_metadata", importlib.metadata)
     _base58()
+    # plenum prints that it misses it into the nodes' log, for a store that no node uses.
+    sys.modules.setdefault("leveldb", ModuleType("leveldb"))
 
 
 def _pyzmq() -> None:
