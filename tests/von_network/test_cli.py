@@ -221,6 +221,53 @@ def test_an_unknown_network_is_named_beside_those_that_exist(verb: str, prepared
     assert "there are: net" in refused.stderr
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--did", DID),
+        ("--verkey", VERKEY),
+        ("--seed", "x", "--did", DID),
+        ("--seed", "x", "--verkey", VERKEY),
+        (),
+    ],
+)
+def test_who_is_registered_is_told_in_one_way(words: tuple[str, ...], prepared: Path) -> None:
+    refused = manage("register", "--dir", prepared, *words)
+    assert refused.returncode == 2
+    assert "give --did and --verkey, or --seed alone" in refused.stderr
+
+
+def test_a_seed_is_that_of_the_web_server(prepared: Path) -> None:
+    refused = manage("register", "--dir", prepared, "--seed", "x" * 33)
+    assert refused.returncode == 2
+    assert "Seed must be between 0 and 32 characters long." in refused.stderr
+    refused = manage("register", "--dir", prepared, "--seed", "x")
+    assert "net does not run; start it first" in refused.stderr
+
+
+def test_the_words_of_the_classic_network_are_known(prepared: Path) -> None:
+    refused = manage("up", "--wait", "203.0.113.5", "--dir", prepared)
+    assert refused.returncode == 2
+    assert "203.0.113.5" in refused.stderr
+    for verb in ("build", "rebuild"):
+        told = manage(verb)
+        assert (told.returncode, "there is nothing to build" in told.stderr) == (0, True)
+    assert manage("rm", "--dir", prepared).returncode == 0
+    assert not prepared.exists()
+
+
+def test_the_web_port_may_come_from_the_classic_variable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = manage("start", "WEB_SERVER_HOST_PORT=80", "--dir", tmp_path / "net")
+    assert refused.returncode == 2
+    assert "WEB_SERVER_HOST_PORT: a web port is 1024 to 65520" in refused.stderr
+    monkeypatch.setenv("WEB_SERVER_HOST_PORT", "9123")
+    words = ("--dir", tmp_path / "net", "--port-base", "auto")
+    assert manage("generate-genesis", *words).returncode == 0
+    assert json.loads((tmp_path / "net" / "network.json").read_text())["web_port"] == 9123
+
+
 @pytest.mark.parametrize("prefix", ["", "did:sov:", "did:indy:sovrin:staging:"])
 def test_a_did_is_not_registered_where_nothing_runs(prefix: str, prepared: Path) -> None:
     refused = manage("register", "--dir", prepared, "--did", prefix + DID, "--verkey", VERKEY)

@@ -19,10 +19,16 @@ Verbs = Any
 
 
 def verb(
-    verbs: Verbs, name: str, run: Callable[[argparse.Namespace], None], about: str
+    verbs: Verbs,
+    name: str,
+    run: Callable[[argparse.Namespace], None],
+    about: str,
+    *aliases: str,
 ) -> argparse.ArgumentParser:
-    """Add a verb that works on one network."""
-    parser: argparse.ArgumentParser = verbs.add_parser(name, help=about, description=about)
+    """Add a verb that works on one network; aliases are the classic network's words for it."""
+    parser: argparse.ArgumentParser = verbs.add_parser(
+        name, help=about, description=about, aliases=aliases
+    )
     parser.set_defaults(verb=run)
     parser.add_argument("--name", type=network_name, default=None, help="of the network: local")
     parser.add_argument("--dir", type=Path, help="where its data is: .indykeep/networks/NAME")

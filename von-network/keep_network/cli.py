@@ -60,7 +60,15 @@ def main() -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="von-network/manage", description=__doc__)
     verbs = parser.add_subparsers(metavar="VERB", required=True)
-    start = verb(verbs, "start", _start, "start a network; returns when every node has a write")
+    about = "start a network; returns when every node takes writes"
+    start = verb(verbs, "start", _start, about, "up")
+    start.add_argument(
+        "words",
+        nargs="*",
+        metavar="ADDRESS or NAME=VALUE",
+        help="as --host; or a variable of the environment",
+    )
+    start.add_argument("--wait", action="store_true", help="as always: it waits by itself")
     _shape(start)
     _mode(start)
     start.add_argument(
@@ -70,12 +78,14 @@ def _parser() -> argparse.ArgumentParser:
     restart = verb(verbs, "restart", _restart, "stop and start; the data stays")
     _mode(restart)
     verb(verbs, "stop", _stop, "stop the nodes; the data stays")
-    verb(verbs, "down", _down, "stop the nodes and delete the data")
+    verb(verbs, "down", _down, "stop the nodes and delete the data", "rm")
+    verb(verbs, "build", _build, "nothing: there is no image to build", "rebuild")
     status = verb(verbs, "status", _status, "show which nodes run")
     status.add_argument("--json", action="store_true", help="print one JSON object")
     register = verb(verbs, "register", _register, "write a DID, signed by the local trustee")
-    register.add_argument("--did", required=True, help="also did:sov: or did:indy:")
-    register.add_argument("--verkey", required=True)
+    register.add_argument("--did", help="also did:sov: or did:indy:")
+    register.add_argument("--verkey")
+    register.add_argument("--seed", help="instead of both: up to 32 characters, or base64")
     register.add_argument("--role", default="ENDORSER", help=", ".join(ledger.ROLES))
     register.add_argument("--alias")
     genesis = verb(verbs, "generate-genesis", _genesis, "print the genesis; starts nothing")
@@ -117,6 +127,12 @@ def _mode(verb: argparse.ArgumentParser) -> None:
 
 
 def _start(args: argparse.Namespace) -> None:
+    for word in args.words:
+        name, is_variable, value = word.partition("=")
+        if is_variable:
+            os.environ[name] = value
+        else:
+            args.host = word
     die_with = None
     if args.die_with is not None:
         try:
@@ -176,13 +192,26 @@ def _state(told: dict[str, Any], name: str, host: str, port: int) -> str:
 
 
 def _register(args: argparse.Namespace) -> None:
-    did = short(args.did)
-    ledger.check(did, args.verkey, args.role, args.alias)
+    did, verkey = _who(args)
+    ledger.check(did, verkey, args.role, args.alias)
     network = control.find(folder_of(args))
     if not control.describe(network)["pids"]:
         raise NetworkError(f"{network.name} does not run; start it first")
-    done = ledger.register(network, did, args.verkey, args.role, args.alias)
+    done = ledger.register(network, did, verkey, args.role, args.alias)
     print(json.dumps(asyncio.run(done)))
+
+
+def _who(args: argparse.Namespace) -> tuple[str, str]:
+    """Return the DID and the verkey that are to be registered."""
+    if args.seed is not None and not (args.did or args.verkey):
+        return ledger.did_of(seeds.read(args.seed)[0])
+    if args.seed is None and args.did is not None and args.verkey is not None:
+        return short(args.did), args.verkey
+    raise BadInputError("give --did and --verkey, or --seed alone")
+
+
+def _build(_args: argparse.Namespace) -> None:
+    say("there is nothing to build: the nodes run without Docker; start makes what they need")
 
 
 def _genesis(args: argparse.Namespace) -> None:
@@ -201,7 +230,16 @@ def _wish(
     own_seeds = args.seeds == "random" if args.seeds else None
     new = not record.made(folder_of(args))
     place = addresses.wanted(args.host, os.environ, new=new)
-    return Wish(args.nodes, first, auto, separate, die_with, args.web_port, own_seeds, place)
+    web_port = _classic_web_port() if new and args.web_port is None else args.web_port
+    return Wish(args.nodes, first, auto, separate, die_with, web_port, own_seeds, place)
+
+
+def _classic_web_port() -> int | None:
+    told = os.environ.get("WEB_SERVER_HOST_PORT")
+    try:
+        return _web_port(told) if told else None
+    except argparse.ArgumentTypeError as error:
+        raise BadInputError(f"WEB_SERVER_HOST_PORT: {error}") from None
 
 
 def _places(told: dict[str, Any]) -> str:

@@ -109,7 +109,7 @@ async def add_node(network: Network, number: int, port: int, keys: dict[str, str
         NetworkError: the network does not answer, or refuses.
     """
     seed = seeds.of(network, f"Steward{number}")
-    did, verkey = _did_of(seed)
+    did, verkey = did_of(seed)
     node = {
         "alias": keys["alias"],
         "blskey": keys["blskey"],
@@ -210,7 +210,7 @@ async def _write(
     role: str | None = None,
 ) -> int:
     """Write a NYM with the trustee's seed, and return the number of its transaction."""
-    request = vdr.build_nym_request(_did_of(trustee)[0], did, verkey, alias, role)
+    request = vdr.build_nym_request(did_of(trustee)[0], did, verkey, alias, role)
     await _accept(pool, request)
     request.set_signature(_sign(trustee, request.signature_input))
     answer = await pool.submit_request(request)
@@ -225,7 +225,7 @@ async def _order_nothing(trustee: bytes, pool: NativePool) -> None:
     """
     nobody = base58.b58encode(secrets.token_bytes(_DID_BYTES)).decode()
     operation = {"type": "100", "dest": nobody, "raw": '{"a": 1}'}
-    request = _request(_did_of(trustee)[0], operation)
+    request = _request(did_of(trustee)[0], operation)
     await _accept(pool, request)
     request.set_signature(_sign(trustee, request.signature_input))
     try:
@@ -280,7 +280,7 @@ def _sign(seed: bytes, message: bytes) -> bytes:
     return signed[: nacl.crypto_sign_BYTES]
 
 
-def _did_of(seed: bytes) -> tuple[str, str]:
+def did_of(seed: bytes) -> tuple[str, str]:
     """Return the DID and the verkey of a seed."""
     key: bytes = _nacl().crypto_sign_seed_keypair(seed)[0]
     return base58.b58encode(key[:_DID_BYTES]).decode(), base58.b58encode(key).decode()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hmac
 import os
 import secrets
 
-from keep_network.errors import NetworkError
+from keep_network.errors import BadInputError, NetworkError
 from keep_network.record import Network
 
 FILE = "trustee.seed"
@@ -23,6 +25,31 @@ def choose(network: Network) -> None:
     path.unlink(missing_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(secrets.token_hex(_LENGTH // 2) + "\n")
+
+
+def read(text: str) -> tuple[bytes, str]:
+    """Return the 32 bytes that a seed of somebody stands for, and the seed padded.
+
+    A seed is at most 32 characters, padded with zeros behind, or the base64 of 32 bytes, which
+    ends in `=`.
+
+    Raises:
+        BadInputError: it is too long, or no ASCII, or no base64 of 32 bytes.
+    """
+    if text.endswith("="):
+        try:
+            made = base64.b64decode(text, validate=True)
+        except (binascii.Error, ValueError):
+            made = b""
+        if len(made) != _LENGTH:
+            raise BadInputError("A seed in base64 must be of 32 bytes.")
+        return made, text
+    if len(text) > _LENGTH:
+        raise BadInputError("Seed must be between 0 and 32 characters long.")
+    if not text.isascii():
+        raise BadInputError("Seed must be ASCII characters.")
+    padded = text.ljust(_LENGTH, "0")
+    return padded.encode(), padded
 
 
 def of(network: Network, name: str) -> bytes:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -12,8 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
-from keep_network import agreement
+from keep_network import agreement, seeds
 from keep_network.dids import short
+from keep_network.errors import BadInputError
 from keep_network.json_shape import Json, is_array, is_object
 from keep_network.web import keys
 from keep_network.web.connection import Connection
@@ -177,22 +176,12 @@ def read_seed(seed: str) -> tuple[bytes, str]:
     """Return the 32 bytes that a seed stands for, and the seed padded.
 
     Raises:
-        BadRequestError: it is too long, or no ASCII, or no base64 of 32 bytes.
+        BadRequestError: it makes no sense, see `seeds.read`.
     """
-    if seed.endswith("="):
-        try:
-            made = base64.b64decode(seed, validate=True)
-        except (binascii.Error, ValueError):
-            made = b""
-        if len(made) != keys.SEED_BYTES:
-            raise BadRequestError("A seed in base64 must be of 32 bytes.")
-        return made, seed
-    if len(seed) > keys.SEED_BYTES:
-        raise BadRequestError("Seed must be between 0 and 32 characters long.")
-    if not seed.isascii():
-        raise BadRequestError("Seed must be ASCII characters.")
-    padded = seed.ljust(keys.SEED_BYTES, "0")
-    return padded.encode(), padded
+    try:
+        return seeds.read(seed)
+    except BadInputError as error:
+        raise BadRequestError(str(error)) from None
 
 
 def _derive(seed: str) -> tuple[Key, str]:
