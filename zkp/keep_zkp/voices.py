@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import secrets
 from collections import OrderedDict
-from collections.abc import Collection, Hashable
+from collections.abc import Collection
 from importlib import import_module
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal
@@ -50,7 +50,7 @@ class Voices:
         self.equations = _equations(table_bytes)
         self.mode: Mode = mode if self.equations else "library"
         self.disagreements = 0
-        self._distrusting: set[Hashable] = set()
+        self._distrusting: set[str | None] = set()
         self._seen: OrderedDict[bytes, int] = OrderedDict()
         self._lock = Lock()
 
@@ -77,15 +77,15 @@ class Voices:
             self.disagreements += 1
         self.distrust(None)
 
-    def distrust(self, who: Hashable) -> None:
+    def distrust(self, who: str | None) -> None:
         """Ask both from now on.
 
         Args:
-            who: whose proof it was; None: not known yet.
+            who: names whose proof it was; None: not known yet.
         """
         self._distrusting.add(who)
 
-    def trust(self, who: Hashable) -> None:
+    def trust(self, who: str) -> None:
         """Return to the configured mode, unless others distrust: this one has found out why they differed."""
         self._distrusting -= {who, None}
 

@@ -31,7 +31,7 @@ class Verification:
     async def load(self) -> None:
         """Go on in mode `both` after a restart, if a disagreement was noted and nobody has said otherwise."""
         if await self._profile.fetch(VERIFICATION, DISAGREEMENT) is not None:
-            self.voices.distrust(self)
+            self.voices.distrust(self._profile.name)
 
     async def alarm(self, cred_def_ids: Iterable[str]) -> None:
         """Tell of a proof on which the two differ: in the log, as an event, and in a record that outlives a restart.
@@ -39,7 +39,7 @@ class Verification:
         Args:
             cred_def_ids: of the credentials presented; no value that was shown is told.
         """
-        self.voices.distrust(self)
+        self.voices.distrust(self._profile.name)
         ids = sorted(set(cred_def_ids))
         log.error(
             "our check of a proof and the library's do not agree; it is refused, and both are asked from now on",
@@ -54,7 +54,7 @@ class Verification:
         event: Json = {"type": VERIFICATION, "state": "trusted"}
         writes = (Delete(VERIFICATION, DISAGREEMENT),)
         await self._profile.commit(Commit(writes=writes, events=(event,)))
-        self.voices.trust(self)
+        self.voices.trust(self._profile.name)
         return self.status()
 
     def status(self) -> Json:

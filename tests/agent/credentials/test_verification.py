@@ -89,6 +89,9 @@ async def test_sec_p37_a_disagreement_is_refused_told_and_outlives_a_restart(
     after_restart = Verification(bar.profile, Voices("sampled"))
     await after_restart.load()
     assert after_restart.voices.in_force == "both"
+    await Verification(
+        bar.profile, voices(bar)
+    ).load()  # the tenant was closed and is opened again
     assert (await verified(alice, bar)).ok  # both agree again; still both are asked
     assert voices(bar).in_force == "both"
 
