@@ -1,11 +1,13 @@
-"""What tests of several rooms share: one pool, one whose rules they change, one PostgreSQL."""
+"""What tests of several rooms share: one pool, one whose rules they change, one PostgreSQL, a count of requests."""
 
 import hypothesis
 from governed_network import governed, governed_network, governed_once
+from library_requests import by_library
 from pool import network
 from postgres import postgres, postgres_server
 
 __all__ = [
+    "by_library",
     "governed",
     "governed_network",
     "governed_once",

@@ -129,13 +129,7 @@ def _honest(chance: random.Random, *, cheap: bool) -> Scene | None:
     if many > 1 and chance.random() < 0.3:
         names[1] = names[0]  # two credentials under one definition, or one twice
     credentials = [held(name, chance.randrange(2 if cheap else 3)) for name in names]
-    asked: Json = {
-        "name": "campaign",
-        "version": "1.0",
-        "nonce": _nonce(chance),
-        "requested_attributes": {},
-        "requested_predicates": {},
-    }
+    asked = _question(chance)
     present = anoncreds.PresentCredentials()
     loaded = [anoncreds.Credential.load(json.dumps(each)) for each in credentials]
     for index, credential in enumerate(credentials):
@@ -200,6 +194,17 @@ def _draw_key(chance: random.Random, *, cheap: bool) -> str:
     if cheap:
         return chance.choice(["small modulus", "small modulus", "one", "two", "card"])
     return chance.choice(OFTEN if chance.random() < 0.6 else [*MADE, *BY_LIBRARY])
+
+
+def _question(chance: random.Random) -> Json:
+    """Return a request that asks nothing yet."""
+    return {
+        "name": "campaign",
+        "version": "1.0",
+        "nonce": _nonce(chance),
+        "requested_attributes": {},
+        "requested_predicates": {},
+    }
 
 
 def _nonce(chance: random.Random) -> str:
@@ -281,13 +286,7 @@ def _odd(chance: random.Random, *, cheap: bool) -> Scene:
     )
     shown = chance.sample(common, chance.randrange(len(common)))
     wishes, spoiled, what = _wishes(chance, kind, made, common, shown)
-    asked: Json = {
-        "name": "campaign",
-        "version": "1.0",
-        "nonce": _nonce(chance),
-        "requested_attributes": {},
-        "requested_predicates": {},
-    }
+    asked = _question(chance)
     raw = {common_name(name): value for name, value in values.items()}
     compared: list[Compare] = []
     hidden = [name for name in common if name not in shown]

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, cast
 
-import anoncreds
 import gmpy2
 import pytest
 from campaigns.credential_requests import biased, campaign, differ
@@ -28,21 +27,6 @@ VALUES = {
     "city": {"name": "A", "birthdate_dateint": "19990512", "category": "B", "number": "x 1"},
 }
 PROOF = "key_correctness_proof"
-
-
-@pytest.fixture
-def by_library(monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """One item for each request that the library has made since."""
-    made: list[object] = []
-    create = anoncreds.CredentialRequest.create
-
-    def counted(*args: Any) -> Any:
-        found = create(*args)
-        made.append(found)
-        return found
-
-    monkeypatch.setattr(anoncreds.CredentialRequest, "create", counted)
-    return made
 
 
 async def checked_by(desk: Desk, name: str) -> set[str]:

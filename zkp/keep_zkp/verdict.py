@@ -20,7 +20,7 @@ from typing import Any, cast
 
 from keep_zkp.encode import canonical, check_names, common_name, encode
 from keep_zkp.errors import InvalidError
-from keep_zkp.issuer import schema_names, signed_names
+from keep_zkp.issuer import schema_names
 from keep_zkp.json_object import Json
 from keep_zkp.presentation import Identifier, Presentation, RawEncoded, RequestedProof
 from keep_zkp.proof_numbers import (
@@ -417,7 +417,7 @@ def _facts(question: Question, index: int) -> Facts:
         cred_def_id=identifier.cred_def_id,
         issuer_id=cred_def["issuerId"],
         schema_id=identifier.schema_id,
-        attributes=signed_names(cred_def),
+        attributes=question.keys[index].attributes,
         values={
             common_name(name): value.raw for where, name, value in values if where == index
         },

@@ -7,9 +7,7 @@ import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
 
-import anoncreds
 import pytest
 from wallets import (
     ALICE,
@@ -39,21 +37,6 @@ from keep_zkp.native import Native, Scope
 async def pair(tmp_path: Path) -> AsyncIterator[tuple[Tenant, ...]]:
     async with tenants(tmp_path, "office", "alice", "bob") as made:
         yield made
-
-
-@pytest.fixture
-def by_library(monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """One item for each request that the library has made since."""
-    made: list[object] = []
-    create = anoncreds.CredentialRequest.create
-
-    def counted(*args: Any) -> Any:
-        found = create(*args)
-        made.append(found)
-        return found
-
-    monkeypatch.setattr(anoncreds.CredentialRequest, "create", counted)
-    return made
 
 
 async def offered(office: Tenant) -> Json:
