@@ -113,7 +113,7 @@ class Venv:
 
     @property
     def busy(self) -> bool:
-        """True while programs run in it; not known without `ps`."""
+        """True while programs run in it that were started by its whole path; not known without `ps`."""
         command = ["ps", "-ww", "-A", "-o", "command="]
         try:
             told = subprocess.run(command, capture_output=True, text=True, check=False).stdout
@@ -124,7 +124,9 @@ class Venv:
             for line in told.splitlines()
             if "/bin/python" in line
         }
-        return any(Path(one).resolve() == self.path.resolve() for one in found)
+        # what a path without its beginning means, only the program's own folder tells
+        whole = (Path(one) for one in found if one.startswith("/"))
+        return any(one.resolve() == self.path.resolve() for one in whole)
 
     def sign(self) -> None:
         """Stamp it: from now on it is ready."""

@@ -204,6 +204,16 @@ def test_a_venv_is_not_made_anew_under_programs_that_run_in_it(place: Place) -> 
     assert place.set_up("busy", place.lock("busy", "other"))[0] == 0
 
 
+def test_a_program_of_another_folder_with_the_same_relative_path_counts_not(
+    place: Place,
+) -> None:
+    words = [f"{os.path.relpath(place.home / 'near')}/bin/python", "-c", "input()"]
+    with subprocess.Popen(words, executable=sys.executable, stdin=subprocess.PIPE) as program:
+        code, said = place.set_up("near", place.lock("near", "tiny"))
+        program.communicate(b"\n")
+    assert code == 0, said
+
+
 def test_a_venv_without_its_stamp_is_made_anew(place: Place) -> None:
     lock = place.lock("half", "tiny")
     assert place.set_up("half", lock)[0] == 0
